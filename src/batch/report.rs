@@ -1,0 +1,224 @@
+//! What a batch says of itself: spans, and one error event for each record that failed. Never a body.
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use tracing::field::Empty;
+use tracing::{Level, Span, debug, error, info, info_span, warn};
+
+use super::guard::Panicked;
+use super::ledger::{Ledger, Standing};
+use super::source::Source;
+use crate::handler::{Classified, Options, RecordResult};
+use crate::outcome::Outcome;
+use crate::record::Record;
+
+pub(super) fn batch_span(source: &Source, ledger: &Ledger) -> Span {
+    info_span!(
+        "batch",
+        queue = source.queue_arn(),
+        records = ledger.len(),
+        failed = Empty
+    )
+}
+
+/// Called in the batch's span, when nothing can change the ledger any more.
+pub(super) fn batch_end(ledger: &Ledger, in_time: bool) {
+    let count = |standing| {
+        (0..ledger.len())
+            .filter(|&index| ledger.standing(index) == standing)
+            .count()
+    };
+    let (done, cut_off, not_run) = (count(Standing::Done), count(Standing::Running), count(Standing::NotRun));
+    Span::current().record("failed", ledger.len() - done);
+    if !in_time {
+        warn!(
+            cut_off,
+            not_run, "the deadline came first; records that were cut off or never began come back"
+        );
+    } else if not_run > 0 {
+        warn!(
+            not_run,
+            "records come back unrun, because one before them failed or has no message group"
+        );
+    }
+}
+
+/// The time from a record's begin to its end, as its span and the log have it.
+pub(super) struct Run {
+    span: Span,
+    began: Instant,
+    outcome: &'static str,
+}
+
+/// How a record's run ended: the outcome's name in the span, and whether the record leaves the queue.
+pub(super) struct End {
+    outcome: &'static str,
+    passed: bool,
+}
+
+impl Run {
+    pub(super) fn begin(record: &Record, options: &Options) -> Self {
+        let span = info_span!(
+            "record",
+            message_id = record.message_id(),
+            receive_count = receive_count(record),
+            group = record.attribute("MessageGroupId").ok().flatten().as_deref(),
+            outcome = Empty,
+            duration_ms = Empty,
+        );
+        span.in_scope(|| warn_of_receives(record, options));
+        // A record whose run is dropped before its end was cancelled.
+        Self {
+            span,
+            began: Instant::now(),
+            outcome: "cut_off",
+        }
+    }
+
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Ends the run, and says whether the record leaves the queue.
+    pub(super) fn end(mut self, end: Result<End, Panicked>) -> bool {
+        match end {
+            Ok(end) => {
+                self.outcome = end.outcome;
+                end.passed
+            }
+            Err(panicked) => self.panicked(&panicked),
+        }
+    }
+
+    /// Ends the run with a panic; the record does not leave the queue.
+    pub(super) fn panicked(mut self, panicked: &Panicked) -> bool {
+        self.outcome = "panic";
+        self.span.in_scope(|| error!(error = %panicked, "record failed"));
+        false
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if !self.span.is_disabled() {
+            self.span.record("outcome", self.outcome);
+            self.span
+                .record("duration_ms", self.began.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+}
+
+fn receive_count(record: &Record) -> Option<u32> {
+    record.attribute("ApproximateReceiveCount").ok()??.parse().ok()
+}
+
+fn warn_of_receives(record: &Record, options: &Options) {
+    if !tracing::enabled!(Level::WARN) {
+        return;
+    }
+    if let Some(count) = receive_count(record).filter(|count| *count >= options.warn_from_receive_count) {
+        warn!(receive_count = count, "the record came back again; it may be poison");
+    }
+}
+
+/// Logs what came of a record, and says what that means for it. Runs under the guard: it shows the user's error.
+pub(super) fn report(result: RecordResult) -> End {
+    let (outcome, error) = match result {
+        Ok(outcome) => (outcome, None),
+        Err(error) => match error.downcast::<Classified>() {
+            Ok(classified) => (classified.outcome, Some(classified.error)),
+            Err(error) => (Outcome::Retry, Some(error)),
+        },
+    };
+    let error = error.map(|error| chain(error.as_ref()));
+    let error = error.as_deref();
+    match outcome {
+        Outcome::Done => {
+            if let Some(error) = error {
+                debug!(error, "record done, in spite of its error");
+            }
+            End {
+                outcome: "done",
+                passed: true,
+            }
+        }
+        Outcome::Discard(reason) => {
+            info!(%reason, error, "record discarded");
+            End {
+                outcome: "discard",
+                passed: true,
+            }
+        }
+        Outcome::Retry => {
+            error!(error = error.unwrap_or("the handler asks for a retry"), "record failed");
+            End {
+                outcome: "retry",
+                passed: false,
+            }
+        }
+        Outcome::RetryAfter(delay) => {
+            error!(error, ?delay, "record failed");
+            warn!(
+                "RetryAfter needs a queue client: the record comes back after the queue's visibility timeout instead"
+            );
+            End {
+                outcome: "retry_after",
+                passed: false,
+            }
+        }
+        Outcome::DeadLetter(reason) => {
+            error!(%reason, error, "record failed");
+            warn!("DeadLetter needs a queue client: the record is retried, until the queue's RedrivePolicy moves it");
+            End {
+                outcome: "dead_letter",
+                passed: false,
+            }
+        }
+    }
+}
+
+/// Causes beyond this are left out: an error may be its own cause.
+const MAX_CAUSES: usize = 16;
+
+/// An error with all its causes, in one line.
+fn chain(error: &dyn StdError) -> String {
+    let mut text = String::new();
+    let causes = std::iter::successors(Some(error), |&error| error.source()).take(MAX_CAUSES);
+    for (position, cause) in causes.enumerate() {
+        let separator = if position == 0 { "" } else { ": " };
+        // A `Display` that fails leaves a gap in the log, and nothing else.
+        let _ = write!(text, "{separator}{cause}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Endless;
+
+    impl fmt::Display for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("again")
+        }
+    }
+
+    impl StdError for Endless {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            Some(&Endless)
+        }
+    }
+
+    #[test]
+    fn a_chain_has_all_causes_but_has_an_end() {
+        let error = anyhow::anyhow!("disk full").context("cannot store").context("order 7");
+        assert_eq!(chain(error.as_ref()), "order 7: cannot store: disk full");
+        assert_eq!(chain(&Endless).matches("again").count(), MAX_CAUSES);
+    }
+}

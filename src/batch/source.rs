@@ -1,0 +1,123 @@
+//! Which queue a batch is from, and what that means for its order.
+
+use std::collections::HashMap;
+
+use super::ledger::Ledger;
+use super::plan::Plan;
+use crate::error::{Error, Kind};
+use crate::handler::Fifo;
+use crate::record::Record;
+
+/// The queue that a batch was received from.
+pub(super) struct Source {
+    queue_arn: Option<String>,
+}
+
+/// What SQS's records have as their `eventSource`.
+const SQS: &str = "aws:sqs";
+
+impl Source {
+    /// Looks at the first record that can be read: all records of a batch are from one queue.
+    ///
+    /// # Errors
+    ///
+    /// Where the record is another service's.
+    pub(super) fn of(ledger: &mut Ledger) -> Result<Self, Error> {
+        let mut readable = (0..ledger.len())
+            .filter_map(|index| ledger.look(index))
+            .filter(|record| record.fault().is_none());
+        let Some(record) = readable.next() else {
+            return Ok(Self { queue_arn: None });
+        };
+        check_source(&record).map_err(Kind::Event)?;
+        Ok(Self {
+            queue_arn: queue_arn(&record),
+        })
+    }
+
+    pub(super) fn queue_arn(&self) -> Option<&str> {
+        self.queue_arn.as_deref()
+    }
+
+    /// By the ARN alone. A group id says nothing: fair queues are standard queues, and have them too.
+    pub(super) fn fifo(&self) -> bool {
+        self.queue_arn().is_some_and(is_fifo)
+    }
+
+    /// The order in which the records may run.
+    pub(super) fn plan(&self, ledger: &mut Ledger, fifo: Fifo) -> Plan {
+        if !self.fifo() {
+            return Plan::any_order(ledger.len());
+        }
+        let heads = grouped(ledger);
+        let lines = match fifo {
+            Fifo::StopGroup => lines_by_group(heads),
+            Fifo::StopBatch => vec![heads.into_iter().map(|(index, _)| index).collect()],
+        };
+        Plan::in_lines(ledger.len(), lines)
+    }
+}
+
+/// Checks a record of its own, as any after the first may differ from it.
+///
+/// # Errors
+///
+/// Where it is not a record of SQS, or its queue is not of the kind that the batch was planned for.
+pub(super) fn check(record: &Record, fifo: bool) -> Result<(), String> {
+    if let Some(fault) = record.fault() {
+        return Err(format!("the record cannot be read: {fault}"));
+    }
+    check_source(record)?;
+    match queue_arn(record) {
+        Some(arn) if is_fifo(&arn) && !fifo => Err(format!("the record is from {arn}, in a batch of a standard queue")),
+        _ => Ok(()),
+    }
+}
+
+fn check_source(record: &Record) -> Result<(), String> {
+    match record.event_source() {
+        // Events written by hand leave it out.
+        Ok(None) => Ok(()),
+        Ok(Some(source)) if source == SQS => Ok(()),
+        Ok(Some(source)) => Err(format!("a record comes from {source}, not from {SQS}")),
+        Err(error) => Err(format!("a record's eventSource is malformed: {error}")),
+    }
+}
+
+fn queue_arn(record: &Record) -> Option<String> {
+    record.queue_arn().ok().flatten().map(|arn| arn.into_owned())
+}
+
+fn is_fifo(queue_arn: &str) -> bool {
+    queue_arn.ends_with(".fifo")
+}
+
+/// The records of a FIFO batch with their groups, in order: each message once, and up to the first without a group,
+/// which may belong before or after any that follow.
+fn grouped(ledger: &mut Ledger) -> Vec<(usize, String)> {
+    let mut grouped = Vec::with_capacity(ledger.len());
+    for index in 0..ledger.len() {
+        let Some(record) = ledger.look(index) else { break };
+        let Ok(Some(group)) = record.attribute("MessageGroupId") else {
+            break;
+        };
+        let first = record.shared_message_id().is_none_or(|id| ledger.claim(index, id));
+        if first {
+            grouped.push((index, group.into_owned()));
+        }
+    }
+    grouped
+}
+
+fn lines_by_group(records: Vec<(usize, String)>) -> Vec<Vec<usize>> {
+    let mut lines: Vec<Vec<usize>> = Vec::new();
+    let mut line_of = HashMap::new();
+    for (index, group) in records {
+        let line = *line_of.entry(group).or_insert_with(|| {
+            lines.push(Vec::new());
+            lines.len() - 1
+        });
+        lines[line].push(index);
+    }
+    lines
+}

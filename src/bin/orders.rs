@@ -1,0 +1,87 @@
+//! The function that `template.yaml` deploys: takes orders, one a message.
+//!
+//! It shows what a consumer looks like from outside: a type for the body, an error of its own, and one place that says
+//! which errors are not worth a retry. What it does with an order is to check it and to log its total.
+
+use std::fmt;
+
+use redrive::{Json, Outcome, ReceiveCount};
+
+#[derive(serde::Deserialize)]
+struct Order {
+    order_id: String,
+    customer: String,
+    currency: String,
+    items: Vec<Item>,
+}
+
+#[derive(serde::Deserialize)]
+struct Item {
+    sku: String,
+    quantity: u32,
+    unit_price_cents: u64,
+}
+
+#[derive(Debug)]
+enum OrderError {
+    /// The order will not be any better the next time.
+    Invalid(&'static str),
+    /// The next delivery may have it in stock.
+    OutOfStock,
+}
+
+impl fmt::Display for OrderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(why) => write!(f, "the order is invalid: {why}"),
+            Self::OutOfStock => f.write_str("an item is out of stock"),
+        }
+    }
+}
+
+impl std::error::Error for OrderError {}
+
+#[tokio::main]
+async fn main() -> Result<(), redrive::Error> {
+    redrive::handler(place).classify(outcome).run().await
+}
+
+async fn place(ReceiveCount(receives): ReceiveCount, Json(order): Json<Order>) -> Result<(), OrderError> {
+    let total_cents = total(&order)?;
+    reserve(&order)?;
+    tracing::info!(order.order_id, order.currency, total_cents, receives, "order placed");
+    Ok(())
+}
+
+fn outcome(error: &OrderError) -> Outcome {
+    match error {
+        OrderError::Invalid(why) => Outcome::DeadLetter((*why).into()),
+        OrderError::OutOfStock => Outcome::Retry,
+    }
+}
+
+fn total(order: &Order) -> Result<u64, OrderError> {
+    if order.order_id.is_empty() || order.customer.is_empty() {
+        return Err(OrderError::Invalid("it has no id or no customer"));
+    }
+    if order.items.is_empty() || order.items.iter().any(|item| item.quantity == 0) {
+        return Err(OrderError::Invalid("it has no items, or none of one"));
+    }
+    let prices = order
+        .items
+        .iter()
+        .map(|item| item.unit_price_cents.checked_mul(item.quantity.into()));
+    let total = prices.reduce(|total, price| total?.checked_add(price?)).flatten();
+    total.ok_or(OrderError::Invalid("its total is beyond all money"))
+}
+
+/// Stands for the call to a warehouse, with the two ways in which it lets a caller down.
+fn reserve(order: &Order) -> Result<(), OrderError> {
+    for item in &order.items {
+        if item.sku.starts_with("OUT-OF-STOCK") {
+            return Err(OrderError::OutOfStock);
+        }
+        assert_ne!(item.sku, "PANIC", "the warehouse client has a bug");
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! The attributes that the sender gave the message.
+
+use std::fmt;
+
+use aws_lambda_events::encodings::Base64Data;
+use serde::Deserialize;
+
+use super::{FromRecord, Rejection};
+use crate::json::JsonError;
+use crate::outcome::BoxError;
+use crate::record::Record;
+
+/// One message attribute, as a type of yours that knows the attribute's name.
+///
+/// ```
+/// use redrive::{Attribute, AttributeValue, FromAttribute};
+///
+/// enum Priority { High, Normal }
+///
+/// impl FromAttribute for Priority {
+///     const NAME: &'static str = "priority";
+///
+///     fn from_attribute(value: AttributeValue) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+///         match value.as_str() {
+///             Some("high") => Ok(Self::High),
+///             Some("normal") => Ok(Self::Normal),
+///             _ => Err("a priority is high or normal".into()),
+///         }
+///     }
+/// }
+///
+/// async fn place(priority: Option<Attribute<Priority>>) { /* ... */ }
+/// # let _ = redrive::handler(place);
+/// ```
+///
+/// Attributes that are not asked for are not parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attribute<A>(pub A);
+
+/// A type that is read from one message attribute.
+pub trait FromAttribute: Sized {
+    /// The attribute's name; names are case-sensitive.
+    const NAME: &'static str;
+
+    /// Reads the value. An error rejects the record.
+    fn from_attribute(value: AttributeValue) -> Result<Self, BoxError>;
+}
+
+/// The value of a message attribute: a text or bytes, and the type that the sender gave it.
+///
+/// Attributes: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AttributeValue {
+    data_type: String,
+    text: Option<String>,
+    bytes: Option<Vec<u8>>,
+}
+
+impl AttributeValue {
+    /// `String`, `Number` or `Binary`, with what the sender put after it, as in `Number.int`.
+    pub fn data_type(&self) -> &str {
+        &self.data_type
+    }
+
+    /// The text of a `String` or a `Number`.
+    pub fn as_str(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
+    /// The bytes of a `Binary`.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        self.bytes.as_deref()
+    }
+}
+
+/// Shows the type, never the value.
+impl fmt::Debug for AttributeValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttributeValue")
+            .field("data_type", &self.data_type)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The attribute as it is in the event. Its two lists, always empty, are passed over.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    #[serde(default)]
+    data_type: Option<String>,
+    #[serde(default)]
+    string_value: Option<String>,
+    #[serde(default)]
+    binary_value: Option<Base64Data>,
+}
+
+impl From<Wire> for AttributeValue {
+    fn from(wire: Wire) -> Self {
+        Self {
+            data_type: wire.data_type.unwrap_or_default(),
+            text: wire.string_value,
+            bytes: wire.binary_value.map(|bytes| bytes.to_vec()),
+        }
+    }
+}
+
+impl Record {
+    /// A message attribute by its name.
+    ///
+    /// # Errors
+    ///
+    /// Where the attribute is there but malformed, or the attributes are not an object.
+    pub fn message_attribute(&self, name: &str) -> Result<Option<AttributeValue>, JsonError> {
+        let Some(json) = self.raw_message_attribute(name)? else {
+            return Ok(None);
+        };
+        let wire: Option<Wire> = serde_json::from_str(json)?;
+        Ok(wire.map(AttributeValue::from))
+    }
+}
+
+impl<S: Sync, A: FromAttribute> FromRecord<S> for Attribute<A> {
+    type Rejection = Rejection;
+
+    async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
+        let malformed = |error: BoxError| Rejection::malformed(format!("message attribute {}", A::NAME), error);
+        let value = record
+            .message_attribute(A::NAME)
+            .map_err(|error| malformed(error.into()))?;
+        let value = value.ok_or_else(|| Rejection::absent(format!("message attribute {}", A::NAME)))?;
+        A::from_attribute(value).map(Self).map_err(malformed)
+    }
+}

@@ -1,0 +1,42 @@
+//! A body of JSON.
+
+use serde::de::DeserializeOwned;
+
+use super::body::body;
+use super::{FromRecord, Rejection};
+use crate::json::JsonError;
+use crate::record::Record;
+
+/// The message's body, parsed as JSON into a type of yours.
+///
+/// ```
+/// use redrive::Json;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Order { order_id: String }
+///
+/// async fn place(Json(order): Json<Order>) { /* ... */ }
+/// # let _ = redrive::handler(place);
+/// ```
+///
+/// A body that is not JSON, or does not fit the type, rejects the record: it is reported, and only it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRecord<S> for Json<T> {
+    type Rejection = Rejection;
+
+    async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
+        parse_body(record, "body").map(Self)
+    }
+}
+
+/// Parses the body as what `what` names.
+pub(super) fn parse_body<T: DeserializeOwned>(record: &Record, what: &'static str) -> Result<T, Rejection> {
+    parse(&body(record)?, what)
+}
+
+/// Parses a piece of JSON, and keeps the payload out of the error.
+pub(super) fn parse<T: DeserializeOwned>(json: &str, what: &'static str) -> Result<T, Rejection> {
+    serde_json::from_str(json).map_err(|error| Rejection::malformed(what, JsonError::from(error)))
+}

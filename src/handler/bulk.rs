@@ -1,0 +1,334 @@
+//! A chunk of records a call.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tower::service_fn;
+use tower::util::BoxCloneService;
+
+use super::Handler;
+use super::consumer::{Consumer, Kind};
+use super::each::{Classified, Classify, classified};
+use crate::batch::{Work, guard};
+use crate::extract::{FromRecord, FromRef, State};
+use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome};
+use crate::record::Record;
+
+/// What came of one record: an outcome, or the error that stands for a retry.
+pub(crate) type RecordResult = Result<Outcome, BoxError>;
+
+/// A chunk's way through extractors and handler; the results stand in the order of the records.
+pub(crate) type ChunkService = BoxCloneService<Vec<Record>, Vec<RecordResult>, Infallible>;
+
+/// The kind of a consumer whose handler takes a chunk of records a call: see [`batch`].
+pub struct Bulk<H, Args, S, E> {
+    handler: H,
+    state: S,
+    classify: Option<Classify<E>>,
+    chunk_size: NonZeroUsize,
+    args: PhantomData<fn(Args)>,
+}
+
+/// Makes a consumer of an async function that takes a chunk of records a call, for a downstream that takes many at once.
+///
+/// The function takes a `Vec` of any extractor, or of a tuple of extractors, and before it, if it needs that, the
+/// [`State`]. It answers for each, by position; what is missing from the answer has failed. A record that an extractor
+/// rejects is not in the `Vec`, and costs itself only.
+///
+/// ```no_run
+/// use redrive::{Json, MessageId, Outcome};
+///
+/// # #[derive(serde::Deserialize)] struct Order { id: u64 }
+/// # async fn insert_all(orders: &[(MessageId, Json<Order>)]) -> anyhow::Result<Vec<bool>> { Ok(Vec::new()) }
+/// async fn store(orders: Vec<(MessageId, Json<Order>)>) -> anyhow::Result<Vec<Outcome>> {
+///     let inserted = insert_all(&orders).await?;
+///     Ok(inserted.into_iter().map(|done| if done { Outcome::Done } else { Outcome::Retry }).collect())
+/// }
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), redrive::Error> {
+///     redrive::batch(store).chunk_size(25).run().await
+/// }
+/// ```
+///
+/// On a FIFO queue a chunk never holds two records of one group, so that a failure can stop its group.
+pub fn batch<H, Args>(handler: H) -> Consumer<Bulk<H, Args, (), <H::Output as IntoOutcomes>::Error>>
+where
+    H: Handler<Args>,
+    H::Output: IntoOutcomes,
+    H::Future: Send,
+{
+    Consumer::new(Bulk {
+        handler,
+        state: (),
+        classify: None,
+        chunk_size: DEFAULT_CHUNK_SIZE,
+        args: PhantomData,
+    })
+}
+
+/// What a mapping brings in one batch where nothing else is set.
+const DEFAULT_CHUNK_SIZE: NonZeroUsize = NonZeroUsize::new(10).unwrap();
+
+impl<H, Args, S, E> Consumer<Bulk<H, Args, S, E>> {
+    /// How many records a call takes at most. The default is 10, and 0 counts as 1.
+    pub fn chunk_size(self, records: usize) -> Self {
+        let chunk_size = NonZeroUsize::new(records).unwrap_or(NonZeroUsize::MIN);
+        self.map(|bulk| Bulk { chunk_size, ..bulk })
+    }
+
+    /// Gives the handler its state, which it takes as [`State`] before the records.
+    pub fn with_state<T>(self, state: T) -> Consumer<Bulk<H, Args, T, E>>
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        self.map(
+            |Bulk {
+                 handler,
+                 classify,
+                 chunk_size,
+                 args,
+                 ..
+             }| Bulk {
+                handler,
+                state,
+                classify,
+                chunk_size,
+                args,
+            },
+        )
+    }
+
+    /// Says what becomes of a record whose handler returned an error for it, or for its chunk. Without it that is
+    /// [`Outcome::Retry`].
+    pub fn classify(self, classify: impl Fn(&E) -> Outcome + Send + Sync + 'static) -> Self {
+        self.map(|bulk| Bulk {
+            classify: Some(Arc::new(classify)),
+            ..bulk
+        })
+    }
+}
+
+/// The arguments of a batch handler: a `Vec` of extractors, or [`State`] and such a `Vec`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` are not the arguments of a redrive batch handler (with `{S}` as its state)",
+    label = "not a `Vec` of extractors",
+    note = "a batch handler is an `async fn(Vec<E>)` or an `async fn(State<T>, Vec<E>)`, where `E` is an extractor \
+            (`Json<Order>`) or a tuple of extractors"
+)]
+pub trait BulkArgs<S>: Sized {
+    /// What is extracted from each record.
+    type Item;
+
+    /// The arguments of one call.
+    fn new(state: &S, items: Vec<Self::Item>) -> Self;
+}
+
+impl<S, T> BulkArgs<S> for (Vec<T>,) {
+    type Item = T;
+
+    fn new(_: &S, items: Vec<T>) -> Self {
+        (items,)
+    }
+}
+
+impl<S, A: FromRef<S>, T> BulkArgs<S> for (State<A>, Vec<T>) {
+    type Item = T;
+
+    fn new(state: &S, items: Vec<T>) -> Self {
+        (State(A::from_ref(state)), items)
+    }
+}
+
+/// A type that a batch handler may return: `Vec<O>` with an [`IntoOutcome`] for each record, by position;
+/// `Result<Vec<O>, E>`, whose error fails the whole chunk; or `Result<(), E>`, for all or nothing.
+#[diagnostic::on_unimplemented(
+    message = "a redrive batch handler cannot return `{Self}`",
+    label = "this return type does not answer for each record",
+    note = "return `Vec<O>`, `Result<Vec<O>, E>` (where `O` is `()`, `redrive::Outcome`, `Result<(), E>` or \
+            `Result<redrive::Outcome, E>`), or `Result<(), E>`"
+)]
+pub trait IntoOutcomes {
+    /// The error that [`Consumer::classify`](crate::Consumer::classify) sees, of a record or of the chunk.
+    type Error: HandlerError;
+
+    /// The outcomes by position, of a chunk of so many records; or the error that fails them all.
+    fn into_outcomes(self, records: usize) -> Result<Vec<Result<Outcome, Self::Error>>, Self::Error>;
+}
+
+impl<O: IntoOutcome> IntoOutcomes for Vec<O> {
+    type Error = O::Error;
+
+    fn into_outcomes(self, _: usize) -> Result<Vec<Result<Outcome, O::Error>>, O::Error> {
+        Ok(self.into_iter().map(IntoOutcome::into_outcome).collect())
+    }
+}
+
+impl<E: HandlerError> IntoOutcomes for Result<Vec<Outcome>, E> {
+    type Error = E;
+
+    fn into_outcomes(self, _: usize) -> Result<Vec<Result<Outcome, E>>, E> {
+        Ok(self?.into_iter().map(Ok).collect())
+    }
+}
+
+impl<E: HandlerError> IntoOutcomes for Result<(), E> {
+    type Error = E;
+
+    fn into_outcomes(self, records: usize) -> Result<Vec<Result<Outcome, E>>, E> {
+        self.map(|()| std::iter::repeat_with(|| Ok(Outcome::Done)).take(records).collect())
+    }
+}
+
+impl<H, Args, S, E, T> Kind for Bulk<H, Args, S, E>
+where
+    H: Handler<Args>,
+    H::Output: IntoOutcomes<Error = E>,
+    H::Future: Send,
+    Args: BulkArgs<S, Item = T> + Send + 'static,
+    T: FromRecord<S> + Send + 'static,
+    S: Clone + Send + Sync + 'static,
+    E: HandlerError,
+{
+    #[allow(private_interfaces)]
+    fn work(&self) -> Work {
+        let bulk = Arc::new(self.clone());
+        let service = service_fn(move |records: Vec<Record>| {
+            let bulk = bulk.clone();
+            async move { Ok(bulk.with(records).await) }
+        });
+        Work::Chunks {
+            size: self.chunk_size,
+            service: BoxCloneService::new(service),
+        }
+    }
+}
+
+impl<H, Args, S, E, T> Bulk<H, Args, S, E>
+where
+    H: Handler<Args>,
+    H::Output: IntoOutcomes<Error = E>,
+    Args: BulkArgs<S, Item = T>,
+    T: FromRecord<S> + Send,
+    E: HandlerError,
+{
+    async fn with(&self, records: Vec<Record>) -> Vec<RecordResult> {
+        let mut results: Vec<RecordResult> = Vec::with_capacity(records.len());
+        let mut items = Vec::with_capacity(records.len());
+        let mut positions = Vec::with_capacity(records.len());
+        for (position, record) in records.iter().enumerate() {
+            match guard(T::from_record(record, &self.state)).await {
+                Ok(Ok(item)) => {
+                    items.push(item);
+                    positions.push(position);
+                    results.push(Err(Unanswered.into()));
+                }
+                Ok(Err(rejection)) => results.push(rejection.into_outcome().map_err(HandlerError::into_box_error)),
+                Err(panic) => results.push(Err(panic.into())),
+            }
+        }
+        if !items.is_empty() {
+            for (position, answer) in positions.into_iter().zip(self.call(items).await) {
+                results[position] = answer;
+            }
+        }
+        results
+    }
+
+    /// The answers by position: as many as items, or fewer.
+    async fn call(&self, items: Vec<T>) -> Vec<RecordResult> {
+        let count = items.len();
+        let classify = self.classify.as_ref();
+        let output = self.handler.call(Args::new(&self.state, items)).await;
+        match output.into_outcomes(count) {
+            // Which answer belongs to which record is anyone's guess then.
+            Ok(answers) if answers.len() > count => all_failed(
+                count,
+                TooManyAnswers {
+                    answers: answers.len(),
+                    records: count,
+                }
+                .into(),
+            ),
+            Ok(answers) => answers
+                .into_iter()
+                .map(|answer| answer.map_err(|error| classified(error, classify)))
+                .collect(),
+            Err(error) => all_failed(count, classified(error, classify)),
+        }
+    }
+}
+
+/// One error for every record of a chunk, with the outcome that it was classified as.
+fn all_failed(count: usize, error: BoxError) -> Vec<RecordResult> {
+    let (outcome, error) = match error.downcast::<Classified>() {
+        Ok(classified) => (classified.outcome, classified.error),
+        Err(error) => (Outcome::Retry, error),
+    };
+    let error = Arc::new(error);
+    let of_chunk = || Classified {
+        outcome: outcome.clone(),
+        error: Box::new(ChunkFailed(error.clone())),
+    };
+    std::iter::repeat_with(|| Err(of_chunk().into())).take(count).collect()
+}
+
+/// The error of a whole chunk, shared by its records.
+#[derive(Debug)]
+struct ChunkFailed(Arc<BoxError>);
+
+impl fmt::Display for ChunkFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the batch handler failed the record's whole chunk")
+    }
+}
+
+impl std::error::Error for ChunkFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.0.as_ref().as_ref())
+    }
+}
+
+#[derive(Debug)]
+struct Unanswered;
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the batch handler's answer ends before this record's position")
+    }
+}
+
+impl std::error::Error for Unanswered {}
+
+#[derive(Debug)]
+struct TooManyAnswers {
+    answers: usize,
+    records: usize,
+}
+
+impl fmt::Display for TooManyAnswers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { answers, records } = self;
+        write!(
+            f,
+            "the batch handler gave {answers} answers for {records} records, so none of them can be told apart"
+        )
+    }
+}
+
+impl std::error::Error for TooManyAnswers {}
+
+impl<H: Clone, Args, S: Clone, E> Clone for Bulk<H, Args, S, E> {
+    fn clone(&self) -> Self {
+        Self {
+            handler: self.handler.clone(),
+            state: self.state.clone(),
+            classify: self.classify.clone(),
+            chunk_size: self.chunk_size,
+            args: PhantomData,
+        }
+    }
+}

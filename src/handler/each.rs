@@ -1,0 +1,252 @@
+//! One record a call.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use tower::util::BoxCloneService;
+use tower::{Layer, Service, service_fn};
+
+use super::Handler;
+use super::consumer::{Consumer, Kind};
+use crate::batch::Work;
+use crate::extract::FromRecord;
+use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome};
+use crate::record::Record;
+
+/// One record's way through extractors and handler, as [layers](Consumer::layer) see it.
+pub type RecordService = BoxCloneService<Record, Outcome, BoxError>;
+
+/// The kind of a consumer whose handler takes one record a call: see [`handler`].
+pub struct Each<H, Args, S, E> {
+    handler: H,
+    state: S,
+    classify: Option<Classify<E>>,
+    layers: Vec<WrapService>,
+    /// The arguments' types are known from the handler, and none of them is kept.
+    args: PhantomData<fn(Args)>,
+}
+
+pub(super) type Classify<E> = Arc<dyn Fn(&E) -> Outcome + Send + Sync>;
+type WrapService = Arc<dyn Fn(RecordService) -> RecordService + Send + Sync>;
+
+/// Makes a consumer of an async function that takes one record a call.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use redrive::{Json, State};
+///
+/// # #[derive(serde::Deserialize)] struct Order {}
+/// # #[derive(Clone)] struct Database;
+/// async fn place(State(database): State<Database>, Json(order): Json<Order>) -> anyhow::Result<()> {
+///     /* ... */
+///     Ok(())
+/// }
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), redrive::Error> {
+///     redrive::handler(place)
+///         .with_state(Database)
+///         .concurrency(16)
+///         .layer(tower::timeout::TimeoutLayer::new(Duration::from_secs(5)))
+///         .run()
+///         .await
+/// }
+/// ```
+pub fn handler<H, Args>(handler: H) -> Consumer<Each<H, Args, (), <H::Output as IntoOutcome>::Error>>
+where
+    H: Handler<Args>,
+    H::Output: IntoOutcome,
+    H::Future: Send,
+{
+    Consumer::new(Each {
+        handler,
+        state: (),
+        classify: None,
+        layers: Vec::new(),
+        args: PhantomData,
+    })
+}
+
+impl<H, Args, S, E> Consumer<Each<H, Args, S, E>> {
+    /// Gives the handler its state, which it takes as [`State`](crate::State).
+    pub fn with_state<T>(self, state: T) -> Consumer<Each<H, Args, T, E>>
+    where
+        Args: FromRecord<T>,
+        T: Clone + Send + Sync + 'static,
+    {
+        self.map(
+            |Each {
+                 handler,
+                 classify,
+                 layers,
+                 args,
+                 ..
+             }| Each {
+                handler,
+                state,
+                classify,
+                layers,
+                args,
+            },
+        )
+    }
+
+    /// Says, once and by type, what becomes of a record whose handler returned an error. Without it that is
+    /// [`Outcome::Retry`].
+    ///
+    /// ```
+    /// use redrive::Outcome;
+    ///
+    /// # use std::fmt;
+    /// #[derive(Debug)]
+    /// enum OrderError { Invalid(&'static str), Database }
+    /// # impl fmt::Display for OrderError {
+    /// #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("it failed") }
+    /// # }
+    /// # impl std::error::Error for OrderError {}
+    ///
+    /// async fn place() -> Result<(), OrderError> { Err(OrderError::Invalid("no items")) }
+    ///
+    /// let consumer = redrive::handler(place).classify(|error| match error {
+    ///     OrderError::Invalid(why) => Outcome::DeadLetter((*why).into()),
+    ///     OrderError::Database => Outcome::Retry,
+    /// });
+    /// ```
+    ///
+    /// It sees the handler's own error, as it was returned: a type that is boxed later, as `anyhow::Error`, still
+    /// downcasts. Rejections of extractors and errors of layers do not come here; they are retries.
+    pub fn classify(self, classify: impl Fn(&E) -> Outcome + Send + Sync + 'static) -> Self {
+        self.map(|each| Each {
+            classify: Some(Arc::new(classify)),
+            ..each
+        })
+    }
+
+    /// Puts a tower layer round each record: round its extractors and its handler, inside the concurrency bound. The
+    /// layer that is added last is the outermost.
+    ///
+    /// An error of a layer is a failure of its record like any other, and a retry. What the layer shares among the
+    /// clones of its service (a limit, a breaker) is shared by all records of all batches.
+    pub fn layer<L>(self, layer: L) -> Self
+    where
+        L: Layer<RecordService> + Send + Sync + 'static,
+        L::Service: Service<Record, Response = Outcome> + Clone + Send + 'static,
+        <L::Service as Service<Record>>::Error: Into<BoxError>,
+        <L::Service as Service<Record>>::Future: Send + 'static,
+    {
+        let wrap = move |service| {
+            let layered = layer.layer(service);
+            BoxCloneService::new(tower::util::MapErr::new(layered, Into::into))
+        };
+        self.map(|mut each| {
+            each.layers.push(Arc::new(wrap));
+            each
+        })
+    }
+}
+
+impl<H, Args, S, E> Kind for Each<H, Args, S, E>
+where
+    H: Handler<Args>,
+    H::Output: IntoOutcome<Error = E>,
+    H::Future: Send,
+    Args: FromRecord<S> + Send + 'static,
+    S: Clone + Send + Sync + 'static,
+    E: HandlerError,
+{
+    #[allow(private_interfaces)]
+    fn work(&self) -> Work {
+        let call = Arc::new(Call {
+            handler: self.handler.clone(),
+            state: self.state.clone(),
+            classify: self.classify.clone(),
+            args: PhantomData,
+        });
+        let innermost = service_fn(move |record| {
+            let call = call.clone();
+            async move { call.with(record).await }
+        });
+        Work::Each(
+            self.layers
+                .iter()
+                .fold(BoxCloneService::new(innermost), |service, wrap| wrap(service)),
+        )
+    }
+}
+
+/// What each call of the handler needs, shared by all of them.
+struct Call<H, Args, S, E> {
+    handler: H,
+    state: S,
+    classify: Option<Classify<E>>,
+    args: PhantomData<fn(Args)>,
+}
+
+impl<H, Args, S, E> Call<H, Args, S, E>
+where
+    H: Handler<Args>,
+    H::Output: IntoOutcome<Error = E>,
+    Args: FromRecord<S>,
+    E: HandlerError,
+{
+    async fn with(&self, record: Record) -> Result<Outcome, BoxError> {
+        let args = match Args::from_record(&record, &self.state).await {
+            Ok(args) => args,
+            Err(rejection) => return rejection.into_outcome().map_err(HandlerError::into_box_error),
+        };
+        let output = self.handler.call(args).await;
+        output
+            .into_outcome()
+            .map_err(|error| classified(error, self.classify.as_ref()))
+    }
+}
+
+/// Boxes an error, with the outcome that the user's classification gives it.
+pub(super) fn classified<E: HandlerError>(error: E, classify: Option<&Classify<E>>) -> BoxError {
+    match classify.map(|classify| classify(&error)) {
+        None | Some(Outcome::Retry) => error.into_box_error(),
+        Some(outcome) => Box::new(Classified {
+            outcome,
+            error: error.into_box_error(),
+        }),
+    }
+}
+
+/// A handler's error that is no plain retry. It goes out through the layers with its outcome on it, so that the outcome
+/// counts only if this very error comes out at the end: a layer that tries again, or that gives up with an error of
+/// its own, takes the outcome back with it.
+pub(crate) struct Classified {
+    pub(crate) outcome: Outcome,
+    pub(crate) error: BoxError,
+}
+
+impl fmt::Debug for Classified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.error, f)
+    }
+}
+
+impl fmt::Display for Classified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl std::error::Error for Classified {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.error.as_ref())
+    }
+}
+
+impl<H: Clone, Args, S: Clone, E> Clone for Each<H, Args, S, E> {
+    fn clone(&self) -> Self {
+        Self {
+            handler: self.handler.clone(),
+            state: self.state.clone(),
+            classify: self.classify.clone(),
+            layers: self.layers.clone(),
+            args: PhantomData,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What can be set on a consumer, and what holds where nothing is set.
+
+use std::time::Duration;
+
+/// What a failure stops on a FIFO queue. In either case the records that it stopped are reported, unrun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fifo {
+    /// The rest of its message group. Groups run in parallel, each in order.
+    #[default]
+    StopGroup,
+    /// The rest of the batch. Records run one at a time, in the order of the batch.
+    StopBatch,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) concurrency: usize,
+    pub(crate) deadline_margin: Duration,
+    pub(crate) fifo: Fifo,
+    pub(crate) fail_batch_on_any_failure: bool,
+    pub(crate) error_when_all_fail: bool,
+    pub(crate) warn_from_receive_count: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            concurrency: 64,
+            deadline_margin: Duration::from_millis(200),
+            fifo: Fifo::default(),
+            fail_batch_on_any_failure: false,
+            error_when_all_fail: false,
+            // From the third receive on, SQS leaves the message out of ApproximateAgeOfOldestMessage: no alarm on the
+            // queue's age sees it any more, so the log has to.
+            warn_from_receive_count: 3,
+        }
+    }
+}
+
+/// Sets the concurrency without a deploy.
+const CONCURRENCY: &str = "REDRIVE_CONCURRENCY";
+
+impl Options {
+    /// These options, with what the environment overrides.
+    pub(crate) fn with_environment(mut self) -> Self {
+        if let Ok(value) = std::env::var(CONCURRENCY) {
+            self.override_concurrency(&value);
+        }
+        self
+    }
+
+    /// A bad value is no reason not to start: a function that cannot start sends its whole queue to the DLQ.
+    fn override_concurrency(&mut self, value: &str) {
+        match value.trim().parse() {
+            Ok(concurrency @ 1..) => self.concurrency = concurrency,
+            _ => tracing::warn!(
+                "{CONCURRENCY} is {value:?}, and should be a whole number from 1 on; going on with {}",
+                self.concurrency
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn overridden(value: &str) -> usize {
+        let mut options = Options {
+            concurrency: 7,
+            ..Options::default()
+        };
+        options.override_concurrency(value);
+        options.concurrency
+    }
+
+    #[test]
+    fn the_environment_overrides_the_concurrency() {
+        assert_eq!(overridden("12"), 12);
+        assert_eq!(overridden(" 1 "), 1);
+    }
+
+    #[test]
+    fn a_bad_override_is_passed_over() {
+        for bad in ["", "0", "-1", "many", "1.5", "99999999999999999999999"] {
+            assert_eq!(overridden(bad), 7, "{bad:?}");
+        }
+    }
+}

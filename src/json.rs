@@ -1,0 +1,141 @@
+//! JSON errors that give no payload away.
+
+use std::fmt;
+
+use serde_json::error::Category;
+
+/// Why a piece of JSON could not be read, and where in it, without a word of what it holds.
+///
+/// serde's own messages quote the value they stumbled on (`invalid type: string "4111 1111 ..."`). Message bodies are
+/// private, and errors go to logs, so what is kept is the position, the kind of value found, and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonError {
+    problem: String,
+    line: usize,
+    column: usize,
+}
+
+impl From<serde_json::Error> for JsonError {
+    fn from(error: serde_json::Error) -> Self {
+        let problem = match error.classify() {
+            Category::Data => without_payload(&error.to_string()),
+            // The parser's own messages are fixed texts. Those below come with the position at their end.
+            Category::Syntax | Category::Eof | Category::Io => without_position(&error.to_string()).to_owned(),
+        };
+        Self {
+            problem,
+            line: error.line(),
+            column: error.column(),
+        }
+    }
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)?;
+        if self.line > 0 {
+            write!(f, " at line {} column {}", self.line, self.column)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for JsonError {}
+
+fn without_position(message: &str) -> &str {
+    message.rsplit_once(" at line ").map_or(message, |(problem, _)| problem)
+}
+
+/// Keeps of serde's message what comes from the type, and drops what comes from the payload.
+///
+/// The forms are those of `serde::de::Error`. One that is not known, as a type's own `custom` error, is dropped whole.
+fn without_payload(message: &str) -> String {
+    let message = without_position(message);
+    // Field names are the type's own here; in `unknown field` and `unknown variant` they would be the payload's.
+    if message.starts_with("missing field `") || message.starts_with("duplicate field `") {
+        return message.to_owned();
+    }
+    // What was expected stands last and is the type's own text. What was found comes before it and may contain anything.
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return "the value does not fit the type".to_owned();
+    };
+    let forms = [
+        "invalid type: ",
+        "invalid value: ",
+        "invalid length ",
+        "unknown field ",
+        "unknown variant ",
+    ];
+    match forms.iter().find(|form| found.starts_with(**form)) {
+        Some(form @ (&"invalid type: " | &"invalid value: ")) => {
+            let kind = found[form.len()..]
+                .split(['"', '`'])
+                .next()
+                .unwrap_or_default()
+                .trim_end();
+            format!("{form}{kind}, expected {expected}")
+        }
+        Some(form) => format!("{}, expected {expected}", form.trim_end()),
+        None => "the value does not fit the type".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Card {
+        number: u64,
+        kind: Option<Kind>,
+        pair: Option<(u8, u8)>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    enum Kind {
+        Debit,
+    }
+
+    fn problem(json: &str) -> String {
+        JsonError::from(serde_json::from_str::<Card>(json).unwrap_err()).to_string()
+    }
+
+    #[test]
+    fn says_where_and_what_was_expected() {
+        assert_eq!(
+            problem(r#"{"number": "4111"}"#),
+            "invalid type: string, expected u64 at line 1 column 17"
+        );
+        assert_eq!(
+            problem(r#"{"number": -5}"#),
+            "invalid value: integer, expected u64 at line 1 column 13"
+        );
+        assert_eq!(problem("{}"), "missing field `number` at line 1 column 2");
+        assert_eq!(problem("not json"), "expected ident at line 1 column 2");
+        assert_eq!(problem(""), "EOF while parsing a value at line 1 column 0");
+    }
+
+    #[test]
+    fn never_repeats_the_payload() {
+        for json in [
+            r#"{"number": "SECRET"}"#,
+            r#"{"number": "a, expected SECRET"}"#,
+            r#"{"number": "SECRET, expected b\", expected c"}"#,
+            r#"{"SECRET": 1}"#,
+            r#"{"number": 1, "kind": "SECRET"}"#,
+            r#"{"number": 1, "pair": [1, "SECRET"]}"#,
+            r#""SECRET""#,
+            "SECRET",
+        ] {
+            assert!(!problem(json).contains("SECRET"), "{}", problem(json));
+        }
+        assert_eq!(
+            problem(r#"{"number": 1, "kind": "x"}"#),
+            "unknown variant, expected `Debit` at line 1 column 25"
+        );
+    }
+}

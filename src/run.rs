@@ -1,0 +1,49 @@
+//! Which host there is to run on.
+
+use crate::error::{Error, Kind};
+use crate::extract::FromRecord;
+use crate::handler::{self, Consumer, Handler};
+use crate::outcome::IntoOutcome;
+
+/// Runs an async function as an SQS consumer, where the process finds itself: as an AWS Lambda function, if the
+/// [Lambda Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html) is there.
+///
+/// ```no_run
+/// use redrive::Json;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Order { order_id: String }
+///
+/// async fn place(Json(order): Json<Order>) -> anyhow::Result<()> { /* ... */ Ok(()) }
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), redrive::Error> {
+///     redrive::run(place).await
+/// }
+/// ```
+///
+/// It is short for [`handler(f)`](crate::handler()) and its [`run`](Consumer::run). What it does on Lambda beside polling
+/// is in [the chapter on Lambda](crate::docs::lambda).
+///
+/// # Errors
+///
+/// Where no host is there, where its environment is incomplete, and when it stops.
+pub async fn run<H, Args>(handler: H) -> Result<(), Error>
+where
+    H: Handler<Args>,
+    H::Output: IntoOutcome,
+    H::Future: Send,
+    Args: FromRecord<()> + Send + 'static,
+{
+    handler::handler(handler).run().await
+}
+
+/// Finds the host, and runs the consumer on it.
+pub(crate) async fn run_here<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), Error> {
+    #[cfg(feature = "lambda")]
+    if crate::lambda::is_here() {
+        return crate::lambda::run(consumer).await;
+    }
+    let _ = consumer;
+    Err(Kind::NoHost.into())
+}
