@@ -79,10 +79,7 @@ impl fmt::Display for Error {
                  so the whole batch comes back"
             ),
             Kind::BatchFailed { failed, of } => {
-                write!(
-                    f,
-                    "{failed} of {of} records failed, and the batch was asked to fail for it"
-                )
+                write!(f, "{failed} of {of} records failed, and the batch was asked to fail for it")
             }
             Kind::AnsweredBefore => f.write_str("the batch was answered before"),
             Kind::NoHost => f.write_str(NO_HOST),

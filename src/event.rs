@@ -193,18 +193,14 @@ mod tests {
         assert!(problem("{}").contains(NO_RECORDS));
         assert!(problem(r#"{"records": []}"#).contains(NO_RECORDS));
         for json in ["null", "0", "\"x\"", "{\"0\": {}}", "false"] {
-            assert!(
-                problem(&format!("{{\"Records\": {json}}}")).contains(NOT_A_LIST),
-                "{json}"
-            );
+            assert!(problem(&format!("{{\"Records\": {json}}}")).contains(NOT_A_LIST), "{json}");
         }
     }
 
     #[test]
     fn records_are_split_and_left_as_they_are() {
-        let event: Event = r#"{"x": {"Records": 1}, "Records": [ {"a" : [1, 2]}, null, "s" ], "y": 2}"#
-            .parse()
-            .unwrap();
+        let event: Event =
+            r#"{"x": {"Records": 1}, "Records": [ {"a" : [1, 2]}, null, "s" ], "y": 2}"#.parse().unwrap();
         let records = event.into_records().unwrap();
         let texts: Vec<_> = records.iter().map(|record| record.get()).collect();
         assert_eq!(texts, [r#"{"a" : [1, 2]}"#, "null", "\"s\""]);

@@ -22,11 +22,7 @@ impl From<serde_json::Error> for JsonError {
             // The parser's own messages are fixed texts. Those below come with the position at their end.
             Category::Syntax | Category::Eof | Category::Io => without_position(&error.to_string()).to_owned(),
         };
-        Self {
-            problem,
-            line: error.line(),
-            column: error.column(),
-        }
+        Self { problem, line: error.line(), column: error.column() }
     }
 }
 
@@ -59,20 +55,10 @@ fn without_payload(message: &str) -> String {
     let Some((found, expected)) = message.rsplit_once(", expected ") else {
         return "the value does not fit the type".to_owned();
     };
-    let forms = [
-        "invalid type: ",
-        "invalid value: ",
-        "invalid length ",
-        "unknown field ",
-        "unknown variant ",
-    ];
+    let forms = ["invalid type: ", "invalid value: ", "invalid length ", "unknown field ", "unknown variant "];
     match forms.iter().find(|form| found.starts_with(**form)) {
         Some(form @ (&"invalid type: " | &"invalid value: ")) => {
-            let kind = found[form.len()..]
-                .split(['"', '`'])
-                .next()
-                .unwrap_or_default()
-                .trim_end();
+            let kind = found[form.len()..].split(['"', '`']).next().unwrap_or_default().trim_end();
             format!("{form}{kind}, expected {expected}")
         }
         Some(form) => format!("{}, expected {expected}", form.trim_end()),
@@ -106,14 +92,8 @@ mod tests {
 
     #[test]
     fn says_where_and_what_was_expected() {
-        assert_eq!(
-            problem(r#"{"number": "4111"}"#),
-            "invalid type: string, expected u64 at line 1 column 17"
-        );
-        assert_eq!(
-            problem(r#"{"number": -5}"#),
-            "invalid value: integer, expected u64 at line 1 column 13"
-        );
+        assert_eq!(problem(r#"{"number": "4111"}"#), "invalid type: string, expected u64 at line 1 column 17");
+        assert_eq!(problem(r#"{"number": -5}"#), "invalid value: integer, expected u64 at line 1 column 13");
         assert_eq!(problem("{}"), "missing field `number` at line 1 column 2");
         assert_eq!(problem("not json"), "expected ident at line 1 column 2");
         assert_eq!(problem(""), "EOF while parsing a value at line 1 column 0");
@@ -133,9 +113,6 @@ mod tests {
         ] {
             assert!(!problem(json).contains("SECRET"), "{}", problem(json));
         }
-        assert_eq!(
-            problem(r#"{"number": 1, "kind": "x"}"#),
-            "unknown variant, expected `Debit` at line 1 column 25"
-        );
+        assert_eq!(problem(r#"{"number": 1, "kind": "x"}"#), "unknown variant, expected `Debit` at line 1 column 25");
     }
 }

@@ -60,32 +60,19 @@ fn answer<K: handler::Kind>(consumer: &Consumer<K>, event: LambdaEvent<Event>, h
     let (event, context) = event.into_parts();
     let remaining = remaining(context.deadline(), SystemTime::now());
     let origin: Origin = Arc::new(context);
-    Box::pin(engine.run(
-        event,
-        Invocation {
-            remaining,
-            origin,
-            handlers,
-        },
-    ))
+    Box::pin(engine.run(event, Invocation { remaining, origin, handlers }))
 }
 
 /// The time until the deadline. A deadline that was past when the invocation arrived is none: `cargo lambda watch` sends
 /// one in 1970.
 fn remaining(deadline: SystemTime, now: SystemTime) -> Option<Duration> {
-    deadline
-        .duration_since(now)
-        .ok()
-        .filter(|remaining| !remaining.is_zero())
+    deadline.duration_since(now).ok().filter(|remaining| !remaining.is_zero())
 }
 
 /// What lambda_runtime reports of an invocation that failed.
 impl From<Error> for Diagnostic {
     fn from(error: Error) -> Self {
-        Self {
-            error_type: "redrive::Error".to_owned(),
-            error_message: error.to_string(),
-        }
+        Self { error_type: "redrive::Error".to_owned(), error_message: error.to_string() }
     }
 }
 
@@ -127,9 +114,8 @@ pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), E
     let handlers = Handle::current();
     let (end, ended) = oneshot::channel();
     let host = thread::Builder::new().name("redrive-lambda".to_owned());
-    let host = host
-        .spawn(move || poll(OnRuntime { consumer, handlers }, end))
-        .map_err(|error| Kind::Host(error.into()))?;
+    let host =
+        host.spawn(move || poll(OnRuntime { consumer, handlers }, end)).map_err(|error| Kind::Host(error.into()))?;
     match ended.await {
         Ok(result) => result.map_err(|error| Kind::Host(error).into()),
         Err(_) => Err(Kind::Host(panic_of(host).into()).into()),
@@ -160,14 +146,8 @@ fn panic_of(host: thread::JoinHandle<()>) -> String {
         Ok(()) => return "its thread ended".to_owned(),
         Err(payload) => payload,
     };
-    let message = payload
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or(payload.downcast_ref::<&str>().copied());
-    format!(
-        "its thread panicked: {}",
-        message.unwrap_or("with a payload that is no text")
-    )
+    let message = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+    format!("its thread panicked: {}", message.unwrap_or("with a payload that is no text"))
 }
 
 /// A consumer whose handlers run on a runtime other than the one that calls it.
@@ -178,10 +158,7 @@ struct OnRuntime<K> {
 
 impl<K: handler::Kind> Clone for OnRuntime<K> {
     fn clone(&self) -> Self {
-        Self {
-            consumer: self.consumer.clone(),
-            handlers: self.handlers.clone(),
-        }
+        Self { consumer: self.consumer.clone(), handlers: self.handlers.clone() }
     }
 }
 
@@ -206,15 +183,9 @@ mod tests {
     #[test]
     fn a_deadline_that_is_past_is_none() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        assert_eq!(
-            remaining(now + Duration::from_secs(3), now),
-            Some(Duration::from_secs(3))
-        );
+        assert_eq!(remaining(now + Duration::from_secs(3), now), Some(Duration::from_secs(3)));
         assert_eq!(remaining(now, now), None);
         assert_eq!(remaining(SystemTime::UNIX_EPOCH, now), None);
-        assert_eq!(
-            remaining(SystemTime::UNIX_EPOCH + Duration::from_millis(600_000), now),
-            None
-        );
+        assert_eq!(remaining(SystemTime::UNIX_EPOCH + Duration::from_millis(600_000), now), None);
     }
 }

@@ -52,9 +52,7 @@ type Span = Range<usize>;
 impl Record {
     pub(crate) fn new(text: Box<RawValue>, origin: Origin) -> Self {
         let parts = OnceLock::new();
-        Self {
-            inner: Arc::new(Inner { text, origin, parts }),
-        }
+        Self { inner: Arc::new(Inner { text, origin, parts }) }
     }
 
     /// The id that SQS gave the message, where the record has one: a string that is not empty.
@@ -222,12 +220,7 @@ impl Parts {
     fn find(text: &RawValue) -> Self {
         let mut parts = Self::default();
         let mut parser = serde_json::Deserializer::from_str(text.get());
-        let fault = parser
-            .deserialize_map(Finder {
-                text: text.get(),
-                parts: &mut parts,
-            })
-            .err();
+        let fault = parser.deserialize_map(Finder { text: text.get(), parts: &mut parts }).err();
         parts.fault = fault.map(JsonError::from);
         parts
     }

@@ -11,12 +11,9 @@ pub(crate) fn install() {
     if tracing::dispatcher::has_been_set() {
         return;
     }
-    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL")
-        .ok()
-        .and_then(|level| level.parse().ok());
-    let filter = EnvFilter::builder()
-        .with_default_directive(level.unwrap_or(LevelFilter::INFO).into())
-        .from_env_lossy();
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
+    let filter =
+        EnvFilter::builder().with_default_directive(level.unwrap_or(LevelFilter::INFO).into()).from_env_lossy();
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
     // Should another thread have installed one meanwhile, then that is the one.
     let _ = match stdout().is_terminal() {

@@ -19,9 +19,7 @@ struct Open {
 
 impl Board {
     pub(super) fn new(ledger: Ledger, plan: Plan) -> Self {
-        Self {
-            open: Mutex::new(Some(Open { ledger, plan })),
-        }
+        Self { open: Mutex::new(Some(Open { ledger, plan })) }
     }
 
     /// How many records can run at a time, at most.

@@ -68,10 +68,7 @@ impl Panicked {
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(again);
         }
-        Self {
-            message,
-            place: PLACE.take(),
-        }
+        Self { message, place: PLACE.take() }
     }
 }
 
@@ -112,10 +109,7 @@ mod tests {
     async fn a_panic_is_an_error_with_its_message() {
         assert_eq!(message(async { panic!("plain") }).await, "plain");
         assert_eq!(message(async { panic!("of {}", 2) }).await, "of 2");
-        assert_eq!(
-            message(async { panic::panic_any(1) }).await,
-            "with a payload that is no text"
-        );
+        assert_eq!(message(async { panic::panic_any(1) }).await, "with a payload that is no text");
         let after_a_wait = async {
             tokio::task::yield_now().await;
             panic!("late")
@@ -152,10 +146,7 @@ mod tests {
     async fn the_place_is_known_where_places_are_noted() {
         note_places();
         let panicked = guard(async { panic!("here") }).await.unwrap_err();
-        assert!(
-            panicked.to_string().starts_with(&format!("panicked at {}:", file!())),
-            "{panicked}"
-        );
+        assert!(panicked.to_string().starts_with(&format!("panicked at {}:", file!())), "{panicked}");
     }
 
     #[tokio::test]

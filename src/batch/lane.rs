@@ -38,10 +38,7 @@ impl Lane {
     }
 
     async fn each(self, service: RecordService) {
-        let mut service = Kept {
-            pristine: service,
-            used: None,
-        };
+        let mut service = Kept { pristine: service, used: None };
         let mut turn = Instant::now();
         while let Some((index, record)) = self.board.next() {
             if !self.board.claim(index, &record) {
@@ -81,10 +78,7 @@ impl Lane {
 
     fn take(&self, size: NonZeroUsize) -> Vec<(usize, Record)> {
         let records = std::iter::from_fn(|| self.board.next());
-        records
-            .filter(|(index, record)| self.board.claim(*index, record))
-            .take(size.get())
-            .collect()
+        records.filter(|(index, record)| self.board.claim(*index, record)).take(size.get()).collect()
     }
 
     async fn chunk(&self, service: &mut ChunkService, chunk: Vec<(usize, Record)>) {

@@ -47,15 +47,8 @@ enum Held {
 impl Ledger {
     pub(super) fn new(records: Vec<Box<RawValue>>, origin: Origin) -> Self {
         let begun = HashMap::with_capacity(records.len());
-        let slot = |text| Slot {
-            standing: Standing::NotRun,
-            held: Held::Raw(text),
-        };
-        Self {
-            slots: records.into_iter().map(slot).collect(),
-            begun,
-            origin,
-        }
+        let slot = |text| Slot { standing: Standing::NotRun, held: Held::Raw(text) };
+        Self { slots: records.into_iter().map(slot).collect(), begun, origin }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -94,6 +87,8 @@ impl Ledger {
                 vacant.insert(index);
                 true
             }
+            // A FIFO batch is claimed when it is planned, and asked again when it runs.
+            Entry::Occupied(first) if *first.get() == index => true,
             Entry::Occupied(first) => {
                 self.slots[index].held = Held::CopyOf(*first.get());
                 false
@@ -108,10 +103,7 @@ impl Ledger {
             return;
         }
         if passed {
-            *slot = Slot {
-                standing: Standing::Done,
-                held: Held::Nothing,
-            };
+            *slot = Slot { standing: Standing::Done, held: Held::Nothing };
         } else {
             slot.standing = Standing::Failed;
         }
@@ -119,10 +111,7 @@ impl Ledger {
 
     pub(super) fn standing(&self, index: usize) -> Standing {
         match &self.slots[index] {
-            Slot {
-                held: Held::CopyOf(first),
-                ..
-            } => self.standing(*first),
+            Slot { held: Held::CopyOf(first), .. } => self.standing(*first),
             slot => slot.standing,
         }
     }

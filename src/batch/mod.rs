@@ -55,10 +55,7 @@ pub(crate) struct Invocation {
 
 impl Engine {
     pub(crate) fn new(work: Work, options: Options) -> Self {
-        Self {
-            work,
-            options: Arc::new(options),
-        }
+        Self { work, options: Arc::new(options) }
     }
 
     /// Runs a batch and answers for each of its records, before the time is over.
@@ -72,9 +69,7 @@ impl Engine {
         let span = report::batch_span(&source, &ledger);
         let plan = source.plan(&mut ledger, self.options.fifo);
         let board = Arc::new(Board::new(ledger, plan));
-        let cut = invocation
-            .remaining
-            .map(|remaining| cut_off(remaining, self.options.deadline_margin));
+        let cut = invocation.remaining.map(|remaining| cut_off(remaining, self.options.deadline_margin));
 
         let mut lanes = self.start(&board, source.fifo(), &invocation.handlers, &span);
         let in_time = finish_by(&mut lanes, cut).instrument(span.clone()).await;

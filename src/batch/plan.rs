@@ -16,19 +16,13 @@ enum Lines {
     /// Every record a line of its own, from `next` on: as a standard queue has it, thousands at a time.
     Singles { next: usize, len: usize },
     /// Lines of records, and for each record the line that it stands in.
-    Grouped {
-        lines: Vec<VecDeque<usize>>,
-        line_of: Vec<Option<usize>>,
-    },
+    Grouped { lines: Vec<VecDeque<usize>>, line_of: Vec<Option<usize>> },
 }
 
 impl Plan {
     /// Every record may run at any time.
     pub(super) fn any_order(records: usize) -> Self {
-        Self {
-            lines: Lines::Singles { next: 0, len: records },
-            ready: VecDeque::new(),
-        }
+        Self { lines: Lines::Singles { next: 0, len: records }, ready: VecDeque::new() }
     }
 
     /// Each of the lines runs in its order, beside the others.
@@ -41,10 +35,7 @@ impl Plan {
         }
         let ready = (0..lines.len()).filter(|&line| !lines[line].is_empty()).collect();
         let lines = lines.into_iter().map(VecDeque::from).collect();
-        Self {
-            lines: Lines::Grouped { lines, line_of },
-            ready,
-        }
+        Self { lines: Lines::Grouped { lines, line_of }, ready }
     }
 
     /// How many records can run at a time, at most.

@@ -15,33 +15,18 @@ use crate::outcome::Outcome;
 use crate::record::Record;
 
 pub(super) fn batch_span(source: &Source, ledger: &Ledger) -> Span {
-    info_span!(
-        "batch",
-        queue = source.queue_arn(),
-        records = ledger.len(),
-        failed = Empty
-    )
+    info_span!("batch", queue = source.queue_arn(), records = ledger.len(), failed = Empty)
 }
 
 /// Called in the batch's span, when nothing can change the ledger any more.
 pub(super) fn batch_end(ledger: &Ledger, in_time: bool) {
-    let count = |standing| {
-        (0..ledger.len())
-            .filter(|&index| ledger.standing(index) == standing)
-            .count()
-    };
+    let count = |standing| (0..ledger.len()).filter(|&index| ledger.standing(index) == standing).count();
     let (done, cut_off, not_run) = (count(Standing::Done), count(Standing::Running), count(Standing::NotRun));
     Span::current().record("failed", ledger.len() - done);
     if !in_time {
-        warn!(
-            cut_off,
-            not_run, "the deadline came first; records that were cut off or never began come back"
-        );
+        warn!(cut_off, not_run, "the deadline came first; records that were cut off or never began come back");
     } else if not_run > 0 {
-        warn!(
-            not_run,
-            "records come back unrun, because one before them failed or has no message group"
-        );
+        warn!(not_run, "records come back unrun, because one before them failed or has no message group");
     }
 }
 
@@ -70,11 +55,7 @@ impl Run {
         );
         span.in_scope(|| warn_of_receives(record, options));
         // A record whose run is dropped before its end was cancelled.
-        Self {
-            span,
-            began: Instant::now(),
-            outcome: "cut_off",
-        }
+        Self { span, began: Instant::now(), outcome: "cut_off" }
     }
 
     pub(super) fn span(&self) -> &Span {
@@ -104,8 +85,7 @@ impl Drop for Run {
     fn drop(&mut self) {
         if !self.span.is_disabled() {
             self.span.record("outcome", self.outcome);
-            self.span
-                .record("duration_ms", self.began.elapsed().as_secs_f64() * 1e3);
+            self.span.record("duration_ms", self.began.elapsed().as_secs_f64() * 1e3);
         }
     }
 }
@@ -139,42 +119,27 @@ pub(super) fn report(result: RecordResult) -> End {
             if let Some(error) = error {
                 debug!(error, "record done, in spite of its error");
             }
-            End {
-                outcome: "done",
-                passed: true,
-            }
+            End { outcome: "done", passed: true }
         }
         Outcome::Discard(reason) => {
             info!(%reason, error, "record discarded");
-            End {
-                outcome: "discard",
-                passed: true,
-            }
+            End { outcome: "discard", passed: true }
         }
         Outcome::Retry => {
             error!(error = error.unwrap_or("the handler asks for a retry"), "record failed");
-            End {
-                outcome: "retry",
-                passed: false,
-            }
+            End { outcome: "retry", passed: false }
         }
         Outcome::RetryAfter(delay) => {
             error!(error, ?delay, "record failed");
             warn!(
                 "RetryAfter needs a queue client: the record comes back after the queue's visibility timeout instead"
             );
-            End {
-                outcome: "retry_after",
-                passed: false,
-            }
+            End { outcome: "retry_after", passed: false }
         }
         Outcome::DeadLetter(reason) => {
             error!(%reason, error, "record failed");
             warn!("DeadLetter needs a queue client: the record is retried, until the queue's RedrivePolicy moves it");
-            End {
-                outcome: "dead_letter",
-                passed: false,
-            }
+            End { outcome: "dead_letter", passed: false }
         }
     }
 }

@@ -16,16 +16,10 @@ use crate::handler::Options;
 /// fails the batch as well, only without saying why. And where the user asked for an error.
 pub(super) fn settle(ledger: &Ledger, options: &Options) -> Result<SqsBatchResponse, Error> {
     let of = ledger.len();
-    let failed: Vec<usize> = (0..of)
-        .filter(|&index| ledger.standing(index) != Standing::Done)
-        .collect();
+    let failed: Vec<usize> = (0..of).filter(|&index| ledger.standing(index) != Standing::Done).collect();
     if !failed.is_empty() && (options.fail_batch_on_any_failure || (options.error_when_all_fail && failed.len() == of))
     {
-        return Err(Kind::BatchFailed {
-            failed: failed.len(),
-            of,
-        }
-        .into());
+        return Err(Kind::BatchFailed { failed: failed.len(), of }.into());
     }
     let mut answer = SqsBatchResponse::default();
     let mut reported = HashSet::new();
@@ -39,10 +33,6 @@ pub(super) fn settle(ledger: &Ledger, options: &Options) -> Result<SqsBatchRespo
     }
     match nameless.is_empty() {
         true => Ok(answer),
-        false => Err(Kind::Unreportable {
-            positions: nameless,
-            of,
-        }
-        .into()),
+        false => Err(Kind::Unreportable { positions: nameless, of }.into()),
     }
 }

@@ -23,16 +23,13 @@ impl Source {
     ///
     /// Where the record is another service's.
     pub(super) fn of(ledger: &mut Ledger) -> Result<Self, Error> {
-        let mut readable = (0..ledger.len())
-            .filter_map(|index| ledger.look(index))
-            .filter(|record| record.fault().is_none());
+        let mut readable =
+            (0..ledger.len()).filter_map(|index| ledger.look(index)).filter(|record| record.fault().is_none());
         let Some(record) = readable.next() else {
             return Ok(Self { queue_arn: None });
         };
         check_source(&record).map_err(Kind::Event)?;
-        Ok(Self {
-            queue_arn: queue_arn(&record),
-        })
+        Ok(Self { queue_arn: queue_arn(&record) })
     }
 
     pub(super) fn queue_arn(&self) -> Option<&str> {

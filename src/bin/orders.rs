@@ -67,10 +67,7 @@ fn total(order: &Order) -> Result<u64, OrderError> {
     if order.items.is_empty() || order.items.iter().any(|item| item.quantity == 0) {
         return Err(OrderError::Invalid("it has no items, or none of one"));
     }
-    let prices = order
-        .items
-        .iter()
-        .map(|item| item.unit_price_cents.checked_mul(item.quantity.into()));
+    let prices = order.items.iter().map(|item| item.unit_price_cents.checked_mul(item.quantity.into()));
     let total = prices.reduce(|total, price| total?.checked_add(price?)).flatten();
     total.ok_or(OrderError::Invalid("its total is beyond all money"))
 }

@@ -76,9 +76,7 @@ impl AttributeValue {
 /// Shows the type, never the value.
 impl fmt::Debug for AttributeValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttributeValue")
-            .field("data_type", &self.data_type)
-            .finish_non_exhaustive()
+        f.debug_struct("AttributeValue").field("data_type", &self.data_type).finish_non_exhaustive()
     }
 }
 
@@ -124,9 +122,7 @@ impl<S: Sync, A: FromAttribute> FromRecord<S> for Attribute<A> {
 
     async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
         let malformed = |error: BoxError| Rejection::malformed(format!("message attribute {}", A::NAME), error);
-        let value = record
-            .message_attribute(A::NAME)
-            .map_err(|error| malformed(error.into()))?;
+        let value = record.message_attribute(A::NAME).map_err(|error| malformed(error.into()))?;
         let value = value.ok_or_else(|| Rejection::absent(format!("message attribute {}", A::NAME)))?;
         A::from_attribute(value).map(Self).map_err(malformed)
     }

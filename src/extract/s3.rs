@@ -63,9 +63,7 @@ impl<S: Sync> FromRecord<S> for S3 {
     async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
         match parse_body(record, "S3 notification")? {
             Wire::Records { records } => Ok(Self(records.into_iter().map(S3Record::from).collect())),
-            Wire::Test { .. } => Err(Rejection::discard(
-                "the test event that S3 sends when a notification is set up",
-            )),
+            Wire::Test { .. } => Err(Rejection::discard("the test event that S3 sends when a notification is set up")),
         }
     }
 }
@@ -150,7 +148,5 @@ impl From<WireRecord> for S3Record {
 
 /// Keys come as a form's fields do: a space is a plus, and the rest is percent-encoded UTF-8.
 fn decode_key(key: &str) -> String {
-    percent_decode_str(&key.replace('+', " "))
-        .decode_utf8_lossy()
-        .into_owned()
+    percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
 }

@@ -27,12 +27,8 @@ impl<S: Sync> FromRecord<S> for ReceiptHandle {
     type Rejection = Rejection;
 
     async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
-        let handle = record
-            .receipt_handle()
-            .map_err(|error| Rejection::malformed("receiptHandle", error))?;
-        Ok(Self(
-            handle.ok_or_else(|| Rejection::absent("receiptHandle"))?.into_owned(),
-        ))
+        let handle = record.receipt_handle().map_err(|error| Rejection::malformed("receiptHandle", error))?;
+        Ok(Self(handle.ok_or_else(|| Rejection::absent("receiptHandle"))?.into_owned()))
     }
 }
 
@@ -44,12 +40,8 @@ impl<S: Sync> FromRecord<S> for QueueArn {
     type Rejection = Rejection;
 
     async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
-        let arn = record
-            .queue_arn()
-            .map_err(|error| Rejection::malformed("eventSourceARN", error))?;
-        Ok(Self(
-            arn.ok_or_else(|| Rejection::absent("eventSourceARN"))?.into_owned(),
-        ))
+        let arn = record.queue_arn().map_err(|error| Rejection::malformed("eventSourceARN", error))?;
+        Ok(Self(arn.ok_or_else(|| Rejection::absent("eventSourceARN"))?.into_owned()))
     }
 }
 
@@ -133,7 +125,5 @@ fn count(value: &str) -> Result<u32, ParseIntError> {
 /// From milliseconds since 1970.
 fn time(value: &str) -> Result<SystemTime, Box<dyn std::error::Error + Send + Sync>> {
     let since_1970 = Duration::from_millis(value.parse()?);
-    SystemTime::UNIX_EPOCH
-        .checked_add(since_1970)
-        .ok_or_else(|| "a time beyond all clocks".into())
+    SystemTime::UNIX_EPOCH.checked_add(since_1970).ok_or_else(|| "a time beyond all clocks".into())
 }

@@ -61,13 +61,7 @@ where
     H::Output: IntoOutcomes,
     H::Future: Send,
 {
-    Consumer::new(Bulk {
-        handler,
-        state: (),
-        classify: None,
-        chunk_size: DEFAULT_CHUNK_SIZE,
-        args: PhantomData,
-    })
+    Consumer::new(Bulk { handler, state: (), classify: None, chunk_size: DEFAULT_CHUNK_SIZE, args: PhantomData })
 }
 
 /// What a mapping brings in one batch where nothing else is set.
@@ -85,30 +79,13 @@ impl<H, Args, S, E> Consumer<Bulk<H, Args, S, E>> {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.map(
-            |Bulk {
-                 handler,
-                 classify,
-                 chunk_size,
-                 args,
-                 ..
-             }| Bulk {
-                handler,
-                state,
-                classify,
-                chunk_size,
-                args,
-            },
-        )
+        self.map(|Bulk { handler, classify, chunk_size, args, .. }| Bulk { handler, state, classify, chunk_size, args })
     }
 
     /// Says what becomes of a record whose handler returned an error for it, or for its chunk. Without it that is
     /// [`Outcome::Retry`].
     pub fn classify(self, classify: impl Fn(&E) -> Outcome + Send + Sync + 'static) -> Self {
-        self.map(|bulk| Bulk {
-            classify: Some(Arc::new(classify)),
-            ..bulk
-        })
+        self.map(|bulk| Bulk { classify: Some(Arc::new(classify)), ..bulk })
     }
 }
 
@@ -200,10 +177,7 @@ where
             let bulk = bulk.clone();
             async move { Ok(bulk.with(records).await) }
         });
-        Work::Chunks {
-            size: self.chunk_size,
-            service: BoxCloneService::new(service),
-        }
+        Work::Chunks { size: self.chunk_size, service: BoxCloneService::new(service) }
     }
 }
 
@@ -245,18 +219,12 @@ where
         let output = self.handler.call(Args::new(&self.state, items)).await;
         match output.into_outcomes(count) {
             // Which answer belongs to which record is anyone's guess then.
-            Ok(answers) if answers.len() > count => all_failed(
-                count,
-                TooManyAnswers {
-                    answers: answers.len(),
-                    records: count,
-                }
-                .into(),
-            ),
-            Ok(answers) => answers
-                .into_iter()
-                .map(|answer| answer.map_err(|error| classified(error, classify)))
-                .collect(),
+            Ok(answers) if answers.len() > count => {
+                all_failed(count, TooManyAnswers { answers: answers.len(), records: count }.into())
+            }
+            Ok(answers) => {
+                answers.into_iter().map(|answer| answer.map_err(|error| classified(error, classify))).collect()
+            }
             Err(error) => all_failed(count, classified(error, classify)),
         }
     }
@@ -269,10 +237,7 @@ fn all_failed(count: usize, error: BoxError) -> Vec<RecordResult> {
         Err(error) => (Outcome::Retry, error),
     };
     let error = Arc::new(error);
-    let of_chunk = || Classified {
-        outcome: outcome.clone(),
-        error: Box::new(ChunkFailed(error.clone())),
-    };
+    let of_chunk = || Classified { outcome: outcome.clone(), error: Box::new(ChunkFailed(error.clone())) };
     std::iter::repeat_with(|| Err(of_chunk().into())).take(count).collect()
 }
 
@@ -312,10 +277,7 @@ struct TooManyAnswers {
 impl fmt::Display for TooManyAnswers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { answers, records } = self;
-        write!(
-            f,
-            "the batch handler gave {answers} answers for {records} records, so none of them can be told apart"
-        )
+        write!(f, "the batch handler gave {answers} answers for {records} records, so none of them can be told apart")
     }
 }
 

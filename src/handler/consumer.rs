@@ -30,20 +30,12 @@ pub trait Kind: Clone + Send + 'static {
 
 impl<K> Consumer<K> {
     pub(super) fn new(kind: K) -> Self {
-        Self {
-            kind,
-            options: Options::default(),
-            engine: Arc::default(),
-        }
+        Self { kind, options: Options::default(), engine: Arc::default() }
     }
 
     /// The same options on another kind.
     pub(super) fn map<L>(self, map: impl FnOnce(K) -> L) -> Consumer<L> {
-        Consumer {
-            kind: map(self.kind),
-            options: self.options,
-            engine: Arc::default(),
-        }
+        Consumer { kind: map(self.kind), options: self.options, engine: Arc::default() }
     }
 
     fn set(mut self, set: impl FnOnce(&mut Options)) -> Self {
@@ -93,39 +85,38 @@ impl<K> Consumer<K> {
     }
 }
 
-impl<K: Kind> Consumer<K> {
+impl<K> Consumer<K> {
     /// Runs the consumer where the process finds itself: see [`run`](crate::run).
     ///
     /// # Errors
     ///
     /// Where no host is there that brings batches, or the one that is there stops.
-    pub async fn run(self) -> Result<(), Error> {
+    // The bound stands here and not on the block, where the compiler would not say what of it is not met.
+    pub async fn run(self) -> Result<(), Error>
+    where
+        K: Kind,
+    {
         crate::run::run_here(self).await
     }
 
-    pub(crate) fn engine(&self) -> Engine {
+    pub(crate) fn engine(&self) -> Engine
+    where
+        K: Kind,
+    {
         // The lock guards no invariant that a panic could break.
         let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-        engine
-            .get_or_insert_with(|| Engine::new(self.kind.work(), self.options.clone().with_environment()))
-            .clone()
+        engine.get_or_insert_with(|| Engine::new(self.kind.work(), self.options.clone().with_environment())).clone()
     }
 }
 
 impl<K: Clone> Clone for Consumer<K> {
     fn clone(&self) -> Self {
-        Self {
-            kind: self.kind.clone(),
-            options: self.options.clone(),
-            engine: self.engine.clone(),
-        }
+        Self { kind: self.kind.clone(), options: self.options.clone(), engine: self.engine.clone() }
     }
 }
 
 impl<K> fmt::Debug for Consumer<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer")
-            .field("options", &self.options)
-            .finish_non_exhaustive()
+        f.debug_struct("Consumer").field("options", &self.options).finish_non_exhaustive()
     }
 }

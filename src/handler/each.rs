@@ -59,13 +59,7 @@ where
     H::Output: IntoOutcome,
     H::Future: Send,
 {
-    Consumer::new(Each {
-        handler,
-        state: (),
-        classify: None,
-        layers: Vec::new(),
-        args: PhantomData,
-    })
+    Consumer::new(Each { handler, state: (), classify: None, layers: Vec::new(), args: PhantomData })
 }
 
 impl<H, Args, S, E> Consumer<Each<H, Args, S, E>> {
@@ -75,21 +69,7 @@ impl<H, Args, S, E> Consumer<Each<H, Args, S, E>> {
         Args: FromRecord<T>,
         T: Clone + Send + Sync + 'static,
     {
-        self.map(
-            |Each {
-                 handler,
-                 classify,
-                 layers,
-                 args,
-                 ..
-             }| Each {
-                handler,
-                state,
-                classify,
-                layers,
-                args,
-            },
-        )
+        self.map(|Each { handler, classify, layers, args, .. }| Each { handler, state, classify, layers, args })
     }
 
     /// Says, once and by type, what becomes of a record whose handler returned an error. Without it that is
@@ -117,10 +97,7 @@ impl<H, Args, S, E> Consumer<Each<H, Args, S, E>> {
     /// It sees the handler's own error, as it was returned: a type that is boxed later, as `anyhow::Error`, still
     /// downcasts. Rejections of extractors and errors of layers do not come here; they are retries.
     pub fn classify(self, classify: impl Fn(&E) -> Outcome + Send + Sync + 'static) -> Self {
-        self.map(|each| Each {
-            classify: Some(Arc::new(classify)),
-            ..each
-        })
+        self.map(|each| Each { classify: Some(Arc::new(classify)), ..each })
     }
 
     /// Puts a tower layer round each record: round its extractors and its handler, inside the concurrency bound. The
@@ -167,11 +144,7 @@ where
             let call = call.clone();
             async move { call.with(record).await }
         });
-        Work::Each(
-            self.layers
-                .iter()
-                .fold(BoxCloneService::new(innermost), |service, wrap| wrap(service)),
-        )
+        Work::Each(self.layers.iter().fold(BoxCloneService::new(innermost), |service, wrap| wrap(service)))
     }
 }
 
@@ -196,9 +169,7 @@ where
             Err(rejection) => return rejection.into_outcome().map_err(HandlerError::into_box_error),
         };
         let output = self.handler.call(args).await;
-        output
-            .into_outcome()
-            .map_err(|error| classified(error, self.classify.as_ref()))
+        output.into_outcome().map_err(|error| classified(error, self.classify.as_ref()))
     }
 }
 
@@ -206,10 +177,7 @@ where
 pub(super) fn classified<E: HandlerError>(error: E, classify: Option<&Classify<E>>) -> BoxError {
     match classify.map(|classify| classify(&error)) {
         None | Some(Outcome::Retry) => error.into_box_error(),
-        Some(outcome) => Box::new(Classified {
-            outcome,
-            error: error.into_box_error(),
-        }),
+        Some(outcome) => Box::new(Classified { outcome, error: error.into_box_error() }),
     }
 }
 

@@ -66,10 +66,7 @@ mod tests {
     use super::*;
 
     fn overridden(value: &str) -> usize {
-        let mut options = Options {
-            concurrency: 7,
-            ..Options::default()
-        };
+        let mut options = Options { concurrency: 7, ..Options::default() };
         options.override_concurrency(value);
         options.concurrency
     }
