@@ -1,0 +1,85 @@
+//! Batch handlers: a chunk of records a call, and an answer for each.
+
+use std::sync::{Arc, Mutex};
+
+use redrive::{Body, BoxError, Json, MessageId, Outcome, State};
+
+use crate::kit::{answer, event, fifo_record, record};
+
+type Sizes = Arc<Mutex<Vec<usize>>>;
+
+async fn by_body(State(sizes): State<Sizes>, bodies: Vec<Body>) -> Vec<Outcome> {
+    sizes.lock().unwrap().push(bodies.len());
+    bodies.iter().map(|Body(body)| if body == "fail" { Outcome::Retry } else { Outcome::Done }).collect()
+}
+
+#[tokio::test]
+async fn chunks_are_bounded_and_answered_by_position() {
+    let sizes = Sizes::default();
+    let consumer = redrive::batch(by_body).with_state(sizes.clone()).chunk_size(10);
+    let batch = (0..25).map(|id| record(&id.to_string(), if id % 7 == 3 { "fail" } else { "ok" }));
+    assert_eq!(answer(&consumer, event(batch)).await.unwrap(), ["3", "10", "17", "24"]);
+    let mut sizes = sizes.lock().unwrap().clone();
+    sizes.sort();
+    assert_eq!(sizes, [5, 10, 10]);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_parse_fails_alone() {
+    async fn sum(numbers: Vec<Json<u32>>) -> Result<(), BoxError> {
+        assert_eq!(numbers.iter().map(|Json(number)| number).sum::<u32>(), 5);
+        Ok(())
+    }
+    let batch = [record("1", "2"), record("2", "two"), record("3", "3")];
+    assert_eq!(answer(&redrive::batch(sum), event(batch)).await.unwrap(), ["2"]);
+}
+
+#[tokio::test]
+async fn what_is_missing_from_the_answer_has_failed() {
+    async fn short(_: Vec<Body>) -> Vec<Outcome> {
+        vec![Outcome::Done, Outcome::Done]
+    }
+    let batch = ["1", "2", "3", "4"].map(|id| record(id, ""));
+    assert_eq!(answer(&redrive::batch(short), event(batch)).await.unwrap(), ["3", "4"]);
+}
+
+#[tokio::test]
+async fn too_many_answers_cannot_be_told_apart() {
+    async fn long(bodies: Vec<Body>) -> Vec<Outcome> {
+        vec![Outcome::Done; bodies.len() + 1]
+    }
+    let batch = ["1", "2"].map(|id| record(id, ""));
+    assert_eq!(answer(&redrive::batch(long), event(batch)).await.unwrap(), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn an_error_fails_the_chunk_and_is_classified() {
+    async fn refuses(items: Vec<(MessageId, Body)>) -> Result<Vec<Outcome>, String> {
+        let refused = items.iter().any(|(_, Body(body))| body == "bad");
+        if refused { Err("refused".into()) } else { Ok(vec![Outcome::Done; items.len()]) }
+    }
+    let batch = || event([record("1", "ok"), record("2", "bad"), record("3", "ok")]);
+    let consumer = redrive::batch(refuses).chunk_size(2);
+    assert_eq!(answer(&consumer, batch()).await.unwrap(), ["1", "2"]);
+    let discarding = consumer.classify(|_| Outcome::Discard("refused".into()));
+    assert!(answer(&discarding, batch()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_fifo_chunk_never_holds_two_of_a_group() {
+    let seen: Arc<Mutex<Vec<Vec<String>>>> = Arc::default();
+    let consumer = redrive::batch({
+        let seen = seen.clone();
+        move |items: Vec<(MessageId, Body)>| {
+            let outcomes =
+                items.iter().map(|(_, Body(body))| if body == "fail" { Outcome::Retry } else { Outcome::Done });
+            let outcomes: Vec<Outcome> = outcomes.collect();
+            seen.lock().unwrap().push(items.into_iter().map(|(MessageId(id), _)| id).collect());
+            async move { outcomes }
+        }
+    });
+    let groups = [("a1", "a"), ("a2", "a"), ("b1", "b"), ("a3", "a"), ("b2", "b"), ("c1", "c")];
+    let batch = groups.map(|(id, group)| fifo_record(id, group, if id == "a2" { "fail" } else { "ok" }));
+    assert_eq!(answer(&consumer, event(batch)).await.unwrap(), ["a2", "a3"]);
+    assert_eq!(*seen.lock().unwrap(), [vec!["a1", "b1", "c1"], vec!["a2", "b2"]]);
+}

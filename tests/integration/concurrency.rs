@@ -1,0 +1,131 @@
+//! How many records run at a time, and how invocations stay apart.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
+
+use lambda_runtime::Context;
+use redrive::{Body, Consumer, Kind, MessageId, Outcome, State};
+use tokio::time::sleep;
+
+use crate::kit::{answer, event, fifo_record, invoke, on_paused_clock, record};
+
+#[derive(Clone, Default)]
+struct Gauge {
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+async fn measured(State(gauge): State<Gauge>) {
+    let now = gauge.now.fetch_add(1, Ordering::SeqCst) + 1;
+    gauge.most.fetch_max(now, Ordering::SeqCst);
+    sleep(Duration::from_secs(1)).await;
+    gauge.now.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// The most records that ran at a time, and the seconds that the batch took.
+fn most<K: Kind>(consumer: impl Fn(Gauge) -> Consumer<K>, records: Vec<serde_json::Value>) -> (usize, u64) {
+    on_paused_clock(async {
+        let gauge = Gauge::default();
+        let consumer = consumer(gauge.clone());
+        let began = tokio::time::Instant::now();
+        assert!(answer(&consumer, event(records)).await.unwrap().is_empty());
+        (gauge.most.load(Ordering::SeqCst), began.elapsed().as_secs())
+    })
+}
+
+fn records(count: usize) -> Vec<serde_json::Value> {
+    (0..count).map(|id| record(&id.to_string(), "")).collect()
+}
+
+#[test]
+fn is_bounded() {
+    let consumer = |gauge| redrive::handler(measured).with_state(gauge);
+    assert_eq!(most(consumer, records(200)), (64, 4));
+    assert_eq!(most(|gauge| consumer(gauge).concurrency(7), records(70)), (7, 10));
+    assert_eq!(most(|gauge| consumer(gauge).concurrency(0), records(3)), (1, 3));
+    assert_eq!(most(|gauge| consumer(gauge).concurrency(1000), records(200)), (200, 1));
+}
+
+#[test]
+fn of_a_fifo_queue_is_that_of_its_groups() {
+    let batch = (0..9).map(|id| fifo_record(&id.to_string(), &(id % 3).to_string(), "")).collect();
+    assert_eq!(most(|gauge| redrive::handler(measured).with_state(gauge), batch), (3, 3));
+}
+
+#[test]
+fn of_chunks_counts_chunks() {
+    async fn bulk(State(gauge): State<Gauge>, bodies: Vec<Body>) -> Vec<()> {
+        measured(State(gauge)).await;
+        vec![(); bodies.len()]
+    }
+    let consumer = |gauge| redrive::batch(bulk).with_state(gauge).chunk_size(5).concurrency(4);
+    assert_eq!(most(consumer, records(100)), (4, 5));
+}
+
+/// Handlers that meet at a barrier prove that they run on as many threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handlers_that_never_wait_use_every_thread() {
+    let barrier = Arc::new(Barrier::new(2));
+    let threads = Arc::new(Mutex::new(HashSet::new()));
+    let consumer = redrive::handler({
+        let threads = threads.clone();
+        move || {
+            threads.lock().unwrap().insert(std::thread::current().id());
+            barrier.wait();
+            std::future::ready(())
+        }
+    });
+    assert!(answer(&consumer, event(records(2))).await.unwrap().is_empty());
+    assert_eq!(threads.lock().unwrap().len(), 2);
+}
+
+/// A handler that never waits gives other tasks of its thread a turn between records.
+#[tokio::test]
+async fn a_long_batch_gives_way_to_other_tasks() {
+    let turns = Arc::new(AtomicUsize::new(0));
+    let other = tokio::spawn({
+        let turns = turns.clone();
+        async move {
+            loop {
+                turns.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let consumer = redrive::handler({
+        let seen = seen.clone();
+        move || {
+            seen.lock().unwrap().push(turns.load(Ordering::SeqCst));
+            // Blocks, as CPU-heavy work does.
+            std::thread::sleep(Duration::from_millis(1));
+            std::future::ready(())
+        }
+    });
+    assert!(answer(&consumer.concurrency(1), event(records(5))).await.unwrap().is_empty());
+    other.abort();
+    let seen = seen.lock().unwrap();
+    // Who of two that gave way goes on first is the scheduler's affair.
+    assert!(seen[4] >= seen[0] + 3, "{seen:?}");
+}
+
+#[test]
+fn two_invocations_at_once_do_not_see_each_other() {
+    on_paused_clock(async {
+        // The same message ids in both, and each fails what the other does.
+        let consumer = redrive::handler(|MessageId(id): MessageId, context: Context| async move {
+            sleep(Duration::from_secs(1)).await;
+            if context.request_id == id { Outcome::Retry } else { Outcome::Done }
+        });
+        let call = |request_id: &str| {
+            let mut context = Context::default();
+            context.request_id = request_id.to_owned();
+            invoke(&consumer, event(records(2)), context)
+        };
+        let (first, second) = tokio::join!(call("0"), call("1"));
+        assert_eq!(first.unwrap(), ["0"]);
+        assert_eq!(second.unwrap(), ["1"]);
+    });
+}

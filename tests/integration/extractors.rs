@@ -1,0 +1,333 @@
+//! What a handler can take, and how absent and malformed differ.
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use lambda_runtime::Context;
+use redrive::{
+    Attribute, AttributeValue, Body, BoxError, DeduplicationId, EventBridge, FirstReceivedAt, FromAttribute,
+    FromRecord, FromRef, GroupId, IntoOutcome, Json, Message, MessageId, Outcome, QueueArn, ReceiptHandle,
+    ReceiveCount, Record, Rejection, S3, S3Notification, SenderId, SentAt, SequenceNumber, Sns, State, TraceHeader,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::kit::{STANDARD, answer, event, fifo_record, invoke, record, with, with_attribute};
+
+/// What an extractor makes of a record: the value shown, or `None` where the record was rejected.
+async fn extract<E>(record: Value) -> Option<String>
+where
+    E: FromRecord<()> + Debug + Send + 'static,
+{
+    let seen = Arc::new(Mutex::new(None));
+    let consumer = redrive::handler({
+        let seen = seen.clone();
+        move |value: E| {
+            *seen.lock().unwrap() = Some(format!("{value:?}"));
+            std::future::ready(())
+        }
+    });
+    let reported = answer(&consumer, event([record])).await.unwrap();
+    let seen = seen.lock().unwrap().take();
+    assert!(seen.is_some() || !reported.is_empty(), "a record that is not taken is reported");
+    seen
+}
+
+async fn assert_takes<E: FromRecord<()> + Debug + Send + 'static>(record: Value, value: E) {
+    assert_eq!(extract::<E>(record).await, Some(format!("{value:?}")));
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct Order {
+    id: u32,
+}
+
+#[tokio::test]
+async fn what_sqs_says_of_a_message() {
+    let standard = || record("m1", "x");
+    let at = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+    assert_takes(standard(), MessageId("m1".into())).await;
+    assert_takes(standard(), Body("x".into())).await;
+    assert_takes(standard(), ReceiveCount(1)).await;
+    assert_takes(standard(), SentAt(at(1_545_082_649_183))).await;
+    assert_takes(standard(), FirstReceivedAt(at(1_545_082_649_185))).await;
+    assert_takes(standard(), SenderId("AIDAIENQZJOLO23YVJ4VO".into())).await;
+    assert_takes(standard(), QueueArn(STANDARD.into())).await;
+    assert_takes(standard(), ReceiptHandle("AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a...".into())).await;
+    let fifo = || {
+        let record = with_attribute(fifo_record("m1", "g", "x"), "SequenceNumber", "18849496460467696128");
+        with_attribute(with_attribute(record, "MessageDeduplicationId", "d"), "AWSTraceHeader", "Root=1-2")
+    };
+    assert_takes(fifo(), GroupId("g".into())).await;
+    assert_takes(fifo(), DeduplicationId("d".into())).await;
+    assert_takes(fifo(), SequenceNumber("18849496460467696128".into())).await;
+    assert_takes(fifo(), TraceHeader("Root=1-2".into())).await;
+}
+
+#[tokio::test]
+async fn a_body_of_json() {
+    assert_takes(record("1", r#"{"id": 7}"#), Json(Order { id: 7 })).await;
+    // Escapes of both layers: the string in the record, and the string in the body.
+    assert_takes(record("1", r#""a\u00e9\n\"""#), Json("aé\n\"".to_owned())).await;
+}
+
+#[tokio::test]
+async fn absent_is_none_and_malformed_is_not() {
+    let bodyless = with(record("1", ""), "body", None);
+    assert_eq!(extract::<Option<Json<Order>>>(bodyless.clone()).await.as_deref(), Some("None"));
+    assert_eq!(extract::<Json<Order>>(bodyless).await, None);
+    assert_eq!(
+        extract::<Option<Json<Order>>>(record("1", r#"{"id": 7}"#)).await.as_deref(),
+        Some("Some(Json(Order { id: 7 }))")
+    );
+    for malformed in ["", "null", "{}", "x"] {
+        assert_eq!(extract::<Option<Json<Order>>>(record("1", malformed)).await, None, "{malformed:?}");
+    }
+    assert_eq!(extract::<Option<GroupId>>(record("1", "")).await.as_deref(), Some("None"));
+    let bad_count = with_attribute(record("1", ""), "ApproximateReceiveCount", "many");
+    assert_eq!(extract::<Option<ReceiveCount>>(bad_count).await, None);
+    let bad_time = with_attribute(record("1", ""), "SentTimestamp", "99999999999999999999");
+    assert_eq!(extract::<SentAt>(bad_time).await, None);
+    let endless_time = with_attribute(record("1", ""), "SentTimestamp", "18446744073709551615");
+    assert!(extract::<Result<SentAt, Rejection>>(endless_time).await.is_some());
+}
+
+#[tokio::test]
+async fn a_rejection_can_be_taken_as_a_result() {
+    let seen = extract::<Result<Json<Order>, Rejection>>(record("1", r#"{"id": "secret"}"#)).await.unwrap();
+    assert!(seen.contains("Malformed") && seen.contains("expected u32"), "{seen}");
+    assert!(!seen.contains("secret"), "{seen}");
+}
+
+fn with_message_attribute(name: &str, value: Value) -> Value {
+    let mut record = record("1", "");
+    record["messageAttributes"][name] = value;
+    record
+}
+
+#[derive(Debug, PartialEq)]
+struct Priority(u8);
+
+impl FromAttribute for Priority {
+    const NAME: &'static str = "priority";
+
+    fn from_attribute(value: AttributeValue) -> Result<Self, BoxError> {
+        assert_eq!(value.data_type(), "Number.int");
+        Ok(Self(value.as_str().ok_or("a priority is a number")?.parse()?))
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Signature(Vec<u8>);
+
+impl FromAttribute for Signature {
+    const NAME: &'static str = "signature";
+
+    fn from_attribute(value: AttributeValue) -> Result<Self, BoxError> {
+        Ok(Self(value.as_bytes().ok_or("a signature is binary")?.to_vec()))
+    }
+}
+
+#[tokio::test]
+async fn message_attributes_by_type() {
+    let number = |value: &str| {
+        let lists = json!([]);
+        json!({ "stringValue": value, "dataType": "Number.int", "stringListValues": lists, "binaryListValues": lists })
+    };
+    assert_takes(with_message_attribute("priority", number("7")), Attribute(Priority(7))).await;
+    assert_eq!(extract::<Attribute<Priority>>(with_message_attribute("priority", number("high"))).await, None);
+    assert_eq!(extract::<Attribute<Priority>>(record("1", "")).await, None);
+    assert_eq!(extract::<Option<Attribute<Priority>>>(record("1", "")).await.as_deref(), Some("None"));
+    let binary = |value: &str| json!({ "binaryValue": value, "dataType": "Binary" });
+    assert_takes(with_message_attribute("signature", binary("AQID")), Attribute(Signature(vec![1, 2, 3]))).await;
+    assert_eq!(extract::<Option<Attribute<Signature>>>(with_message_attribute("signature", binary("%"))).await, None);
+    // One bad attribute is no matter to who reads another.
+    let mut both = with_message_attribute("signature", binary("%"));
+    both["messageAttributes"]["priority"] = number("7");
+    assert_takes(both, Attribute(Priority(7))).await;
+}
+
+#[tokio::test]
+async fn the_whole_message() {
+    let seen = extract::<Message>(record("m1", "x")).await.unwrap();
+    assert!(seen.contains("message_id: Some(\"m1\")") && seen.contains("body: Some(\"x\")"), "{seen}");
+    let seen = extract::<Record>(record("m1", "secret")).await.unwrap();
+    assert_eq!(seen, "Record(Some(\"m1\"))");
+}
+
+#[tokio::test]
+async fn the_lambda_context() {
+    let consumer = redrive::handler(|context: Context| async move {
+        if context.request_id == "r1" { Outcome::Done } else { Outcome::Retry }
+    });
+    let mut context = Context::default();
+    context.request_id = "r1".into();
+    assert!(invoke(&consumer, event([record("1", "")]), context).await.unwrap().is_empty());
+}
+
+#[derive(Clone)]
+struct App {
+    table: &'static str,
+    limit: usize,
+}
+
+struct Limit(usize);
+
+impl FromRef<App> for Limit {
+    fn from_ref(app: &App) -> Self {
+        Self(app.limit)
+    }
+}
+
+/// An own extractor that reads the state.
+impl FromRecord<App> for Limit {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_record(_: &Record, app: &App) -> Result<Self, Self::Rejection> {
+        Ok(Self(app.limit))
+    }
+}
+
+#[tokio::test]
+async fn state_whole_and_in_part_in_any_order() {
+    async fn handler(
+        Limit(limit): Limit,
+        Body(body): Body,
+        State(app): State<App>,
+        MessageId(id): MessageId,
+        count: Option<ReceiveCount>,
+        group: Result<GroupId, Rejection>,
+        json: Option<Json<String>>,
+        State(Limit(again)): State<Limit>,
+    ) -> Outcome {
+        assert_eq!((limit, again, app.table, id.as_str()), (3, 3, "orders", "1"));
+        assert!(count.is_some() && group.unwrap_err().is_absent() && json.is_some());
+        if body.len() > limit { Outcome::Done } else { Outcome::Retry }
+    }
+    let consumer = redrive::handler(handler).with_state(App { table: "orders", limit: 3 });
+    assert!(answer(&consumer, event([record("1", "\"long\"")])).await.unwrap().is_empty());
+}
+
+#[derive(Debug)]
+struct NotForUs;
+
+impl IntoOutcome for NotForUs {
+    type Error = std::convert::Infallible;
+
+    fn into_outcome(self) -> Result<Outcome, Self::Error> {
+        Ok(Outcome::Discard("another tenant's".into()))
+    }
+}
+
+struct OursOnly;
+
+impl<S: Sync> FromRecord<S> for OursOnly {
+    type Rejection = NotForUs;
+
+    async fn from_record(record: &Record, _: &S) -> Result<Self, NotForUs> {
+        if record.message_id() == Some("ours") { Ok(Self) } else { Err(NotForUs) }
+    }
+}
+
+#[tokio::test]
+async fn an_own_rejection_says_its_own_outcome() {
+    let consumer = redrive::handler(|_: OursOnly| async { Outcome::Retry });
+    assert_eq!(answer(&consumer, event([record("ours", ""), record("theirs", "")])).await.unwrap(), ["ours"]);
+}
+
+fn sns(message: &str) -> Value {
+    json!({
+        "Type": "Notification",
+        "MessageId": "dc1e94d9-56c5-5e96-808d-cc7f68faa162",
+        "TopicArn": "arn:aws:sns:eu-west-1:123456789012:orders",
+        "Subject": "new order",
+        "Message": message,
+        "Timestamp": "2021-02-16T21:41:19.978Z",
+        "SignatureVersion": "1",
+        "Signature": "FMG5tlZhJNHLHUXvZgtZzlk24FzVa7oX0T4P03neeXw8ZEXZx6z35j2FOTuNYShn2h0bKNC=",
+        "SigningCertURL": "https://sns.eu-west-1.amazonaws.com/x.pem",
+        "UnsubscribeURL": "https://sns.eu-west-1.amazonaws.com/"
+    })
+}
+
+fn s3_notification() -> Value {
+    json!({ "Records": [{
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": "eu-west-1",
+        "eventTime": "2021-02-16T21:41:19.978Z",
+        "eventName": "ObjectCreated:Put",
+        "userIdentity": { "principalId": "AIDAJDPLRKLG7UEXAMPLE" },
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "uploads",
+            "bucket": { "name": "photos", "ownerIdentity": { "principalId": "A3NL1KOZZKExample" }, "arn": "arn:aws:s3:::photos" },
+            "object": { "key": "a+b%2Bc/%C3%A9.jpg", "size": 1024, "eTag": "d41d8cd9", "sequencer": "0055AED6DCD90281E5" }
+        }
+    }]})
+}
+
+fn s3_test() -> Value {
+    json!({
+        "Service": "Amazon S3",
+        "Event": "s3:TestEvent",
+        "Time": "2014-10-13T15:57:02.089Z",
+        "Bucket": "photos",
+        "RequestId": "5582815E1AEA5ADF",
+        "HostId": "8cLeGAmw098X5cv4Zkwcmo8vvZa3eH3eKxsPzbB9wrR+YstdA6Knx4Ip8EXAMPLE"
+    })
+}
+
+#[tokio::test]
+async fn through_sns() {
+    let seen = extract::<Sns<Order>>(record("1", &sns(r#"{"id": 7}"#).to_string())).await.unwrap();
+    assert!(seen.contains("message: Order { id: 7 }") && seen.contains("Some(\"new order\")"), "{seen}");
+    assert_eq!(extract::<Sns<Order>>(record("1", &sns("no json").to_string())).await, None);
+    assert_eq!(extract::<Sns<Order>>(record("1", r#"{"id": 7}"#)).await, None);
+    let confirmation = with(sns("{}"), "Type", json!("SubscriptionConfirmation"));
+    assert_eq!(extract::<Sns<Order>>(record("1", &confirmation.to_string())).await, None);
+}
+
+#[tokio::test]
+async fn through_event_bridge() {
+    let envelope = json!({
+        "version": "0",
+        "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
+        "detail-type": "Order Placed",
+        "source": "shop.orders",
+        "account": "123456789012",
+        "time": "2017-12-22T18:43:48Z",
+        "region": "eu-west-1",
+        "resources": ["arn:x"],
+        "detail": { "id": 7 }
+    });
+    let seen = extract::<EventBridge<Order>>(record("1", &envelope.to_string())).await.unwrap();
+    assert!(seen.contains("detail: Order { id: 7 }") && seen.contains("detail_type: \"Order Placed\""), "{seen}");
+    assert_eq!(extract::<EventBridge<String>>(record("1", &envelope.to_string())).await, None);
+}
+
+#[tokio::test]
+async fn through_s3_with_keys_as_they_are_in_the_bucket() {
+    let seen = extract::<S3>(record("1", &s3_notification().to_string())).await.unwrap();
+    assert!(seen.contains("key: \"a b+c/é.jpg\"") && seen.contains("bucket: \"photos\""), "{seen}");
+    assert!(seen.contains("size: Some(1024)"), "{seen}");
+    assert_eq!(extract::<S3>(record("1", "{}")).await, None);
+    assert_eq!(extract::<S3>(record("1", r#"{"Event": "s3:OtherEvent"}"#)).await, None);
+}
+
+#[tokio::test]
+async fn the_test_event_of_s3_is_no_poison_record() {
+    let consumer = redrive::handler(|S3(_): S3| async { Outcome::Retry });
+    let batch = [record("test", &s3_test().to_string()), record("real", &s3_notification().to_string())];
+    assert_eq!(answer(&consumer, event(batch)).await.unwrap(), ["real"]);
+}
+
+#[tokio::test]
+async fn s3_through_sns() {
+    let seen =
+        extract::<Sns<S3Notification>>(record("1", &sns(&s3_notification().to_string()).to_string())).await.unwrap();
+    assert!(seen.contains("key: \"a b+c/é.jpg\""), "{seen}");
+    let seen = extract::<Sns<S3Notification>>(record("1", &sns(&s3_test().to_string()).to_string())).await.unwrap();
+    assert!(seen.contains("records: []"), "{seen}");
+}

@@ -1,0 +1,73 @@
+//! FIFO queues, where the small batches leave a question open.
+
+use std::sync::{Arc, Mutex};
+
+use redrive::{Body, Fifo, MessageId, Outcome};
+use serde_json::json;
+
+use crate::kit::{FIFO, answer, event, fifo_record, record, with, with_attribute};
+
+async fn by_body(Body(body): Body) -> Outcome {
+    if body == "fail" { Outcome::Retry } else { Outcome::Done }
+}
+
+#[tokio::test]
+async fn a_record_without_a_group_fails_with_all_after_it() {
+    let groupless = with(record("2", "ok"), "eventSourceARN", json!(FIFO));
+    let batch = [fifo_record("1", "a", "ok"), groupless, fifo_record("3", "a", "ok"), fifo_record("4", "b", "ok")];
+    for mode in [Fifo::StopGroup, Fifo::StopBatch] {
+        let consumer = redrive::handler(by_body).fifo(mode);
+        assert_eq!(answer(&consumer, event(batch.clone())).await.unwrap(), ["2", "3", "4"]);
+    }
+}
+
+#[tokio::test]
+async fn a_record_whose_group_cannot_be_read_is_one_without() {
+    for odd in [json!(null), json!([]), json!({ "MessageGroupId": 7 }), json!("x")] {
+        let batch = [
+            fifo_record("1", "a", "ok"),
+            with(fifo_record("2", "a", "ok"), "attributes", odd),
+            fifo_record("3", "b", "ok"),
+        ];
+        let consumer = redrive::handler(by_body);
+        assert_eq!(answer(&consumer, event(batch)).await.unwrap(), ["2", "3"]);
+    }
+}
+
+#[tokio::test]
+async fn what_has_a_group_on_a_standard_queue_fails_alone() {
+    let fair = |id: &str, body: &str| with_attribute(record(id, body), "MessageGroupId", "tenant");
+    let batch = [fair("1", "fail"), fair("2", "ok"), fair("3", "ok")];
+    assert_eq!(answer(&redrive::handler(by_body), event(batch)).await.unwrap(), ["1"]);
+}
+
+#[tokio::test]
+async fn a_fifo_record_in_a_standard_batch_fails_by_itself() {
+    let batch = [record("1", "ok"), fifo_record("2", "a", "ok"), record("3", "ok")];
+    assert_eq!(answer(&redrive::handler(by_body), event(batch)).await.unwrap(), ["2"]);
+}
+
+#[tokio::test]
+async fn a_group_goes_on_after_a_record_that_was_discarded() {
+    async fn discard(MessageId(id): MessageId) -> Outcome {
+        if id == "1" { Outcome::Discard("of no use".into()) } else { Outcome::Done }
+    }
+    let batch = [fifo_record("1", "a", ""), fifo_record("2", "a", "")];
+    assert!(answer(&redrive::handler(discard), event(batch)).await.unwrap().is_empty());
+}
+
+/// The trace recorded on AWS: a batch 1, 2, 3, 4 of one group that reports 2, 3, 4.
+#[tokio::test]
+async fn the_rest_of_a_group_does_not_run_after_a_failure() {
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let consumer = redrive::handler({
+        let ran = ran.clone();
+        move |MessageId(id): MessageId, body: Body| {
+            ran.lock().unwrap().push(id);
+            by_body(body)
+        }
+    });
+    let batch = [("1", "ok"), ("2", "fail"), ("3", "ok"), ("4", "ok")].map(|(id, body)| fifo_record(id, "a", body));
+    assert_eq!(answer(&consumer, event(batch)).await.unwrap(), ["2", "3", "4"]);
+    assert_eq!(*ran.lock().unwrap(), ["1", "2"]);
+}

@@ -1,0 +1,195 @@
+//! A panic costs its record, wherever it comes from.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use redrive::{Body, Consumer, FromRecord, Kind, Outcome, Record, Rejection};
+
+use crate::kit::{INTENDED, answer, answer_within, event, on_paused_clock, quiet_intended_panics, record};
+
+/// The middle record of three is the one that panics.
+async fn reported<K: Kind>(consumer: &Consumer<K>) -> Vec<String> {
+    quiet_intended_panics();
+    let records = [record("1", "ok"), record("2", "panic"), record("3", "ok")];
+    answer(consumer, event(records)).await.unwrap()
+}
+
+fn panic_if(condition: bool) {
+    assert!(!condition, "{INTENDED}");
+}
+
+struct PanicsInDrop(bool);
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        panic_if(self.0 && !std::thread::panicking());
+    }
+}
+
+#[tokio::test]
+async fn in_the_handler() {
+    async fn at_once(Body(body): Body) {
+        panic_if(body == "panic");
+    }
+    async fn after_a_wait(Body(body): Body) {
+        tokio::task::yield_now().await;
+        panic_if(body == "panic");
+    }
+    fn before_the_future(Body(body): Body) -> impl Future<Output = ()> {
+        panic_if(body == "panic");
+        std::future::ready(())
+    }
+    assert_eq!(reported(&redrive::handler(at_once)).await, ["2"]);
+    assert_eq!(reported(&redrive::handler(after_a_wait)).await, ["2"]);
+    assert_eq!(reported(&redrive::handler(before_the_future)).await, ["2"]);
+}
+
+#[tokio::test]
+async fn one_record_after_the_other_in_the_same_lane() {
+    async fn at_once(Body(body): Body) {
+        panic_if(body == "panic");
+    }
+    assert_eq!(reported(&redrive::handler(at_once).concurrency(1)).await, ["2"]);
+}
+
+struct PanicsWhenExtracted;
+
+impl<S: Sync> FromRecord<S> for PanicsWhenExtracted {
+    type Rejection = Rejection;
+
+    async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
+        panic_if(record.body().unwrap().as_deref() == Some("panic"));
+        Ok(Self)
+    }
+}
+
+#[tokio::test]
+async fn in_an_extractor() {
+    async fn handler(_: PanicsWhenExtracted) {}
+    assert_eq!(reported(&redrive::handler(handler)).await, ["2"]);
+    async fn bulk(items: Vec<PanicsWhenExtracted>) -> Vec<()> {
+        vec![(); items.len()]
+    }
+    assert_eq!(reported(&redrive::batch(bulk)).await, ["2"]);
+}
+
+#[tokio::test]
+async fn in_drop() {
+    async fn handler(Body(body): Body) {
+        let _held = PanicsInDrop(body == "panic");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(reported(&redrive::handler(handler)).await, ["2"]);
+}
+
+#[test]
+fn in_drop_of_what_is_cancelled() {
+    async fn handler(Body(body): Body) {
+        let _held = PanicsInDrop(body == "panic");
+        if body == "panic" {
+            std::future::pending::<()>().await;
+        }
+    }
+    quiet_intended_panics();
+    on_paused_clock(async {
+        let consumer = redrive::handler(handler);
+        for _ in 0..3 {
+            let records = [record("1", "ok"), record("2", "panic"), record("3", "ok")];
+            assert_eq!(answer_within(&consumer, event(records), Duration::from_secs(3)).await.unwrap(), ["2"]);
+        }
+    });
+}
+
+/// An error that panics when it is shown, when its cause is asked for, or when it is dropped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Worst {
+    Display,
+    Source,
+    Drop,
+}
+
+#[derive(Debug)]
+struct WorstError(Worst);
+
+impl fmt::Display for WorstError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic_if(self.0 == Worst::Display);
+        f.write_str("the worst")
+    }
+}
+
+impl StdError for WorstError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        panic_if(self.0 == Worst::Source);
+        None
+    }
+}
+
+impl Drop for WorstError {
+    fn drop(&mut self) {
+        panic_if(self.0 == Worst::Drop && !std::thread::panicking());
+    }
+}
+
+#[tokio::test]
+async fn in_an_error() {
+    for worst in [Worst::Display, Worst::Source, Worst::Drop] {
+        let consumer = redrive::handler(move |Body(body): Body| async move {
+            if body == "panic" { Err(WorstError(worst)) } else { Ok(()) }
+        });
+        assert_eq!(reported(&consumer).await, ["2"], "{worst:?}");
+        // An error that is not worth a retry is one all the same when it cannot be shown.
+        let discarding = consumer.classify(|_| Outcome::Discard("whatever".into()));
+        assert_eq!(reported(&discarding).await, ["2"], "{worst:?}");
+    }
+}
+
+#[tokio::test]
+async fn in_the_classification() {
+    async fn fails(Body(body): Body) -> Result<(), String> {
+        if body == "panic" { Err(body) } else { Ok(()) }
+    }
+    let consumer = redrive::handler(fails).classify(|_| panic!("{INTENDED}"));
+    assert_eq!(reported(&consumer).await, ["2"]);
+}
+
+#[tokio::test]
+async fn in_a_layer() {
+    async fn handler() {}
+    let on_call = tower::layer::layer_fn(|service: redrive::RecordService| {
+        tower::util::MapRequest::new(service, |record: Record| {
+            panic_if(record.message_id() == Some("2"));
+            record
+        })
+    });
+    assert_eq!(reported(&redrive::handler(handler).layer(on_call)).await, ["2"]);
+    let on_result = tower::layer::layer_fn(|service: redrive::RecordService| {
+        tower::util::MapResult::new(
+            service,
+            |_: Result<Outcome, redrive::BoxError>| -> Result<Outcome, redrive::BoxError> { panic!("{INTENDED}") },
+        )
+    });
+    assert_eq!(reported(&redrive::handler(handler).layer(on_result)).await, ["1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn with_a_payload_that_panics_in_its_drop() {
+    async fn handler(Body(body): Body) {
+        if body == "panic" {
+            std::panic::panic_any(PanicsInDrop(true));
+        }
+    }
+    // The hook cannot read such a payload, and so does not know that it is intended: this one panic is printed.
+    assert_eq!(reported(&redrive::handler(handler)).await, ["2"]);
+}
+
+#[tokio::test]
+async fn in_a_batch_handler_it_costs_the_chunk() {
+    async fn bulk(bodies: Vec<Body>) -> Vec<()> {
+        panic_if(bodies.iter().any(|Body(body)| body == "panic"));
+        vec![(); bodies.len()]
+    }
+    assert_eq!(reported(&redrive::batch(bulk).chunk_size(1)).await, ["2"]);
+    assert_eq!(reported(&redrive::batch(bulk).chunk_size(2)).await, ["1", "2"]);
+}
