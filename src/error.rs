@@ -21,8 +21,6 @@ pub(crate) enum Kind {
     Unreportable { positions: Vec<usize>, of: usize },
     /// The user asked for an error where this many records failed.
     BatchFailed { failed: usize, of: usize },
-    /// The batch's ledger was taken before. Nothing takes it twice; were it to happen, nothing may be acknowledged.
-    AnsweredBefore,
     /// There is no host here that could bring batches.
     NoHost,
     /// The host is here, but its environment is not as it promises.
@@ -81,7 +79,6 @@ impl fmt::Display for Error {
             Kind::BatchFailed { failed, of } => {
                 write!(f, "{failed} of {of} records failed, and the batch was asked to fail for it")
             }
-            Kind::AnsweredBefore => f.write_str("the batch was answered before"),
             Kind::NoHost => f.write_str(NO_HOST),
             Kind::Environment(problem) => f.write_str(problem),
             Kind::Host(error) => write!(f, "the host stopped: {error}"),

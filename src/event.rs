@@ -44,7 +44,7 @@ impl Event {
         serde_json::from_slice(json)
     }
 
-    pub(crate) fn into_records(self) -> Result<Vec<Box<RawValue>>, Error> {
+    pub(crate) fn into_texts(self) -> Result<Vec<Box<RawValue>>, Error> {
         match self.records {
             Records::Split(records) => Ok(records),
             Records::None(found) => Err(Kind::Event(found.to_owned()).into()),
@@ -163,11 +163,11 @@ impl<'de> Visitor<'de> for RecordListVisitor {
     visit_scalars!(NOT_A_LIST);
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Records, A::Error> {
-        let mut records = Vec::new();
+        let mut texts = Vec::new();
         while let Some(record) = items.next_element::<Box<RawValue>>()? {
-            records.push(record);
+            texts.push(record);
         }
-        Ok(Records::Split(records))
+        Ok(Records::Split(texts))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Records, A::Error> {
@@ -182,7 +182,7 @@ mod tests {
 
     fn problem(json: &str) -> String {
         let event: Event = json.parse().unwrap();
-        event.into_records().unwrap_err().to_string()
+        event.into_texts().unwrap_err().to_string()
     }
 
     #[test]
@@ -201,8 +201,8 @@ mod tests {
     fn records_are_split_and_left_as_they_are() {
         let event: Event =
             r#"{"x": {"Records": 1}, "Records": [ {"a" : [1, 2]}, null, "s" ], "y": 2}"#.parse().unwrap();
-        let records = event.into_records().unwrap();
-        let texts: Vec<_> = records.iter().map(|record| record.get()).collect();
+        let texts = event.into_texts().unwrap();
+        let texts: Vec<_> = texts.iter().map(|text| text.get()).collect();
         assert_eq!(texts, [r#"{"a" : [1, 2]}"#, "null", "\"s\""]);
     }
 

@@ -12,6 +12,8 @@
 //! }
 //! ```
 
+#![cfg_attr(not(feature = "lambda"), allow(dead_code, unused_imports, reason = "without a host nothing runs"))]
+
 mod batch;
 mod error;
 mod event;
@@ -21,6 +23,7 @@ mod json;
 #[cfg(feature = "lambda")]
 mod lambda;
 mod outcome;
+mod per_lane;
 mod record;
 mod run;
 #[cfg(feature = "lambda")]

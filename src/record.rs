@@ -6,18 +6,28 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::json::JsonError;
+use crate::json::{JsonError, entries, text};
+use crate::outcome::BoxError;
+use crate::per_lane::PerLane;
 
 /// What a host knows of a batch that the records do not say: the Lambda context, for one.
 pub(crate) type Origin = Arc<dyn Any + Send + Sync>;
 
+/// A batch as it came: what its records share.
+pub(crate) struct Batch {
+    /// The JSON of each record. It stays here until the batch is answered: were each record to free its own, the lanes'
+    /// threads would wait for one another in the allocator.
+    pub(crate) texts: Vec<Box<RawValue>>,
+    pub(crate) origin: Origin,
+}
+
 /// One message of a batch: what extractors read, and what layers pass on.
 ///
 /// The record stays raw JSON. Its parts are found at the first look, and each is parsed when it is asked for, so an odd
-/// attribute is no matter to a handler that does not read it. Cloning is cheap.
+/// attribute is no matter to a handler that does not read it. Cloning is cheap; a clone that is kept keeps the text of
+/// its whole batch.
 ///
 /// It can be an argument of a handler itself, where no extractor fits.
 #[derive(Clone)]
@@ -26,42 +36,36 @@ pub struct Record {
 }
 
 struct Inner {
-    text: Box<RawValue>,
-    origin: Origin,
-    /// Found by whoever looks first: as a rule the record's own task, or else the answer that has to name the record.
-    parts: OnceLock<Parts>,
+    batch: PerLane<Batch>,
+    index: usize,
+    /// What every record is asked for, and whether it is one.
+    head: OnceLock<Option<Parts>>,
+    /// The rest, for who asks for more.
+    all: OnceLock<Option<Parts>>,
 }
 
-/// Where in the text the parts are. Only the message id, which is always needed, is taken out.
+/// Where in the text the parts are.
 #[derive(Default)]
 struct Parts {
-    message_id: Option<Arc<str>>,
     receipt_handle: Span,
     body: Span,
     attributes: Span,
     message_attributes: Span,
     event_source: Span,
     event_source_arn: Span,
-    /// What was found up to the fault stands, so that a record with a fault can be reported by its id.
-    fault: Option<JsonError>,
 }
 
 /// A part of the record's text; empty where the record has no such part.
 type Span = Range<usize>;
 
 impl Record {
-    pub(crate) fn new(text: Box<RawValue>, origin: Origin) -> Self {
-        let parts = OnceLock::new();
-        Self { inner: Arc::new(Inner { text, origin, parts }) }
+    pub(crate) fn new(batch: PerLane<Batch>, index: usize) -> Self {
+        Self { inner: Arc::new(Inner { batch, index, head: OnceLock::new(), all: OnceLock::new() }) }
     }
 
     /// The id that SQS gave the message, where the record has one: a string that is not empty.
-    pub fn message_id(&self) -> Option<&str> {
-        self.parts().message_id.as_deref()
-    }
-
-    pub(crate) fn shared_message_id(&self) -> Option<Arc<str>> {
-        self.parts().message_id.clone()
+    pub fn message_id(&self) -> Option<Cow<'_, str>> {
+        message_id(self.as_json())
     }
 
     /// The handle of this receipt, to delete the message or change its visibility with.
@@ -70,7 +74,7 @@ impl Record {
     ///
     /// Where it is there, but is not a string.
     pub fn receipt_handle(&self) -> Result<Option<Cow<'_, str>>, JsonError> {
-        self.string(&self.parts().receipt_handle)
+        self.text(self.rest(|parts| &parts.receipt_handle))
     }
 
     /// The message's text.
@@ -79,25 +83,21 @@ impl Record {
     ///
     /// Where it is there, but is not a string.
     pub fn body(&self) -> Result<Option<Cow<'_, str>>, JsonError> {
-        self.string(&self.parts().body)
+        self.text(self.head(|parts| &parts.body))
     }
 
     /// What SQS says of the message: `SentTimestamp`, `ApproximateReceiveCount`, `MessageGroupId` and so on.
     ///
     /// # Errors
     ///
-    /// Where the attribute is there, but is not a string, or the attributes are not an object.
+    /// Where the attribute is there, but is not a string.
     pub fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, JsonError> {
-        match pick(self.part(&self.parts().attributes), name)? {
-            Some(value) => string(value.get()),
-            None => Ok(None),
-        }
+        self.text(self.entry(self.head(|parts| &parts.attributes), name))
     }
 
     /// The JSON of an attribute that the sender gave the message.
-    pub(crate) fn raw_message_attribute(&self, name: &str) -> Result<Option<&str>, JsonError> {
-        let value = pick(self.part(&self.parts().message_attributes), name)?;
-        Ok(value.map(RawValue::get))
+    pub(crate) fn raw_message_attribute(&self, name: &str) -> Option<&str> {
+        self.entry(self.rest(|parts| &parts.message_attributes), name).and_then(|span| self.part(&span))
     }
 
     /// The ARN of the queue.
@@ -106,38 +106,55 @@ impl Record {
     ///
     /// Where it is there, but is not a string.
     pub fn queue_arn(&self) -> Result<Option<Cow<'_, str>>, JsonError> {
-        self.string(&self.parts().event_source_arn)
+        self.text(self.rest(|parts| &parts.event_source_arn))
     }
 
     /// Where the record says that it comes from; `aws:sqs`, if it is one of SQS's.
     pub(crate) fn event_source(&self) -> Result<Option<Cow<'_, str>>, JsonError> {
-        self.string(&self.parts().event_source)
+        self.text(self.rest(|parts| &parts.event_source))
     }
 
     /// The record as it came, JSON.
     pub fn as_json(&self) -> &str {
-        self.inner.text.get()
+        self.inner.batch.texts.get(self.inner.index).map_or("", |text| text.get())
     }
 
     pub(crate) fn origin(&self) -> &Origin {
-        &self.inner.origin
+        &self.inner.batch.origin
     }
 
-    /// Why this is not a record at all, if it is not.
-    pub(crate) fn fault(&self) -> Option<&JsonError> {
-        self.parts().fault.as_ref()
+    /// Whether this is a record at all.
+    pub(crate) fn check(&self) -> Result<(), BoxError> {
+        match self.inner.head.get_or_init(|| Parts::head(self.as_json())) {
+            Some(_) => Ok(()),
+            None => Err("this is no record: it is not a JSON object".into()),
+        }
     }
 
-    fn parts(&self) -> &Parts {
-        self.inner.parts.get_or_init(|| Parts::find(&self.inner.text))
+    /// One of the parts that every record is asked for.
+    fn head(&self, part: fn(&Parts) -> &Span) -> Option<Span> {
+        self.inner.head.get_or_init(|| Parts::head(self.as_json())).as_ref().map(part).cloned()
     }
 
-    fn part(&self, span: &Span) -> &str {
-        self.as_json().get(span.clone()).unwrap_or_default()
+    /// One of the other parts.
+    fn rest(&self, part: fn(&Parts) -> &Span) -> Option<Span> {
+        self.inner.all.get_or_init(|| Parts::all(self.as_json())).as_ref().map(part).cloned()
     }
 
-    fn string(&self, span: &Span) -> Result<Option<Cow<'_, str>>, JsonError> {
-        string(self.part(span))
+    /// The value of an entry of the object in that place.
+    fn entry(&self, object: Option<Span>, name: &str) -> Option<Span> {
+        let object = object?;
+        let mut entries = entries(self.part(&object)?)?;
+        let value = entries.find_map(|(key, value)| (key == name).then_some(value))?;
+        Some(object.start + value.start..object.start + value.end)
+    }
+
+    fn part(&self, span: &Span) -> Option<&str> {
+        self.as_json().get(span.clone())
+    }
+
+    fn text(&self, span: Option<Span>) -> Result<Option<Cow<'_, str>>, JsonError> {
+        text(span.and_then(|span| self.part(&span)).unwrap_or_default())
     }
 }
 
@@ -148,147 +165,42 @@ impl fmt::Debug for Record {
     }
 }
 
-/// A JSON string without its escapes; `None` where there is nothing, or `null`.
-fn string(json: &str) -> Result<Option<Cow<'_, str>>, JsonError> {
-    if json.is_empty() || json == "null" {
-        return Ok(None);
-    }
-    let text: Text<'_> = serde_json::from_str(json)?;
-    Ok(Some(text.0))
-}
-
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The value of one entry of an object; `None` where there is no such entry, no object, or `null` instead.
-fn pick<'a>(json: &'a str, name: &str) -> Result<Option<&'a RawValue>, JsonError> {
-    if json.is_empty() || json == "null" {
-        return Ok(None);
-    }
-    let mut parser = serde_json::Deserializer::from_str(json);
-    Ok(parser.deserialize_map(Pick { name })?)
-}
-
-struct Pick<'n> {
-    name: &'n str,
-}
-
-impl<'de> Visitor<'de> for Pick<'_> {
-    type Value = Option<&'de RawValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(hit) = entries.next_key_seed(KeyIs(self.name))? {
-            if hit {
-                found = Some(entries.next_value()?);
-            } else {
-                entries.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// Compares a key without keeping it.
-struct KeyIs<'n>(&'n str);
-
-impl<'de> DeserializeSeed<'de> for KeyIs<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for KeyIs<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
-        Ok(key == self.0)
-    }
+/// The id of a record that has one. What is no text, or an empty one, cannot be reported, and so is no id.
+pub(crate) fn message_id(record: &str) -> Option<Cow<'_, str>> {
+    let (_, value) = entries(record)?.find(|(key, _)| key == "messageId")?;
+    let id = text(record.get(value)?).ok()??;
+    (!id.is_empty()).then_some(id)
 }
 
 impl Parts {
-    fn find(text: &RawValue) -> Self {
+    /// Looks no further than the parts that every record is asked for. In SQS's records these come first.
+    fn head(json: &str) -> Option<Self> {
         let mut parts = Self::default();
-        let mut parser = serde_json::Deserializer::from_str(text.get());
-        let fault = parser.deserialize_map(Finder { text: text.get(), parts: &mut parts }).err();
-        parts.fault = fault.map(JsonError::from);
-        parts
-    }
-}
-
-/// Fills in the parts as it goes, so that what comes before a fault is kept.
-struct Finder<'t, 'p> {
-    text: &'t str,
-    parts: &'p mut Parts,
-}
-
-impl<'de> Visitor<'de> for Finder<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        while let Some(key) = entries.next_key::<Key>()? {
-            let span = match key {
-                Key::MessageId => {
-                    let value = entries.next_value::<&RawValue>()?;
-                    self.parts.message_id = message_id(value);
-                    continue;
-                }
-                Key::ReceiptHandle => &mut self.parts.receipt_handle,
-                Key::Body => &mut self.parts.body,
-                Key::Attributes => &mut self.parts.attributes,
-                Key::MessageAttributes => &mut self.parts.message_attributes,
-                Key::EventSource => &mut self.parts.event_source,
-                Key::EventSourceArn => &mut self.parts.event_source_arn,
-                Key::Other => {
-                    entries.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            *span = span_of(self.text, entries.next_value::<&RawValue>()?.get());
+        for (key, value) in entries(json)? {
+            parts.set(&key, value);
+            if !parts.body.is_empty() && !parts.attributes.is_empty() {
+                break;
+            }
         }
-        Ok(())
+        Some(parts)
     }
-}
 
-#[derive(serde::Deserialize)]
-#[serde(field_identifier, rename_all = "camelCase")]
-enum Key {
-    MessageId,
-    ReceiptHandle,
-    Body,
-    Attributes,
-    MessageAttributes,
-    // SNS writes its own `EventSource` so; it is read for the error message that names it.
-    #[serde(alias = "EventSource")]
-    EventSource,
-    #[serde(rename = "eventSourceARN")]
-    EventSourceArn,
-    #[serde(other)]
-    Other,
-}
+    fn all(json: &str) -> Option<Self> {
+        let mut parts = Self::default();
+        entries(json)?.for_each(|(key, value)| parts.set(&key, value));
+        Some(parts)
+    }
 
-/// An id that Lambda takes: a string that is not empty. Anything else cannot be reported, and so is no id.
-fn message_id(value: &RawValue) -> Option<Arc<str>> {
-    let id = string(value.get()).ok()??;
-    (!id.is_empty()).then(|| Arc::from(id))
-}
-
-/// Where `part`, a slice of `text`, begins and ends in it.
-fn span_of(text: &str, part: &str) -> Span {
-    let start = part.as_ptr().addr() - text.as_ptr().addr();
-    start..start + part.len()
+    fn set(&mut self, key: &str, value: Span) {
+        match key {
+            "receiptHandle" => self.receipt_handle = value,
+            "body" => self.body = value,
+            "attributes" => self.attributes = value,
+            "messageAttributes" => self.message_attributes = value,
+            // SNS writes its own `EventSource` so; it is read for the error message that names it.
+            "eventSource" | "EventSource" => self.event_source = value,
+            "eventSourceARN" => self.event_source_arn = value,
+            _ => {}
+        }
+    }
 }

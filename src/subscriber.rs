@@ -1,23 +1,28 @@
 //! The log of a program that has not set one up.
 
+use std::env;
 use std::io::{IsTerminal, stdout};
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
-/// Installs a subscriber, unless there is one: JSON lines, as CloudWatch reads them, or text on a terminal. `RUST_LOG`
-/// says what is logged; where that is not set, `AWS_LAMBDA_LOG_LEVEL` does, which Lambda's logging settings set.
+/// Installs a subscriber, unless there is one: JSON lines, as CloudWatch reads them, or text on a terminal.
 pub(crate) fn install() {
     if tracing::dispatcher::has_been_set() {
         return;
     }
-    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
-    let filter =
-        EnvFilter::builder().with_default_directive(level.unwrap_or(LevelFilter::INFO).into()).from_env_lossy();
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter());
     // Should another thread have installed one meanwhile, then that is the one.
     let _ = match stdout().is_terminal() {
         true => subscriber.try_init(),
         false => subscriber.json().with_ansi(false).try_init(),
     };
+}
+
+/// What `RUST_LOG` says; else the level that Lambda's logging settings ask for; else `info`, and with it the span of each
+/// record, so that the handler's own lines tell which message they are about.
+fn filter() -> EnvFilter {
+    if env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
+        return EnvFilter::from_default_env();
+    }
+    EnvFilter::new(env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_else(|_| "info,redrive=debug".to_owned()))
 }

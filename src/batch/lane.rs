@@ -10,59 +10,50 @@ use tracing::Instrument;
 use super::Work;
 use super::board::Board;
 use super::guard::guard;
-use super::report::{End, Run, report};
-use super::source::check;
+use super::report::{End, Run};
 use crate::handler::{ChunkService, Options, RecordResult, RecordService};
 use crate::outcome::{BoxError, Outcome};
-use crate::record::Record;
+use crate::per_lane::PerLane;
+use crate::record::{Batch, Record};
 
 pub(super) struct Lane {
     board: Arc<Board>,
+    batch: PerLane<Batch>,
     options: Arc<Options>,
-    fifo: bool,
 }
 
 /// How long a lane goes on without giving way to the other tasks of its thread.
 const TURN: Duration = Duration::from_micros(100);
 
 impl Lane {
-    pub(super) fn new(board: Arc<Board>, options: Arc<Options>, fifo: bool) -> Self {
-        Self { board, options, fifo }
+    /// Runs records until there are none left for it.
+    pub(super) async fn run(board: Arc<Board>, options: Arc<Options>, work: Work) {
+        // Not where the lane is spawned: the counts of all lanes would be side by side in memory there.
+        let batch = board.ledger().batch().apart();
+        let lane = Self { board, batch, options };
+        match work {
+            Work::Each(service) => lane.each(service).await,
+            Work::Chunks { size, service } => lane.chunks(size, service).await,
+        }
     }
 
-    pub(super) async fn run(self, work: Work) {
-        match work {
-            Work::Each(service) => self.each(service).await,
-            Work::Chunks { size, service } => self.chunks(size, service).await,
-        }
+    fn next(&self) -> Option<(usize, Record)> {
+        let index = self.board.next()?;
+        Some((index, Record::new(self.batch.clone(), index)))
     }
 
     async fn each(self, service: RecordService) {
         let mut service = Kept { pristine: service, used: None };
         let mut turn = Instant::now();
-        while let Some((index, record)) = self.board.next() {
-            if !self.board.claim(index, &record) {
-                continue;
-            }
-            let run = Run::begin(&record, &self.options);
-            let span = run.span().clone();
-            let end = guard(self.one(&mut service, record).instrument(span)).await;
+        while let Some((index, record)) = self.next() {
+            let run = Run::begin(record, &self.options);
+            let end = guard(one(&mut service, &run).instrument(run.span().clone())).await;
             self.board.finish(index, run.end(end));
             if turn.elapsed() > TURN {
                 tokio::task::yield_now().await;
                 turn = Instant::now();
             }
         }
-    }
-
-    /// A record's way through check, layers, extractors, handler and log. All that can panic is in here: the error too,
-    /// when it is shown and when it is dropped.
-    async fn one(&self, service: &mut Kept, record: Record) -> End {
-        let result = match check(&record, self.fifo) {
-            Ok(()) => service.call(record).await,
-            Err(problem) => Err(problem.into()),
-        };
-        report(result)
     }
 
     async fn chunks(self, size: NonZeroUsize, mut service: ChunkService) {
@@ -77,21 +68,19 @@ impl Lane {
     }
 
     fn take(&self, size: NonZeroUsize) -> Vec<(usize, Record)> {
-        let records = std::iter::from_fn(|| self.board.next());
-        records.filter(|(index, record)| self.board.claim(*index, record)).take(size.get()).collect()
+        std::iter::from_fn(|| self.next()).take(size.get()).collect()
     }
 
     async fn chunk(&self, service: &mut ChunkService, chunk: Vec<(usize, Record)>) {
-        let mut runs = Vec::with_capacity(chunk.len());
-        let mut records = Vec::with_capacity(chunk.len());
+        let (mut runs, mut records) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
         for (index, record) in chunk {
-            let run = Run::begin(&record, &self.options);
-            match check(&record, self.fifo) {
+            let run = Run::begin(record.clone(), &self.options);
+            match record.check() {
                 Ok(()) => {
                     runs.push((index, run));
                     records.push(record);
                 }
-                Err(problem) => self.settle(index, run, Err(problem.into())).await,
+                Err(error) => self.settle(index, run, Err(error)).await,
             }
         }
         if records.is_empty() {
@@ -112,10 +101,19 @@ impl Lane {
     }
 
     async fn settle(&self, index: usize, run: Run, result: RecordResult) {
-        let span = run.span().clone();
-        let end = guard(async { report(result) }.instrument(span)).await;
+        let end = guard(async { run.report(result) }.instrument(run.span().clone())).await;
         self.board.finish(index, run.end(end));
     }
+}
+
+/// A record's way through layers, extractors, handler and log. All that can panic is in here: the error too, when it is
+/// shown and when it is dropped.
+async fn one(service: &mut Kept, run: &Run) -> End {
+    let result = match run.record().check() {
+        Ok(()) => service.call(run.record().clone()).await,
+        Err(error) => Err(error),
+    };
+    run.report(result)
 }
 
 async fn call_chunk(service: &mut ChunkService, records: Vec<Record>) -> Vec<RecordResult> {

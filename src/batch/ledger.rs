@@ -1,27 +1,21 @@
 //! What is known of each record of a batch. All have failed, until they are done.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde_json::value::RawValue;
+use crate::per_lane::PerLane;
+use crate::record::{Batch, Record, message_id};
 
-use crate::record::{Origin, Record};
-
-/// A slot for each record, in the order of the batch.
+/// A slot for each record.
 ///
-/// Only [`Standing::Done`] is a success, and only [`Ledger::finish`] writes it. Whatever panics, is cancelled, runs out
-/// of time or never begins leaves its slot as it was, which is failed.
+/// Only [`Ledger::finish`] makes a slot [`Standing::Done`]. Whatever panics, is cancelled, runs out of time or never
+/// begins leaves its slot as it was, which is failed.
 pub(super) struct Ledger {
-    slots: Vec<Slot>,
-    /// The first record of each message id that began.
-    begun: HashMap<Arc<str>, usize>,
-    origin: Origin,
-}
-
-struct Slot {
-    standing: Standing,
-    held: Held,
+    batch: PerLane<Batch>,
+    /// Not in the order of the batch: see [`Ledger::slot`].
+    slots: Vec<AtomicU32>,
 }
 
 /// How a record stands.
@@ -32,97 +26,117 @@ pub(super) enum Standing {
     Running,
     Failed,
     Done,
+    /// A copy of the message in that slot: it fares as that one does.
+    CopyOf(u32),
 }
 
-/// What is kept of a record: as little as its answer may need.
-enum Held {
-    /// Not looked into yet.
-    Raw(Box<RawValue>),
-    Record(Record),
-    /// A copy of the message in that slot: it fares as that one does.
-    CopyOf(usize),
-    Nothing,
+impl Standing {
+    const FIRST_COPY: u32 = 4;
+
+    fn to_slot(self) -> u32 {
+        match self {
+            Self::NotRun => 0,
+            Self::Running => 1,
+            Self::Failed => 2,
+            Self::Done => 3,
+            Self::CopyOf(index) => index.saturating_add(Self::FIRST_COPY),
+        }
+    }
+
+    fn of_slot(slot: u32) -> Self {
+        match slot {
+            0 => Self::NotRun,
+            1 => Self::Running,
+            2 => Self::Failed,
+            3 => Self::Done,
+            copy => Self::CopyOf(copy - Self::FIRST_COPY),
+        }
+    }
 }
 
 impl Ledger {
-    pub(super) fn new(records: Vec<Box<RawValue>>, origin: Origin) -> Self {
-        let begun = HashMap::with_capacity(records.len());
-        let slot = |text| Slot { standing: Standing::NotRun, held: Held::Raw(text) };
-        Self { slots: records.into_iter().map(slot).collect(), begun, origin }
+    pub(super) fn new(batch: Batch) -> Self {
+        let slots = batch.texts.len().next_multiple_of(STRIDE);
+        let slots = std::iter::repeat_with(|| AtomicU32::new(Standing::NotRun.to_slot())).take(slots).collect();
+        Self { batch: PerLane::new(batch), slots }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.batch.texts.len()
     }
 
-    /// The record in a slot, to look into it. `None` where there is none any more.
-    pub(super) fn look(&mut self, index: usize) -> Option<Record> {
-        let held = &mut self.slots[index].held;
-        if matches!(held, Held::Raw(_)) {
-            *held = match std::mem::replace(held, Held::Nothing) {
-                Held::Raw(text) => Held::Record(Record::new(text, self.origin.clone())),
-                other => other,
-            };
-        }
-        match held {
-            Held::Record(record) => Some(record.clone()),
-            _ => None,
-        }
+    pub(super) fn batch(&self) -> &PerLane<Batch> {
+        &self.batch
     }
 
-    /// Takes a record to run it. `None` where it has begun before.
-    pub(super) fn begin(&mut self, index: usize) -> Option<Record> {
-        if self.slots[index].standing != Standing::NotRun {
-            return None;
-        }
-        let record = self.look(index)?;
-        self.slots[index].standing = Standing::Running;
-        Some(record)
-    }
-
-    /// Whether this is the first record with its id. If it is not, it must not run: it fares as that one does now.
-    pub(super) fn claim(&mut self, index: usize, id: Arc<str>) -> bool {
-        match self.begun.entry(id) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(index);
-                true
-            }
-            // A FIFO batch is claimed when it is planned, and asked again when it runs.
-            Entry::Occupied(first) if *first.get() == index => true,
-            Entry::Occupied(first) => {
-                self.slots[index].held = Held::CopyOf(*first.get());
-                false
-            }
-        }
-    }
-
-    /// Settles a record that has run to its end.
-    pub(super) fn finish(&mut self, index: usize, passed: bool) {
-        let slot = &mut self.slots[index];
-        if slot.standing != Standing::Running {
-            return;
-        }
-        if passed {
-            *slot = Slot { standing: Standing::Done, held: Held::Nothing };
-        } else {
-            slot.standing = Standing::Failed;
-        }
-    }
-
-    pub(super) fn standing(&self, index: usize) -> Standing {
-        match &self.slots[index] {
-            Slot { held: Held::CopyOf(first), .. } => self.standing(*first),
-            slot => slot.standing,
-        }
+    pub(super) fn record(&self, index: usize) -> Record {
+        Record::new(self.batch.clone(), index)
     }
 
     /// The id to report a record by, if it has one.
-    pub(super) fn message_id(&self, index: usize) -> Option<Arc<str>> {
-        match &self.slots[index].held {
-            Held::Raw(text) => Record::new(text.clone(), self.origin.clone()).shared_message_id(),
-            Held::Record(record) => record.shared_message_id(),
-            Held::CopyOf(first) => self.message_id(*first),
-            Held::Nothing => None,
+    pub(super) fn message_id(&self, index: usize) -> Option<Cow<'_, str>> {
+        message_id(self.batch.texts.get(index)?.get())
+    }
+
+    /// Finds the records whose id another one before them has. They fare as that one does, and so must not run.
+    pub(super) fn mark_copies(&self) {
+        let mut first_of = HashMap::with_capacity(self.len());
+        for index in 0..self.len() {
+            let Some(id) = self.message_id(index) else { continue };
+            match first_of.entry(id) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(index);
+                }
+                Entry::Occupied(first) => {
+                    let first = u32::try_from(*first.get());
+                    self.set(index, first.map_or(Standing::Failed, Standing::CopyOf));
+                }
+            }
         }
     }
+
+    /// Begins a record, unless it is a copy of another.
+    pub(super) fn begin(&self, index: usize) -> bool {
+        let begins = self.standing(index) == Standing::NotRun;
+        if begins {
+            self.set(index, Standing::Running);
+        }
+        begins
+    }
+
+    /// Settles a record that has run to its end.
+    pub(super) fn finish(&self, index: usize, passed: bool) {
+        self.set(index, if passed { Standing::Done } else { Standing::Failed });
+    }
+
+    /// How each record stands now, copies as what they are copies of. What happens to the ledger later changes nothing
+    /// in it.
+    pub(super) fn snapshot(&self) -> Vec<Standing> {
+        let mut standings: Vec<_> = (0..self.len()).map(|index| self.standing(index)).collect();
+        for index in 0..standings.len() {
+            if let Standing::CopyOf(first) = standings[index] {
+                standings[index] = standings[first as usize];
+            }
+        }
+        standings
+    }
+
+    pub(super) fn standing(&self, index: usize) -> Standing {
+        Standing::of_slot(self.slot(index).load(Ordering::Acquire))
+    }
+
+    fn set(&self, index: usize, standing: Standing) {
+        // What the record did happens before its slot says that it is done.
+        self.slot(index).store(standing.to_slot(), Ordering::Release);
+    }
+
+    /// Records that run at the same time are neighbours in the batch. Their slots are not: on one cache line, threads
+    /// would take it from each other at every record.
+    fn slot(&self, index: usize) -> &AtomicU32 {
+        let rows = self.slots.len() / STRIDE;
+        &self.slots[index % STRIDE * rows + index / STRIDE]
+    }
 }
+
+/// More than there are slots on a cache line.
+const STRIDE: usize = 32;

@@ -9,6 +9,7 @@ mod report;
 mod settle;
 mod source;
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +22,13 @@ use tracing::Instrument;
 pub(crate) use self::guard::{guard, note_places};
 
 use self::board::Board;
+use self::lane::Lane;
 use self::ledger::Ledger;
 use self::source::Source;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::event::Event;
 use crate::handler::{ChunkService, Options, RecordService};
-use crate::record::Origin;
+use crate::record::{Batch, Origin};
 
 /// What is done with records, of whatever types the user's handler is.
 #[derive(Clone)]
@@ -60,38 +62,34 @@ impl Engine {
 
     /// Runs a batch and answers for each of its records, before the time is over.
     pub(crate) async fn run(self, event: Event, invocation: Invocation) -> Result<SqsBatchResponse, Error> {
-        let records = event.into_records()?;
-        if records.is_empty() {
-            return Ok(SqsBatchResponse::default());
-        }
-        let mut ledger = Ledger::new(records, invocation.origin);
-        let source = Source::of(&mut ledger)?;
-        let span = report::batch_span(&source, &ledger);
-        let plan = source.plan(&mut ledger, self.options.fifo);
+        let texts = event.into_texts()?;
+        let ledger = Ledger::new(Batch { texts, origin: invocation.origin });
+        let source = Source::of(&ledger)?;
+        let span = report::batch_span(&source, ledger.len());
+        let plan = source.plan(&ledger, self.options.fifo);
         let board = Arc::new(Board::new(ledger, plan));
         let cut = invocation.remaining.map(|remaining| cut_off(remaining, self.options.deadline_margin));
 
-        let mut lanes = self.start(&board, source.fifo(), &invocation.handlers, &span);
+        let mut lanes = self.start(&board, &invocation.handlers, &span);
         let in_time = finish_by(&mut lanes, cut).instrument(span.clone()).await;
-        // From here on nothing changes the ledger, whatever still runs. What can be cancelled is, when `lanes` drops; a
+        // From here on nothing changes the answer, whatever still runs. What can be cancelled is, when `lanes` drops; a
         // handler that blocks its thread cannot, and goes on for nothing.
-        let Some(ledger) = board.close() else {
-            return Err(Kind::AnsweredBefore.into());
-        };
-        span.in_scope(|| report::batch_end(&ledger, in_time));
-        settle::settle(&ledger, &self.options)
+        let standings = board.close();
+        span.in_scope(|| report::batch_end(&standings, in_time));
+        let id_of = |index| board.ledger().message_id(index).map(Cow::into_owned);
+        settle::settle(&standings, id_of, &self.options)
     }
 
     /// Starts as many lanes as records may run at a time.
-    fn start(&self, board: &Arc<Board>, fifo: bool, handlers: &Handle, span: &tracing::Span) -> JoinSet<()> {
+    fn start(&self, board: &Arc<Board>, handlers: &Handle, span: &tracing::Span) -> JoinSet<()> {
         let width = match &self.work {
             Work::Each(_) => board.width(),
             Work::Chunks { size, .. } => board.width().div_ceil(size.get()),
         };
         let mut lanes = JoinSet::new();
         for _ in 0..width.min(self.options.concurrency) {
-            let lane = lane::Lane::new(board.clone(), self.options.clone(), fifo);
-            lanes.spawn_on(lane.run(self.work.clone()).instrument(span.clone()), handlers);
+            let lane = Lane::run(board.clone(), self.options.clone(), self.work.clone());
+            lanes.spawn_on(lane.instrument(span.clone()), handlers);
         }
         lanes
     }

@@ -5,24 +5,24 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use tracing::field::Empty;
-use tracing::{Level, Span, debug, error, info, info_span, warn};
+use tracing::{Level, Span, debug_span, error, info, info_span, warn};
 
 use super::guard::Panicked;
-use super::ledger::{Ledger, Standing};
+use super::ledger::Standing;
 use super::source::Source;
 use crate::handler::{Classified, Options, RecordResult};
 use crate::outcome::Outcome;
 use crate::record::Record;
 
-pub(super) fn batch_span(source: &Source, ledger: &Ledger) -> Span {
-    info_span!("batch", queue = source.queue_arn(), records = ledger.len(), failed = Empty)
+pub(super) fn batch_span(source: &Source, records: usize) -> Span {
+    info_span!("batch", queue = source.queue_arn(), records, failed = Empty)
 }
 
-/// Called in the batch's span, when nothing can change the ledger any more.
-pub(super) fn batch_end(ledger: &Ledger, in_time: bool) {
-    let count = |standing| (0..ledger.len()).filter(|&index| ledger.standing(index) == standing).count();
+/// Called in the batch's span, when nothing changes its answer any more.
+pub(super) fn batch_end(standings: &[Standing], in_time: bool) {
+    let count = |standing| standings.iter().filter(|&&each| each == standing).count();
     let (done, cut_off, not_run) = (count(Standing::Done), count(Standing::Running), count(Standing::NotRun));
-    Span::current().record("failed", ledger.len() - done);
+    Span::current().record("failed", standings.len() - done);
     if !in_time {
         warn!(cut_off, not_run, "the deadline came first; records that were cut off or never began come back");
     } else if not_run > 0 {
@@ -30,10 +30,12 @@ pub(super) fn batch_end(ledger: &Ledger, in_time: bool) {
     }
 }
 
-/// The time from a record's begin to its end, as its span and the log have it.
+/// A record from its begin to its end, as its span and the log have it.
 pub(super) struct Run {
+    record: Record,
     span: Span,
-    began: Instant,
+    /// Known where the span is wanted, which has the duration.
+    began: Option<Instant>,
     outcome: &'static str,
 }
 
@@ -44,18 +46,25 @@ pub(super) struct End {
 }
 
 impl Run {
-    pub(super) fn begin(record: &Record, options: &Options) -> Self {
-        let span = info_span!(
+    pub(super) fn begin(record: Record, options: &Options) -> Self {
+        // At debug, and not at info, because a span costs a subscriber more than all the rest costs us: with thousands
+        // of records in a batch that is for the user to decide. Events about a record name it themselves.
+        let span = debug_span!(
             "record",
-            message_id = record.message_id(),
-            receive_count = receive_count(record),
+            message_id = record.message_id().as_deref(),
+            receive_count = receive_count(&record),
             group = record.attribute("MessageGroupId").ok().flatten().as_deref(),
             outcome = Empty,
             duration_ms = Empty,
         );
-        span.in_scope(|| warn_of_receives(record, options));
+        span.in_scope(|| warn_of_receives(&record, options));
+        let began = (!span.is_disabled()).then(Instant::now);
         // A record whose run is dropped before its end was cancelled.
-        Self { span, began: Instant::now(), outcome: "cut_off" }
+        Self { record, span, began, outcome: "cut_off" }
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.record
     }
 
     pub(super) fn span(&self) -> &Span {
@@ -76,16 +85,63 @@ impl Run {
     /// Ends the run with a panic; the record does not leave the queue.
     pub(super) fn panicked(mut self, panicked: &Panicked) -> bool {
         self.outcome = "panic";
-        self.span.in_scope(|| error!(error = %panicked, "record failed"));
+        let message_id = self.record.message_id();
+        self.span.in_scope(|| error!(message_id = message_id.as_deref(), error = %panicked, "record failed"));
         false
+    }
+
+    /// Logs what came of the record, and says what that means for it. Runs under the guard: it shows the user's error.
+    pub(super) fn report(&self, result: RecordResult) -> End {
+        let (outcome, error) = match result {
+            Ok(Outcome::Done) => return End { outcome: "done", passed: true },
+            Ok(outcome) => (outcome, None),
+            Err(error) => match error.downcast::<Classified>() {
+                Ok(classified) => (classified.outcome, Some(classified.error)),
+                Err(error) => (Outcome::Retry, Some(error)),
+            },
+        };
+        let error = error.map(|error| chain(error.as_ref()));
+        let error = error.as_deref();
+        let message_id = self.record.message_id();
+        let message_id = message_id.as_deref();
+        match outcome {
+            Outcome::Done => {
+                info!(message_id, error, "record done, in spite of its error");
+                End { outcome: "done", passed: true }
+            }
+            Outcome::Discard(reason) => {
+                info!(message_id, %reason, error, "record discarded");
+                End { outcome: "discard", passed: true }
+            }
+            Outcome::Retry => {
+                error!(message_id, error = error.unwrap_or("the handler asks for a retry"), "record failed");
+                End { outcome: "retry", passed: false }
+            }
+            Outcome::RetryAfter(delay) => {
+                error!(message_id, error, ?delay, "record failed");
+                warn!(
+                    message_id,
+                    "RetryAfter needs a queue client: the record comes back after the visibility timeout"
+                );
+                End { outcome: "retry_after", passed: false }
+            }
+            Outcome::DeadLetter(reason) => {
+                error!(message_id, error, %reason, "record failed");
+                warn!(
+                    message_id,
+                    "DeadLetter needs a queue client: the record is retried until the RedrivePolicy moves it"
+                );
+                End { outcome: "dead_letter", passed: false }
+            }
+        }
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if !self.span.is_disabled() {
-            self.span.record("outcome", self.outcome);
-            self.span.record("duration_ms", self.began.elapsed().as_secs_f64() * 1e3);
+        if let Some(began) = self.began {
+            let duration_ms = began.elapsed().as_secs_f64() * 1e3;
+            tracing::record_all!(self.span, outcome = self.outcome, duration_ms);
         }
     }
 }
@@ -99,48 +155,12 @@ fn warn_of_receives(record: &Record, options: &Options) {
         return;
     }
     if let Some(count) = receive_count(record).filter(|count| *count >= options.warn_from_receive_count) {
-        warn!(receive_count = count, "the record came back again; it may be poison");
-    }
-}
-
-/// Logs what came of a record, and says what that means for it. Runs under the guard: it shows the user's error.
-pub(super) fn report(result: RecordResult) -> End {
-    let (outcome, error) = match result {
-        Ok(outcome) => (outcome, None),
-        Err(error) => match error.downcast::<Classified>() {
-            Ok(classified) => (classified.outcome, Some(classified.error)),
-            Err(error) => (Outcome::Retry, Some(error)),
-        },
-    };
-    let error = error.map(|error| chain(error.as_ref()));
-    let error = error.as_deref();
-    match outcome {
-        Outcome::Done => {
-            if let Some(error) = error {
-                debug!(error, "record done, in spite of its error");
-            }
-            End { outcome: "done", passed: true }
-        }
-        Outcome::Discard(reason) => {
-            info!(%reason, error, "record discarded");
-            End { outcome: "discard", passed: true }
-        }
-        Outcome::Retry => {
-            error!(error = error.unwrap_or("the handler asks for a retry"), "record failed");
-            End { outcome: "retry", passed: false }
-        }
-        Outcome::RetryAfter(delay) => {
-            error!(error, ?delay, "record failed");
-            warn!(
-                "RetryAfter needs a queue client: the record comes back after the queue's visibility timeout instead"
-            );
-            End { outcome: "retry_after", passed: false }
-        }
-        Outcome::DeadLetter(reason) => {
-            error!(%reason, error, "record failed");
-            warn!("DeadLetter needs a queue client: the record is retried, until the queue's RedrivePolicy moves it");
-            End { outcome: "dead_letter", passed: false }
-        }
+        let message_id = record.message_id();
+        warn!(
+            message_id = message_id.as_deref(),
+            receive_count = count,
+            "the record came back again; it may be poison"
+        );
     }
 }
 

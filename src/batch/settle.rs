@@ -1,10 +1,10 @@
-//! The answer to a batch, from the ledger alone.
+//! The answer to a batch, from how its records stand.
 
 use std::collections::HashSet;
 
 use aws_lambda_events::sqs::SqsBatchResponse;
 
-use super::ledger::{Ledger, Standing};
+use super::ledger::Standing;
 use crate::error::{Error, Kind};
 use crate::handler::Options;
 
@@ -14,9 +14,13 @@ use crate::handler::Options;
 ///
 /// Where one of them has no id: an answer that left it out would have Lambda delete it, and an empty id in the answer
 /// fails the batch as well, only without saying why. And where the user asked for an error.
-pub(super) fn settle(ledger: &Ledger, options: &Options) -> Result<SqsBatchResponse, Error> {
-    let of = ledger.len();
-    let failed: Vec<usize> = (0..of).filter(|&index| ledger.standing(index) != Standing::Done).collect();
+pub(super) fn settle(
+    standings: &[Standing],
+    id_of: impl Fn(usize) -> Option<String>,
+    options: &Options,
+) -> Result<SqsBatchResponse, Error> {
+    let of = standings.len();
+    let failed: Vec<usize> = (0..of).filter(|&index| standings[index] != Standing::Done).collect();
     if !failed.is_empty() && (options.fail_batch_on_any_failure || (options.error_when_all_fail && failed.len() == of))
     {
         return Err(Kind::BatchFailed { failed: failed.len(), of }.into());
@@ -25,9 +29,12 @@ pub(super) fn settle(ledger: &Ledger, options: &Options) -> Result<SqsBatchRespo
     let mut reported = HashSet::new();
     let mut nameless = Vec::new();
     for index in failed {
-        match ledger.message_id(index) {
-            Some(id) if reported.insert(id.clone()) => answer.add_failure(&*id),
-            Some(_) => {}
+        match id_of(index) {
+            Some(id) if reported.contains(&id) => {}
+            Some(id) => {
+                answer.add_failure(&id);
+                reported.insert(id);
+            }
             None => nameless.push(index),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Standing};
 use super::plan::Plan;
 use crate::error::{Error, Kind};
 use crate::handler::Fifo;
@@ -17,14 +17,13 @@ pub(super) struct Source {
 const SQS: &str = "aws:sqs";
 
 impl Source {
-    /// Looks at the first record that can be read: all records of a batch are from one queue.
+    /// Looks at the first record that can be read. It speaks for all of them: a mapping polls one queue.
     ///
     /// # Errors
     ///
     /// Where the record is another service's.
-    pub(super) fn of(ledger: &mut Ledger) -> Result<Self, Error> {
-        let mut readable =
-            (0..ledger.len()).filter_map(|index| ledger.look(index)).filter(|record| record.fault().is_none());
+    pub(super) fn of(ledger: &Ledger) -> Result<Self, Error> {
+        let mut readable = (0..ledger.len()).map(|index| ledger.record(index)).filter(|record| record.check().is_ok());
         let Some(record) = readable.next() else {
             return Ok(Self { queue_arn: None });
         };
@@ -42,7 +41,8 @@ impl Source {
     }
 
     /// The order in which the records may run.
-    pub(super) fn plan(&self, ledger: &mut Ledger, fifo: Fifo) -> Plan {
+    pub(super) fn plan(&self, ledger: &Ledger, fifo: Fifo) -> Plan {
+        ledger.mark_copies();
         if !self.fifo() {
             return Plan::any_order(ledger.len());
         }
@@ -52,22 +52,6 @@ impl Source {
             Fifo::StopBatch => vec![heads.into_iter().map(|(index, _)| index).collect()],
         };
         Plan::in_lines(ledger.len(), lines)
-    }
-}
-
-/// Checks a record of its own, as any after the first may differ from it.
-///
-/// # Errors
-///
-/// Where it is not a record of SQS, or its queue is not of the kind that the batch was planned for.
-pub(super) fn check(record: &Record, fifo: bool) -> Result<(), String> {
-    if let Some(fault) = record.fault() {
-        return Err(format!("the record cannot be read: {fault}"));
-    }
-    check_source(record)?;
-    match queue_arn(record) {
-        Some(arn) if is_fifo(&arn) && !fifo => Err(format!("the record is from {arn}, in a batch of a standard queue")),
-        _ => Ok(()),
     }
 }
 
@@ -91,15 +75,12 @@ fn is_fifo(queue_arn: &str) -> bool {
 
 /// The records of a FIFO batch with their groups, in order: each message once, and up to the first without a group,
 /// which may belong before or after any that follow.
-fn grouped(ledger: &mut Ledger) -> Vec<(usize, String)> {
+fn grouped(ledger: &Ledger) -> Vec<(usize, String)> {
     let mut grouped = Vec::with_capacity(ledger.len());
     for index in 0..ledger.len() {
-        let Some(record) = ledger.look(index) else { break };
-        let Ok(Some(group)) = record.attribute("MessageGroupId") else {
-            break;
-        };
-        let first = record.shared_message_id().is_none_or(|id| ledger.claim(index, id));
-        if first {
+        let record = ledger.record(index);
+        let Ok(Some(group)) = record.attribute("MessageGroupId") else { break };
+        if ledger.standing(index) == Standing::NotRun {
             grouped.push((index, group.into_owned()));
         }
     }

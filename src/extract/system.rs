@@ -15,7 +15,7 @@ impl<S: Sync> FromRecord<S> for MessageId {
 
     async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
         let id = record.message_id().ok_or_else(|| Rejection::absent("messageId"))?;
-        Ok(Self(id.to_owned()))
+        Ok(Self(id.into_owned()))
     }
 }
 

@@ -12,6 +12,7 @@ use super::consumer::{Consumer, Kind};
 use crate::batch::Work;
 use crate::extract::FromRecord;
 use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome};
+use crate::per_lane::PerLane;
 use crate::record::Record;
 
 /// One record's way through extractors and handler, as [layers](Consumer::layer) see it.
@@ -134,14 +135,15 @@ where
 {
     #[allow(private_interfaces)]
     fn work(&self) -> Work {
-        let call = Arc::new(Call {
+        let call = Call {
             handler: self.handler.clone(),
             state: self.state.clone(),
             classify: self.classify.clone(),
             args: PhantomData,
-        });
+        };
+        let call = Apart(PerLane::new(call));
         let innermost = service_fn(move |record| {
-            let call = call.clone();
+            let call = call.share();
             async move { call.with(record).await }
         });
         Work::Each(self.layers.iter().fold(BoxCloneService::new(innermost), |service, wrap| wrap(service)))
@@ -154,6 +156,22 @@ struct Call<H, Args, S, E> {
     state: S,
     classify: Option<Classify<E>>,
     args: PhantomData<fn(Args)>,
+}
+
+/// Each lane clones the service once, and counts its calls apart from the others.
+struct Apart<T>(PerLane<T>);
+
+impl<T> Apart<T> {
+    /// A method, so that a closure that calls it has all of this, and not the field in it, whose clone is another.
+    fn share(&self) -> PerLane<T> {
+        self.0.clone()
+    }
+}
+
+impl<T> Clone for Apart<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.apart())
+    }
 }
 
 impl<H, Args, S, E> Call<H, Args, S, E>

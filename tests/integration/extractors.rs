@@ -191,6 +191,7 @@ impl FromRecord<App> for Limit {
 
 #[tokio::test]
 async fn state_whole_and_in_part_in_any_order() {
+    #[allow(clippy::too_many_arguments, reason = "as many as there can be")]
     async fn handler(
         Limit(limit): Limit,
         Body(body): Body,
@@ -226,7 +227,7 @@ impl<S: Sync> FromRecord<S> for OursOnly {
     type Rejection = NotForUs;
 
     async fn from_record(record: &Record, _: &S) -> Result<Self, NotForUs> {
-        if record.message_id() == Some("ours") { Ok(Self) } else { Err(NotForUs) }
+        if record.message_id().as_deref() == Some("ours") { Ok(Self) } else { Err(NotForUs) }
     }
 }
 

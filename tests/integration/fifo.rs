@@ -42,12 +42,6 @@ async fn what_has_a_group_on_a_standard_queue_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_fifo_record_in_a_standard_batch_fails_by_itself() {
-    let batch = [record("1", "ok"), fifo_record("2", "a", "ok"), record("3", "ok")];
-    assert_eq!(answer(&redrive::handler(by_body), event(batch)).await.unwrap(), ["2"]);
-}
-
-#[tokio::test]
 async fn a_group_goes_on_after_a_record_that_was_discarded() {
     async fn discard(MessageId(id): MessageId) -> Outcome {
         if id == "1" { Outcome::Discard("of no use".into()) } else { Outcome::Done }

@@ -159,7 +159,7 @@ async fn in_a_layer() {
     async fn handler() {}
     let on_call = tower::layer::layer_fn(|service: redrive::RecordService| {
         tower::util::MapRequest::new(service, |record: Record| {
-            panic_if(record.message_id() == Some("2"));
+            panic_if(record.message_id().as_deref() == Some("2"));
             record
         })
     });

@@ -1,0 +1,7 @@
+//! JSON, as far as a record needs it before a type of the user's takes over.
+
+mod error;
+mod scan;
+
+pub use self::error::JsonError;
+pub(crate) use self::scan::{entries, text};
