@@ -1,0 +1,183 @@
+//! What redrive costs, beside what one would write in its place.
+//!
+//! Four functions, each an executable of its own (`benches/peers`), answer the same events over a Lambda Runtime API on
+//! loopback: redrive; the pattern of AWS's own example; one written by hand with care; and the floor, which only skips
+//! over the JSON. They take turns in one run, so that whatever else the machine does falls on all of them alike, and
+//! what is compared is medians.
+//!
+//! `cargo bench` measures all. Behind `--`: `--quick` looks only whether everything runs, `--check` makes a missed bar
+//! an error.
+
+#[path = "batch/event.rs"]
+mod event;
+#[path = "batch/function.rs"]
+mod function;
+#[path = "batch/report.rs"]
+mod report;
+#[path = "../tests/support/runtime_api.rs"]
+mod runtime_api;
+
+use std::env;
+use std::ops::Index;
+use std::process::ExitCode;
+
+use event::event;
+use function::{Function, Program};
+use report::{Figures, PerBatch};
+
+/// How many records a batch has.
+const RECORDS: [usize; 5] = [1, 10, 100, 1_000, 6_000];
+
+/// How many records a batch of handlers that wait has.
+const WAITING_RECORDS: usize = 10;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    Redrive,
+    AwsExample,
+    ByHand,
+    Floor,
+}
+
+impl Peer {
+    const ALL: [Self; 4] = [Self::Redrive, Self::AwsExample, Self::ByHand, Self::Floor];
+}
+
+/// What a function does with a record; `benches/peers/orders-work` has the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handler {
+    Noop,
+    Work,
+    Wait,
+}
+
+/// One figure of each peer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Row([f64; Peer::ALL.len()]);
+
+impl Index<Peer> for Row {
+    type Output = f64;
+
+    fn index(&self, peer: Peer) -> &f64 {
+        &self.0[peer as usize]
+    }
+}
+
+/// How often each thing is measured. Each count is that of every peer.
+struct Effort {
+    /// Batches, by the index of [`RECORDS`].
+    batches: [usize; RECORDS.len()],
+    waiting_batches: usize,
+    start_ups: usize,
+    /// Fresh processes whose peak memory is taken, each after as many batches.
+    processes: usize,
+    batches_per_process: usize,
+}
+
+const FULL: Effort = Effort {
+    batches: [2_000, 2_000, 1_000, 300, 80],
+    waiting_batches: 60,
+    start_ups: 150,
+    processes: 5,
+    batches_per_process: 20,
+};
+
+const QUICK: Effort =
+    Effort { batches: [50, 50, 20, 5, 3], waiting_batches: 3, start_ups: 5, processes: 1, batches_per_process: 3 };
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let has = |flag| args.iter().any(|arg| arg == flag);
+    // `cargo bench` passes `--bench`; `cargo test --all-targets` does not, and wants to know whether this runs.
+    let effort = if has("--quick") || !has("--bench") { &QUICK } else { &FULL };
+
+    let programs = function::build();
+    report::print_machine();
+    let figures = measure(&programs, effort).await;
+    let all_met = report::print_bars(&figures);
+    if has("--check") && !all_met { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+async fn measure(programs: &[Program], effort: &Effort) -> Figures {
+    let noop = per_batch(programs, Handler::Noop, effort).await;
+    report::print_per_batch("a handler that does nothing", &noop);
+    let work = per_batch(programs, Handler::Work, effort).await;
+    report::print_per_batch("a handler that parses, checks and stores an order", &work);
+    let wait = round_trip(programs, Handler::Wait, WAITING_RECORDS, effort.waiting_batches).await;
+    let start_up = start_up(programs, effort.start_ups).await;
+    let size = Row(Peer::ALL.map(|peer| programs[peer as usize].size_mib()));
+    report::print_process(&start_up, &size, &wait);
+    Figures { noop, work, wait, start_up, size }
+}
+
+async fn per_batch(programs: &[Program], handler: Handler, effort: &Effort) -> PerBatch {
+    let mut figures = PerBatch::default();
+    for (size, records) in RECORDS.into_iter().enumerate() {
+        figures.p50[size] = round_trip(programs, handler, records, effort.batches[size]).await;
+        figures.peak[size] = peak_memory(programs, handler, records, effort).await;
+    }
+    figures
+}
+
+/// The microseconds from the hand-out of an event to its answer.
+async fn round_trip(programs: &[Program], handler: Handler, records: usize, batches: usize) -> Row {
+    let event = event(handler, records);
+    let mut functions = Vec::new();
+    for program in programs {
+        functions.push(Function::start(program, handler).await);
+    }
+    let warm_up = batches.div_ceil(10);
+    for _ in 0..warm_up {
+        for function in &mut functions {
+            function.invoke(&event).await;
+        }
+    }
+    medians(batches, async |peer| functions[peer as usize].invoke(&event).await.as_secs_f64() * 1e6).await
+}
+
+/// The peak memory, in MiB, of processes that have served some batches and nothing else.
+async fn peak_memory(programs: &[Program], handler: Handler, records: usize, effort: &Effort) -> Row {
+    let event = event(handler, records);
+    medians(effort.processes, async |peer| {
+        let mut function = Function::start(&programs[peer as usize], handler).await;
+        for _ in 0..effort.batches_per_process {
+            function.invoke(&event).await;
+        }
+        let peak = function.peak_memory_mib();
+        function.stop().await;
+        peak
+    })
+    .await
+}
+
+/// The milliseconds from the start of a process to its first poll.
+async fn start_up(programs: &[Program], start_ups: usize) -> Row {
+    medians(start_ups, async |peer| {
+        let function = Function::start(&programs[peer as usize], Handler::Noop).await;
+        let start_up = function.start_up;
+        function.stop().await;
+        start_up.as_secs_f64() * 1e3
+    })
+    .await
+}
+
+/// Samples each peer once a round, and takes the median of each. Every round begins with another peer, so that none
+/// always comes after the same one.
+async fn medians(rounds: usize, mut sample: impl AsyncFnMut(Peer) -> f64) -> Row {
+    let mut samples = Peer::ALL.map(|_| Vec::with_capacity(rounds));
+    for round in 0..rounds {
+        for turn in 0..Peer::ALL.len() {
+            let peer = Peer::ALL[(round + turn) % Peer::ALL.len()];
+            samples[peer as usize].push(sample(peer).await);
+        }
+    }
+    Row(samples.map(median))
+}
+
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    let middle = samples.len() / 2;
+    if samples.len() % 2 == 1 { samples[middle] } else { (samples[middle - 1] + samples[middle]) / 2.0 }
+}
