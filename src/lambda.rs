@@ -111,6 +111,7 @@ pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), E
     check_environment()?;
     crate::subscriber::install();
     note_places();
+    warn_of_abort();
     let handlers = Handle::current();
     let (end, ended) = oneshot::channel();
     let host = thread::Builder::new().name("redrive-lambda".to_owned());
@@ -119,6 +120,16 @@ pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), E
     match ended.await {
         Ok(result) => result.map_err(|error| Kind::Host(error).into()),
         Err(_) => Err(Kind::Host(panic_of(host).into()).into()),
+    }
+}
+
+/// A profile that aborts cannot be undone at run time, and cargo-lambda brings one along unasked.
+fn warn_of_abort() {
+    if cfg!(panic = "abort") {
+        tracing::warn!(
+            "built with panic = \"abort\": a panic ends the process and fails its whole batch. cargo-lambda sets this for \
+             release builds; put panic = \"unwind\" into [profile.release] of Cargo.toml"
+        );
     }
 }
 

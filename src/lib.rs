@@ -1,9 +1,11 @@
-//! One async fn becomes an SQS consumer.
+//! One async fn becomes an SQS consumer on AWS Lambda.
 //!
 //! ```no_run
 //! use redrive::Json;
 //!
-//! # #[derive(serde::Deserialize)] struct Order {}
+//! #[derive(serde::Deserialize)]
+//! struct Order { order_id: String }
+//!
 //! async fn place(Json(order): Json<Order>) -> anyhow::Result<()> { /* ... */ Ok(()) }
 //!
 //! #[tokio::main]
@@ -11,6 +13,26 @@
 //!     redrive::run(place).await
 //! }
 //! ```
+//!
+//! That program runs the records of a batch concurrently within a bound, keeps the message groups of a FIFO queue in
+//! order, isolates bad bodies and panics, answers before Lambda's deadline, and reports exactly the records that must come
+//! back. The event source mapping must have
+//! [`ReportBatchItemFailures`](https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting)
+//! on: without it Lambda ignores the answer and deletes every record.
+//!
+//! - What a handler may take: [`FromRecord`], and the extractors that implement it.
+//! - What it may return: [`IntoOutcome`], and [`Outcome`] for all that is neither done nor an error.
+//! - What can be set: [`handler`](handler()) makes a [`Consumer`], with state, layers, classification of errors and
+//!   bounds.
+//! - Many records at once: [`batch`](batch()).
+//! - What happens on Lambda, and what cannot be helped: [`docs::lambda`].
+//! - How it is built: [`docs::architecture`].
+//!
+//! # Features
+//!
+//! | Feature | Adds | Default |
+//! |---|---|---|
+//! | `lambda` | the Lambda host: [`run`](run()), `Context`, and consumers as tower services of lambda_runtime | yes |
 
 #![cfg_attr(not(feature = "lambda"), allow(dead_code, unused_imports, reason = "without a host nothing runs"))]
 

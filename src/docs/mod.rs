@@ -1,8 +1,12 @@
 //! Chapters: what does not belong to one type.
-#![doc = ""]
 
 #[doc = include_str!("lambda.md")]
 pub mod lambda {}
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
+
+/// The README, whose program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
