@@ -17,6 +17,7 @@ use std::time::Duration;
 use aws_lambda_events::sqs::SqsBatchResponse;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 pub(crate) use self::guard::{guard, note_places};
@@ -62,13 +63,13 @@ impl Engine {
 
     /// Runs a batch and answers for each of its records, before the time is over.
     pub(crate) async fn run(self, event: Event, invocation: Invocation) -> Result<SqsBatchResponse, Error> {
+        let cut = invocation.remaining.and_then(|remaining| self.cut_off(remaining));
         let texts = event.into_texts()?;
         let ledger = Ledger::new(Batch { texts, origin: invocation.origin });
         let source = Source::of(&ledger)?;
         let span = report::batch_span(&source, ledger.len());
         let plan = source.plan(&ledger, self.options.fifo);
         let board = Arc::new(Board::new(ledger, plan));
-        let cut = invocation.remaining.map(|remaining| cut_off(remaining, self.options.deadline_margin));
 
         let mut lanes = self.start(&board, &invocation.handlers, &span);
         let in_time = finish_by(&mut lanes, cut).instrument(span.clone()).await;
@@ -78,6 +79,13 @@ impl Engine {
         span.in_scope(|| report::batch_end(&standings, in_time));
         let id_of = |index| board.ledger().message_id(index).map(Cow::into_owned);
         settle::settle(&standings, id_of, &self.options)
+    }
+
+    /// When handlers are cut off: before the margin, which takes no more than half of the time that there is. `None` where
+    /// that is beyond what a clock can tell.
+    fn cut_off(&self, remaining: Duration) -> Option<Instant> {
+        let margin = self.options.deadline_margin.min(remaining / 2);
+        Instant::now().checked_add(remaining - margin)
     }
 
     /// Starts as many lanes as records may run at a time.
@@ -95,13 +103,8 @@ impl Engine {
     }
 }
 
-/// How long handlers may run: until the margin, which takes no more than half of the time that there is.
-fn cut_off(remaining: Duration, margin: Duration) -> Duration {
-    remaining - margin.min(remaining / 2)
-}
-
-/// Waits for the lanes, but no longer than that. Says whether all came to their end.
-async fn finish_by(lanes: &mut JoinSet<()>, cut: Option<Duration>) -> bool {
+/// Waits for the lanes, but not beyond that time. Says whether all came to their end.
+async fn finish_by(lanes: &mut JoinSet<()>, cut: Option<Instant>) -> bool {
     let all = async {
         while let Some(end) = lanes.join_next().await {
             if let Err(error) = end {
@@ -111,7 +114,7 @@ async fn finish_by(lanes: &mut JoinSet<()>, cut: Option<Duration>) -> bool {
         }
     };
     match cut {
-        Some(cut) => tokio::time::timeout(cut, all).await.is_ok(),
+        Some(cut) => tokio::time::timeout_at(cut, all).await.is_ok(),
         None => {
             all.await;
             true

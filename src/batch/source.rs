@@ -17,18 +17,19 @@ pub(super) struct Source {
 const SQS: &str = "aws:sqs";
 
 impl Source {
-    /// Looks at the first record that can be read. It speaks for all of them: a mapping polls one queue.
+    /// Looks at the first record that says where it is from. It speaks for all of them: a mapping polls one queue.
     ///
     /// # Errors
     ///
-    /// Where the record is another service's.
+    /// Where that is another service.
     pub(super) fn of(ledger: &Ledger) -> Result<Self, Error> {
-        let mut readable = (0..ledger.len()).map(|index| ledger.record(index)).filter(|record| record.check().is_ok());
-        let Some(record) = readable.next() else {
-            return Ok(Self { queue_arn: None });
-        };
-        check_source(&record).map_err(Kind::Event)?;
-        Ok(Self { queue_arn: queue_arn(&record) })
+        for record in (0..ledger.len()).map(|index| ledger.record(index)) {
+            check_source(&record)?;
+            if let Ok(Some(arn)) = record.queue_arn() {
+                return Ok(Self { queue_arn: Some(arn.into_owned()) });
+            }
+        }
+        Ok(Self { queue_arn: None })
     }
 
     pub(super) fn queue_arn(&self) -> Option<&str> {
@@ -37,7 +38,7 @@ impl Source {
 
     /// By the ARN alone. A group id says nothing: fair queues are standard queues, and have them too.
     pub(super) fn fifo(&self) -> bool {
-        self.queue_arn().is_some_and(is_fifo)
+        self.queue_arn().is_some_and(|arn| arn.ends_with(".fifo"))
     }
 
     /// The order in which the records may run.
@@ -55,22 +56,14 @@ impl Source {
     }
 }
 
-fn check_source(record: &Record) -> Result<(), String> {
+fn check_source(record: &Record) -> Result<(), Error> {
     match record.event_source() {
+        Ok(Some(source)) if source != SQS => {
+            Err(Kind::Event(format!("a record comes from {source}, not from {SQS}")).into())
+        }
         // Events written by hand leave it out.
-        Ok(None) => Ok(()),
-        Ok(Some(source)) if source == SQS => Ok(()),
-        Ok(Some(source)) => Err(format!("a record comes from {source}, not from {SQS}")),
-        Err(error) => Err(format!("a record's eventSource is malformed: {error}")),
+        _ => Ok(()),
     }
-}
-
-fn queue_arn(record: &Record) -> Option<String> {
-    record.queue_arn().ok().flatten().map(|arn| arn.into_owned())
-}
-
-fn is_fifo(queue_arn: &str) -> bool {
-    queue_arn.ends_with(".fifo")
 }
 
 /// The records of a FIFO batch with their groups, in order: each message once, and up to the first without a group,

@@ -35,6 +35,18 @@ async fn a_record_whose_group_cannot_be_read_is_one_without() {
 }
 
 #[tokio::test]
+async fn a_first_record_without_its_arn_does_not_make_the_queue_a_standard_one() {
+    for odd in [None, Some(json!(null)), Some(json!(7))] {
+        let first = with(fifo_record("1", "a", "fail"), "eventSourceARN", odd);
+        let batch = [first, json!("no record"), fifo_record("3", "a", "ok")];
+        let error = answer(&redrive::handler(by_body), event(batch.clone())).await.unwrap_err();
+        assert!(error.to_string().contains("positions [1]"), "{error}");
+        let batch = [batch[0].clone(), fifo_record("2", "a", "ok"), fifo_record("3", "b", "ok")];
+        assert_eq!(answer(&redrive::handler(by_body), event(batch)).await.unwrap(), ["1", "2"]);
+    }
+}
+
+#[tokio::test]
 async fn what_has_a_group_on_a_standard_queue_fails_alone() {
     let fair = |id: &str, body: &str| with_attribute(record(id, body), "MessageGroupId", "tenant");
     let batch = [fair("1", "fail"), fair("2", "ok"), fair("3", "ok")];
