@@ -79,6 +79,7 @@ impl<'de> Deserialize<'de> for Event {
 
 const NOT_AN_OBJECT: &str = "it is not a JSON object";
 const NO_RECORDS: &str = "it has no `Records`";
+const RECORDS_TWICE: &str = "it has `Records` twice";
 const NOT_A_LIST: &str = "its `Records` is not a list";
 
 /// Implements the visits of all the JSON values that are neither object nor list: they are what they should not be.
@@ -125,7 +126,13 @@ impl<'de> Visitor<'de> for EventVisitor {
         let mut records = Records::None(NO_RECORDS);
         while let Some(key) = entries.next_key::<Key>()? {
             match key {
-                Key::Records => records = entries.next_value::<RecordList>()?.0,
+                Key::Records if matches!(records, Records::None(NO_RECORDS)) => {
+                    records = entries.next_value::<RecordList>()?.0;
+                }
+                Key::Records => {
+                    entries.next_value::<IgnoredAny>()?;
+                    records = Records::None(RECORDS_TWICE);
+                }
                 Key::Other => {
                     entries.next_value::<IgnoredAny>()?;
                 }
@@ -192,6 +199,7 @@ mod tests {
         }
         assert!(problem("{}").contains(NO_RECORDS));
         assert!(problem(r#"{"records": []}"#).contains(NO_RECORDS));
+        assert!(problem(r#"{"Records": [{}], "Records": []}"#).contains(RECORDS_TWICE));
         for json in ["null", "0", "\"x\"", "{\"0\": {}}", "false"] {
             assert!(problem(&format!("{{\"Records\": {json}}}")).contains(NOT_A_LIST), "{json}");
         }

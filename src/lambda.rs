@@ -112,6 +112,8 @@ pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), E
     crate::subscriber::install();
     note_places();
     warn_of_abort();
+    // Layers are made here, where what they spawn runs beside the handlers, and not on the host's thread.
+    consumer.engine();
     let handlers = Handle::current();
     let (end, ended) = oneshot::channel();
     let host = thread::Builder::new().name("redrive-lambda".to_owned());

@@ -34,6 +34,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// moves it to the dead-letter queue in the end, and a warning says so. Nothing is acknowledged that did not arrive
 /// where it was meant to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "an outcome says what becomes of a record only where the handler returns it"]
 #[non_exhaustive]
 pub enum Outcome {
     /// Processed: the record leaves the queue.
@@ -129,6 +130,18 @@ impl<E: HandlerError> IntoOutcome for Result<Outcome, E> {
 
     fn into_outcome(self) -> Result<Outcome, E> {
         self
+    }
+}
+
+/// What a rejection makes of its record. That is never [`Outcome::Done`]: the handler has not run, and a rejection of `()`
+/// would have the record deleted without a word.
+pub(crate) fn rejected(rejection: impl IntoOutcome) -> Result<Outcome, BoxError> {
+    match rejection.into_outcome() {
+        Ok(Outcome::Done) => {
+            Err("an extractor rejected the record, and its rejection does not say what becomes of it".into())
+        }
+        Ok(outcome) => Ok(outcome),
+        Err(error) => Err(error.into_box_error()),
     }
 }
 

@@ -90,14 +90,15 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// Where the attribute is there, but is not a string.
+    /// Where the attribute is there, but is not a string, or the attributes are not an object.
     pub fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, JsonError> {
-        self.text(self.entry(self.head(|parts| &parts.attributes), name))
+        self.text(self.entry(self.head(|parts| &parts.attributes), name)?)
     }
 
     /// The JSON of an attribute that the sender gave the message.
-    pub(crate) fn raw_message_attribute(&self, name: &str) -> Option<&str> {
-        self.entry(self.rest(|parts| &parts.message_attributes), name).and_then(|span| self.part(&span))
+    pub(crate) fn raw_message_attribute(&self, name: &str) -> Result<Option<&str>, JsonError> {
+        let value = self.entry(self.rest(|parts| &parts.message_attributes), name)?;
+        Ok(value.and_then(|span| self.part(&span)))
     }
 
     /// The ARN of the queue.
@@ -141,12 +142,16 @@ impl Record {
         self.inner.all.get_or_init(|| Parts::all(self.as_json())).as_ref().map(part).cloned()
     }
 
-    /// The value of an entry of the object in that place.
-    fn entry(&self, object: Option<Span>, name: &str) -> Option<Span> {
-        let object = object?;
-        let mut entries = entries(self.part(&object)?)?;
-        let value = entries.find_map(|(key, value)| (key == name).then_some(value))?;
-        Some(object.start + value.start..object.start + value.end)
+    /// The value of an entry of the object in that place. Nothing there, and `null`, have no entries.
+    fn entry(&self, object: Option<Span>, name: &str) -> Result<Option<Span>, JsonError> {
+        let Some(object) = object else { return Ok(None) };
+        let json = self.part(&object).unwrap_or_default();
+        if json.is_empty() || json == "null" {
+            return Ok(None);
+        }
+        let mut entries = entries(json).ok_or_else(JsonError::not_an_object)?;
+        let value = entries.find_map(|(key, value)| (key == name).then_some(value));
+        Ok(value.map(|value| object.start + value.start..object.start + value.end))
     }
 
     fn part(&self, span: &Span) -> Option<&str> {

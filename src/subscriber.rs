@@ -18,11 +18,21 @@ pub(crate) fn install() {
     };
 }
 
-/// What `RUST_LOG` says; else the level that Lambda's logging settings ask for; else `info`, and with it the span of each
-/// record, so that the handler's own lines tell which message they are about.
+/// What `RUST_LOG` says; else the level that Lambda's logging settings ask for; else `info`.
+///
+/// From `info` on the span of each record is shown as well, so that the handler's own lines tell which message they are
+/// about.
 fn filter() -> EnvFilter {
     if env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
         return EnvFilter::from_default_env();
     }
-    EnvFilter::new(env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_else(|_| "info,redrive=debug".to_owned()))
+    let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok();
+    EnvFilter::new(match level.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        // The least of Lambda's levels is none of tracing's.
+        Some("fatal" | "error") => "error",
+        Some("warn") => "warn",
+        Some("debug") => "debug",
+        Some("trace") => "trace",
+        _ => "info,redrive=debug",
+    })
 }

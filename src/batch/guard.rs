@@ -52,13 +52,16 @@ pub(crate) async fn guard<F: Future>(future: F) -> Result<F::Output, Panicked> {
 }
 
 /// Calls a function, and turns a panic in it into an error.
-fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
+pub(super) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
+    // A panic that a user's code caught itself has left its place behind.
+    PLACE.set(None);
     // Nothing is looked at again that the panic may have left in pieces: the future is dropped, and that is all.
     catch_unwind(AssertUnwindSafe(call)).map_err(Panicked::new)
 }
 
 impl Panicked {
     fn new(payload: Box<dyn Any + Send>) -> Self {
+        let place = PLACE.take();
         let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
             (Some(message), _) => (*message).to_owned(),
             (None, Some(message)) => message.clone(),
@@ -68,7 +71,7 @@ impl Panicked {
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(again);
         }
-        Self { message, place: PLACE.take() }
+        Self { message, place }
     }
 }
 

@@ -1,16 +1,16 @@
 //! A lane takes one record, or chunk, after the other. There are as many lanes as may run at a time.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
-use super::Work;
 use super::board::Board;
-use super::guard::guard;
+use super::guard::{Panicked, catch, guard};
 use super::report::{End, Run};
+use super::{Pristine, Work};
 use crate::handler::{ChunkService, Options, RecordResult, RecordService};
 use crate::outcome::{BoxError, Outcome};
 use crate::per_lane::PerLane;
@@ -42,7 +42,7 @@ impl Lane {
         Some((index, Record::new(self.batch.clone(), index)))
     }
 
-    async fn each(self, service: RecordService) {
+    async fn each(self, service: Pristine<RecordService>) {
         let mut service = Kept { pristine: service, used: None };
         let mut turn = Instant::now();
         while let Some((index, record)) = self.next() {
@@ -56,53 +56,73 @@ impl Lane {
         }
     }
 
-    async fn chunks(self, size: NonZeroUsize, mut service: ChunkService) {
+    async fn chunks(self, size: NonZeroUsize, service: Pristine<ChunkService>) {
         loop {
-            let chunk = self.take(size);
-            if chunk.is_empty() {
+            let records: Vec<_> = std::iter::from_fn(|| self.next()).take(size.get()).collect();
+            if records.is_empty() {
                 return;
             }
-            self.chunk(&mut service, chunk).await;
+            let chunk = Chunk::begin(&self.board, &self.options, records);
+            let end = guard(call_chunk(&service, chunk.clone())).await;
+            chunk.end(end);
             tokio::task::yield_now().await;
         }
     }
+}
 
-    fn take(&self, size: NonZeroUsize) -> Vec<(usize, Record)> {
-        std::iter::from_fn(|| self.next()).take(size.get()).collect()
+async fn call_chunk(service: &Pristine<ChunkService>, chunk: Chunk) {
+    let mut service = service.copy();
+    let called = async { service.ready().await?.call(chunk).await };
+    let Ok(()) = called.await;
+}
+
+/// The records' places in the batch and their runs, by position in the chunk; each is taken when it ends.
+type Runs = Mutex<Vec<Option<(usize, Run)>>>;
+
+/// Records that are handed to a batch handler together. Each is settled by itself, as soon as it is known what becomes of
+/// it: a record that is rejected does not wait for a handler that may never end.
+#[derive(Clone)]
+pub(crate) struct Chunk {
+    board: Arc<Board>,
+    runs: Arc<Runs>,
+    records: Arc<[Record]>,
+}
+
+impl Chunk {
+    fn begin(board: &Arc<Board>, options: &Options, records: Vec<(usize, Record)>) -> Self {
+        let runs = records.iter().map(|(index, record)| Some((*index, Run::begin(record.clone(), options))));
+        let runs = Arc::new(Mutex::new(runs.collect()));
+        Self { board: board.clone(), runs, records: records.into_iter().map(|(_, record)| record).collect() }
     }
 
-    async fn chunk(&self, service: &mut ChunkService, chunk: Vec<(usize, Record)>) {
-        let (mut runs, mut records) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
-        for (index, record) in chunk {
-            let run = Run::begin(record.clone(), &self.options);
-            match record.check() {
-                Ok(()) => {
-                    runs.push((index, run));
-                    records.push(record);
-                }
-                Err(error) => self.settle(index, run, Err(error)).await,
-            }
-        }
-        if records.is_empty() {
-            return;
-        }
-        match guard(call_chunk(service, records)).await {
-            Ok(results) => {
-                for ((index, run), result) in runs.into_iter().zip(results) {
-                    self.settle(index, run, result).await;
-                }
-            }
-            Err(panicked) => {
-                for (index, run) in runs {
-                    self.board.finish(index, run.panicked(&panicked));
-                }
-            }
-        }
+    pub(crate) fn records(&self) -> &[Record] {
+        &self.records
     }
 
-    async fn settle(&self, index: usize, run: Run, result: RecordResult) {
-        let end = guard(async { run.report(result) }.instrument(run.span().clone())).await;
+    /// Settles the record in that position. What says what becomes of it is a user's code, and costs its record only.
+    pub(crate) fn settle(&self, position: usize, result: impl FnOnce() -> RecordResult) {
+        let Some((index, run)) = self.take(position) else { return };
+        let end = run.span().in_scope(|| catch(|| run.report(result())));
         self.board.finish(index, run.end(end));
+    }
+
+    /// Settles all that is not settled yet.
+    fn end(&self, end: Result<(), Panicked>) {
+        for position in 0..self.records.len() {
+            match &end {
+                Ok(()) => self.settle(position, || Err("the batch handler's answer ends before this record".into())),
+                Err(panicked) => {
+                    if let Some((index, run)) = self.take(position) {
+                        self.board.finish(index, run.panicked(panicked));
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&self, position: usize) -> Option<(usize, Run)> {
+        // No user's code runs under this lock.
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).get_mut(position)?.take()
     }
 }
 
@@ -116,23 +136,15 @@ async fn one(service: &mut Kept, run: &Run) -> End {
     run.report(result)
 }
 
-async fn call_chunk(service: &mut ChunkService, records: Vec<Record>) -> Vec<RecordResult> {
-    let called = async { service.ready().await?.call(records).await };
-    match called.await {
-        Ok(results) => results,
-        Err(never) => match never {},
-    }
-}
-
 /// A lane's own clone of the record service. It serves one record after the other, until a panic leaves it in pieces.
 struct Kept {
-    pristine: RecordService,
+    pristine: Pristine<RecordService>,
     used: Option<RecordService>,
 }
 
 impl Kept {
     async fn call(&mut self, record: Record) -> Result<Outcome, BoxError> {
-        let mut service = self.used.take().unwrap_or_else(|| self.pristine.clone());
+        let mut service = self.used.take().unwrap_or_else(|| self.pristine.copy());
         let result = service.ready().await?.call(record).await;
         self.used = Some(service);
         result

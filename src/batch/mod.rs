@@ -11,7 +11,7 @@ mod source;
 
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsBatchResponse;
@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 pub(crate) use self::guard::{guard, note_places};
+pub(crate) use self::lane::Chunk;
 
 use self::board::Board;
 use self::lane::Lane;
@@ -35,9 +36,29 @@ use crate::record::{Batch, Origin};
 #[derive(Clone)]
 pub(crate) enum Work {
     /// One record a call.
-    Each(RecordService),
+    Each(Pristine<RecordService>),
     /// Up to so many records a call.
-    Chunks { size: NonZeroUsize, service: ChunkService },
+    Chunks { size: NonZeroUsize, service: Pristine<ChunkService> },
+}
+
+/// A service that is only ever cloned. Each lane takes its clone under the guard: a layer's `clone` is a user's code.
+pub(crate) struct Pristine<S>(Arc<Mutex<S>>);
+
+impl<S: Clone> Pristine<S> {
+    pub(crate) fn new(service: S) -> Self {
+        Self(Arc::new(Mutex::new(service)))
+    }
+
+    fn copy(&self) -> S {
+        // A clone that panicked has changed nothing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl<S> Clone for Pristine<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
 }
 
 /// A consumer, ready to take batches; clones share what its layers share.
@@ -76,9 +97,16 @@ impl Engine {
         // From here on nothing changes the answer, whatever still runs. What can be cancelled is, when `lanes` drops; a
         // handler that blocks its thread cannot, and goes on for nothing.
         let standings = board.close();
-        span.in_scope(|| report::batch_end(&standings, in_time));
         let id_of = |index| board.ledger().message_id(index).map(Cow::into_owned);
-        settle::settle(&standings, id_of, &self.options)
+        let answer = settle::settle(&standings, id_of, &self.options);
+        if in_time {
+            span.in_scope(|| report::batch_end(&standings));
+        } else {
+            // Not here: a handler that still runs may hold what the log needs, standard output for one.
+            let report = move || span.in_scope(|| report::batch_cut_off(&board, &standings));
+            invocation.handlers.spawn_blocking(report);
+        }
+        answer
     }
 
     /// When handlers are cut off: before the margin, which takes no more than half of the time that there is. `None` where

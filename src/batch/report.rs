@@ -7,6 +7,7 @@ use std::time::Instant;
 use tracing::field::Empty;
 use tracing::{Level, Span, debug_span, error, info, info_span, warn};
 
+use super::board::Board;
 use super::guard::Panicked;
 use super::ledger::Standing;
 use super::source::Source;
@@ -18,16 +19,28 @@ pub(super) fn batch_span(source: &Source, records: usize) -> Span {
     info_span!("batch", queue = source.queue_arn(), records, failed = Empty)
 }
 
-/// Called in the batch's span, when nothing changes its answer any more.
-pub(super) fn batch_end(standings: &[Standing], in_time: bool) {
-    let count = |standing| standings.iter().filter(|&&each| each == standing).count();
-    let (done, cut_off, not_run) = (count(Standing::Done), count(Standing::Running), count(Standing::NotRun));
-    Span::current().record("failed", standings.len() - done);
-    if !in_time {
-        warn!(cut_off, not_run, "the deadline came first; records that were cut off or never began come back");
-    } else if not_run > 0 {
+/// Called in the batch's span, when all lanes have come to their end.
+pub(super) fn batch_end(standings: &[Standing]) {
+    let not_run = count(standings, Standing::NotRun);
+    Span::current().record("failed", standings.len() - count(standings, Standing::Done));
+    if not_run > 0 {
         warn!(not_run, "records come back unrun, because one before them failed or has no message group");
     }
+}
+
+/// Called in the batch's span, when the deadline came first.
+pub(super) fn batch_cut_off(board: &Board, standings: &[Standing]) {
+    let (cut_off, not_run) = (count(standings, Standing::Running), count(standings, Standing::NotRun));
+    Span::current().record("failed", standings.len() - count(standings, Standing::Done));
+    warn!(cut_off, not_run, "the deadline came first; records that were cut off or never began come back");
+    for index in (0..standings.len()).filter(|&index| standings[index] == Standing::Running) {
+        let message_id = board.ledger().message_id(index);
+        error!(message_id = message_id.as_deref(), error = "cut off at the deadline", "record failed");
+    }
+}
+
+fn count(standings: &[Standing], standing: Standing) -> usize {
+    standings.iter().filter(|&&each| each == standing).count()
 }
 
 /// A record from its begin to its end, as its span and the log have it.

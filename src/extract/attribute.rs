@@ -107,9 +107,9 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// Where the attribute is there but malformed.
+    /// Where the attribute is there but malformed, or the attributes are not an object.
     pub fn message_attribute(&self, name: &str) -> Result<Option<AttributeValue>, JsonError> {
-        let Some(json) = self.raw_message_attribute(name) else { return Ok(None) };
+        let Some(json) = self.raw_message_attribute(name)? else { return Ok(None) };
         let wire: Option<Wire> = serde_json::from_str(json)?;
         Ok(wire.map(AttributeValue::from))
     }

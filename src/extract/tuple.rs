@@ -1,7 +1,7 @@
 //! Tuples of extractors: a handler's arguments, and the items of a batch handler that need more than a body.
 
 use super::FromRecord;
-use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome};
+use crate::outcome::{BoxError, IntoOutcome, Outcome, rejected};
 use crate::record::Record;
 
 /// The rejection of the first member of a tuple that rejected the record.
@@ -10,7 +10,7 @@ pub struct TupleRejection(Result<Outcome, BoxError>);
 
 impl TupleRejection {
     fn of(rejection: impl IntoOutcome) -> Self {
-        Self(rejection.into_outcome().map_err(HandlerError::into_box_error))
+        Self(rejected(rejection))
     }
 }
 

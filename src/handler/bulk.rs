@@ -12,16 +12,15 @@ use tower::util::BoxCloneService;
 use super::Handler;
 use super::consumer::{Consumer, Kind};
 use super::each::{Classified, Classify, classified};
-use crate::batch::{Work, guard};
+use crate::batch::{Chunk, Pristine, Work, guard};
 use crate::extract::{FromRecord, FromRef, State};
-use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome};
-use crate::record::Record;
+use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome, rejected};
 
 /// What came of one record: an outcome, or the error that stands for a retry.
 pub(crate) type RecordResult = Result<Outcome, BoxError>;
 
-/// A chunk's way through extractors and handler; the results stand in the order of the records.
-pub(crate) type ChunkService = BoxCloneService<Vec<Record>, Vec<RecordResult>, Infallible>;
+/// A chunk's way through extractors and handler.
+pub(crate) type ChunkService = BoxCloneService<Chunk, (), Infallible>;
 
 /// The kind of a consumer whose handler takes a chunk of records a call: see [`batch`].
 pub struct Bulk<H, Args, S, E> {
@@ -54,7 +53,8 @@ pub struct Bulk<H, Args, S, E> {
 /// }
 /// ```
 ///
-/// On a FIFO queue a chunk never holds two records of one group, so that a failure can stop its group.
+/// On a FIFO queue a chunk never holds two records of one group, so that a failure can stop its group. A handler that
+/// panics fails the records that it was given.
 pub fn batch<H, Args>(handler: H) -> Consumer<Bulk<H, Args, (), <H::Output as IntoOutcomes>::Error>>
 where
     H: Handler<Args>,
@@ -121,12 +121,12 @@ impl<S, A: FromRef<S>, T> BulkArgs<S> for (State<A>, Vec<T>) {
 }
 
 /// A type that a batch handler may return: `Vec<O>` with an [`IntoOutcome`] for each record, by position;
-/// `Result<Vec<O>, E>`, whose error fails the whole chunk; or `Result<(), E>`, for all or nothing.
+/// `Result<Vec<Outcome>, E>`, whose error fails the whole chunk; or `Result<(), E>`, for all or nothing.
 #[diagnostic::on_unimplemented(
     message = "a redrive batch handler cannot return `{Self}`",
     label = "this return type does not answer for each record",
-    note = "return `Vec<O>`, `Result<Vec<O>, E>` (where `O` is `()`, `redrive::Outcome`, `Result<(), E>` or \
-            `Result<redrive::Outcome, E>`), or `Result<(), E>`"
+    note = "return `Vec<O>` (where `O` is `()`, `redrive::Outcome`, `Result<(), E>` or `Result<redrive::Outcome, E>`), \
+            `Result<Vec<redrive::Outcome>, E>`, or `Result<(), E>`"
 )]
 pub trait IntoOutcomes {
     /// The error that [`Consumer::classify`](crate::Consumer::classify) sees, of a record or of the chunk.
@@ -173,11 +173,14 @@ where
     #[allow(private_interfaces)]
     fn work(&self) -> Work {
         let bulk = Arc::new(self.clone());
-        let service = service_fn(move |records: Vec<Record>| {
+        let service = service_fn(move |chunk: Chunk| {
             let bulk = bulk.clone();
-            async move { Ok(bulk.with(records).await) }
+            async move {
+                bulk.with(chunk).await;
+                Ok(())
+            }
         });
-        Work::Chunks { size: self.chunk_size, service: BoxCloneService::new(service) }
+        Work::Chunks { size: self.chunk_size, service: Pristine::new(BoxCloneService::new(service)) }
     }
 }
 
@@ -189,56 +192,60 @@ where
     T: FromRecord<S> + Send,
     E: HandlerError,
 {
-    async fn with(&self, records: Vec<Record>) -> Vec<RecordResult> {
-        let mut results: Vec<RecordResult> = Vec::with_capacity(records.len());
-        let mut items = Vec::with_capacity(records.len());
-        let mut positions = Vec::with_capacity(records.len());
-        for (position, record) in records.iter().enumerate() {
+    /// Extracts from each record, and hands the handler what no extractor rejected. What is rejected is settled at once.
+    async fn with(&self, chunk: Chunk) {
+        let (mut items, mut positions) = (Vec::new(), Vec::new());
+        for (position, record) in chunk.records().iter().enumerate() {
+            if let Err(error) = record.check() {
+                chunk.settle(position, || Err(error));
+                continue;
+            }
             match guard(T::from_record(record, &self.state)).await {
                 Ok(Ok(item)) => {
                     items.push(item);
                     positions.push(position);
-                    results.push(Err(Unanswered.into()));
                 }
-                Ok(Err(rejection)) => results.push(rejection.into_outcome().map_err(HandlerError::into_box_error)),
-                Err(panic) => results.push(Err(panic.into())),
+                Ok(Err(rejection)) => chunk.settle(position, || rejected(rejection)),
+                Err(panicked) => chunk.settle(position, || Err(panicked.into())),
             }
         }
         if !items.is_empty() {
-            for (position, answer) in positions.into_iter().zip(self.call(items).await) {
-                results[position] = answer;
-            }
+            self.call(items, &positions, &chunk).await;
         }
-        results
     }
 
-    /// The answers by position: as many as items, or fewer.
-    async fn call(&self, items: Vec<T>) -> Vec<RecordResult> {
+    /// Settles what the handler answers for. There may be fewer answers than items.
+    async fn call(&self, items: Vec<T>, positions: &[usize], chunk: &Chunk) {
         let count = items.len();
         let classify = self.classify.as_ref();
         let output = self.handler.call(Args::new(&self.state, items)).await;
         match output.into_outcomes(count) {
             // Which answer belongs to which record is anyone's guess then.
             Ok(answers) if answers.len() > count => {
-                all_failed(count, TooManyAnswers { answers: answers.len(), records: count }.into())
+                let error = TooManyAnswers { answers: answers.len(), records: count };
+                fail_all(error.into(), positions, chunk);
             }
             Ok(answers) => {
-                answers.into_iter().map(|answer| answer.map_err(|error| classified(error, classify))).collect()
+                for (&position, answer) in positions.iter().zip(answers) {
+                    chunk.settle(position, || answer.map_err(|error| classified(error, classify)));
+                }
             }
-            Err(error) => all_failed(count, classified(error, classify)),
+            Err(error) => fail_all(classified(error, classify), positions, chunk),
         }
     }
 }
 
 /// One error for every record of a chunk, with the outcome that it was classified as.
-fn all_failed(count: usize, error: BoxError) -> Vec<RecordResult> {
+fn fail_all(error: BoxError, positions: &[usize], chunk: &Chunk) {
     let (outcome, error) = match error.downcast::<Classified>() {
         Ok(classified) => (classified.outcome, classified.error),
         Err(error) => (Outcome::Retry, error),
     };
     let error = Arc::new(error);
-    let of_chunk = || Classified { outcome: outcome.clone(), error: Box::new(ChunkFailed(error.clone())) };
-    std::iter::repeat_with(|| Err(of_chunk().into())).take(count).collect()
+    for &position in positions {
+        let of_chunk = Classified { outcome: outcome.clone(), error: Box::new(ChunkFailed(error.clone())) };
+        chunk.settle(position, || Err(of_chunk.into()));
+    }
 }
 
 /// The error of a whole chunk, shared by its records.
@@ -256,17 +263,6 @@ impl std::error::Error for ChunkFailed {
         Some(self.0.as_ref().as_ref())
     }
 }
-
-#[derive(Debug)]
-struct Unanswered;
-
-impl fmt::Display for Unanswered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the batch handler's answer ends before this record's position")
-    }
-}
-
-impl std::error::Error for Unanswered {}
 
 #[derive(Debug)]
 struct TooManyAnswers {

@@ -13,6 +13,7 @@ use crate::error::Error;
 /// [`handler`](crate::handler) and [`batch`](crate::batch) make one. With the feature `lambda` it is also a
 /// `tower::Service<LambdaEvent<Event>>`, so `lambda_runtime::run` and its layers take it; see
 /// [the chapter on Lambda](crate::docs::lambda) for what `run` does more.
+#[must_use = "a consumer does nothing until it runs"]
 pub struct Consumer<K> {
     pub(super) kind: K,
     pub(super) options: Options,

@@ -9,9 +9,9 @@ use tower::{Layer, Service, service_fn};
 
 use super::Handler;
 use super::consumer::{Consumer, Kind};
-use crate::batch::Work;
+use crate::batch::{Pristine, Work};
 use crate::extract::FromRecord;
-use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome};
+use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome, rejected};
 use crate::per_lane::PerLane;
 use crate::record::Record;
 
@@ -146,7 +146,8 @@ where
             let call = call.share();
             async move { call.with(record).await }
         });
-        Work::Each(self.layers.iter().fold(BoxCloneService::new(innermost), |service, wrap| wrap(service)))
+        let service = self.layers.iter().fold(BoxCloneService::new(innermost), |service, wrap| wrap(service));
+        Work::Each(Pristine::new(service))
     }
 }
 
@@ -184,7 +185,7 @@ where
     async fn with(&self, record: Record) -> Result<Outcome, BoxError> {
         let args = match Args::from_record(&record, &self.state).await {
             Ok(args) => args,
-            Err(rejection) => return rejection.into_outcome().map_err(HandlerError::into_box_error),
+            Err(rejection) => return rejected(rejection),
         };
         let output = self.handler.call(args).await;
         output.into_outcome().map_err(|error| classified(error, self.classify.as_ref()))

@@ -26,6 +26,12 @@ impl From<serde_json::Error> for JsonError {
     }
 }
 
+impl JsonError {
+    pub(crate) fn not_an_object() -> Self {
+        Self { problem: "invalid type, expected an object".to_owned(), line: 0, column: 0 }
+    }
+}
+
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.problem)?;
@@ -51,20 +57,46 @@ fn without_payload(message: &str) -> String {
     if message.starts_with("missing field `") || message.starts_with("duplicate field `") {
         return message.to_owned();
     }
-    // What was expected stands last and is the type's own text. What was found comes before it and may contain anything.
-    let Some((found, expected)) = message.rsplit_once(", expected ") else {
-        return "the value does not fit the type".to_owned();
-    };
-    let forms = ["invalid type: ", "invalid value: ", "invalid length ", "unknown field ", "unknown variant "];
-    match forms.iter().find(|form| found.starts_with(**form)) {
-        Some(form @ (&"invalid type: " | &"invalid value: ")) => {
-            let kind = found[form.len()..].split(['"', '`']).next().unwrap_or_default().trim_end();
-            format!("{form}{kind}, expected {expected}")
+    for (form, end) in [("unknown field", "there are no fields"), ("unknown variant", "there are no variants")] {
+        if message.starts_with(form) && message.ends_with(end) {
+            return format!("{form}, {end}");
         }
-        Some(form) => format!("{}, expected {expected}", form.trim_end()),
-        None => "the value does not fit the type".to_owned(),
+    }
+    // What was expected stands last and is the type's own text. What was found comes before it and may contain anything.
+    let Some((found, expected)) = message.rsplit_once(", expected ") else { return UNKNOWN.to_owned() };
+    for form in ["invalid type", "invalid value"] {
+        if let Some(value) = found.strip_prefix(form).and_then(|found| found.strip_prefix(": ")) {
+            let kind = KINDS.into_iter().find(|kind| value.starts_with(kind)).unwrap_or("something else");
+            return format!("{form}: {kind}, expected {expected}");
+        }
+    }
+    let forms = ["invalid length", "unknown field", "unknown variant"];
+    match forms.into_iter().find(|form| found.starts_with(form)) {
+        Some(form) => format!("{form}, expected {expected}"),
+        None => UNKNOWN.to_owned(),
     }
 }
+
+const UNKNOWN: &str = "the value does not fit the type";
+
+/// What serde calls the kinds of values, each in front of the value itself.
+const KINDS: [&str; 15] = [
+    "boolean",
+    "integer",
+    "floating point",
+    "character",
+    "string",
+    "byte array",
+    "null",
+    "unit value",
+    "Option value",
+    "newtype struct",
+    "sequence",
+    "map",
+    "enum",
+    "unit variant",
+    "newtype variant",
+];
 
 #[cfg(test)]
 mod tests {
@@ -97,6 +129,36 @@ mod tests {
         assert_eq!(problem("{}"), "missing field `number` at line 1 column 2");
         assert_eq!(problem("not json"), "expected ident at line 1 column 2");
         assert_eq!(problem(""), "EOF while parsing a value at line 1 column 0");
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Ping {}
+
+    #[derive(Debug, Deserialize)]
+    enum Never {}
+
+    #[derive(Debug)]
+    struct Custom;
+
+    impl<'de> Deserialize<'de> for Custom {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let value = String::deserialize(deserializer)?;
+            Err(serde::de::Error::invalid_value(serde::de::Unexpected::Other(&value), &"a card"))
+        }
+    }
+
+    #[test]
+    fn never_repeats_the_payload_where_nothing_is_expected() {
+        fn problem<T: serde::de::DeserializeOwned + fmt::Debug>(json: &str) -> String {
+            JsonError::from(serde_json::from_str::<T>(json).unwrap_err()).to_string()
+        }
+        let all = [
+            problem::<Ping>(r#"{"a, expected SECRET": 1}"#),
+            problem::<Never>(r#""a, expected SECRET""#),
+            problem::<Custom>(r#""SECRET""#),
+        ];
+        assert!(all.iter().all(|problem| !problem.contains("SECRET")), "{all:?}");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Batch handlers: a chunk of records a call, and an answer for each.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use redrive::{Body, BoxError, Json, MessageId, Outcome, State};
+use redrive::{Body, BoxError, Json, MessageId, Outcome, S3, State};
+use serde_json::json;
 
-use crate::kit::{answer, event, fifo_record, record};
+use crate::kit::{INTENDED, answer, answer_within, event, fifo_record, quiet_intended_panics, record};
 
 type Sizes = Arc<Mutex<Vec<usize>>>;
 
@@ -63,6 +65,38 @@ async fn an_error_fails_the_chunk_and_is_classified() {
     assert_eq!(answer(&consumer, batch()).await.unwrap(), ["1", "2"]);
     let discarding = consumer.classify(|_| Outcome::Discard("refused".into()));
     assert!(answer(&discarding, batch()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_rejected_is_settled_whatever_becomes_of_the_handler() {
+    quiet_intended_panics();
+    let test_event = r#"{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"}"#;
+    let upload =
+        json!({ "eventName": "x", "eventTime": "t", "s3": { "bucket": { "name": "b" }, "object": { "key": "k" } } });
+    let upload = json!({ "Records": [upload] }).to_string();
+    let batch = || event([record("test", test_event), record("bad", "{}"), record("real", &upload)]);
+
+    async fn panics(_: Vec<S3>) -> Vec<Outcome> {
+        panic!("{INTENDED}")
+    }
+    assert_eq!(answer(&redrive::batch(panics), batch()).await.unwrap(), ["bad", "real"]);
+
+    async fn hangs(_: Vec<S3>) -> Vec<Outcome> {
+        std::future::pending().await
+    }
+    let reported = answer_within(&redrive::batch(hangs), batch(), Duration::from_millis(100)).await;
+    assert_eq!(reported.unwrap(), ["bad", "real"]);
+}
+
+#[tokio::test]
+async fn a_panic_of_the_classification_costs_its_record() {
+    quiet_intended_panics();
+    async fn second_fails(bodies: Vec<Body>) -> Vec<Result<(), String>> {
+        bodies.into_iter().map(|Body(body)| if body == "fail" { Err(body) } else { Ok(()) }).collect()
+    }
+    let consumer = redrive::batch(second_fails).classify(|_| panic!("{INTENDED}"));
+    let batch = [record("1", "ok"), record("2", "fail"), record("3", "ok")];
+    assert_eq!(answer(&consumer, event(batch)).await.unwrap(), ["2"]);
 }
 
 #[tokio::test]

@@ -237,6 +237,36 @@ async fn an_own_rejection_says_its_own_outcome() {
     assert_eq!(answer(&consumer, event([record("ours", ""), record("theirs", "")])).await.unwrap(), ["ours"]);
 }
 
+/// An extractor as axum would have it, with nothing to say for its rejection.
+#[derive(Debug)]
+struct Speechless;
+
+impl<S: Sync> FromRecord<S> for Speechless {
+    type Rejection = ();
+
+    async fn from_record(_: &Record, _: &S) -> Result<Self, ()> {
+        Err(())
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_never_means_done() {
+    let batch = || event([record("1", "")]);
+    assert_eq!(answer(&redrive::handler(|_: Speechless| async {}), batch()).await.unwrap(), ["1"]);
+    assert_eq!(answer(&redrive::handler(|_: (Speechless,)| async {}), batch()).await.unwrap(), ["1"]);
+    assert_eq!(answer(&redrive::batch(|_: Vec<Speechless>| async { vec![()] }), batch()).await.unwrap(), ["1"]);
+}
+
+#[tokio::test]
+async fn attributes_that_are_no_object_are_malformed() {
+    for odd in [json!("x"), json!([1]), json!(7)] {
+        assert_eq!(extract::<Option<GroupId>>(with(record("1", ""), "attributes", odd.clone())).await, None, "{odd}");
+        let odd = with(record("1", ""), "messageAttributes", odd);
+        assert_eq!(extract::<Option<Attribute<Priority>>>(odd).await, None);
+    }
+    assert!(extract::<Option<GroupId>>(with(record("1", ""), "attributes", json!(null))).await.is_some());
+}
+
 fn sns(message: &str) -> Value {
     json!({
         "Type": "Notification",

@@ -163,6 +163,7 @@ fn programs() {
     match std::env::var(PROGRAM).as_deref() {
         Ok("blocks") => run(2, redrive::handler(blocks)),
         Ok("meets") => run(2, redrive::handler(meets).with_state(std::sync::Arc::new(tokio::sync::Barrier::new(2)))),
+        Ok("hogs") => run(2, redrive::handler(hogs)),
         Ok("single") => run(1, redrive::handler(blocks)),
         Ok(other) => panic!("there is no program {other}"),
         Err(_) => {}
@@ -183,6 +184,12 @@ async fn blocks(redrive::Json(milliseconds): redrive::Json<u64>) {
     std::thread::sleep(Duration::from_millis(milliseconds));
 }
 
+/// Blocks its thread, and holds what everyone else would need to log anything.
+async fn hogs(redrive::Json(milliseconds): redrive::Json<u64>) {
+    let _held = std::io::stdout().lock();
+    std::thread::sleep(Duration::from_millis(milliseconds));
+}
+
 /// Ends when another record has begun as well.
 async fn meets(redrive::State(barrier): redrive::State<std::sync::Arc<tokio::sync::Barrier>>) {
     barrier.wait().await;
@@ -191,7 +198,7 @@ async fn meets(redrive::State(barrier): redrive::State<std::sync::Arc<tokio::syn
 /// Every thread of the handlers' runtime is blocked beyond the deadline, and the answer leaves before it.
 #[tokio::test]
 async fn handlers_that_block_every_thread_do_not_keep_the_answer_back() {
-    for name in ["blocks", "single"] {
+    for name in ["blocks", "single", "hogs"] {
         let api = RuntimeApi::start();
         let _function = spawn(&mut program(&api, name));
         let records = ["1", "2", "3"].map(|id| record(id, "20000"));

@@ -184,6 +184,39 @@ async fn with_a_payload_that_panics_in_its_drop() {
     assert_eq!(reported(&redrive::handler(handler)).await, ["2"]);
 }
 
+/// A service whose every second clone panics.
+#[derive(Debug)]
+struct PanicsInClone<S>(S, std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl<S: Clone> Clone for PanicsInClone<S> {
+    fn clone(&self) -> Self {
+        panic_if(self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 == 1);
+        Self(self.0.clone(), self.1.clone())
+    }
+}
+
+impl<S: tower::Service<Record>> tower::Service<Record> for PanicsInClone<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, record: Record) -> S::Future {
+        self.0.call(record)
+    }
+}
+
+#[tokio::test]
+async fn in_the_clone_of_a_layers_service() {
+    async fn handler() {}
+    let layer = tower::layer::layer_fn(|service: redrive::RecordService| PanicsInClone(service, Default::default()));
+    let reported = reported(&redrive::handler(handler).layer(layer)).await;
+    assert!(reported.len() < 3, "{reported:?}");
+}
+
 #[tokio::test]
 async fn in_a_batch_handler_it_costs_the_chunk() {
     async fn bulk(bodies: Vec<Body>) -> Vec<()> {

@@ -58,7 +58,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ToLogOfThread {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut fields = Fields::new();
         attributes.record(&mut FieldsOf(&mut fields));
-        context.span(id).unwrap().extensions_mut().insert(fields);
+        let span = context.span(id).unwrap();
+        span.extensions_mut().insert(fields);
+        if let Some(log) = log_of_thread() {
+            span.extensions_mut().insert(log);
+        }
     }
 
     fn on_record(&self, id: &Id, values: &tracing::span::Record<'_>, context: Context<'_, S>) {
@@ -71,7 +75,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ToLogOfThread {
         event.record(&mut FieldsOf(&mut fields));
         let within =
             context.event_span(event).map(|span| (span.name(), span.extensions().get::<Fields>().unwrap().clone()));
-        if let Some(log) = log_of_thread() {
+        // What is logged from another thread is found by the span that it is logged in.
+        let of_span = context.event_span(event).and_then(|span| span.extensions().get::<Log>().cloned());
+        if let Some(log) = log_of_thread().or(of_span) {
             log.events.lock().unwrap().push(Log::entry(event.metadata(), fields, within));
         }
     }
@@ -80,7 +86,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ToLogOfThread {
         let span = context.span(&id).unwrap();
         let fields = span.extensions().get::<Fields>().unwrap().clone();
         let within = span.parent().map(|parent| (parent.name(), Fields::new()));
-        if let Some(log) = log_of_thread() {
+        let of_span = span.extensions().get::<Log>().cloned();
+        if let Some(log) = log_of_thread().or(of_span) {
             log.spans.lock().unwrap().push(Log::entry(span.metadata(), fields, within));
         }
     }
@@ -143,8 +150,8 @@ fn a_span_for_the_batch_and_one_for_each_record() {
         let bodies = ["ok", "fail", "panic", "discard", "hang"];
         let batch = bodies.map(|body| fifo_record(body, body, body));
         answer_within(&redrive::handler(by_body), event(batch), Duration::from_secs(3)).await.unwrap();
-        // What was cut off is dropped at its next turn.
-        tokio::task::yield_now().await;
+        // What was cut off is dropped at its next turn, and logged on a thread beside.
+        tokio::time::sleep(Duration::from_millis(1)).await;
     });
     let batch = &log.spans("batch")[0];
     assert_eq!(field(&batch.fields, "queue"), Some(crate::kit::FIFO));
@@ -231,7 +238,12 @@ fn what_came_back_unrun_is_explained() {
         answer(&redrive::handler(by_body), event(batch)).await.unwrap();
         let batch = [record("1", "hang"), record("2", "ok")];
         answer_within(&redrive::handler(by_body).concurrency(1), event(batch), Duration::from_secs(3)).await.unwrap();
+        // The answer does not wait for its log. The paused clock stands still while that is written.
+        tokio::time::sleep(Duration::from_millis(1)).await;
     });
+    let errors = log.events(Level::ERROR);
+    assert_eq!(field(&errors[1].fields, "error"), Some("cut off at the deadline"));
+    assert_eq!(field(&errors[1].fields, "message_id"), Some("1"));
     let warnings = log.events(Level::WARN);
     assert_eq!(warnings.len(), 2);
     assert_eq!(field(&warnings[0].fields, "not_run"), Some("1"));
