@@ -10,12 +10,15 @@ mod settle;
 mod source;
 
 use std::borrow::Cow;
+use std::convert::Infallible;
+use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsBatchResponse;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -93,7 +96,7 @@ impl Engine {
         let board = Arc::new(Board::new(ledger, plan));
 
         let mut lanes = self.start(&board, &invocation.handlers, &span);
-        let in_time = finish_by(&mut lanes, cut).instrument(span.clone()).await;
+        let in_time = lanes.end_by(cut).await;
         // From here on nothing changes the answer, whatever still runs. What can be cancelled is, when `lanes` drops; a
         // handler that blocks its thread cannot, and goes on for nothing.
         let standings = board.close();
@@ -117,35 +120,43 @@ impl Engine {
     }
 
     /// Starts as many lanes as records may run at a time.
-    fn start(&self, board: &Arc<Board>, handlers: &Handle, span: &tracing::Span) -> JoinSet<()> {
+    fn start(&self, board: &Arc<Board>, handlers: &Handle, span: &tracing::Span) -> Lanes {
         let width = match &self.work {
             Work::Each(_) => board.width(),
             Work::Chunks { size, .. } => board.width().div_ceil(size.get()),
         };
-        let mut lanes = JoinSet::new();
+        let mut tasks = JoinSet::new();
+        let (running, ended) = mpsc::channel(1);
         for _ in 0..width.min(self.options.concurrency) {
             let lane = Lane::run(board.clone(), self.options.clone(), self.work.clone());
-            lanes.spawn_on(lane.instrument(span.clone()), handlers);
+            tasks.spawn_on(run_lane(lane, running.clone()).instrument(span.clone()), handlers);
         }
-        lanes
+        Lanes { _tasks: tasks, ended }
     }
 }
 
-/// Waits for the lanes, but not beyond that time. Says whether all came to their end.
-async fn finish_by(lanes: &mut JoinSet<()>, cut: Option<Instant>) -> bool {
-    let all = async {
-        while let Some(end) = lanes.join_next().await {
-            if let Err(error) = end {
-                // Handlers are guarded: this is a fault of ours, or the runtime shuts down. The lane's record has failed.
-                tracing::error!(%error, "a lane broke; what it had not finished is reported as failed");
-            }
-        }
-    };
-    match cut {
-        Some(cut) => tokio::time::timeout_at(cut, all).await.is_ok(),
-        None => {
-            all.await;
-            true
+async fn run_lane(lane: impl Future<Output = ()>, _running: mpsc::Sender<Infallible>) {
+    if let Err(error) = guard(lane).await {
+        // Handlers have guards of their own: this is a fault of ours. The record that the lane had has failed.
+        tracing::error!(%error, "a lane broke; what it had not finished is reported as failed");
+    }
+}
+
+/// The lanes of a batch. Those that have not ended when this is dropped are cancelled.
+struct Lanes {
+    _tasks: JoinSet<()>,
+    /// Closed by the last lane that ends. Nothing is ever sent: to wake the host for every lane costs a batch of a
+    /// thousand more than the lanes do.
+    ended: mpsc::Receiver<Infallible>,
+}
+
+impl Lanes {
+    /// Waits for all lanes, but not beyond that time. Says whether all came to their end.
+    async fn end_by(&mut self, cut: Option<Instant>) -> bool {
+        let ended = self.ended.recv();
+        match cut {
+            Some(cut) => tokio::time::timeout_at(cut, ended).await.is_ok(),
+            None => ended.await.is_none(),
         }
     }
 }
