@@ -129,6 +129,30 @@ mod tests {
         );
     }
 
+    struct PanicsInDropTwice(bool);
+
+    impl Drop for PanicsInDropTwice {
+        fn drop(&mut self) {
+            if self.0 {
+                panic::panic_any(PanicsInDropTwice(false));
+            }
+            panic!("again");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_payload_may_panic_as_often_as_it_likes() {
+        assert!(guard(async { panic::panic_any(PanicsInDropTwice(true)) }).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_panic_that_was_caught_before_leaves_no_place_behind() {
+        note_places();
+        let _ = catch_unwind(|| panic!("own"));
+        let panicked = guard(async { panic::resume_unwind(Box::new("carried")) }).await.unwrap_err();
+        assert_eq!(panicked.to_string(), "panicked: carried");
+    }
+
     /// Done at its first poll, and a panic when it is dropped after that.
     struct DoneAndPanicsInDrop(#[allow(dead_code)] PanicsInDrop);
 

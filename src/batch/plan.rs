@@ -134,4 +134,12 @@ mod tests {
         let plan = Plan::in_lines(3, vec![vec![2], vec![]]);
         assert_eq!(drain(&plan), [2]);
     }
+
+    #[test]
+    fn an_empty_line_holds_nobody_up() {
+        let plan = Plan::in_lines(2, vec![vec![], vec![0], vec![1]]);
+        assert_eq!((plan.width(), plan.next()), (2, Some(0)));
+        plan.finish(0, true);
+        assert_eq!(plan.next(), Some(1));
+    }
 }

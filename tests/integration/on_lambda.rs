@@ -86,6 +86,8 @@ async fn a_panic_is_logged_with_its_place_as_json() {
     api.polled().await;
     let log = log_of(function).await;
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    // The panic hook that was there before still has its say.
+    assert!(log.lines().any(|line| line.starts_with("thread '")), "{log}");
     let error = lines.iter().find(|line| line["level"] == "ERROR").expect("an error event");
     let text = error["fields"]["error"].as_str().unwrap();
     assert!(text.contains("src/bin/orders.rs:") && text.contains("the warehouse client has a bug"), "{text}");

@@ -185,6 +185,12 @@ fn one_at_a_time_what_did_not_come_to_a_good_end_is_reported() {
                         let must: Vec<String> = ids.iter().map(|id| format!("m{id}")).filter(|id| !done(id)).collect();
                         assert_eq!(reported, must, "{context}");
                         let hung = batch.iter().position(|&behaviour| behaviour == Hangs);
+                        if hung.is_none() {
+                            let must = must_be_reported(mode, groups, &batch);
+                            let must: Vec<String> =
+                                ids.iter().filter(|&&id| must[id]).map(|id| format!("m{id}")).collect();
+                            assert_eq!(reported, must, "{context}: a record that could run was left behind");
+                        }
                         let all_could_run = hung.is_none() && matches!(mode, Mode::Standard | Mode::Fair);
                         assert!(
                             !all_could_run || log.iter().filter(|(_, what)| *what == "began").count() == len,

@@ -267,3 +267,76 @@ fn never_a_body() {
     let all = format!("{:?} {:?}", log.events.lock().unwrap(), log.spans.lock().unwrap());
     assert!(!all.contains("4111"), "{all}");
 }
+
+#[test]
+fn mutants_what_leaves_the_queue_unprocessed_is_logged_with_its_reason() {
+    let log = logged(async {
+        answer(&redrive::handler(by_body), event([record("1", "discard")])).await.unwrap();
+        let done = redrive::handler(by_body).classify(|_| Outcome::Done);
+        answer(&done, event([record("2", "fail")])).await.unwrap();
+    });
+    let infos = log.events(Level::INFO);
+    assert_eq!(infos.len(), 2);
+    assert_eq!(field(&infos[0].fields, "reason"), Some("of no use"));
+    assert_eq!(field(&infos[0].fields, "message_id"), Some("1"));
+    assert_eq!(field(&infos[1].fields, "error"), Some("cannot store: disk full"));
+    assert_eq!(field(&infos[1].fields, "message_id"), Some("2"));
+}
+
+#[test]
+fn mutants_every_failure_is_one_error_event() {
+    let log = logged(async {
+        let consumer = redrive::handler(|Body(body): Body| async move {
+            match body.as_str() {
+                "later" => Outcome::RetryAfter(Duration::from_secs(60)),
+                "never" => Outcome::DeadLetter("poison".into()),
+                _ => Outcome::Retry,
+            }
+        });
+        answer(&consumer, event(["later", "never", "again"].map(|body| record(body, body)))).await.unwrap();
+    });
+    let errors = log.events(Level::ERROR);
+    assert_eq!(errors.len(), 3);
+    assert_eq!(field(&errors[0].fields, "delay"), Some("60s"));
+    assert_eq!(field(&errors[1].fields, "reason"), Some("poison"));
+    assert_eq!(field(&errors[2].fields, "error"), Some("the handler asks for a retry"));
+}
+
+#[test]
+fn mutants_a_chunk_that_failed_is_logged_for_each_of_its_records() {
+    quiet_intended_panics();
+    async fn by_first(bodies: Vec<Body>) -> anyhow::Result<()> {
+        assert!(bodies[0].0 != "panic", "{INTENDED}");
+        Err(anyhow::anyhow!("disk full"))
+    }
+    let batch = |body: &str| event(["1", "2"].map(|id| record(id, body)));
+    let errors = |body: &'static str| {
+        let log = logged(async move {
+            answer(&redrive::batch(by_first), batch(body)).await.unwrap();
+        });
+        let errors = log.events(Level::ERROR);
+        let ids: Vec<_> = errors.iter().map(|error| error.within.as_ref().unwrap().1["message_id"].clone()).collect();
+        assert_eq!(ids, ["1", "2"]);
+        field(&errors[1].fields, "error").unwrap().to_owned()
+    };
+    assert!(errors("fail").ends_with(": disk full"));
+    assert!(errors("panic").contains(INTENDED));
+}
+
+#[test]
+fn mutants_a_rejection_is_logged_with_its_cause() {
+    let log = logged(async {
+        answer(&redrive::handler(|_: Json<u32>| async {}), event([record("1", "\"x\"")])).await.unwrap();
+    });
+    let expected = "the record's body is malformed: invalid type: string, expected u32 at line 1 column 3";
+    assert_eq!(field(&log.events(Level::ERROR)[0].fields, "error"), Some(expected));
+}
+
+#[test]
+fn mutants_a_warning_is_within_its_record() {
+    let log = logged(async {
+        let received = with_attribute(record("1", "ok"), "ApproximateReceiveCount", "3");
+        answer(&redrive::handler(by_body), event([received])).await.unwrap();
+    });
+    assert_eq!(log.events(Level::WARN)[0].within.as_ref().unwrap().0, "record");
+}
