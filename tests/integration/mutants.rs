@@ -1,7 +1,5 @@
 //! What a change could break unnoticed: each of these was written for a mutant of the source that all other tests let pass.
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task;
@@ -12,16 +10,7 @@ use serde_json::json;
 use tower::Service;
 
 use crate::kit::*;
-
-fn panic_if(condition: bool) {
-    assert!(!condition, "{INTENDED}");
-}
-
-async fn reported<K: Kind>(consumer: &Consumer<K>) -> Vec<String> {
-    quiet_intended_panics();
-    let records = [record("1", "ok"), record("2", "panic"), record("3", "ok")];
-    answer(consumer, event(records)).await.unwrap()
-}
+use crate::panics::{Worst, WorstError, panic_if, reported};
 
 #[tokio::test]
 async fn what_is_no_object_is_handed_to_no_handler() {
@@ -43,36 +32,6 @@ async fn in_a_batch_handler_it_does_not_end_the_lane() {
         vec![(); bodies.len()]
     }
     assert_eq!(reported(&redrive::batch(bulk).chunk_size(1).concurrency(1)).await, ["2"]);
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Worst {
-    Display,
-    Source,
-    Drop,
-}
-
-#[derive(Debug)]
-struct WorstError(Worst);
-
-impl fmt::Display for WorstError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        panic_if(self.0 == Worst::Display);
-        f.write_str("the worst")
-    }
-}
-
-impl StdError for WorstError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        panic_if(self.0 == Worst::Source);
-        None
-    }
-}
-
-impl Drop for WorstError {
-    fn drop(&mut self) {
-        panic_if(self.0 == Worst::Drop && !std::thread::panicking());
-    }
 }
 
 #[tokio::test]
@@ -309,22 +268,7 @@ async fn a_queue_is_fifo_by_the_end_of_its_name() {
 
 mod extractors {
     use super::*;
-    use std::fmt::Debug;
-
-    async fn extract<E: FromRecord<()> + Debug + Send + 'static>(record: serde_json::Value) -> Option<String> {
-        let seen = Arc::new(Mutex::new(None));
-        let consumer = redrive::handler({
-            let seen = seen.clone();
-            move |value: E| {
-                *seen.lock().unwrap() = Some(format!("{value:?}"));
-                std::future::ready(())
-            }
-        });
-        let reported = answer(&consumer, event([record])).await.unwrap();
-        let seen = seen.lock().unwrap().take();
-        assert!(seen.is_some() || !reported.is_empty());
-        seen
-    }
+    use crate::extractors::extract;
 
     #[derive(Debug)]
     struct Priority;

@@ -9,13 +9,13 @@ use redrive::{Body, Consumer, FromRecord, Kind, Outcome, Record, Rejection};
 use crate::kit::{INTENDED, answer, answer_within, event, on_paused_clock, quiet_intended_panics, record};
 
 /// The middle record of three is the one that panics.
-async fn reported<K: Kind>(consumer: &Consumer<K>) -> Vec<String> {
+pub(crate) async fn reported<K: Kind>(consumer: &Consumer<K>) -> Vec<String> {
     quiet_intended_panics();
     let records = [record("1", "ok"), record("2", "panic"), record("3", "ok")];
     answer(consumer, event(records)).await.unwrap()
 }
 
-fn panic_if(condition: bool) {
+pub(crate) fn panic_if(condition: bool) {
     assert!(!condition, "{INTENDED}");
 }
 
@@ -103,14 +103,14 @@ fn in_drop_of_what_is_cancelled() {
 
 /// An error that panics when it is shown, when its cause is asked for, or when it is dropped.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Worst {
+pub(crate) enum Worst {
     Display,
     Source,
     Drop,
 }
 
 #[derive(Debug)]
-struct WorstError(Worst);
+pub(crate) struct WorstError(pub(crate) Worst);
 
 impl fmt::Display for WorstError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
