@@ -1,37 +1,43 @@
 //! An SQS event, split into records but not parsed.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Kind};
+use crate::json::{JsonError, Scanner};
+use crate::record::Parts;
 
-/// The payload of an invocation: the raw JSON of each record, none of it parsed.
+/// The payload of an invocation: its text, and where in it the records are.
 ///
-/// The event is split in one pass over its bytes. What is inside a record is looked at by that record's own task, so a
-/// bad record costs itself only, and parsing spreads over the cores. Any JSON at all becomes an `Event`; one that is
-/// not an SQS event is refused when it is handled, with an error that says what was found.
+/// The event is looked through once, and not parsed. What is inside a record is parsed by that record's own task, so a
+/// bad record costs itself only, and parsing spreads over the cores.
 ///
 /// ```
 /// use redrive::Event;
 ///
 /// let event: Event = r#"{"Records": [{"messageId": "1", "body": "hello", "eventSource": "aws:sqs"}]}"#.parse()?;
-/// # Ok::<(), serde_json::Error>(())
+/// # Ok::<(), redrive::Error>(())
 /// ```
+///
+/// As a payload of lambda_runtime's, any JSON at all becomes an `Event`; one that is not an SQS event is refused when it
+/// is handled, with an error that says what was found.
 ///
 /// The form of the event: <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html#example-standard-queue-message-event>.
 #[derive(Clone)]
 pub struct Event {
-    records: Records,
+    /// Or what is wrong with the event.
+    records: Result<Records, String>,
 }
 
+/// The records of an event, in its text.
 #[derive(Clone)]
-enum Records {
-    Split(Vec<Box<RawValue>>),
-    /// The event has no list of records; this is what it has.
-    None(&'static str),
+pub(crate) struct Records {
+    text: String,
+    parts: Vec<Parts>,
 }
 
 impl Event {
@@ -39,24 +45,35 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// Where the bytes are not JSON.
-    pub fn from_slice(json: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(json)
+    /// Where the bytes are not an SQS event.
+    pub fn from_slice(json: &[u8]) -> Result<Self, Error> {
+        let records = Self::of(json.to_vec()).into_records()?;
+        Ok(Self { records: Ok(records) })
     }
 
-    pub(crate) fn into_texts(self) -> Result<Vec<Box<RawValue>>, Error> {
-        match self.records {
-            Records::Split(records) => Ok(records),
-            Records::None(found) => Err(Kind::Event(found.to_owned()).into()),
-        }
+    /// Splits an event, whatever it is.
+    pub(crate) fn of(json: Vec<u8>) -> Self {
+        let text = String::from_utf8(json).map_err(|error| format!("it is not JSON: {}", error.utf8_error()));
+        Self { records: text.and_then(Records::find) }
+    }
+
+    pub(crate) fn into_records(self) -> Result<Records, Error> {
+        self.records.map_err(|problem| Kind::Event(problem).into())
     }
 }
 
 impl FromStr for Event {
-    type Err = serde_json::Error;
+    type Err = Error;
 
-    fn from_str(json: &str) -> Result<Self, Self::Err> {
-        serde_json::from_str(json)
+    fn from_str(json: &str) -> Result<Self, Error> {
+        Self::from_slice(json.as_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json: Box<str> = Box::<RawValue>::deserialize(deserializer)?.into();
+        Ok(Self { records: Records::find(json.into()) })
     }
 }
 
@@ -64,16 +81,39 @@ impl FromStr for Event {
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.records {
-            Records::Split(records) => write!(f, "Event({} records)", records.len()),
-            Records::None(found) => write!(f, "Event({found})"),
+            Ok(records) => write!(f, "Event({} records)", records.parts.len()),
+            Err(problem) => write!(f, "Event({problem})"),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Event {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let records = deserializer.deserialize_any(EventVisitor)?;
-        Ok(Self { records })
+impl Records {
+    fn find(text: String) -> Result<Self, String> {
+        // Places in the text are kept in 32 bits. Lambda's events have 6 MB at most.
+        if u32::try_from(text.len()).is_err() {
+            return Err("it is longer than 4 GiB".to_owned());
+        }
+        let mut scanner = Scanner::new(&text);
+        let found = find_records(&mut scanner).filter(|_| scanner.is_at_end());
+        let parts = found.ok_or_else(|| not_json(&text))??;
+        Ok(Self { text, parts })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    pub(crate) fn message_id(&self, index: usize) -> Option<Cow<'_, str>> {
+        self.parts.get(index)?.message_id(&self.text)
+    }
+
+    /// Where the parts of each record are.
+    pub(crate) fn parts(&self) -> &[Parts] {
+        &self.parts
     }
 }
 
@@ -82,114 +122,63 @@ const NO_RECORDS: &str = "it has no `Records`";
 const RECORDS_TWICE: &str = "it has `Records` twice";
 const NOT_A_LIST: &str = "its `Records` is not a list";
 
-/// Implements the visits of all the JSON values that are neither object nor list: they are what they should not be.
-macro_rules! visit_scalars {
-    ($value:expr) => {
-        fn visit_unit<E>(self) -> Result<Records, E> {
-            Ok(Records::None($value))
-        }
-        fn visit_bool<E>(self, _: bool) -> Result<Records, E> {
-            Ok(Records::None($value))
-        }
-        fn visit_i64<E>(self, _: i64) -> Result<Records, E> {
-            Ok(Records::None($value))
-        }
-        fn visit_u64<E>(self, _: u64) -> Result<Records, E> {
-            Ok(Records::None($value))
-        }
-        fn visit_f64<E>(self, _: f64) -> Result<Records, E> {
-            Ok(Records::None($value))
-        }
-        fn visit_str<E>(self, _: &str) -> Result<Records, E> {
-            Ok(Records::None($value))
-        }
+/// `None` where this is not JSON, and an error where it is, but not an SQS event.
+type Found = Option<Result<Vec<Parts>, &'static str>>;
+
+fn find_records(scanner: &mut Scanner<'_>) -> Found {
+    let (_, b'{') = scanner.peek()? else {
+        scanner.value()?;
+        return Some(Err(NOT_AN_OBJECT));
     };
-}
-
-struct EventVisitor;
-
-impl<'de> Visitor<'de> for EventVisitor {
-    type Value = Records;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an SQS event")
-    }
-
-    visit_scalars!(NOT_AN_OBJECT);
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Records, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Records::None(NOT_AN_OBJECT))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Records, A::Error> {
-        let mut records = Records::None(NO_RECORDS);
-        while let Some(key) = entries.next_key::<Key>()? {
-            match key {
-                Key::Records if matches!(records, Records::None(NO_RECORDS)) => {
-                    records = entries.next_value::<RecordList>()?.0;
-                }
-                Key::Records => {
-                    entries.next_value::<IgnoredAny>()?;
-                    records = Records::None(RECORDS_TWICE);
-                }
-                Key::Other => {
-                    entries.next_value::<IgnoredAny>()?;
-                }
-            }
+    let mut records = Err(NO_RECORDS);
+    scanner.object(|key, scanner| {
+        if key != "Records" {
+            scanner.value()?;
+        } else if matches!(records, Err(NO_RECORDS)) {
+            records = find_list(scanner)?;
+        } else {
+            scanner.value()?;
+            records = Err(RECORDS_TWICE);
         }
-        Ok(records)
-    }
+        Some(())
+    })?;
+    Some(records)
 }
 
-#[derive(serde::Deserialize)]
-#[serde(field_identifier)]
-enum Key {
-    Records,
-    #[serde(other)]
-    Other,
+/// Bytes of JSON. A record of SQS's with little in it has about as many.
+const SHORT_RECORD: usize = 512;
+
+fn find_list(scanner: &mut Scanner<'_>) -> Found {
+    let (_, b'[') = scanner.peek()? else {
+        scanner.value()?;
+        return Some(Err(NOT_A_LIST));
+    };
+    let mut records = Vec::with_capacity(scanner.rest() / SHORT_RECORD);
+    scanner.list(|scanner| {
+        records.push(Parts::find(scanner)?);
+        Some(())
+    })?;
+    Some(Ok(records))
 }
 
-struct RecordList(Records);
-
-impl<'de> Deserialize<'de> for RecordList {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RecordListVisitor).map(Self)
-    }
-}
-
-struct RecordListVisitor;
-
-impl<'de> Visitor<'de> for RecordListVisitor {
-    type Value = Records;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of records")
-    }
-
-    visit_scalars!(NOT_A_LIST);
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Records, A::Error> {
-        let mut texts = Vec::new();
-        while let Some(record) = items.next_element::<Box<RawValue>>()? {
-            texts.push(record);
-        }
-        Ok(Records::Split(texts))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Records, A::Error> {
-        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Records::None(NOT_A_LIST))
+/// The parser says what is wrong, and where.
+fn not_json(text: &str) -> String {
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Err(error) => format!("it is not JSON: {}", JsonError::from(error)),
+        Ok(_) => "it is not JSON".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::per_lane::PerLane;
+    use crate::record::{Batch, Record};
 
     fn problem(json: &str) -> String {
-        let event: Event = json.parse().unwrap();
-        event.into_texts().unwrap_err().to_string()
+        json.parse::<Event>().unwrap_err().to_string()
     }
 
     #[test]
@@ -199,19 +188,45 @@ mod tests {
         }
         assert!(problem("{}").contains(NO_RECORDS));
         assert!(problem(r#"{"records": []}"#).contains(NO_RECORDS));
-        assert!(problem(r#"{"Records": [{}], "Records": []}"#).contains(RECORDS_TWICE));
+        for twice in [r#"{"Records": [{}], "Records": []}"#, r#"{"Records": 1, "Records": [], "Records": []}"#] {
+            assert!(problem(twice).contains(RECORDS_TWICE), "{twice}");
+        }
         for json in ["null", "0", "\"x\"", "{\"0\": {}}", "false"] {
             assert!(problem(&format!("{{\"Records\": {json}}}")).contains(NOT_A_LIST), "{json}");
         }
     }
 
     #[test]
+    fn what_is_no_json_is_refused_with_the_place() {
+        let cases = [
+            ("", "EOF while parsing a value at line 1 column 0"),
+            (r#"{"Records": [{}]} {}"#, "trailing characters at line 1 column 19"),
+            (r#"{"Records": [{} {}]}"#, "at line 1 column 17"),
+            (r#"{"Records": [{"body": "}]}"#, "at line 1 column 26"),
+            // The second record must not be taken for a part of the first.
+            (r#"{"Records": [{"a": [}, {"b": ]}]}"#, "at line 1 column 21"),
+        ];
+        for (json, place) in cases {
+            let problem = problem(json);
+            assert!(problem.contains("it is not JSON") && problem.contains(place), "{json}: {problem}");
+        }
+        let error = Event::from_slice(b"{\"Records\": [\"\xff\"]}").unwrap_err().to_string();
+        assert!(error.contains("it is not JSON: invalid utf-8"), "{error}");
+    }
+
+    fn texts(event: Event) -> Vec<String> {
+        let records = event.into_records().unwrap();
+        let indices = 0..records.len();
+        let batch = PerLane::new(Batch { records, origin: Arc::new(()) });
+        indices.map(|index| Record::new(batch.clone(), index).as_json().to_owned()).collect()
+    }
+
+    #[test]
     fn records_are_split_and_left_as_they_are() {
-        let event: Event =
-            r#"{"x": {"Records": 1}, "Records": [ {"a" : [1, 2]}, null, "s" ], "y": 2}"#.parse().unwrap();
-        let texts = event.into_texts().unwrap();
-        let texts: Vec<_> = texts.iter().map(|text| text.get()).collect();
-        assert_eq!(texts, [r#"{"a" : [1, 2]}"#, "null", "\"s\""]);
+        let json = r#" {"x": {"Records": 1}, "Records": [ {"a" : [1, 2]}, null, "s",{} ], "y": 2} "#;
+        let expected = [r#"{"a" : [1, 2]}"#, "null", "\"s\"", "{}"];
+        assert_eq!(texts(json.parse().unwrap()), expected);
+        assert_eq!(texts(serde_json::from_str(json).unwrap()), expected);
     }
 
     #[test]

@@ -55,15 +55,14 @@ impl Board {
 mod tests {
     use std::sync::Arc;
 
-    use serde_json::value::RawValue;
-
     use super::*;
+    use crate::event::Event;
     use crate::record::Batch;
 
     #[test]
     fn nothing_begins_once_the_batch_is_closed() {
-        let texts = vec![RawValue::from_string("{}".to_owned()).unwrap(); 2];
-        let board = Board::new(Ledger::new(Batch { texts, origin: Arc::new(()) }), Plan::any_order(2));
+        let records = "{\"Records\":[{},{}]}".parse::<Event>().and_then(Event::into_records).unwrap();
+        let board = Board::new(Ledger::new(Batch { records, origin: Arc::new(()) }), Plan::any_order(2));
         assert_eq!(board.next(), Some(0));
         assert_eq!(board.close(), [Standing::Running, Standing::NotRun]);
         assert_eq!(board.next(), None);

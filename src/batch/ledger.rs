@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::per_lane::PerLane;
-use crate::record::{Batch, Record, message_id};
+use crate::record::{Batch, Record};
 
 /// A slot for each record.
 ///
@@ -56,13 +56,13 @@ impl Standing {
 
 impl Ledger {
     pub(super) fn new(batch: Batch) -> Self {
-        let slots = batch.texts.len().next_multiple_of(STRIDE);
+        let slots = batch.records.len().next_multiple_of(STRIDE);
         let slots = std::iter::repeat_with(|| AtomicU32::new(Standing::NotRun.to_slot())).take(slots).collect();
         Self { batch: PerLane::new(batch), slots }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.batch.texts.len()
+        self.batch.records.len()
     }
 
     pub(super) fn batch(&self) -> &PerLane<Batch> {
@@ -75,7 +75,7 @@ impl Ledger {
 
     /// The id to report a record by, if it has one.
     pub(super) fn message_id(&self, index: usize) -> Option<Cow<'_, str>> {
-        message_id(self.batch.texts.get(index)?.get())
+        self.batch.records.message_id(index)
     }
 
     /// Finds the records whose id another one before them has. They fare as that one does, and so must not run.

@@ -88,8 +88,8 @@ impl Engine {
     /// Runs a batch and answers for each of its records, before the time is over.
     pub(crate) async fn run(self, event: Event, invocation: Invocation) -> Result<SqsBatchResponse, Error> {
         let cut = invocation.remaining.and_then(|remaining| self.cut_off(remaining));
-        let texts = event.into_texts()?;
-        let ledger = Ledger::new(Batch { texts, origin: invocation.origin });
+        let records = event.into_records()?;
+        let ledger = Ledger::new(Batch { records, origin: invocation.origin });
         let source = Source::of(&ledger)?;
         let span = report::batch_span(&source, ledger.len());
         let plan = source.plan(&ledger, self.options.fifo);

@@ -4,4 +4,4 @@ mod error;
 mod scan;
 
 pub use self::error::JsonError;
-pub(crate) use self::scan::{entries, text};
+pub(crate) use self::scan::{Scanner, find, text};

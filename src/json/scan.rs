@@ -1,42 +1,238 @@
 //! Finds its way through JSON without parsing it.
 //!
-//! What comes here was checked when the event was split, so there is nothing to check again: a record is looked through
-//! for four or five of its parts, in a fifth of the time that a parser takes, and the parser gets what is asked for.
-//! Text that is no JSON would yield nonsense, but no panic.
+//! An event is a megabyte of which a handler wants a tenth. So it is looked through once, for where its records and
+//! their parts begin and end, in about the time that a parser takes to skip over it; the parser gets what is asked for.
+//! All of it is checked on the way: in a text that is no JSON, one record could be taken for a part of another, and
+//! never be answered for.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use super::JsonError;
 
-/// The entries of an object: each key's text, and where its value is. `None` where this is not an object.
-pub(crate) fn entries(json: &str) -> Option<Entries<'_>> {
-    let at = skip_space(json.as_bytes(), 0);
-    (json.as_bytes().get(at) == Some(&b'{')).then_some(Entries { json, at: at + 1 })
-}
-
-pub(crate) struct Entries<'a> {
-    json: &'a str,
+/// Reads a text from its beginning on. Where a method says `None`, the text is no JSON there, and the scanner is
+/// somewhere in it.
+pub(crate) struct Scanner<'a> {
+    text: &'a str,
     at: usize,
+    /// The brackets that are open in the value that is gone past.
+    open: Vec<u8>,
 }
 
-impl<'a> Iterator for Entries<'a> {
-    type Item = (Cow<'a, str>, Range<usize>);
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, at: 0, open: Vec::new() }
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        let bytes = self.json.as_bytes();
-        let key = bytes.get(self.at..)?.iter().position(|byte| matches!(byte, b'"' | b'}'))? + self.at;
-        if bytes[key] == b'}' {
-            return None;
+    /// The first byte of what comes next, and where it is.
+    pub(crate) fn peek(&mut self) -> Option<(usize, u8)> {
+        let bytes = self.text.as_bytes();
+        let mut byte = *bytes.get(self.at)?;
+        while is_space(byte) {
+            self.at += 1;
+            byte = *bytes.get(self.at)?;
         }
-        let (key_end, escaped) = string_end(bytes, key);
-        let value = skip_space(bytes, skip_space(bytes, key_end) + 1);
-        let value_end = value_end(bytes, value);
-        self.at = value_end;
-        let key = self.json.get(key + 1..key_end - 1)?;
+        Some((self.at, byte))
+    }
+
+    /// Goes through an object, and says where it was. At the value of each entry the key is handed over, with the
+    /// scanner, which must be behind that value afterwards.
+    pub(crate) fn object(&mut self, mut entry: impl FnMut(&str, &mut Self) -> Option<()>) -> Option<Range<usize>> {
+        let begin = self.eat(b'{')?;
+        if self.eat(b'}').is_none() {
+            loop {
+                let key = self.key()?;
+                self.eat(b':')?;
+                entry(&key, self)?;
+                if self.eat(b',').is_none() {
+                    break;
+                }
+            }
+            self.eat(b'}')?;
+        }
+        Some(begin..self.at)
+    }
+
+    /// Goes through a list, and says where it was. At each item the scanner is handed over; it must be behind the item
+    /// afterwards.
+    pub(crate) fn list(&mut self, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<Range<usize>> {
+        let begin = self.eat(b'[')?;
+        if self.eat(b']').is_none() {
+            loop {
+                item(self)?;
+                if self.eat(b',').is_none() {
+                    break;
+                }
+            }
+            self.eat(b']')?;
+        }
+        Some(begin..self.at)
+    }
+
+    /// Goes past a value of any kind, and says where it is.
+    pub(crate) fn value(&mut self) -> Option<Range<usize>> {
+        let (begin, first) = self.peek()?;
+        match first {
+            b'{' | b'[' => self.nested()?,
+            _ => self.leaf(first)?,
+        }
+        Some(begin..self.at)
+    }
+
+    /// Goes past an object or a list, however deep.
+    fn nested(&mut self) -> Option<()> {
+        self.open.clear();
+        loop {
+            let (_, first) = self.peek()?;
+            if !matches!(first, b'{' | b'[') {
+                self.leaf(first)?;
+            } else {
+                self.at += 1;
+                if self.eat(closing(first)).is_none() {
+                    self.open.push(first);
+                    self.key_in(first)?;
+                    continue;
+                }
+            }
+            if self.close()? {
+                return Some(());
+            }
+        }
+    }
+
+    /// Goes past what comes behind a value, up to the next one. Says whether there is none.
+    fn close(&mut self) -> Option<bool> {
+        while let Some(&open) = self.open.last() {
+            let (at, byte) = self.peek()?;
+            self.at = at + 1;
+            if byte == b',' {
+                self.key_in(open)?;
+                return Some(false);
+            }
+            (byte == closing(open)).then(|| self.open.pop())?;
+        }
+        Some(true)
+    }
+
+    /// Goes past a value with no others in it.
+    fn leaf(&mut self, first: u8) -> Option<()> {
+        if first == b'"' { self.string().map(drop) } else { self.scalar() }
+    }
+
+    /// In an object, goes past the key that comes before a value.
+    fn key_in(&mut self, open: u8) -> Option<()> {
+        if open == b'{' {
+            let (_, b'"') = self.peek()? else { return None };
+            self.string()?;
+            self.eat(b':')?;
+        }
+        Some(())
+    }
+
+    /// How many bytes are still to come.
+    pub(crate) fn rest(&self) -> usize {
+        self.text.len() - self.at
+    }
+
+    /// Whether there is nothing more.
+    pub(crate) fn is_at_end(&mut self) -> bool {
+        self.peek().is_none()
+    }
+
+    /// Goes past that byte, and says where it was.
+    fn eat(&mut self, wanted: u8) -> Option<usize> {
+        let (at, byte) = self.peek()?;
+        (byte == wanted).then(|| self.at = at + 1)?;
+        Some(at)
+    }
+
+    fn key(&mut self) -> Option<Cow<'a, str>> {
+        let (_, b'"') = self.peek()? else { return None };
+        let begin = self.at + 1;
+        let escaped = self.string()?;
+        let key = self.text.get(begin..self.at - 1)?;
         // Half a surrogate pair is the key of nothing that is looked for.
-        let key = if escaped { unescape(key).unwrap_or_default() } else { Cow::Borrowed(key) };
-        Some((key, value..value_end))
+        Some(if escaped { unescape(key).unwrap_or_default() } else { Cow::Borrowed(key) })
+    }
+
+    /// Goes past the string that begins here, and says whether there are escapes in it.
+    fn string(&mut self) -> Option<bool> {
+        let bytes = self.text.as_bytes();
+        let (mut at, mut escaped) = (self.at + 1, false);
+        loop {
+            let found = special(bytes, at)?;
+            match bytes[found] {
+                b'"' => {
+                    self.at = found + 1;
+                    return Some(escaped);
+                }
+                b'\\' => (at, escaped) = (escape_end(bytes, found)?, true),
+                // A control character must be escaped.
+                _ => return None,
+            }
+        }
+    }
+
+    /// Goes past a number, `true`, `false` or `null`.
+    fn scalar(&mut self) -> Option<()> {
+        let rest = self.text.get(self.at..)?;
+        let words = ["true", "false", "null"];
+        let word = words.into_iter().find(|word| rest.starts_with(word));
+        self.at += word.map(str::len).or_else(|| number(rest.as_bytes()))?;
+        Some(())
+    }
+}
+
+/// The bracket that closes what this one opens. In ASCII it is the one after next.
+const fn closing(open: u8) -> u8 {
+    open + 2
+}
+
+/// Where the escape ends that begins with this backslash.
+fn escape_end(bytes: &[u8], begin: usize) -> Option<usize> {
+    match bytes.get(begin + 1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(begin + 2),
+        b'u' => bytes.get(begin + 2..begin + 6)?.iter().all(u8::is_ascii_hexdigit).then_some(begin + 6),
+        _ => None,
+    }
+}
+
+/// The length of the number that begins here.
+fn number(text: &[u8]) -> Option<usize> {
+    let digits =
+        |from: usize| text.get(from..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let some_digits = |from: usize| Some(digits(from)).filter(|&count| count > 0);
+    let mut end = usize::from(text.first() == Some(&b'-'));
+    end += if text.get(end) == Some(&b'0') { 1 } else { some_digits(end)? };
+    if text.get(end) == Some(&b'.') {
+        end += 1 + some_digits(end + 1)?;
+    }
+    if matches!(text.get(end), Some(b'e' | b'E')) {
+        end += 1 + usize::from(matches!(text.get(end + 1), Some(b'+' | b'-')));
+        end += some_digits(end)?;
+    }
+    Some(end)
+}
+
+/// Where in an object the value with that key is.
+///
+/// # Errors
+///
+/// Where this is no object, or is out of order before that key.
+pub(crate) fn find(object: &str, key: &str) -> Result<Option<Range<usize>>, JsonError> {
+    let mut found = None;
+    let end = Scanner::new(object).object(|each, scanner| {
+        let value = scanner.value()?;
+        if each != key {
+            return Some(());
+        }
+        found = Some(value);
+        // That is all there is to see.
+        None
+    });
+    match found.is_some() || end.is_some() {
+        true => Ok(found),
+        false => Err(JsonError::not_an_object()),
     }
 }
 
@@ -57,78 +253,34 @@ pub(crate) fn text(json: &str) -> Result<Option<Cow<'_, str>>, JsonError> {
     }
 }
 
-/// Where the value that begins here ends.
-fn value_end(bytes: &[u8], begin: usize) -> usize {
-    match bytes.get(begin) {
-        Some(b'"') => string_end(bytes, begin).0,
-        Some(b'{' | b'[') => nested_end(bytes, begin),
-        _ => {
-            let rest = bytes.get(begin..).unwrap_or_default();
-            let end = rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']') || is_space(*byte));
-            begin + end.unwrap_or(rest.len())
-        }
-    }
-}
-
-fn nested_end(bytes: &[u8], begin: usize) -> usize {
-    let (mut at, mut depth) = (begin, 0_usize);
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'"' => {
-                (at, _) = string_end(bytes, at);
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        at += 1;
-        if depth == 0 {
-            return at;
-        }
-    }
-    bytes.len()
-}
-
-/// Where the string that begins with this quote ends, behind its other quote, and whether there are escapes in it.
-fn string_end(bytes: &[u8], begin: usize) -> (usize, bool) {
-    let (mut at, mut escaped) = (begin + 1, false);
-    while let Some(found) = quote_or_backslash(bytes, at) {
-        if bytes[found] == b'"' {
-            return (found + 1, escaped);
-        }
-        (at, escaped) = (found + 2, true);
-    }
-    (bytes.len(), escaped)
-}
-
+/// Where the next byte is that is special in a string: a quote, a backslash or a control character.
+///
 /// Eight bytes at a time. Most strings here are short, and over before a search with wider steps has begun.
-fn quote_or_backslash(bytes: &[u8], begin: usize) -> Option<usize> {
+#[inline(always)]
+fn special(bytes: &[u8], begin: usize) -> Option<usize> {
     let mut at = begin;
     while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let word = u64::from_le_bytes(*word);
-        let found = zero_bytes(word ^ each_byte(b'"')) | zero_bytes(word ^ each_byte(b'\\'));
+        let found = specials(u64::from_le_bytes(*word));
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
         at += 8;
     }
-    let found = bytes.get(at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    let found = bytes.get(at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
     Some(at + found)
+}
+
+/// The high bit of each byte that is special. (Of a byte above such a byte it may be wrong: only the lowest one counts.)
+const fn specials(word: u64) -> u64 {
+    let quotes = (word ^ each_byte(b'"')).wrapping_sub(each_byte(0x01));
+    let backslashes = (word ^ each_byte(b'\\')).wrapping_sub(each_byte(0x01));
+    let controls = word.wrapping_sub(each_byte(0x20));
+    // Below zero by the subtraction, and not a byte beyond ASCII, which was so before.
+    (quotes | backslashes | controls) & !word & each_byte(0x80)
 }
 
 const fn each_byte(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
-}
-
-/// The high bit of each byte that is zero. (Of a byte above a zero it may be wrong: only the lowest one counts.)
-const fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(each_byte(0x01)) & !word & each_byte(0x80)
-}
-
-fn skip_space(bytes: &[u8], begin: usize) -> usize {
-    let rest = bytes.get(begin..).unwrap_or_default();
-    begin + rest.iter().take_while(|byte| is_space(**byte)).count()
 }
 
 fn is_space(byte: u8) -> bool {
@@ -137,8 +289,8 @@ fn is_space(byte: u8) -> bool {
 
 /// What stands between the quotes of a string, without its escapes. `None` where these are not in order.
 fn unescape(quoted: &str) -> Option<Cow<'_, str>> {
-    // There is no quote in here without a backslash before it, so what is found is a backslash.
-    let Some(first) = quote_or_backslash(quoted.as_bytes(), 0) else { return Some(Cow::Borrowed(quoted)) };
+    // What is found must be a backslash: a quote has one before it, and that is found first.
+    let Some(first) = special(quoted.as_bytes(), 0) else { return Some(Cow::Borrowed(quoted)) };
     let mut text = String::with_capacity(quoted.len());
     let (mut rest, mut next) = (quoted, Some(first));
     while let Some(escape) = next {
@@ -146,7 +298,7 @@ fn unescape(quoted: &str) -> Option<Cow<'_, str>> {
         let (character, behind) = escaped(rest.get(escape..)?.strip_prefix('\\')?)?;
         text.push(character);
         rest = behind;
-        next = quote_or_backslash(rest.as_bytes(), 0);
+        next = special(rest.as_bytes(), 0);
     }
     text.push_str(rest);
     Some(Cow::Owned(text))
@@ -170,14 +322,21 @@ fn escaped(escape: &str) -> Option<(char, &str)> {
 
 /// A character of one UTF-16 unit, or of a pair of them.
 fn escaped_unit(digits: &str) -> Option<(char, &str)> {
-    let unit = |digits: &str| u16::from_str_radix(digits.get(..4)?, 16).ok();
-    let (first, rest) = (unit(digits)?, digits.get(4..)?);
+    let (first, rest) = unit(digits)?;
     if let Some(character) = char::from_u32(first.into()) {
         return Some((character, rest));
     }
-    let second = rest.strip_prefix("\\u")?;
-    let character = char::decode_utf16([first, unit(second)?]).next()?.ok()?;
-    Some((character, second.get(4..)?))
+    let (second, rest) = unit(rest.strip_prefix("\\u")?)?;
+    let character = char::decode_utf16([first, second]).next()?.ok()?;
+    Some((character, rest))
+}
+
+/// The number of four hexadecimal digits.
+fn unit(digits: &str) -> Option<(u16, &str)> {
+    let (digits, rest) = digits.split_at_checked(4)?;
+    // The standard library takes a sign as well.
+    let unit = digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16))?;
+    Some((unit.ok()?, rest))
 }
 
 #[cfg(test)]
@@ -187,14 +346,21 @@ mod tests {
 
     use super::*;
 
-    fn found(json: &str) -> Vec<(String, &str)> {
-        entries(json).unwrap().map(|(key, value)| (key.into_owned(), &json[value])).collect()
+    /// The entries of an object, with the text of each value.
+    fn entries(json: &str) -> Option<Vec<(String, &str)>> {
+        let mut entries = Vec::new();
+        let mut scanner = Scanner::new(json);
+        scanner.object(|key, scanner| {
+            entries.push((key.to_owned(), &json[scanner.value()?]));
+            Some(())
+        })?;
+        scanner.is_at_end().then_some(entries)
     }
 
     #[test]
     fn entries_are_found_whatever_they_hold() {
         let json =
-            " {\"a\" : \"x\\\"}\" , \"b\":[1,{\"c\":\"]\"}] ,\n\"d\":-1.5e3,\"\\u0065\":null,\"f\":{}, \"\": true }";
+            " {\"a\" : \"x\\\"}\" , \"b\":[1,{\"c\":\"]\"}] ,\n\"d\":-1.5e3,\"\\u0065\":null,\"f\":{}, \"\": true } ";
         let expected = [
             ("a", "\"x\\\"}\""),
             ("b", "[1,{\"c\":\"]\"}]"),
@@ -203,9 +369,69 @@ mod tests {
             ("f", "{}"),
             ("", "true"),
         ];
-        assert_eq!(found(json), expected.map(|(key, value)| (key.to_owned(), value)));
-        assert!(found(" { } ").is_empty());
-        assert!(["[]", "1", "\"{\"", "", " ", "null"].into_iter().all(|json| entries(json).is_none()));
+        assert_eq!(entries(json).unwrap(), expected.map(|(key, value)| (key.to_owned(), value)));
+        assert!(entries(" { } ").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_out_of_order_has_no_end() {
+        let objects = [
+            "[]",
+            "1",
+            "\"{\"",
+            "",
+            " ",
+            "null",
+            "{",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":}",
+            "{\"a\" 1}",
+            "{\"a\":1",
+            "{\"a\":1,}",
+            "{,}",
+            "{a:1}",
+            "{\"a\":1 2}",
+            "{\"a\":1;}",
+            "{\"a\":\"x}",
+            "{\"a\":\"x\\\"}",
+            "{\"a\":[1}",
+            "{\"a\":[}",
+            "{\"a\":{]}",
+            "{\"a\":[[1]}",
+            "{\"a\":1]",
+            "{} {}",
+        ];
+        for json in objects {
+            assert_eq!(entries(json), None, "{json}");
+        }
+        let list = |json| Scanner::new(json).list(|scanner| scanner.value().map(drop));
+        assert!(["[]", "[ ]", "[1]", "[[], {}]"].into_iter().all(|json| list(json).is_some()));
+        assert!(["[", "[,]", "[1,]", "[1 2]", "[1}", "{}", "]"].into_iter().all(|json| list(json).is_none()));
+    }
+
+    /// Whether the whole text is one value.
+    fn is_json(text: &str) -> bool {
+        let mut scanner = Scanner::new(text);
+        scanner.value().is_some() && scanner.is_at_end()
+    }
+
+    #[test]
+    fn nesting_has_no_end() {
+        let depth = 1_000_000;
+        assert!(is_json(&("[".repeat(depth) + &"]".repeat(depth))));
+        assert!(!is_json(&"{\"a\":[".repeat(depth)));
+    }
+
+    #[test]
+    fn a_value_is_found_by_its_key() {
+        let of = |object, key| find(object, key).map(|found| found.map(|value: Range<usize>| value.start));
+        assert_eq!(of("{\"a\":1,\"b\":2}", "b"), Ok(Some(11)));
+        assert_eq!(of("{\"a\":1}", "b"), Ok(None));
+        // What comes behind it is not looked at.
+        assert_eq!(of("{\"a\":1,}", "a"), Ok(Some(5)));
+        assert_eq!(of("{\"a\":1,}", "b"), Err(JsonError::not_an_object()));
+        assert_eq!(of("[1]", "a"), Err(JsonError::not_an_object()));
     }
 
     proptest! {
@@ -223,21 +449,36 @@ mod tests {
         }
 
         #[test]
+        fn an_escape_is_what_the_parser_makes_of_it(escapes in r#"(\\\\[\\\\"/bfnrtux0-9aD+-]|[a-fD0-9+]|\\\\ud83[dD]\\\\ude0[0-9]|é){0,12}"#) {
+            let json = format!("\"{escapes}\"");
+            prop_assert_eq!(text(&json).ok().flatten(), serde_json::from_str::<String>(&json).ok().map(Cow::from));
+        }
+
+        #[test]
         fn entries_are_those_of_the_parser(keys in prop::collection::hash_map(".{0,5}", ".{0,9}", 0..6)) {
             let json = serde_json::to_string_pretty(&keys).unwrap();
             let Value::Object(parsed) = serde_json::from_str(&json).unwrap() else { unreachable!("a map is an object") };
-            let found = found(&json);
+            let found = entries(&json).expect("all in order");
             prop_assert_eq!(found.len(), parsed.len());
             for (key, value) in found {
                 prop_assert_eq!(&serde_json::from_str::<Value>(value).unwrap(), &parsed[&key]);
             }
         }
 
+        /// Of a random text, of tokens in random order, and of a value with a random part in the place of another.
         #[test]
-        fn nonsense_does_not_panic(json in "[\\[\\]{}\",:\\\\u0-9a-fn ]{0,24}") {
-            let _ = text(&json);
-            if let Some(entries) = entries(&json) {
-                prop_assert!(entries.take(100).count() < 100);
+        fn json_is_what_the_parser_takes_for_it(
+            random in "[\\[\\]{}\",:\\\\u0-9a-fn \t\u{1}.+eE-]{0,16}",
+            tokens in r#"(\[|\]|\{|\}|,|:| |"a"|"\\n"|"\\u00e9"|"\\x"|1|-0\.5e\+7|01|-|1\.|null|true|nul){0,8}"#,
+            at in 0_usize..60,
+            len in 0_usize..3,
+        ) {
+            let parses = |json: &str| serde_json::from_str::<serde::de::IgnoredAny>(json).is_ok();
+            let mut damaged = r#"{"a": [1, {"b\n": "c"}, [], -1.5e+3], "d": {}, "\ud83d": true}"#.to_owned();
+            damaged.replace_range(at..at + len, &random.chars().take(2).collect::<String>());
+            for json in [random, tokens, damaged] {
+                prop_assert_eq!(is_json(&json), parses(&json), "{}", json);
+                let _ = text(&json);
             }
         }
     }

@@ -59,8 +59,9 @@ pub(crate) fn event(records: impl IntoIterator<Item = Value>) -> Event {
     event_of(json!({ "Records": records.into_iter().collect::<Vec<_>>() }))
 }
 
+/// As lambda_runtime makes it.
 pub(crate) fn event_of(json: Value) -> Event {
-    json.to_string().parse().expect("JSON")
+    serde_json::from_str(&json.to_string()).expect("JSON")
 }
 
 /// Invokes the consumer without a deadline, and returns what it reports.
