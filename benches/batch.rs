@@ -89,6 +89,10 @@ const QUICK: Effort =
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
+    if let Some(unknown) = args.iter().find(|arg| !["--bench", "--quick", "--check"].contains(&arg.as_str())) {
+        eprintln!("{unknown} is none of this benchmark's options: --quick, --check");
+        return ExitCode::FAILURE;
+    }
     let has = |flag| args.iter().any(|arg| arg == flag);
     // `cargo bench` passes `--bench`; `cargo test --all-targets` does not, and wants to know whether this runs.
     let effort = if has("--quick") || !has("--bench") { &QUICK } else { &FULL };

@@ -103,6 +103,9 @@ async fn an_error_of_the_invocation_says_why() {
     let error = json_of(&answer);
     assert_eq!(error["errorType"], "redrive::Error");
     assert!(error["errorMessage"].as_str().unwrap().contains("no `Records`"), "{error}");
+    let answer = api.invoke(r#"{"Records": [{]}"#, MINUTE).await;
+    let error = json_of(&answer);
+    assert!(error["errorMessage"].as_str().unwrap().contains("not JSON: key must be a string at line 1"), "{error}");
     // The function goes on.
     let answer = api.invoke(batch(&[record("1", "no order")]), MINUTE).await;
     assert_eq!(json_of(&answer), failures(&["1"]));

@@ -1,80 +1,24 @@
-//! The host on AWS Lambda.
+//! The host: polls the Lambda Runtime API.
 
 use std::any::Any;
 use std::env;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{self, Poll};
 use std::thread;
-use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::sqs::SqsBatchResponse;
-use lambda_runtime::{Diagnostic, LambdaEvent};
+use lambda_runtime::layers::TracingLayer;
+use lambda_runtime::{LambdaEvent, Runtime};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tower::Service;
 
-pub use lambda_runtime::Context;
-
-use crate::batch::{Invocation, note_places};
+use super::unparsed::{Ticket, Unparsed};
+use super::{Answer, answer};
+use crate::batch::note_places;
 use crate::error::{Error, Kind};
 use crate::event::Event;
-use crate::extract::{FromRecord, Rejection};
 use crate::handler::{self, Consumer};
 use crate::outcome::BoxError;
-use crate::record::{Origin, Record};
-
-/// The Lambda context of the invocation that brought the record: request id, deadline, the function's ARN.
-impl<S: Sync> FromRecord<S> for Context {
-    type Rejection = Rejection;
-
-    async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
-        let context = record.origin().downcast_ref::<Context>();
-        context.cloned().ok_or_else(|| Rejection::absent("Lambda context"))
-    }
-}
-
-type Answer = Pin<Box<dyn Future<Output = Result<SqsBatchResponse, Error>> + Send>>;
-
-/// A consumer is a function as lambda_runtime has them: an event in, the answer out.
-///
-/// Handlers run on the tokio runtime that calls it. If they block every thread of that, the answer is as late as they
-/// are; [`Consumer::run`] has a thread of its own against it.
-impl<K: handler::Kind> Service<LambdaEvent<Event>> for Consumer<K> {
-    type Response = SqsBatchResponse;
-    type Error = Error;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, event: LambdaEvent<Event>) -> Answer {
-        answer(self, event, Handle::current())
-    }
-}
-
-fn answer<K: handler::Kind>(consumer: &Consumer<K>, event: LambdaEvent<Event>, handlers: Handle) -> Answer {
-    let engine = consumer.engine();
-    let (event, context) = event.into_parts();
-    let remaining = remaining(context.deadline(), SystemTime::now());
-    let origin: Origin = Arc::new(context);
-    Box::pin(engine.run(event, Invocation { remaining, origin, handlers }))
-}
-
-/// The time until the deadline. A deadline that was past when the invocation arrived is none: `cargo lambda watch` sends
-/// one in 1970.
-fn remaining(deadline: SystemTime, now: SystemTime) -> Option<Duration> {
-    deadline.duration_since(now).ok().filter(|remaining| !remaining.is_zero())
-}
-
-/// What lambda_runtime reports of an invocation that failed.
-impl From<Error> for Diagnostic {
-    fn from(error: Error) -> Self {
-        Self { error_type: "redrive::Error".to_owned(), error_message: error.to_string() }
-    }
-}
 
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 /// What else Lambda sets, and lambda_runtime would panic without.
@@ -117,8 +61,7 @@ pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), E
     let handlers = Handle::current();
     let (end, ended) = oneshot::channel();
     let host = thread::Builder::new().name("redrive-lambda".to_owned());
-    let host =
-        host.spawn(move || poll(OnRuntime { consumer, handlers }, end)).map_err(|error| Kind::Host(error.into()))?;
+    let host = host.spawn(move || poll(consumer, handlers, end)).map_err(|error| Kind::Host(error.into()))?;
     match ended.await {
         Ok(result) => result.map_err(|error| Kind::Host(error).into()),
         Err(_) => Err(Kind::Host(panic_of(host).into()).into()),
@@ -136,14 +79,14 @@ fn warn_of_abort() {
 }
 
 /// The host thread: a runtime of its own, and lambda_runtime on it.
-fn poll<K: handler::Kind>(service: OnRuntime<K>, mut end: oneshot::Sender<Result<(), BoxError>>) {
+fn poll<K: handler::Kind>(consumer: Consumer<K>, handlers: Handle, mut end: oneshot::Sender<Result<(), BoxError>>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return drop(end.send(Err(error.into()))),
     };
     let result = runtime.block_on(async {
         tokio::select! {
-            result = lambda_runtime::run_concurrent(service) => Some(result),
+            result = serve(consumer, handlers) => Some(result),
             () = end.closed() => None,
         }
     });
@@ -151,6 +94,12 @@ fn poll<K: handler::Kind>(service: OnRuntime<K>, mut end: oneshot::Sender<Result
         // Nobody waits for it any more if this fails.
         let _ = end.send(result);
     }
+}
+
+async fn serve<K: handler::Kind>(consumer: Consumer<K>, handlers: Handle) -> Result<(), BoxError> {
+    let unparsed = Unparsed::default();
+    let service = OnRuntime { consumer, handlers, unparsed: unparsed.clone() };
+    Runtime::new(service).layer(unparsed).layer(TracingLayer::new()).run_concurrent().await
 }
 
 /// Why the host thread ended without a result.
@@ -167,15 +116,16 @@ fn panic_of(host: thread::JoinHandle<()>) -> String {
 struct OnRuntime<K> {
     consumer: Consumer<K>,
     handlers: Handle,
+    unparsed: Unparsed,
 }
 
 impl<K: handler::Kind> Clone for OnRuntime<K> {
     fn clone(&self) -> Self {
-        Self { consumer: self.consumer.clone(), handlers: self.handlers.clone() }
+        Self { consumer: self.consumer.clone(), handlers: self.handlers.clone(), unparsed: self.unparsed.clone() }
     }
 }
 
-impl<K: handler::Kind> Service<LambdaEvent<Event>> for OnRuntime<K> {
+impl<K: handler::Kind> Service<LambdaEvent<Ticket>> for OnRuntime<K> {
     type Response = SqsBatchResponse;
     type Error = Error;
     type Future = Answer;
@@ -184,21 +134,9 @@ impl<K: handler::Kind> Service<LambdaEvent<Event>> for OnRuntime<K> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, event: LambdaEvent<Event>) -> Answer {
-        answer(&self.consumer, event, self.handlers.clone())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deadline_that_is_past_is_none() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        assert_eq!(remaining(now + Duration::from_secs(3), now), Some(Duration::from_secs(3)));
-        assert_eq!(remaining(now, now), None);
-        assert_eq!(remaining(SystemTime::UNIX_EPOCH, now), None);
-        assert_eq!(remaining(SystemTime::UNIX_EPOCH + Duration::from_millis(600_000), now), None);
+    fn call(&mut self, event: LambdaEvent<Ticket>) -> Answer {
+        let (ticket, context) = event.into_parts();
+        let event = Event::of(self.unparsed.take(ticket));
+        answer(&self.consumer, LambdaEvent::new(event, context), self.handlers.clone())
     }
 }
