@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::body::Body;
 use super::json::{parse, parse_body};
 use super::{FromRecord, Rejection};
 use crate::record::Record;
@@ -17,13 +18,22 @@ use crate::record::Record;
 /// # let _ = redrive::handler(place);
 /// ```
 ///
+/// What was published is parsed as JSON, and taken as it is, a text, where `T` is [`Body`]:
+///
+/// ```
+/// use redrive::{Body, Sns};
+///
+/// async fn read(Sns { message: Body(text), subject, .. }: Sns<Body>) { /* ... */ }
+/// # let _ = redrive::handler(read);
+/// ```
+///
 /// Use it unless the subscription has
 /// [raw message delivery](https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html) on:
 /// then the body is the message, and [`Json`](crate::Json) takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sns<T> {
-    /// What was published, parsed as JSON.
+    /// What was published.
     pub message: T,
     /// The id that SNS gave it.
     pub message_id: String,
@@ -52,18 +62,35 @@ impl<S: Sync, T: DeserializeOwned> FromRecord<S> for Sns<T> {
     type Rejection = Rejection;
 
     async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
-        let envelope: SnsEnvelope = parse_body(record, "SNS envelope")?;
-        if envelope.r#type != "Notification" {
-            let problem = "it is not a Notification: a subscription that waits to be confirmed, perhaps";
-            return Err(Rejection::malformed("SNS envelope", problem));
-        }
-        Ok(Self {
-            message: parse(&envelope.message, "SNS message")?,
-            message_id: envelope.message_id,
-            topic_arn: envelope.topic_arn,
-            subject: envelope.subject,
-            timestamp: envelope.timestamp,
-        })
+        let envelope = notification(record)?;
+        let message = parse(&envelope.message, "SNS message")?;
+        Ok(envelope.with(message))
+    }
+}
+
+impl<S: Sync> FromRecord<S> for Sns<Body> {
+    type Rejection = Rejection;
+
+    async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
+        let mut envelope = notification(record)?;
+        let message = std::mem::take(&mut envelope.message);
+        Ok(envelope.with(Body(message)))
+    }
+}
+
+fn notification(record: &Record) -> Result<SnsEnvelope, Rejection> {
+    let envelope: SnsEnvelope = parse_body(record, "SNS envelope")?;
+    if envelope.r#type != "Notification" {
+        let problem = "it is not a Notification: a subscription that waits to be confirmed, perhaps";
+        return Err(Rejection::malformed("SNS envelope", problem));
+    }
+    Ok(envelope)
+}
+
+impl SnsEnvelope {
+    fn with<T>(self, message: T) -> Sns<T> {
+        let Self { message_id, topic_arn, subject, timestamp, .. } = self;
+        Sns { message, message_id, topic_arn, subject, timestamp }
     }
 }
 

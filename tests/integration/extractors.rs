@@ -315,6 +315,8 @@ async fn through_sns() {
     let seen = extract::<Sns<Order>>(record("1", &sns(r#"{"id": 7}"#).to_string())).await.unwrap();
     assert!(seen.contains("message: Order { id: 7 }") && seen.contains("Some(\"new order\")"), "{seen}");
     assert_eq!(extract::<Sns<Order>>(record("1", &sns("no json").to_string())).await, None);
+    let seen = extract::<Sns<Body>>(record("1", &sns("no json").to_string())).await.unwrap();
+    assert!(seen.contains("message: Body(\"no json\")") && seen.contains("Some(\"new order\")"), "{seen}");
     assert_eq!(extract::<Sns<Order>>(record("1", r#"{"id": 7}"#)).await, None);
     let confirmation = with(sns("{}"), "Type", json!("SubscriptionConfirmation"));
     assert_eq!(extract::<Sns<Order>>(record("1", &confirmation.to_string())).await, None);
