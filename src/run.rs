@@ -23,7 +23,8 @@ use crate::outcome::IntoOutcome;
 /// ```
 ///
 /// It is short for [`handler(f)`](crate::handler()) and its [`run`](Consumer::run). What it does on Lambda beside polling
-/// is in [the chapter on Lambda](crate::docs::lambda).
+/// is in [the chapter on Lambda](crate::docs::lambda). On one point it takes the process into its hands: where handlers
+/// have blocked every thread for good, it exits with code 1, after the answer, for Lambda to start another one.
 ///
 /// # Errors
 ///

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tower::Service;
 
+use super::stall::{Probe, Stall};
 use super::unparsed::{Ticket, Unparsed};
 use super::{Answer, answer};
 use crate::batch::note_places;
@@ -97,9 +98,9 @@ fn poll<K: handler::Kind>(consumer: Consumer<K>, handlers: Handle, mut end: ones
 }
 
 async fn serve<K: handler::Kind>(consumer: Consumer<K>, handlers: Handle) -> Result<(), BoxError> {
-    let unparsed = Unparsed::default();
-    let service = OnRuntime { consumer, handlers, unparsed: unparsed.clone() };
-    Runtime::new(service).layer(unparsed).layer(TracingLayer::new()).run_concurrent().await
+    let (unparsed, stall) = (Unparsed::default(), Stall::default());
+    let service = OnRuntime { consumer, handlers, unparsed: unparsed.clone(), stall: stall.clone() };
+    Runtime::new(service).layer(unparsed).layer(TracingLayer::new()).layer(stall).run_concurrent().await
 }
 
 /// Why the host thread ended without a result.
@@ -117,11 +118,17 @@ struct OnRuntime<K> {
     consumer: Consumer<K>,
     handlers: Handle,
     unparsed: Unparsed,
+    stall: Stall,
 }
 
 impl<K: handler::Kind> Clone for OnRuntime<K> {
     fn clone(&self) -> Self {
-        Self { consumer: self.consumer.clone(), handlers: self.handlers.clone(), unparsed: self.unparsed.clone() }
+        Self {
+            consumer: self.consumer.clone(),
+            handlers: self.handlers.clone(),
+            unparsed: self.unparsed.clone(),
+            stall: self.stall.clone(),
+        }
     }
 }
 
@@ -137,6 +144,12 @@ impl<K: handler::Kind> Service<LambdaEvent<Ticket>> for OnRuntime<K> {
     fn call(&mut self, event: LambdaEvent<Ticket>) -> Answer {
         let (ticket, context) = event.into_parts();
         let event = Event::of(self.unparsed.take(ticket));
-        answer(&self.consumer, LambdaEvent::new(event, context), self.handlers.clone())
+        let answered = answer(&self.consumer, LambdaEvent::new(event, context), self.handlers.clone());
+        let (stall, probe) = (self.stall.clone(), Probe::new(&self.handlers));
+        Box::pin(async move {
+            let answer = answered.await;
+            stall.note(&probe);
+            answer
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! A consumer as a function on AWS Lambda.
 
 mod host;
+mod stall;
 mod unparsed;
 
 use std::future::Future;

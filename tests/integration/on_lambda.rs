@@ -40,7 +40,8 @@ fn spawn(command: &mut Command) -> Child {
 
 /// Ends the function, and returns what it logged.
 async fn log_of(mut function: Child) -> String {
-    function.start_kill().expect("the function runs");
+    // It may have ended by itself.
+    let _ = function.start_kill();
     let Output { stdout, stderr, .. } = function.wait_with_output().await.unwrap();
     format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr))
 }
@@ -200,16 +201,37 @@ async fn meets(redrive::State(barrier): redrive::State<std::sync::Arc<tokio::syn
     barrier.wait().await;
 }
 
-/// Every thread of the handlers' runtime is blocked beyond the deadline, and the answer leaves before it.
+/// Every thread of the handlers' runtime is blocked beyond the deadline, and the answer leaves before it. The next batch
+/// cannot run at all; it is answered as well, and then the process ends, so that Lambda starts another one.
 #[tokio::test]
 async fn handlers_that_block_every_thread_do_not_keep_the_answer_back() {
     for name in ["blocks", "single", "hogs"] {
         let api = RuntimeApi::start();
-        let _function = spawn(&mut program(&api, name));
+        let mut function = spawn(&mut program(&api, name));
         let records = ["1", "2", "3"].map(|id| record(id, "20000"));
         let answer = api.invoke(batch(&records), Duration::from_secs(2)).await;
         assert_eq!(json_of(&answer), failures(&["1", "2", "3"]), "{name}");
         assert!(answer.took < Duration::from_secs(2), "{name} took {:?}", answer.took);
+
+        let answer = api.invoke(batch(&[record("4", "1")]), Duration::from_secs(2)).await;
+        assert_eq!(json_of(&answer), failures(&["4"]), "{name}");
+        let end = tokio::time::timeout(Duration::from_secs(5), function.wait()).await;
+        assert_eq!(end.expect("the process ends").unwrap().code(), Some(1), "{name}");
+        let log = log_of(function).await;
+        assert_eq!(log.contains("block every thread"), name != "hogs", "{name}: {log}");
+    }
+}
+
+/// Handlers that come to their end, late as it may be, leave the process as it is.
+#[tokio::test]
+async fn a_thread_that_is_free_again_takes_the_next_batch() {
+    let api = RuntimeApi::start();
+    let _function = spawn(&mut program(&api, "single"));
+    let answer = api.invoke(batch(&[record("1", "2000")]), Duration::from_millis(1_500)).await;
+    assert_eq!(json_of(&answer), failures(&["1"]));
+    for _ in 0..2 {
+        let answer = api.invoke(batch(&[record("2", "1")]), Duration::from_secs(5)).await;
+        assert_eq!(json_of(&answer), failures(&[]));
     }
 }
 
