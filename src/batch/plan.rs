@@ -73,14 +73,12 @@ impl Plan {
         }
     }
 
-    /// A record that was taken has come to its end.
+    /// A record that was taken has come to its end. Where it failed, its line is never ready again.
     pub(super) fn finish(&self, index: usize, passed: bool) {
         let Self::InLines(lines) = self else { return };
         let mut lines = lock(lines);
         let Some(line) = lines.line_of[index] else { return };
-        if !passed {
-            lines.lines[line].clear();
-        } else if !lines.lines[line].is_empty() {
+        if passed && !lines.lines[line].is_empty() {
             lines.ready.push_back(line);
         }
     }
