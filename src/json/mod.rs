@@ -2,6 +2,8 @@
 
 mod error;
 mod scan;
+mod string;
 
 pub use self::error::JsonError;
-pub(crate) use self::scan::{Scanner, find, text};
+pub(crate) use self::scan::{Scanner, find};
+pub(crate) use self::string::text;
