@@ -96,6 +96,23 @@ pub(crate) fn note_places() {
 mod tests {
     use super::*;
 
+    thread_local! {
+        static HOOKED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Places are noted once in a process, so whichever test is first sets the hook that all of them find there.
+    fn note_places_after_a_hook() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let previous = panic::take_hook();
+            panic::set_hook(Box::new(move |info| {
+                HOOKED.set(true);
+                previous(info);
+            }));
+            note_places();
+        });
+    }
+
     struct PanicsInDrop(&'static str);
 
     impl Drop for PanicsInDrop {
@@ -147,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_that_was_caught_before_leaves_no_place_behind() {
-        note_places();
+        note_places_after_a_hook();
         let _ = catch_unwind(|| panic!("own"));
         let panicked = guard(async { panic::resume_unwind(Box::new("carried")) }).await.unwrap_err();
         assert_eq!(panicked.to_string(), "panicked: carried");
@@ -171,9 +188,17 @@ mod tests {
 
     #[tokio::test]
     async fn the_place_is_known_where_places_are_noted() {
-        note_places();
+        note_places_after_a_hook();
         let panicked = guard(async { panic!("here") }).await.unwrap_err();
         assert!(panicked.to_string().starts_with(&format!("panicked at {}:", file!())), "{panicked}");
+    }
+
+    #[tokio::test]
+    async fn the_hook_that_was_there_before_is_called_too() {
+        note_places_after_a_hook();
+        HOOKED.set(false);
+        assert_eq!(message(async { panic!("for both hooks") }).await, "for both hooks");
+        assert!(HOOKED.get());
     }
 
     #[tokio::test]

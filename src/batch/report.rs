@@ -219,4 +219,25 @@ mod tests {
         assert_eq!(chain(error.as_ref()), "order 7: cannot store: disk full");
         assert_eq!(chain(&Endless).matches("again").count(), MAX_CAUSES);
     }
+
+    #[derive(Debug)]
+    struct Speechless(std::io::Error);
+
+    impl fmt::Display for Speechless {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            Err(fmt::Error)
+        }
+    }
+
+    impl StdError for Speechless {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn an_error_that_cannot_be_shown_leaves_a_gap_in_its_chain() {
+        let error = anyhow::Error::new(Speechless(std::io::Error::other("disk full"))).context("order 7");
+        assert_eq!(chain(error.as_ref()), "order 7: : disk full");
+    }
 }

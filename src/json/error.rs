@@ -148,17 +148,34 @@ mod tests {
         }
     }
 
+    fn problem_of<T: serde::de::DeserializeOwned + fmt::Debug>(json: &str) -> String {
+        JsonError::from(serde_json::from_str::<T>(json).unwrap_err()).to_string()
+    }
+
     #[test]
     fn never_repeats_the_payload_where_nothing_is_expected() {
-        fn problem<T: serde::de::DeserializeOwned + fmt::Debug>(json: &str) -> String {
-            JsonError::from(serde_json::from_str::<T>(json).unwrap_err()).to_string()
-        }
         let all = [
-            problem::<Ping>(r#"{"a, expected SECRET": 1}"#),
-            problem::<Never>(r#""a, expected SECRET""#),
-            problem::<Custom>(r#""SECRET""#),
+            problem_of::<Ping>(r#"{"a, expected SECRET": 1}"#),
+            problem_of::<Never>(r#""a, expected SECRET""#),
+            problem_of::<Custom>(r#""SECRET""#),
         ];
         assert!(all.iter().all(|problem| !problem.contains("SECRET")), "{all:?}");
+    }
+
+    #[derive(Debug)]
+    struct Worded;
+
+    impl<'de> Deserialize<'de> for Worded {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Err(serde::de::Error::custom(String::deserialize(deserializer)?))
+        }
+    }
+
+    #[test]
+    fn never_repeats_a_types_own_words() {
+        for json in [r#""no card: SECRET""#, r#""got SECRET, expected a card""#, r#""a card, expected SECRET""#] {
+            assert_eq!(problem_of::<Worded>(json), "the value does not fit the type", "{json}");
+        }
     }
 
     #[test]

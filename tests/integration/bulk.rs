@@ -1,5 +1,6 @@
 //! Batch handlers: a chunk of records a call, and an answer for each.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -116,4 +117,41 @@ async fn a_fifo_chunk_never_holds_two_of_a_group() {
     let batch = groups.map(|(id, group)| fifo_record(id, group, if id == "a2" { "fail" } else { "ok" }));
     assert_eq!(answer(&consumer, event(batch)).await.unwrap(), ["a2", "a3"]);
     assert_eq!(*seen.lock().unwrap(), [vec!["a1", "b1", "c1"], vec!["a2", "b2"]]);
+}
+
+#[tokio::test]
+async fn a_chunk_size_of_zero_is_one() {
+    let sizes = Sizes::default();
+    let consumer = redrive::batch(by_body).with_state(sizes.clone()).chunk_size(0);
+    let batch = ["1", "2"].map(|id| record(id, ""));
+    assert!(answer(&consumer, event(batch)).await.unwrap().is_empty());
+    assert_eq!(*sizes.lock().unwrap(), [1, 1]);
+}
+
+#[tokio::test]
+async fn a_handler_is_not_called_where_every_record_is_rejected() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let consumer = redrive::batch({
+        let calls = calls.clone();
+        move |numbers: Vec<Json<u32>>| {
+            calls.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(vec![(); numbers.len()])
+        }
+    });
+    let batch = ["1", "2"].map(|id| record(id, "bad"));
+    assert_eq!(answer(&consumer, event(batch)).await.unwrap(), ["1", "2"]);
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn an_error_for_one_record_is_classified() {
+    async fn by_body(bodies: Vec<Body>) -> Vec<Result<(), String>> {
+        bodies.into_iter().map(|Body(body)| if body == "ok" { Ok(()) } else { Err(body) }).collect()
+    }
+    let batch = ["ok", "stale", "busy"].map(|body| record(body, body));
+    let consumer = redrive::batch(by_body).classify(|error| match error.as_str() {
+        "stale" => Outcome::Discard("stale".into()),
+        _ => Outcome::Retry,
+    });
+    assert_eq!(answer(&consumer, event(batch)).await.unwrap(), ["busy"]);
 }

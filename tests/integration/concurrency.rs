@@ -9,7 +9,7 @@ use lambda_runtime::Context;
 use redrive::{Body, Consumer, Kind, MessageId, Outcome, State};
 use tokio::time::sleep;
 
-use crate::kit::{answer, event, fifo_record, invoke, on_paused_clock, record};
+use crate::kit::{answer, event, fifo_record, invoke, on_paused_clock, record, turns_of_another_task};
 
 #[derive(Clone, Default)]
 struct Gauge {
@@ -54,14 +54,21 @@ fn of_a_fifo_queue_is_that_of_its_groups() {
     assert_eq!(most(|gauge| redrive::handler(measured).with_state(gauge), batch), (3, 3));
 }
 
+async fn bulk(State(gauge): State<Gauge>, bodies: Vec<Body>) -> Vec<()> {
+    measured(State(gauge)).await;
+    vec![(); bodies.len()]
+}
+
 #[test]
 fn of_chunks_counts_chunks() {
-    async fn bulk(State(gauge): State<Gauge>, bodies: Vec<Body>) -> Vec<()> {
-        measured(State(gauge)).await;
-        vec![(); bodies.len()]
-    }
     let consumer = |gauge| redrive::batch(bulk).with_state(gauge).chunk_size(5).concurrency(4);
     assert_eq!(most(consumer, records(100)), (4, 5));
+}
+
+#[test]
+fn of_chunks_counts_one_that_is_not_full_too() {
+    let consumer = |gauge| redrive::batch(bulk).with_state(gauge).chunk_size(2);
+    assert_eq!(most(consumer, records(3)), (2, 1));
 }
 
 /// Handlers that meet at a barrier prove that they run on as many threads.
@@ -84,16 +91,7 @@ async fn handlers_that_never_wait_use_every_thread() {
 /// A handler that never waits gives other tasks of its thread a turn between records.
 #[tokio::test]
 async fn a_long_batch_gives_way_to_other_tasks() {
-    let turns = Arc::new(AtomicUsize::new(0));
-    let other = tokio::spawn({
-        let turns = turns.clone();
-        async move {
-            loop {
-                turns.fetch_add(1, Ordering::SeqCst);
-                tokio::task::yield_now().await;
-            }
-        }
-    });
+    let turns = turns_of_another_task();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let consumer = redrive::handler({
         let seen = seen.clone();
@@ -105,9 +103,24 @@ async fn a_long_batch_gives_way_to_other_tasks() {
         }
     });
     assert!(answer(&consumer.concurrency(1), event(records(5))).await.unwrap().is_empty());
-    other.abort();
     let seen = seen.lock().unwrap();
     // Who of two that gave way goes on first is the scheduler's affair.
+    assert!(seen[4] >= seen[0] + 3, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_long_batch_of_chunks_gives_way_to_other_tasks() {
+    let turns = turns_of_another_task();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let consumer = redrive::batch({
+        let seen = seen.clone();
+        move |bodies: Vec<Body>| {
+            seen.lock().unwrap().push(turns.load(Ordering::SeqCst));
+            std::future::ready(vec![(); bodies.len()])
+        }
+    });
+    assert!(answer(&consumer.chunk_size(1).concurrency(1), event(records(5))).await.unwrap().is_empty());
+    let seen = seen.lock().unwrap();
     assert!(seen[4] >= seen[0] + 3, "{seen:?}");
 }
 

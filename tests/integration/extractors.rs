@@ -364,3 +364,53 @@ async fn s3_through_sns() {
     let seen = extract::<Sns<S3Notification>>(record("1", &sns(&s3_test().to_string()).to_string())).await.unwrap();
     assert!(seen.contains("records: []"), "{seen}");
 }
+
+/// An `Option` must not make nothing of what is malformed: the handler would go on without it.
+#[tokio::test]
+async fn malformed_is_not_none_wherever_it_is() {
+    let odd = |key: &str| with(record("1", ""), key, json!(7));
+    assert_eq!(extract::<Option<Body>>(odd("body")).await, None);
+    assert_eq!(extract::<Option<ReceiptHandle>>(odd("receiptHandle")).await, None);
+    assert_eq!(extract::<Option<QueueArn>>(odd("eventSourceARN")).await, None);
+    let group = with(record("1", ""), "attributes", json!({ "MessageGroupId": 7 }));
+    assert_eq!(extract::<Option<GroupId>>(group).await, None);
+    let high = with_message_attribute("priority", json!({ "stringValue": "high", "dataType": "Number.int" }));
+    assert_eq!(extract::<Option<Attribute<Priority>>>(high).await, None);
+}
+
+#[tokio::test]
+async fn null_is_absent() {
+    type All = (Option<Body>, Option<GroupId>, Option<Attribute<Priority>>, Option<ReceiptHandle>, Option<QueueArn>);
+    for key in ["body", "attributes", "messageAttributes", "receiptHandle", "eventSourceARN"] {
+        let seen = extract::<All>(with(record("1", ""), key, json!(null))).await;
+        assert!(seen.is_some_and(|seen| seen.contains("None")), "{key}");
+    }
+    let group = with(record("1", ""), "attributes", json!({ "MessageGroupId": null }));
+    assert_eq!(extract::<Option<GroupId>>(group).await.as_deref(), Some("None"));
+}
+
+/// What the value of an attribute looks like in a log.
+#[derive(Debug)]
+struct Shown(#[allow(dead_code, reason = "shown")] String);
+
+impl FromAttribute for Shown {
+    const NAME: &'static str = "card";
+
+    fn from_attribute(value: AttributeValue) -> Result<Self, BoxError> {
+        Ok(Self(format!("{value:?}")))
+    }
+}
+
+#[tokio::test]
+async fn an_attributes_value_is_private() {
+    let card = with_message_attribute("card", json!({ "stringValue": "SECRET", "dataType": "String.card" }));
+    let seen = extract::<Attribute<Shown>>(card).await.unwrap();
+    assert!(seen.contains("String.card") && !seen.contains("SECRET"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_subscription_to_be_confirmed_is_no_message() {
+    assert!(extract::<Sns<u32>>(record("1", &sns("7").to_string())).await.is_some());
+    let confirmation = with(sns("7"), "Type", json!("SubscriptionConfirmation"));
+    assert_eq!(extract::<Sns<u32>>(record("1", &confirmation.to_string())).await, None);
+}

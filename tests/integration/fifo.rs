@@ -77,3 +77,14 @@ async fn the_rest_of_a_group_does_not_run_after_a_failure() {
     assert_eq!(answer(&consumer, event(batch)).await.unwrap(), ["2", "3", "4"]);
     assert_eq!(*ran.lock().unwrap(), ["1", "2"]);
 }
+
+#[tokio::test]
+async fn a_queue_is_fifo_by_the_end_of_its_name() {
+    async fn by_body(Body(body): Body) -> Outcome {
+        if body == "fail" { Outcome::Retry } else { Outcome::Done }
+    }
+    let standard = json!("arn:aws:sqs:eu-west-1:123456789012:fifo-to-be");
+    let batch = [fifo_record("1", "a", "fail"), fifo_record("2", "a", "ok")];
+    let batch = batch.map(|record| with(record, "eventSourceARN", standard.clone()));
+    assert_eq!(answer(&redrive::handler(by_body), event(batch)).await.unwrap(), ["1"]);
+}

@@ -2,7 +2,8 @@
 
 use std::future::Future;
 use std::panic;
-use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime};
 
 use lambda_runtime::LambdaEvent;
@@ -93,6 +94,21 @@ pub(crate) async fn invoke<K: Kind>(
 /// Runs a test's future on a clock that jumps to the next thing due.
 pub(crate) fn on_paused_clock<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(test)
+}
+
+/// Counts the turns that another task of the test's runtime gets. It takes all it can, until the runtime ends.
+pub(crate) fn turns_of_another_task() -> Arc<AtomicUsize> {
+    let turns = Arc::new(AtomicUsize::new(0));
+    tokio::spawn({
+        let turns = turns.clone();
+        async move {
+            loop {
+                turns.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    turns
 }
 
 /// Panics that a test means to happen say so in their message, and are kept out of the output.

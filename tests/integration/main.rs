@@ -8,7 +8,6 @@ mod fifo;
 mod kit;
 mod layers;
 mod malformed;
-mod mutants;
 mod on_lambda;
 mod outcomes;
 mod panics;

@@ -1,6 +1,6 @@
 //! What is malformed costs itself only, and nothing panics.
 
-use redrive::{Body, Json, Message, Outcome};
+use redrive::{Body, Json, Message, Outcome, Record};
 use serde_json::{Value, json};
 
 use crate::kit::{answer, event, event_of, record, with};
@@ -77,6 +77,19 @@ async fn a_record_without_an_id_fails_the_invocation_only_if_it_fails() {
 async fn what_is_no_object_cannot_be_reported() {
     for odd in [json!(null), json!(7), json!("x"), json!([]), json!(true)] {
         assert!(reported_with(odd.clone()).await.unwrap_err().is_unreportable(), "{odd}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_object_is_handed_to_no_handler() {
+    async fn nothing() {}
+    async fn any(records: Vec<Record>) -> Vec<()> {
+        vec![(); records.len()]
+    }
+    for odd in [json!(null), json!(7), json!("x"), json!([]), json!(true)] {
+        let batch = || event([record("1", ""), odd.clone()]);
+        assert!(answer(&redrive::handler(nothing), batch()).await.unwrap_err().is_unreportable(), "{odd}");
+        assert!(answer(&redrive::batch(any), batch()).await.unwrap_err().is_unreportable(), "{odd}");
     }
 }
 

@@ -4,6 +4,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
 use crate::kit::record;
@@ -132,6 +133,13 @@ async fn without_a_host_it_says_what_is_missing_and_how_to_get_it() {
 }
 
 #[tokio::test]
+async fn no_host_is_an_error_of_the_environment() {
+    async fn nothing() {}
+    let error = redrive::run(nothing).await.unwrap_err();
+    assert!(error.is_environment() && !error.is_host());
+}
+
+#[tokio::test]
 async fn an_incomplete_environment_is_named() {
     let api = RuntimeApi::start();
     let output = api.command(ORDERS).env_remove("AWS_LAMBDA_FUNCTION_VERSION").output().await.unwrap();
@@ -154,6 +162,19 @@ async fn a_runtime_api_that_goes_away_ends_the_process_with_an_error() {
     assert!(error.contains("the host stopped"), "{error}");
 }
 
+/// The host's own bugs and lambda_runtime's end `run` as an error that `main` can return, and no thread dies unnoticed.
+#[tokio::test]
+async fn a_panic_of_the_host_ends_the_process_with_an_error_that_names_it() {
+    let api = RuntimeApi::start();
+    let output = api.command(ORDERS).env("AWS_LAMBDA_RUNTIME_API", "::not a uri::").output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8_lossy(&output.stderr);
+    let panic = log.lines().find_map(|line| line.strip_prefix("Error: the host stopped: its thread panicked: "));
+    let panic = panic.unwrap_or_else(|| panic!("{log}"));
+    // The words are lambda_runtime's. The panic hook has printed them as well.
+    assert!(!panic.is_empty() && log.matches(panic).count() == 2, "{log}");
+}
+
 /// The programs below run in this very test binary, started once more as a function.
 fn program(api: &RuntimeApi, name: &str) -> Command {
     let mut command = api.command(std::env::current_exe().unwrap());
@@ -171,18 +192,22 @@ fn programs() {
         Ok("meets") => run(2, redrive::handler(meets).with_state(std::sync::Arc::new(tokio::sync::Barrier::new(2)))),
         Ok("hogs") => run(2, redrive::handler(hogs)),
         Ok("single") => run(1, redrive::handler(blocks)),
+        Ok("gives up") => runtime(2).block_on(gives_up()),
         Ok(other) => panic!("there is no program {other}"),
         Err(_) => {}
     }
 }
 
 fn run<K: redrive::Kind>(threads: usize, consumer: redrive::Consumer<K>) {
+    runtime(threads).block_on(consumer.run()).unwrap();
+}
+
+fn runtime(threads: usize) -> tokio::runtime::Runtime {
     let mut runtime = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
-    let runtime = runtime.worker_threads(threads).enable_all().build().unwrap();
-    runtime.block_on(consumer.run()).unwrap();
+    runtime.worker_threads(threads).enable_all().build().unwrap()
 }
 
 /// Blocks its thread for as many milliseconds as the body says.
@@ -199,6 +224,28 @@ async fn hogs(redrive::Json(milliseconds): redrive::Json<u64>) {
 /// Ends when another record has begun as well.
 async fn meets(redrive::State(barrier): redrive::State<std::sync::Arc<tokio::sync::Barrier>>) {
     barrier.wait().await;
+}
+
+/// Drops the future of `run` when its standard input ends, and is done when the host has let go of the handler's state.
+async fn gives_up() {
+    let (held, mut let_go) = tokio::sync::mpsc::channel::<()>(1);
+    let consumer = redrive::handler(|_: redrive::State<tokio::sync::mpsc::Sender<()>>| async {}).with_state(held);
+    tokio::select! {
+        end = consumer.run() => panic!("the host ended by itself: {end:?}"),
+        _ = async { tokio::io::stdin().read_u8().await } => {}
+    }
+    assert!(let_go.recv().await.is_none());
+}
+
+/// Whoever gives `run` up has no poller left behind that takes batches away from others.
+#[tokio::test]
+async fn polling_stops_where_the_future_of_run_is_dropped() {
+    let api = RuntimeApi::start();
+    let mut function = spawn(program(&api, "gives up").stdin(Stdio::piped()));
+    api.polled().await;
+    drop(function.stdin.take());
+    let output = tokio::time::timeout(MINUTE, function.wait_with_output()).await.expect("the host stops").unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Every thread of the handlers' runtime is blocked beyond the deadline, and the answer leaves before it. The next batch

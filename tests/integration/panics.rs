@@ -2,20 +2,22 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::task;
 use std::time::Duration;
 
-use redrive::{Body, Consumer, FromRecord, Kind, Outcome, Record, Rejection};
+use redrive::{Body, BoxError, Consumer, FromRecord, Kind, Outcome, Record, RecordService, Rejection};
+use tower::Service;
 
 use crate::kit::{INTENDED, answer, answer_within, event, on_paused_clock, quiet_intended_panics, record};
 
 /// The middle record of three is the one that panics.
-pub(crate) async fn reported<K: Kind>(consumer: &Consumer<K>) -> Vec<String> {
+async fn reported<K: Kind>(consumer: &Consumer<K>) -> Vec<String> {
     quiet_intended_panics();
     let records = [record("1", "ok"), record("2", "panic"), record("3", "ok")];
     answer(consumer, event(records)).await.unwrap()
 }
 
-pub(crate) fn panic_if(condition: bool) {
+fn panic_if(condition: bool) {
     assert!(!condition, "{INTENDED}");
 }
 
@@ -103,14 +105,14 @@ fn in_drop_of_what_is_cancelled() {
 
 /// An error that panics when it is shown, when its cause is asked for, or when it is dropped.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Worst {
+enum Worst {
     Display,
     Source,
     Drop,
 }
 
 #[derive(Debug)]
-pub(crate) struct WorstError(pub(crate) Worst);
+struct WorstError(Worst);
 
 impl fmt::Display for WorstError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -225,4 +227,99 @@ async fn in_a_batch_handler_it_costs_the_chunk() {
     }
     assert_eq!(reported(&redrive::batch(bulk).chunk_size(1)).await, ["2"]);
     assert_eq!(reported(&redrive::batch(bulk).chunk_size(2)).await, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn in_a_batch_handler_it_does_not_end_the_lane() {
+    async fn bulk(bodies: Vec<Body>) -> Vec<()> {
+        panic_if(bodies.iter().any(|Body(body)| body == "panic"));
+        vec![(); bodies.len()]
+    }
+    assert_eq!(reported(&redrive::batch(bulk).chunk_size(1).concurrency(1)).await, ["2"]);
+}
+
+#[tokio::test]
+async fn in_an_error_of_a_batch_handler() {
+    for worst in [Worst::Display, Worst::Source, Worst::Drop] {
+        let consumer = redrive::batch(move |bodies: Vec<Body>| async move {
+            let answer = |Body(body)| if body == "panic" { Err(WorstError(worst)) } else { Ok(()) };
+            bodies.into_iter().map(answer).collect::<Vec<_>>()
+        });
+        assert_eq!(reported(&consumer).await, ["2"], "{worst:?}");
+        assert_eq!(reported(&consumer.chunk_size(1).concurrency(1)).await, ["2"], "{worst:?}");
+    }
+}
+
+/// A layer's service that a panic leaves in pieces.
+#[derive(Clone)]
+struct Fragile {
+    inner: RecordService,
+    in_call: bool,
+}
+
+impl Service<Record> for Fragile {
+    type Response = Outcome;
+    type Error = BoxError;
+    type Future = <RecordService as Service<Record>>::Future;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> task::Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, record: Record) -> Self::Future {
+        panic_if(std::mem::replace(&mut self.in_call, true));
+        panic_if(record.body().unwrap().as_deref() == Some("panic"));
+        self.in_call = false;
+        self.inner.call(record)
+    }
+}
+
+#[tokio::test]
+async fn a_layers_service_that_panicked_is_not_called_again() {
+    async fn handler() {}
+    let fragile = tower::layer::layer_fn(|inner| Fragile { inner, in_call: false });
+    assert_eq!(reported(&redrive::handler(handler).layer(fragile).concurrency(1)).await, ["2"]);
+}
+
+/// A layer's service that panics when it is dropped, once it was called.
+struct PanicsInDropOnceUsed(RecordService, bool);
+
+impl Clone for PanicsInDropOnceUsed {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), false)
+    }
+}
+
+impl Drop for PanicsInDropOnceUsed {
+    fn drop(&mut self) {
+        panic_if(self.1 && !std::thread::panicking());
+    }
+}
+
+impl Service<Record> for PanicsInDropOnceUsed {
+    type Response = Outcome;
+    type Error = BoxError;
+    type Future = <RecordService as Service<Record>>::Future;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> task::Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, record: Record) -> Self::Future {
+        self.1 = true;
+        self.0.call(record)
+    }
+}
+
+#[test]
+fn in_drop_of_a_layers_service_it_costs_nothing() {
+    async fn sleeps(Body(body): Body) {
+        tokio::time::sleep(Duration::from_secs(body.parse().unwrap())).await;
+    }
+    quiet_intended_panics();
+    on_paused_clock(async {
+        let layer = tower::layer::layer_fn(|service| PanicsInDropOnceUsed(service, false));
+        let batch = ["0", "1", "2"].map(|seconds| record(seconds, seconds));
+        assert!(answer(&redrive::handler(sleeps).layer(layer), event(batch)).await.unwrap().is_empty());
+    });
 }

@@ -269,7 +269,7 @@ fn never_a_body() {
 }
 
 #[test]
-fn mutants_what_leaves_the_queue_unprocessed_is_logged_with_its_reason() {
+fn what_leaves_the_queue_unprocessed_is_logged_with_its_reason() {
     let log = logged(async {
         answer(&redrive::handler(by_body), event([record("1", "discard")])).await.unwrap();
         let done = redrive::handler(by_body).classify(|_| Outcome::Done);
@@ -284,7 +284,7 @@ fn mutants_what_leaves_the_queue_unprocessed_is_logged_with_its_reason() {
 }
 
 #[test]
-fn mutants_every_failure_is_one_error_event() {
+fn every_failure_is_one_error_event() {
     let log = logged(async {
         let consumer = redrive::handler(|Body(body): Body| async move {
             match body.as_str() {
@@ -303,7 +303,7 @@ fn mutants_every_failure_is_one_error_event() {
 }
 
 #[test]
-fn mutants_a_chunk_that_failed_is_logged_for_each_of_its_records() {
+fn a_chunk_that_failed_is_logged_for_each_of_its_records() {
     quiet_intended_panics();
     async fn by_first(bodies: Vec<Body>) -> anyhow::Result<()> {
         assert!(bodies[0].0 != "panic", "{INTENDED}");
@@ -324,7 +324,7 @@ fn mutants_a_chunk_that_failed_is_logged_for_each_of_its_records() {
 }
 
 #[test]
-fn mutants_a_rejection_is_logged_with_its_cause() {
+fn a_rejection_is_logged_with_its_cause() {
     let log = logged(async {
         answer(&redrive::handler(|_: Json<u32>| async {}), event([record("1", "\"x\"")])).await.unwrap();
     });
@@ -333,7 +333,7 @@ fn mutants_a_rejection_is_logged_with_its_cause() {
 }
 
 #[test]
-fn mutants_a_warning_is_within_its_record() {
+fn a_warning_is_within_its_record() {
     let log = logged(async {
         let received = with_attribute(record("1", "ok"), "ApproximateReceiveCount", "3");
         answer(&redrive::handler(by_body), event([received])).await.unwrap();
