@@ -26,6 +26,8 @@ use crate::outcome::IntoOutcome;
 /// is in [the chapter on Lambda](crate::docs::lambda). On one point it takes the process into its hands: where handlers
 /// have blocked every thread for good, it exits with code 1, after the answer, for Lambda to start another one.
 ///
+/// Whoever drops its future ends the polling; a batch under way is then not answered, and comes back.
+///
 /// # Errors
 ///
 /// Where no host is there, where its environment is incomplete, and when it stops.

@@ -50,7 +50,8 @@ fn without_position(message: &str) -> &str {
 
 /// Keeps of serde's message what comes from the type, and drops what comes from the payload.
 ///
-/// The forms are those of `serde::de::Error`. One that is not known, as a type's own `custom` error, is dropped whole.
+/// The forms are those of `serde::de::Error`. One that is not known, as a type's own `custom` error mostly is, is dropped
+/// whole. A type that words its own error as serde does is taken at its word.
 fn without_payload(message: &str) -> String {
     let message = without_position(message);
     // Field names are the type's own here; in `unknown field` and `unknown variant` they would be the payload's.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::kit::{STANDARD, answer, event, fifo_record, invoke, record, with, with_attribute};
 
 /// What an extractor makes of a record: the value shown, or `None` where the record was rejected.
-pub(crate) async fn extract<E>(record: Value) -> Option<String>
+async fn extract<E>(record: Value) -> Option<String>
 where
     E: FromRecord<()> + Debug + Send + 'static,
 {
