@@ -188,7 +188,7 @@ mod tests {
         }
         assert!(problem("{}").contains(NO_RECORDS));
         assert!(problem(r#"{"records": []}"#).contains(NO_RECORDS));
-        for twice in [r#"{"Records": [{}], "Records": []}"#, r#"{"Records": 1, "Records": [], "Records": []}"#] {
+        for twice in [r#"{"Records": 1, "Records": []}"#, r#"{"Records": [{}], "Records": [], "Records": []}"#] {
             assert!(problem(twice).contains(RECORDS_TWICE), "{twice}");
         }
         for json in ["null", "0", "\"x\"", "{\"0\": {}}", "false"] {

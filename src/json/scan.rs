@@ -82,7 +82,6 @@ impl<'a> Scanner<'a> {
 
     /// Goes past an object or a list, however deep.
     fn nested(&mut self) -> Option<()> {
-        self.open.clear();
         loop {
             let (_, first) = self.peek()?;
             if !matches!(first, b'{' | b'[') {

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tower::Service;
 
-use super::stall::{Probe, Stall};
+use super::stall::Stall;
 use super::unparsed::{Ticket, Unparsed};
 use super::{Answer, answer};
 use crate::batch::note_places;
@@ -145,11 +145,6 @@ impl<K: handler::Kind> Service<LambdaEvent<Ticket>> for OnRuntime<K> {
         let (ticket, context) = event.into_parts();
         let event = Event::of(self.unparsed.take(ticket));
         let answered = answer(&self.consumer, LambdaEvent::new(event, context), self.handlers.clone());
-        let (stall, probe) = (self.stall.clone(), Probe::new(&self.handlers));
-        Box::pin(async move {
-            let answer = answered.await;
-            stall.note(&probe);
-            answer
-        })
+        Box::pin(self.stall.clone().watch(self.handlers.clone(), answered))
     }
 }

@@ -1,11 +1,11 @@
 //! Ends a process in which no handler can run any more.
 //!
-//! Handlers that block their threads for good leave none for those that come after. Every batch would be answered in
-//! time, and fail unrun, until healthy messages have spent their receives and are in the dead-letter queue. Lambda
+//! Handlers that block all threads leave none for those that come after. Every batch would be answered in time, and fail
+//! unrun, until healthy messages have spent their receives and are in the dead-letter queue. Lambda
 //! replaces a process that ends, so this one does.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,10 +16,12 @@ use std::time::{Duration, Instant};
 
 use lambda_runtime::LambdaInvocation;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 use tower::{Layer, Service};
 
 use crate::outcome::BoxError;
+
+/// A batch that is answered by then is not looked at.
+const AFTER: Duration = Duration::from_millis(500);
 
 /// How long a runtime is given to run a task that does nothing. A busy one takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -33,28 +35,19 @@ pub(super) struct Stall {
     found: Arc<AtomicBool>,
 }
 
-/// A task that does nothing, for as long as a batch takes.
-pub(super) struct Probe {
-    task: JoinHandle<()>,
-    began: Instant,
-}
-
-impl Probe {
-    pub(super) fn new(handlers: &Handle) -> Self {
-        Self { task: handlers.spawn(async {}), began: Instant::now() }
-    }
-
-    fn has_stalled(&self) -> bool {
-        !self.task.is_finished() && self.began.elapsed() >= LIMIT
-    }
-}
-
 impl Stall {
-    /// Called when the batch is answered.
-    pub(super) fn note(&self, probe: &Probe) {
-        if probe.has_stalled() {
+    /// Waits for the answer to a batch, and sees meanwhile whether its handlers' runtime still runs anything.
+    pub(super) async fn watch<T>(self, handlers: Handle, answered: impl Future<Output = T>) -> T {
+        let mut answered = pin!(answered);
+        if let Ok(answer) = tokio::time::timeout(AFTER, &mut answered).await {
+            return answer;
+        }
+        let (probe, began) = (handlers.spawn(async {}), Instant::now());
+        let answer = answered.await;
+        if !probe.is_finished() && began.elapsed() >= LIMIT {
             self.found.store(true, Ordering::Relaxed);
         }
+        answer
     }
 }
 

@@ -128,6 +128,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn texts_that_wait_beside_each_other_are_not_mixed_up() {
+        let unparsed = Unparsed::default();
+        let (first, second) = (unparsed.leave(b"1".to_vec()), unparsed.leave(b"2".to_vec()));
+        assert_eq!((unparsed.take(second), unparsed.take(first)), (b"2".to_vec(), b"1".to_vec()));
+    }
+
     #[tokio::test]
     async fn no_text_stays_where_the_function_was_not_called() {
         let unparsed = Unparsed::default();

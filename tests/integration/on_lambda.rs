@@ -249,19 +249,17 @@ async fn polling_stops_where_the_future_of_run_is_dropped() {
 }
 
 /// Every thread of the handlers' runtime is blocked beyond the deadline, and the answer leaves before it. The next batch
-/// cannot run at all; it is answered as well, and then the process ends, so that Lambda starts another one.
+/// could not run at all: the process ends, so that Lambda starts another one.
 #[tokio::test]
 async fn handlers_that_block_every_thread_do_not_keep_the_answer_back() {
     for name in ["blocks", "single", "hogs"] {
         let api = RuntimeApi::start();
         let mut function = spawn(&mut program(&api, name));
         let records = ["1", "2", "3"].map(|id| record(id, "20000"));
-        let answer = api.invoke(batch(&records), Duration::from_secs(2)).await;
+        let answer = api.invoke(batch(&records), Duration::from_secs(3)).await;
         assert_eq!(json_of(&answer), failures(&["1", "2", "3"]), "{name}");
-        assert!(answer.took < Duration::from_secs(2), "{name} took {:?}", answer.took);
+        assert!(answer.took < Duration::from_secs(3), "{name} took {:?}", answer.took);
 
-        let answer = api.invoke(batch(&[record("4", "1")]), Duration::from_secs(2)).await;
-        assert_eq!(json_of(&answer), failures(&["4"]), "{name}");
         let end = tokio::time::timeout(Duration::from_secs(5), function.wait()).await;
         assert_eq!(end.expect("the process ends").unwrap().code(), Some(1), "{name}");
         let log = log_of(function).await;

@@ -7,15 +7,21 @@ use std::fmt;
 
 use lambda_runtime::{Context, LambdaEvent};
 use redrive::{Body, Event};
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tower::Service;
 
 /// Hands the bytes to a consumer as lambda_runtime would, and checks its answer. The handler takes bodies that begin
 /// with an even byte.
 pub(crate) async fn check(bytes: &[u8]) {
-    let Ok(event) = Event::from_slice(bytes) else {
-        return;
+    let event = match Event::from_slice(bytes) {
+        Ok(event) => event,
+        Err(error) => {
+            let says_no_json = error.to_string().contains("it is not JSON");
+            let parsed = std::str::from_utf8(bytes).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+            assert_eq!(says_no_json, !parsed, "refused for the wrong reason: {error}");
+            return;
+        }
     };
     let mut consumer = redrive::handler(|Body(body): Body| async move { takes(&body).then_some(()).ok_or("odd") });
     let Ok(answer) = consumer.call(LambdaEvent::new(event, Context::default())).await else {
