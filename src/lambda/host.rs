@@ -2,19 +2,18 @@
 
 use std::any::Any;
 use std::env;
-use std::task::{self, Poll};
 use std::thread;
 
-use aws_lambda_events::sqs::SqsBatchResponse;
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{LambdaEvent, Runtime};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tower::Service;
+use tower::service_fn;
+use tower::util::MapResultLayer;
 
+use super::answer;
 use super::stall::Stall;
 use super::unparsed::{Ticket, Unparsed};
-use super::{Answer, answer};
 use crate::batch::note_places;
 use crate::error::{Error, Kind};
 use crate::event::Event;
@@ -97,10 +96,21 @@ fn poll<K: handler::Kind>(consumer: Consumer<K>, handlers: Handle, mut end: ones
     }
 }
 
+/// Hands events to the consumer, whose handlers run on a runtime other than this one.
 async fn serve<K: handler::Kind>(consumer: Consumer<K>, handlers: Handle) -> Result<(), BoxError> {
     let (unparsed, stall) = (Unparsed::default(), Stall::default());
-    let service = OnRuntime { consumer, handlers, unparsed: unparsed.clone(), stall: stall.clone() };
-    Runtime::new(service).layer(unparsed).layer(TracingLayer::new()).layer(stall).run_concurrent().await
+    let (texts, watcher) = (unparsed.clone(), stall.clone());
+    let function = service_fn(move |event: LambdaEvent<Ticket>| {
+        let (ticket, context) = event.into_parts();
+        let event = LambdaEvent::new(Event::of(texts.take(ticket)), context);
+        watcher.clone().watch(handlers.clone(), answer(&consumer, event, handlers.clone()))
+    });
+    let end_if_stalled = MapResultLayer::new(move |answered: Result<(), BoxError>| {
+        stall.end_process_if_found();
+        answered
+    });
+    let runtime = Runtime::new(function).layer(unparsed).layer(TracingLayer::new()).layer(end_if_stalled);
+    runtime.run_concurrent().await
 }
 
 /// Why the host thread ended without a result.
@@ -111,40 +121,4 @@ fn panic_of(host: thread::JoinHandle<()>) -> String {
     };
     let message = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
     format!("its thread panicked: {}", message.unwrap_or("with a payload that is no text"))
-}
-
-/// A consumer whose handlers run on a runtime other than the one that calls it.
-struct OnRuntime<K> {
-    consumer: Consumer<K>,
-    handlers: Handle,
-    unparsed: Unparsed,
-    stall: Stall,
-}
-
-impl<K: handler::Kind> Clone for OnRuntime<K> {
-    fn clone(&self) -> Self {
-        Self {
-            consumer: self.consumer.clone(),
-            handlers: self.handlers.clone(),
-            unparsed: self.unparsed.clone(),
-            stall: self.stall.clone(),
-        }
-    }
-}
-
-impl<K: handler::Kind> Service<LambdaEvent<Ticket>> for OnRuntime<K> {
-    type Response = SqsBatchResponse;
-    type Error = Error;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, event: LambdaEvent<Ticket>) -> Answer {
-        let (ticket, context) = event.into_parts();
-        let event = Event::of(self.unparsed.take(ticket));
-        let answered = answer(&self.consumer, LambdaEvent::new(event, context), self.handlers.clone());
-        Box::pin(self.stall.clone().watch(self.handlers.clone(), answered))
-    }
 }
