@@ -1,6 +1,7 @@
 //! An SQS event, split into records but not parsed.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -153,9 +154,18 @@ fn find_list(scanner: &mut Scanner<'_>) -> Found {
         scanner.value()?;
         return Some(Err(NOT_A_LIST));
     };
+    let event = scanner.text();
     let mut records = Vec::with_capacity(scanner.rest() / SHORT_RECORD);
+    let mut first_of = HashMap::with_capacity(records.capacity());
     scanner.list(|scanner| {
-        records.push(Parts::find(scanner)?);
+        let index = records.len();
+        let mut record = Parts::find(scanner)?;
+        // Here, where the id has just been read: to come back for it costs twice as much.
+        if let Some(id) = record.message_id(event) {
+            let first = *first_of.entry(id).or_insert(index);
+            record.copy_of = (first != index).then_some(first);
+        }
+        records.push(record);
         Some(())
     })?;
     Some(Ok(records))

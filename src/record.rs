@@ -39,6 +39,8 @@ pub(crate) struct Parts {
     whole: Span,
     /// Whether this is a record at all.
     is_object: bool,
+    /// The first record in the batch with the same id, where that is another one.
+    pub(crate) copy_of: Option<usize>,
     message_id: Span,
     receipt_handle: Span,
     body: Span,

@@ -1,9 +1,7 @@
 //! What is known of each record of a batch. All have failed, until they are done.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::per_lane::PerLane;
 use crate::record::{Batch, Record};
@@ -15,7 +13,7 @@ use crate::record::{Batch, Record};
 pub(super) struct Ledger {
     batch: PerLane<Batch>,
     /// Not in the order of the batch: see [`Ledger::slot`].
-    slots: Vec<AtomicU32>,
+    slots: Vec<AtomicUsize>,
 }
 
 /// How a record stands.
@@ -26,14 +24,14 @@ pub(super) enum Standing {
     Running,
     Failed,
     Done,
-    /// A copy of the message in that slot: it fares as that one does.
-    CopyOf(u32),
+    /// A copy of the message in that slot: it fares as that one does, and so must not run.
+    CopyOf(usize),
 }
 
 impl Standing {
-    const FIRST_COPY: u32 = 4;
+    const FIRST_COPY: usize = 4;
 
-    fn to_slot(self) -> u32 {
+    fn to_slot(self) -> usize {
         match self {
             Self::NotRun => 0,
             Self::Running => 1,
@@ -43,7 +41,7 @@ impl Standing {
         }
     }
 
-    fn of_slot(slot: u32) -> Self {
+    fn of_slot(slot: usize) -> Self {
         match slot {
             0 => Self::NotRun,
             1 => Self::Running,
@@ -57,8 +55,14 @@ impl Standing {
 impl Ledger {
     pub(super) fn new(batch: Batch) -> Self {
         let slots = batch.records.len().next_multiple_of(STRIDE);
-        let slots = std::iter::repeat_with(|| AtomicU32::new(Standing::NotRun.to_slot())).take(slots).collect();
-        Self { batch: PerLane::new(batch), slots }
+        let slots = std::iter::repeat_with(|| AtomicUsize::new(Standing::NotRun.to_slot())).take(slots).collect();
+        let ledger = Self { batch: PerLane::new(batch), slots };
+        for (index, record) in ledger.batch.records.parts().iter().enumerate() {
+            if let Some(first) = record.copy_of {
+                ledger.set(index, Standing::CopyOf(first));
+            }
+        }
+        ledger
     }
 
     pub(super) fn len(&self) -> usize {
@@ -76,23 +80,6 @@ impl Ledger {
     /// The id to report a record by, if it has one.
     pub(super) fn message_id(&self, index: usize) -> Option<Cow<'_, str>> {
         self.batch.records.message_id(index)
-    }
-
-    /// Finds the records whose id another one before them has. They fare as that one does, and so must not run.
-    pub(super) fn mark_copies(&self) {
-        let mut first_of = HashMap::with_capacity(self.len());
-        for index in 0..self.len() {
-            let Some(id) = self.message_id(index) else { continue };
-            match first_of.entry(id) {
-                Entry::Vacant(vacant) => {
-                    vacant.insert(index);
-                }
-                Entry::Occupied(first) => {
-                    let first = u32::try_from(*first.get());
-                    self.set(index, first.map_or(Standing::Failed, Standing::CopyOf));
-                }
-            }
-        }
     }
 
     /// Begins a record, unless it is a copy of another.
@@ -115,7 +102,7 @@ impl Ledger {
         let mut standings: Vec<_> = (0..self.len()).map(|index| self.standing(index)).collect();
         for index in 0..standings.len() {
             if let Standing::CopyOf(first) = standings[index] {
-                standings[index] = standings[first as usize];
+                standings[index] = standings[first];
             }
         }
         standings
@@ -132,7 +119,7 @@ impl Ledger {
 
     /// Records that run at the same time are neighbours in the batch. Their slots are not: on one cache line, threads
     /// would take it from each other at every record.
-    fn slot(&self, index: usize) -> &AtomicU32 {
+    fn slot(&self, index: usize) -> &AtomicUsize {
         let rows = self.slots.len() / STRIDE;
         &self.slots[index % STRIDE * rows + index / STRIDE]
     }

@@ -43,7 +43,6 @@ impl Source {
 
     /// The order in which the records may run.
     pub(super) fn plan(&self, ledger: &Ledger, fifo: Fifo) -> Plan {
-        ledger.mark_copies();
         if !self.fifo() {
             return Plan::any_order(ledger.len());
         }

@@ -129,6 +129,10 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// How many bytes are still to come.
     pub(crate) fn rest(&self) -> usize {
         self.text.len() - self.at
