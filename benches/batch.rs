@@ -66,25 +66,21 @@ impl Index<Peer> for Row {
 
 /// How often each thing is measured. Each count is that of every peer.
 struct Effort {
-    /// Batches, by the index of [`RECORDS`].
+    /// Fresh processes that a figure comes from: where the system puts a process's threads, it leaves them for a while.
+    processes: usize,
+    /// Batches in each process whose time is taken, by the index of [`RECORDS`].
     batches: [usize; RECORDS.len()],
     waiting_batches: usize,
+    /// Batches in each process whose peak memory is taken.
+    batches_to_peak: usize,
     start_ups: usize,
-    /// Fresh processes whose peak memory is taken, each after as many batches.
-    processes: usize,
-    batches_per_process: usize,
 }
 
-const FULL: Effort = Effort {
-    batches: [2_000, 2_000, 1_000, 300, 80],
-    waiting_batches: 60,
-    start_ups: 150,
-    processes: 5,
-    batches_per_process: 20,
-};
+const FULL: Effort =
+    Effort { processes: 5, batches: [400, 400, 200, 60, 16], waiting_batches: 12, batches_to_peak: 20, start_ups: 150 };
 
 const QUICK: Effort =
-    Effort { batches: [50, 50, 20, 5, 3], waiting_batches: 3, start_ups: 5, processes: 1, batches_per_process: 3 };
+    Effort { processes: 1, batches: [50, 50, 20, 5, 3], waiting_batches: 3, batches_to_peak: 3, start_ups: 5 };
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -109,7 +105,7 @@ async fn measure(programs: &[Program], effort: &Effort) -> Figures {
     report::print_per_batch("a handler that does nothing", &noop);
     let work = per_batch(programs, Handler::Work, effort).await;
     report::print_per_batch("a handler that parses, checks and stores an order", &work);
-    let wait = round_trip(programs, Handler::Wait, WAITING_RECORDS, effort.waiting_batches).await;
+    let wait = round_trip(programs, Handler::Wait, WAITING_RECORDS, effort.waiting_batches, effort.processes).await;
     let start_up = start_up(programs, effort.start_ups).await;
     let size = Row(Peer::ALL.map(|peer| programs[peer as usize].size_mib()));
     report::print_process(&start_up, &size, &wait);
@@ -119,65 +115,83 @@ async fn measure(programs: &[Program], effort: &Effort) -> Figures {
 async fn per_batch(programs: &[Program], handler: Handler, effort: &Effort) -> PerBatch {
     let mut figures = PerBatch::default();
     for (size, records) in RECORDS.into_iter().enumerate() {
-        figures.p50[size] = round_trip(programs, handler, records, effort.batches[size]).await;
+        figures.p50[size] = round_trip(programs, handler, records, effort.batches[size], effort.processes).await;
         figures.peak[size] = peak_memory(programs, handler, records, effort).await;
     }
     figures
 }
 
 /// The microseconds from the hand-out of an event to its answer.
-async fn round_trip(programs: &[Program], handler: Handler, records: usize, batches: usize) -> Row {
+async fn round_trip(programs: &[Program], handler: Handler, records: usize, batches: usize, processes: usize) -> Row {
     let event = event(handler, records);
-    let mut functions = Vec::new();
-    for program in programs {
-        functions.push(Function::start(program, handler).await);
-    }
-    let warm_up = batches.div_ceil(10);
-    for _ in 0..warm_up {
+    let mut samples = Samples::default();
+    for _ in 0..processes {
+        let mut functions = Vec::new();
+        for program in programs {
+            functions.push(Function::start(program, handler).await);
+        }
         for function in &mut functions {
-            function.invoke(&event).await;
+            for _ in 0..batches.div_ceil(4) {
+                function.invoke(&event).await;
+            }
+        }
+        samples.take(batches, async |peer| functions[peer as usize].invoke(&event).await.as_secs_f64() * 1e6).await;
+        for function in functions {
+            function.stop().await;
         }
     }
-    medians(batches, async |peer| functions[peer as usize].invoke(&event).await.as_secs_f64() * 1e6).await
+    samples.medians()
 }
 
 /// The peak memory, in MiB, of processes that have served some batches and nothing else.
 async fn peak_memory(programs: &[Program], handler: Handler, records: usize, effort: &Effort) -> Row {
     let event = event(handler, records);
-    medians(effort.processes, async |peer| {
+    let mut samples = Samples::default();
+    let peak = async |peer: Peer| {
         let mut function = Function::start(&programs[peer as usize], handler).await;
-        for _ in 0..effort.batches_per_process {
+        for _ in 0..effort.batches_to_peak {
             function.invoke(&event).await;
         }
         let peak = function.peak_memory_mib();
         function.stop().await;
         peak
-    })
-    .await
+    };
+    samples.take(effort.processes, peak).await;
+    samples.medians()
 }
 
 /// The milliseconds from the start of a process to its first poll.
 async fn start_up(programs: &[Program], start_ups: usize) -> Row {
-    medians(start_ups, async |peer| {
+    let mut samples = Samples::default();
+    let start_up = async |peer: Peer| {
         let function = Function::start(&programs[peer as usize], Handler::Noop).await;
         let start_up = function.start_up;
         function.stop().await;
         start_up.as_secs_f64() * 1e3
-    })
-    .await
+    };
+    samples.take(start_ups, start_up).await;
+    samples.medians()
 }
 
-/// Samples each peer once a round, and takes the median of each. Every round begins with another peer, so that none
-/// always comes after the same one.
-async fn medians(rounds: usize, mut sample: impl AsyncFnMut(Peer) -> f64) -> Row {
-    let mut samples = Peer::ALL.map(|_| Vec::with_capacity(rounds));
-    for round in 0..rounds {
-        for turn in 0..Peer::ALL.len() {
-            let peer = Peer::ALL[(round + turn) % Peer::ALL.len()];
-            samples[peer as usize].push(sample(peer).await);
+/// What was measured of each peer.
+#[derive(Default)]
+struct Samples([Vec<f64>; Peer::ALL.len()]);
+
+impl Samples {
+    /// Samples each peer once a round. Every round begins with another peer, so that none always comes after the same
+    /// one.
+    async fn take(&mut self, rounds: usize, mut sample: impl AsyncFnMut(Peer) -> f64) {
+        for round in 0..rounds {
+            for turn in 0..Peer::ALL.len() {
+                let peer = Peer::ALL[(round + turn) % Peer::ALL.len()];
+                self.0[peer as usize].push(sample(peer).await);
+            }
         }
     }
-    Row(samples.map(median))
+
+    fn medians(self) -> Row {
+        Row(self.0.map(median))
+    }
 }
 
 fn median(mut samples: Vec<f64>) -> f64 {
