@@ -44,6 +44,8 @@ mod handler;
 mod json;
 #[cfg(feature = "lambda")]
 mod lambda;
+#[cfg(feature = "local")]
+pub mod local;
 mod outcome;
 mod per_lane;
 mod record;

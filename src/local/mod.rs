@@ -1,0 +1,1 @@
+//! SQS on this machine: the queue, the event source mapping, and the functions it invokes.
