@@ -1,1 +1,12 @@
 //! SQS on this machine: the queue, the event source mapping, and the functions it invokes.
+
+mod clock;
+mod connector;
+mod faults;
+mod queue;
+mod server;
+mod sqs;
+mod wire;
+
+pub use self::faults::Faults;
+pub use self::sqs::Sqs;

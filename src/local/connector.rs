@@ -1,0 +1,66 @@
+//! The queue as the HTTP client of an `aws_sdk_sqs::Client`.
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, RuntimeComponents};
+use aws_sdk_sqs::error::ConnectorError;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+
+use super::sqs::{REGION, Sqs};
+use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, TARGET};
+
+/// What queue URLs begin with where there is no socket.
+const BASE_URL: &str = "http://sqs.localhost";
+
+impl Sqs {
+    /// A client of the AWS SDK whose calls are answered in this process.
+    ///
+    /// All but the socket is the real thing: requests are serialized, signed and retried. Its settings can be changed:
+    /// `Client::from_conf(sqs.client().config().to_builder()...build())`.
+    pub fn client(&self) -> Client {
+        let config = aws_sdk_sqs::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static(REGION))
+            .credentials_provider(Credentials::new("local", "local", None, None, "redrive"))
+            .endpoint_url(BASE_URL)
+            .http_client(InProcess(self.clone()));
+        Client::from_conf(config.build())
+    }
+}
+
+/// Takes a request of the SDK's to the queue.
+#[derive(Clone, Debug)]
+struct InProcess(Sqs);
+
+impl HttpClient for InProcess {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for InProcess {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let sqs = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            let target = request.headers().get(TARGET).unwrap_or_default();
+            let body = request.body().bytes().unwrap_or_default();
+            let answer = sqs.call(target, body, BASE_URL).await;
+            let lost = || ConnectorError::io("the connection broke: a fault that was asked for".into());
+            response(answer.ok_or_else(lost)?)
+        })
+    }
+}
+
+fn response(answer: Answer) -> Result<HttpResponse, ConnectorError> {
+    let status = StatusCode::try_from(answer.status).map_err(|error| ConnectorError::other(error.into(), None))?;
+    let mut response = HttpResponse::new(status, SdkBody::from(answer.body));
+    response.headers_mut().insert("content-type", CONTENT_TYPE);
+    if let Some(error) = answer.query_error {
+        response.headers_mut().insert(QUERY_ERROR, error);
+    }
+    Ok(response)
+}

@@ -1,0 +1,153 @@
+//! DeleteMessage, ChangeMessageVisibility, and their batches.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::account::{Account, Queue};
+use super::batch::{BatchResult, Succeeded, check_ids};
+use super::error::{Code, SqsError};
+use super::receipt::Receipt;
+use super::time::Time;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct DeleteMessage {
+    pub(crate) queue_url: String,
+    pub(crate) receipt_handle: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct ChangeMessageVisibility {
+    pub(crate) queue_url: String,
+    pub(crate) receipt_handle: String,
+    pub(crate) visibility_timeout: Option<i64>,
+}
+
+/// DeleteMessageBatch, or ChangeMessageVisibilityBatch.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct SettleBatch {
+    pub(crate) queue_url: String,
+    pub(crate) entries: Vec<Settle>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct Settle {
+    pub(crate) id: String,
+    pub(crate) receipt_handle: String,
+    pub(crate) visibility_timeout: Option<i64>,
+}
+
+/// The answer to a call that has nothing to say.
+#[derive(Debug, Serialize)]
+pub(crate) struct Nothing {}
+
+/// Twelve hours from the receive on, however often the timeout is changed.
+const MAX_IN_FLIGHT_TIME: Duration = Duration::from_secs(43_200);
+
+impl Account {
+    pub(crate) fn delete_message(&mut self, request: DeleteMessage, now: Time) -> Result<Nothing, SqsError> {
+        let queue = self.queue(&request.queue_url, now)?;
+        queue.delete(&request.receipt_handle)?;
+        let id = queue.id;
+        self.has_changed(id);
+        Ok(Nothing {})
+    }
+
+    pub(crate) fn delete_message_batch(
+        &mut self,
+        request: SettleBatch,
+        now: Time,
+    ) -> Result<BatchResult<Succeeded>, SqsError> {
+        self.settle(request, now, |queue, entry| queue.delete(&entry.receipt_handle))
+    }
+
+    pub(crate) fn change_message_visibility(
+        &mut self,
+        request: ChangeMessageVisibility,
+        now: Time,
+    ) -> Result<Nothing, SqsError> {
+        let queue = self.queue(&request.queue_url, now)?;
+        queue.change_visibility(&request.receipt_handle, request.visibility_timeout, now)?;
+        let id = queue.id;
+        self.has_changed(id);
+        Ok(Nothing {})
+    }
+
+    pub(crate) fn change_message_visibility_batch(
+        &mut self,
+        request: SettleBatch,
+        now: Time,
+    ) -> Result<BatchResult<Succeeded>, SqsError> {
+        self.settle(request, now, |queue, entry| {
+            queue.change_visibility(&entry.receipt_handle, entry.visibility_timeout, now)
+        })
+    }
+
+    fn settle(
+        &mut self,
+        request: SettleBatch,
+        now: Time,
+        settle: impl Fn(&mut Queue, &Settle) -> Result<(), SqsError>,
+    ) -> Result<BatchResult<Succeeded>, SqsError> {
+        let queue = self.queue(&request.queue_url, now)?;
+        check_ids(request.entries.iter().map(|entry| entry.id.as_str()))?;
+        let results = request.entries.into_iter().map(|entry| {
+            let result = settle(queue, &entry);
+            (entry.id.clone(), result.map(|()| Succeeded { id: entry.id }))
+        });
+        let results = BatchResult::of(results);
+        let id = queue.id;
+        self.has_changed(id);
+        Ok(results)
+    }
+}
+
+impl Queue {
+    /// A handle from before the latest receive deletes nothing, and a message that is gone need not be deleted; both are
+    /// no errors. But a FIFO queue says when it may give the message to another consumer, or has.
+    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteMessage.html>
+    fn delete(&mut self, handle: &str) -> Result<(), SqsError> {
+        let receipt = Receipt::of_handle(handle, self.id)?;
+        let Some(message) = self.store.message(receipt.place) else { return Ok(()) };
+        let is_latest = message.receive_count == receipt.receive_count;
+        if self.is_fifo() && !(is_latest && self.store.flight(receipt.place).is_some()) {
+            return Err(SqsError::parameter("ReceiptHandle", handle, "The receipt handle has expired."));
+        }
+        if is_latest {
+            self.store.remove(receipt.place);
+        }
+        Ok(())
+    }
+
+    fn change_visibility(&mut self, handle: &str, timeout: Option<i64>, now: Time) -> Result<(), SqsError> {
+        let receipt = Receipt::of_handle(handle, self.id)?;
+        let timeout = visibility_timeout(timeout.ok_or_else(|| SqsError::missing("VisibilityTimeout"))?)?;
+        let latest = self.store.message(receipt.place).filter(|message| message.receive_count == receipt.receive_count);
+        if latest.is_none() {
+            let reason = "Message does not exist or is not available for visibility timeout change.";
+            return Err(SqsError::parameter("ReceiptHandle", handle, reason));
+        }
+        let Some(flight) = self.store.flight(receipt.place) else {
+            let message =
+                "The message is visible again, or was never received: its visibility timeout cannot be changed.";
+            return Err(SqsError::new(Code::MessageNotInflight, message));
+        };
+        if now + timeout > flight.received + MAX_IN_FLIGHT_TIME {
+            let reason = "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]";
+            return Err(SqsError::parameter("VisibilityTimeout", timeout.as_secs(), reason));
+        }
+        self.store.hide_until(receipt.place, now, now + timeout);
+        Ok(())
+    }
+}
+
+pub(super) fn visibility_timeout(seconds: i64) -> Result<Duration, SqsError> {
+    match u64::try_from(seconds).map(Duration::from_secs) {
+        Ok(timeout) if timeout <= MAX_IN_FLIGHT_TIME => Ok(timeout),
+        _ => Err(SqsError::parameter("VisibilityTimeout", seconds, "Must be between 0 and 43200, if provided.")),
+    }
+}

@@ -1,0 +1,260 @@
+//! The messages of one queue: which are visible, in flight or delayed, and until when.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::message::Message;
+use super::order::Order;
+use super::time::Time;
+
+/// Where a message stands in its queue: later ones have greater places.
+pub(crate) type Place = u64;
+
+#[derive(Debug)]
+pub(crate) struct Store {
+    // Boxed: a half-full node of a B-tree would otherwise keep the room of several messages.
+    slots: BTreeMap<Place, Box<Slot>>,
+    next_place: Place,
+    order: Order,
+    /// What is in flight or delayed, by the time at which it becomes visible.
+    hidden: BTreeSet<(Time, Place)>,
+    in_flight: usize,
+    /// By the time at which it was sent: the order in which retention ends.
+    by_age: BTreeSet<(Time, Place)>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    message: Message,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Visible,
+    Delayed { since: Time, until: Time },
+    InFlight(Flight),
+}
+
+/// What is known of a message that was received and is hidden since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flight {
+    pub(crate) received: Time,
+    pub(crate) until: Time,
+    /// Whether the consumer changed when it becomes visible.
+    pub(crate) changed: bool,
+}
+
+/// What a receive took out of a queue.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) received: Vec<Place>,
+    /// Received too often before; no longer in this queue.
+    pub(crate) dead: Vec<Message>,
+}
+
+/// How many messages are how. SQS calls these approximate; here they are exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) visible: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) delayed: usize,
+}
+
+impl Store {
+    pub(crate) fn new(fifo: bool) -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            next_place: 0,
+            order: Order::new(fifo),
+            hidden: BTreeSet::new(),
+            in_flight: 0,
+            by_age: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn insert(&mut self, message: Message, now: Time, delay: Duration) {
+        let place = self.next_place;
+        self.next_place += 1;
+        self.by_age.insert((message.sent, place));
+        let state = if delay.is_zero() {
+            self.order.show(place, message.group.as_ref());
+            State::Visible
+        } else {
+            let until = now + delay;
+            self.hidden.insert((until, place));
+            State::Delayed { since: now, until }
+        };
+        self.slots.insert(place, Box::new(Slot { message, state }));
+    }
+
+    /// Lets the time pass: what is due becomes visible, and what has been kept for long enough is gone. Says what is.
+    pub(crate) fn advance(&mut self, now: Time, retention: Duration) -> Vec<Message> {
+        while let Some(&(_, place)) = self.hidden.first().filter(|(due, _)| *due <= now) {
+            self.show(place);
+        }
+        let mut expired = Vec::new();
+        while let Some(&(_, place)) = self.by_age.first().filter(|(sent, _)| *sent + retention <= now) {
+            expired.extend(self.remove(place));
+        }
+        expired
+    }
+
+    /// When the next message becomes visible by itself.
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        self.hidden.first().map(|&(due, _)| due)
+    }
+
+    /// Takes up to `max` messages, which are hidden until then. One that was received as often as it may be is taken out
+    /// of the queue instead.
+    pub(crate) fn receive(&mut self, max: usize, now: Time, until: Time, max_receive_count: Option<u32>) -> Taken {
+        let mut taken = Taken::default();
+        let mut group = None;
+        while taken.received.len() < max
+            && let Some(place) = self.next(&mut group)
+        {
+            let Some(slot) = self.slots.get(&place) else { break };
+            if max_receive_count.is_some_and(|most| slot.message.receive_count >= most) {
+                taken.dead.extend(self.remove(place));
+            } else {
+                self.take(place, now, until);
+                taken.received.push(place);
+            }
+        }
+        taken
+    }
+
+    /// The next message for a receive that is taking those of a group, if it is: all it can of one, before another.
+    fn next(&self, taking: &mut Option<Arc<str>>) -> Option<Place> {
+        match &self.order {
+            Order::Any(visible) => visible.first().copied(),
+            Order::ByGroup(groups) => {
+                let same = taking.as_ref().and_then(|group| groups.head(group));
+                same.or_else(|| {
+                    *taking = groups.next();
+                    taking.as_ref().and_then(|group| groups.head(group))
+                })
+            }
+        }
+    }
+
+    fn take(&mut self, place: Place, now: Time, until: Time) {
+        let Some(slot) = self.slots.get_mut(&place) else { return };
+        slot.message.receive_count += 1;
+        slot.message.first_received.get_or_insert(now);
+        slot.state = State::InFlight(Flight { received: now, until, changed: false });
+        self.order.lock(slot.message.group.as_ref());
+        self.order.hide(place, slot.message.group.as_ref());
+        self.hidden.insert((until, place));
+        self.in_flight += 1;
+        if until <= now {
+            self.show(place);
+        }
+    }
+
+    /// Makes a hidden message visible.
+    fn show(&mut self, place: Place) {
+        let Some(slot) = self.slots.get_mut(&place) else { return };
+        let group = slot.message.group.as_ref();
+        match slot.state {
+            State::Visible => return,
+            State::Delayed { until, .. } => {
+                self.hidden.remove(&(until, place));
+            }
+            State::InFlight(Flight { until, .. }) => {
+                self.hidden.remove(&(until, place));
+                self.in_flight -= 1;
+                self.order.unlock(group);
+            }
+        }
+        slot.state = State::Visible;
+        self.order.show(place, group);
+    }
+
+    pub(crate) fn message(&self, place: Place) -> Option<&Message> {
+        self.slots.get(&place).map(|slot| &slot.message)
+    }
+
+    /// `None` where it is not in flight.
+    pub(crate) fn flight(&self, place: Place) -> Option<Flight> {
+        match self.slots.get(&place)?.state {
+            State::InFlight(flight) => Some(flight),
+            State::Visible | State::Delayed { .. } => None,
+        }
+    }
+
+    /// Changes until when a message in flight is hidden.
+    pub(crate) fn hide_until(&mut self, place: Place, now: Time, until: Time) {
+        let Some(slot) = self.slots.get_mut(&place) else { return };
+        let State::InFlight(flight) = &mut slot.state else { return };
+        self.hidden.remove(&(flight.until, place));
+        *flight = Flight { until, changed: true, ..*flight };
+        self.hidden.insert((until, place));
+        if until <= now {
+            self.show(place);
+        }
+    }
+
+    /// Hides the messages of a receive that is repeated for as long again.
+    pub(crate) fn renew(&mut self, place: Place, now: Time, until: Time) {
+        self.hide_until(place, now, until);
+        if let Some(Slot { state: State::InFlight(flight), .. }) = self.slots.get_mut(&place).map(AsMut::as_mut) {
+            flight.changed = false;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, place: Place) -> Option<Message> {
+        let Slot { message, state } = *self.slots.remove(&place)?;
+        self.by_age.remove(&(message.sent, place));
+        match state {
+            State::Visible => self.order.hide(place, message.group.as_ref()),
+            State::Delayed { until, .. } => {
+                self.hidden.remove(&(until, place));
+            }
+            State::InFlight(Flight { until, .. }) => {
+                self.hidden.remove(&(until, place));
+                self.in_flight -= 1;
+                self.order.unlock(message.group.as_ref());
+            }
+        }
+        Some(message)
+    }
+
+    /// Takes the oldest message that is visible, whatever its group does: for a move to another queue.
+    pub(crate) fn take_oldest_visible(&mut self) -> Option<Message> {
+        let mut group = None;
+        let place = self.next(&mut group)?;
+        self.remove(place)
+    }
+
+    /// A FIFO queue's delay is that of all its messages, those that it has already included.
+    pub(crate) fn set_delay(&mut self, delay: Duration) {
+        for (&place, slot) in &mut self.slots {
+            if let State::Delayed { since, until } = &mut slot.state {
+                self.hidden.remove(&(*until, place));
+                *until = *since + delay;
+                self.hidden.insert((*until, place));
+            }
+        }
+    }
+
+    /// Makes a message in flight visible to others, though its consumer has it still.
+    pub(crate) fn duplicate(&mut self, place: Place) {
+        self.show(place);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        let fifo = matches!(self.order, Order::ByGroup(_));
+        // Places go on: handles from before must not lead to messages from after.
+        *self = Self { next_place: self.next_place, ..Self::new(fifo) };
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            visible: self.slots.len() - self.hidden.len(),
+            in_flight: self.in_flight,
+            delayed: self.hidden.len() - self.in_flight,
+        }
+    }
+}

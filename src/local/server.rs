@@ -1,0 +1,100 @@
+//! The queue behind a socket, for every SDK there is.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
+use http_body::Frame;
+use tokio::net::TcpListener;
+
+use super::sqs::Sqs;
+use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, REQUEST_ID, TARGET};
+
+/// A request of 1 MiB, all of whose characters are escaped, and the JSON round it.
+const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
+
+impl Sqs {
+    /// Serves this SQS at a socket until `shutdown` is over; calls under way are answered before it ends.
+    ///
+    /// It speaks plain HTTP and believes every signature, so it is for loopback only. Point an SDK at it with
+    /// `AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324`, any region and any credentials.
+    ///
+    /// # Errors
+    ///
+    /// Where the socket can accept no more connections.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let address: Arc<str> = format!("http://{}", reachable(listener.local_addr()?)).into();
+        let router = Router::new().fallback(answer).layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES));
+        let router = router.with_state(Served { sqs: self, address });
+        // An answer is one small write: without this it waits for the acknowledgement of the one before.
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+    }
+}
+
+/// An address that can be connected to: one that listens everywhere is reached at loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip([127, 0, 0, 1].into());
+    }
+    address
+}
+
+#[derive(Clone)]
+struct Served {
+    sqs: Sqs,
+    address: Arc<str>,
+}
+
+async fn answer(State(Served { sqs, address }): State<Served>, headers: HeaderMap, body: Bytes) -> Response {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    // The queue has the name that the caller knows its host by: in a container that is another one.
+    let base_url = text(header::HOST.as_str()).map_or_else(|| address.to_string(), |host| format!("http://{host}"));
+    match sqs.call(text(TARGET).unwrap_or_default(), &body, &base_url).await {
+        Some(answer) => response(answer),
+        None => Response::new(Body::new(Broken)),
+    }
+}
+
+fn response(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, answer.body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    if let Some(error) = answer.query_error.and_then(|error| HeaderValue::try_from(error).ok()) {
+        headers.insert(QUERY_ERROR, error);
+    }
+    if let Ok(id) = HeaderValue::try_from(request_id()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    response
+}
+
+fn request_id() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
+/// An error before the first byte: all that hyper can do is to close the connection.
+struct Broken;
+
+impl HttpBody for Broken {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let error = io::Error::new(io::ErrorKind::ConnectionReset, "the connection broke: a fault that was asked for");
+        Poll::Ready(Some(Err(error)))
+    }
+}

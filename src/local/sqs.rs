@@ -1,0 +1,208 @@
+//! The queue as a service: calls that wait, faults, and the clock.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+
+use super::clock::Clock;
+use super::faults::{Dice, Faults};
+use super::queue::{Account, BatchResult, Code, Happening, QueueId, ReceiveMessage, Received, SqsError, Time};
+use super::wire::{Answer, Request};
+
+/// SQS on this machine.
+///
+/// All that talks to it does so through an SDK: through [`Sqs::client`], without a socket, or through any SDK of any
+/// language once it is [served](Sqs::serve). Clones are the same SQS.
+///
+/// It goes by tokio's clock. Where that is paused, a wait of twelve hours takes no time:
+///
+/// ```
+/// use redrive::local::Sqs;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?.block_on(async {
+/// let sqs = Sqs::with_seed(1);
+/// let client = sqs.client();
+/// let url = client.create_queue().queue_name("orders").send().await?.queue_url.unwrap_or_default();
+/// client.send_message().queue_url(&url).message_body("hello").delay_seconds(900).send().await?;
+///
+/// let mut received = Vec::new();
+/// while received.is_empty() {
+///     let answer = client.receive_message().queue_url(&url).wait_time_seconds(20).send().await?;
+///     received = answer.messages.unwrap_or_default();
+/// }
+/// assert_eq!(received[0].body(), Some("hello"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sqs {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct State {
+    account: Account,
+    dice: Dice,
+    /// Where calls wait for a queue to change.
+    waiting: HashMap<QueueId, Arc<Notify>>,
+}
+
+pub(super) const REGION: &str = "us-east-1";
+/// When a run from a seed begins: 2026-01-01, 00:00 UTC.
+const BEGINNING: Time = Time::from_millis(1_767_225_600_000);
+
+impl Sqs {
+    /// An account without queues, by the system's clock.
+    ///
+    /// # Panics
+    ///
+    /// Never; but it must be called, and used, within a tokio runtime whose timer is on.
+    pub fn new() -> Self {
+        Self::with(fastrand::u64(..), Clock::of_the_system())
+    }
+
+    /// An account without queues, whose run can be repeated: it begins on 2026-01-01, and ids and faults come from the
+    /// seed.
+    pub fn with_seed(seed: u64) -> Self {
+        Self::with(seed, Clock::starting_at(BEGINNING))
+    }
+
+    fn with(seed: u64, clock: Clock) -> Self {
+        let state = State {
+            account: Account::new(REGION, seed),
+            dice: Dice::new(Faults::none(), seed),
+            waiting: HashMap::new(),
+        };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), clock }) }
+    }
+
+    /// From now on these things go wrong.
+    pub fn set_faults(&self, faults: Faults) {
+        self.state().dice.set(faults);
+    }
+
+    /// Answers a call. `None`: the connection breaks before there is an answer.
+    pub(super) async fn call(&self, target: &str, body: &[u8], base_url: &str) -> Option<Answer> {
+        let fate = self.state().dice.call();
+        if !fate.delay.is_zero() {
+            tokio::time::sleep(fate.delay).await;
+        }
+        if fate.loses_request {
+            return None;
+        }
+        let answer = if fate.is_throttled {
+            refused(SqsError::new(Code::RequestThrottled, "The request was denied due to request throttling."))
+        } else {
+            match Request::parse(target, body) {
+                Ok(Request::ReceiveMessage(request)) => Answer::of(self.receive(&request).await),
+                Ok(request) => self.apply(request, base_url),
+                Err(error) => refused(error),
+            }
+        };
+        (!fate.loses_answer).then_some(answer)
+    }
+
+    fn apply(&self, mut request: Request, base_url: &str) -> Answer {
+        let mut state = self.state();
+        let mut failed = Vec::new();
+        let none_left = request.take_entries(|id| {
+            let fails = state.dice.entry(id);
+            let is_taken = fails.is_some();
+            failed.extend(fails);
+            is_taken
+        });
+        if none_left && !failed.is_empty() {
+            return Answer::of(Ok(BatchResult::<()> { successful: Vec::new(), failed }));
+        }
+        let answer = request.apply(&mut state.account, base_url, self.shared.clock.now());
+        state.tell_others();
+        if failed.is_empty() { answer } else { answer.with_failed(&failed) }
+    }
+
+    /// Waits for a message as long as it was asked to, unless there is one at once.
+    async fn receive(&self, request: &ReceiveMessage) -> Result<Received, SqsError> {
+        let mut deadline = None;
+        loop {
+            let (changed, due) = {
+                let mut state = self.state();
+                let now = self.shared.clock.now();
+                let received = state.receive(request, now)?;
+                if !received.messages.is_empty() {
+                    return Ok(received);
+                }
+                let (queue, wait) = state.account.wait_time(request, now)?;
+                let deadline = *deadline.get_or_insert(now + wait);
+                if deadline <= now {
+                    return Ok(received);
+                }
+                let due = state.account.next_due().map_or(deadline, |due| due.min(deadline));
+                (state.change_of(queue), due)
+            };
+            tokio::select! {
+                () = changed => {}
+                () = self.shared.clock.sleep_until(due) => {}
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic in here would be a fault of ours, and no state is worse than none.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Sqs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    fn receive(&mut self, request: &ReceiveMessage, now: Time) -> Result<Received, SqsError> {
+        let received = self.account.receive_message(request, now)?;
+        for message in &received.messages {
+            if self.dice.duplicates() {
+                self.account.duplicate(&request.queue_url, &message.receipt_handle, now);
+            }
+        }
+        self.tell_others();
+        Ok(received)
+    }
+
+    /// Resolves when the queue has changed since now.
+    fn change_of(&mut self, queue: QueueId) -> OwnedNotified {
+        self.waiting.entry(queue).or_default().clone().notified_owned()
+    }
+
+    /// Wakes those who wait at a queue that has changed, and logs what nobody is told otherwise.
+    fn tell_others(&mut self) {
+        for queue in self.account.take_changed() {
+            if let Some(waiting) = self.waiting.get(&queue) {
+                waiting.notify_waiters();
+            }
+        }
+        for happening in self.account.take_happenings() {
+            match happening {
+                Happening::DeadLettered { from, to, message_id, receive_count } => {
+                    tracing::info!(from, to, message_id, receive_count, "moved to the dead-letter queue");
+                }
+                Happening::Expired { from, message_id, receive_count } => {
+                    tracing::warn!(from, message_id, receive_count, "expired: it was kept for the retention period");
+                }
+            }
+        }
+    }
+}
+
+fn refused(error: SqsError) -> Answer {
+    Answer::of(Err::<(), _>(error))
+}

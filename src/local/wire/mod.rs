@@ -1,0 +1,16 @@
+//! SQS's wire protocol, AWS JSON 1.0: an operation's name and a JSON object in, a JSON object or an error out.
+//!
+//! <https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html>
+
+mod answer;
+mod request;
+
+pub(super) use self::answer::Answer;
+pub(super) use self::request::Request;
+
+/// The header with the operation's name.
+pub(super) const TARGET: &str = "x-amz-target";
+/// The header with an error's name in the old protocol, which SDKs go by.
+pub(super) const QUERY_ERROR: &str = "x-amzn-query-error";
+pub(super) const REQUEST_ID: &str = "x-amzn-requestid";
+pub(super) const CONTENT_TYPE: &str = "application/x-amz-json-1.0";

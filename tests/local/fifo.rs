@@ -1,0 +1,187 @@
+//! FIFO queues: order, deduplication, and locks on groups.
+
+use aws_sdk_sqs::types::Message;
+
+use crate::kit::{Queue, attribute, bodies, client, code, pass, receive_count, secs};
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_locked_while_one_of_it_is_in_flight() {
+    let queue = Queue::fifo().await;
+    for (group, body) in [("a", "a1"), ("a", "a2"), ("b", "b1")] {
+        queue.send_to(group, body).await;
+    }
+    let one = queue.client.receive_message().queue_url(&queue.url).send().await.unwrap().messages.unwrap();
+    assert_eq!(bodies(&one), ["a1"]);
+    assert_eq!(queue.bodies().await, ["b1"]);
+    assert!(queue.receive().await.is_empty());
+    queue.delete(&one[0]).await;
+    assert_eq!(queue.bodies().await, ["a2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receive_takes_all_it_can_of_a_group_and_then_of_the_next() {
+    let queue = Queue::fifo().await;
+    for body in 0..6 {
+        queue.send_to("a", &format!("a{body}")).await;
+        queue.send_to("b", &format!("b{body}")).await;
+    }
+    assert_eq!(queue.bodies().await, ["a0", "a1", "a2", "a3", "a4", "a5", "b0", "b1", "b2", "b3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_timeout_a_group_goes_on_from_its_oldest() {
+    let queue = Queue::fifo().await;
+    for body in ["1", "2", "3", "4"] {
+        queue.send_to("a", body).await;
+    }
+    let received = queue.receive().await;
+    queue.delete(&received[0]).await;
+    pass(secs(30)).await;
+    let again = queue.receive().await;
+    assert_eq!(bodies(&again), ["2", "3", "4"]);
+    assert_eq!(again.iter().map(receive_count).collect::<Vec<_>>(), [2, 2, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_given_back_waits_until_no_other_of_its_group_is_in_flight() {
+    let queue = Queue::fifo().await;
+    for body in ["1", "2"] {
+        queue.send_to("a", body).await;
+    }
+    let received = queue.receive().await;
+    queue.hide_for(&received[0], 0).await.unwrap();
+    assert!(queue.receive().await.is_empty());
+    queue.hide_for(&received[1], 0).await.unwrap();
+    assert_eq!(queue.bodies().await, ["1", "2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_delete_is_an_error() {
+    let queue = Queue::fifo().await;
+    queue.send_to("a", "1").await;
+    let message = queue.receive().await.remove(0);
+    pass(secs(30)).await;
+    let delete =
+        || queue.client.delete_message().queue_url(&queue.url).receipt_handle(message.receipt_handle().unwrap()).send();
+    assert_eq!(code(&delete().await.unwrap_err()), "InvalidParameterValue");
+    let again = queue.receive().await.remove(0);
+    assert_eq!(code(&delete().await.unwrap_err()), "InvalidParameterValue");
+    queue.delete(&again).await;
+    delete().await.unwrap();
+}
+
+async fn send(queue: &Queue, group: &str, id: &str) -> (String, String) {
+    let send = queue.client.send_message().queue_url(&queue.url).message_body("x").message_group_id(group);
+    let sent = send.message_deduplication_id(id).send().await.unwrap();
+    (sent.message_id.unwrap(), sent.sequence_number.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_id_within_five_minutes_is_the_same_message() {
+    let queue = Queue::fifo().await;
+    let first = send(&queue, "a", "id").await;
+    let message = queue.receive().await.remove(0);
+    queue.delete(&message).await;
+    pass(secs(299)).await;
+    assert_eq!(send(&queue, "b", "id").await, first);
+    assert!(queue.receive().await.is_empty());
+    pass(secs(1)).await;
+    let second = send(&queue, "a", "id").await;
+    assert!(second.0 != first.0 && second.1 > first.1);
+    assert_eq!(queue.receive().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_may_be_compared_within_a_group_only() {
+    let queue = Queue::new(&client(), "orders.fifo", &[("DeduplicationScope", "messageGroup")]).await;
+    let first = send(&queue, "a", "id").await;
+    assert_ne!(send(&queue, "b", "id").await, first);
+    assert_eq!(send(&queue, "a", "id").await, first);
+    assert_eq!(queue.receive().await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn content_is_an_id_where_that_is_asked_for() {
+    let queue = Queue::fifo().await;
+    let first = queue.send_to("a", "hello").await;
+    assert_eq!(queue.send_to("a", "hello").await, first);
+    assert_ne!(queue.send_to("a", "other").await, first);
+    let received = queue.receive().await;
+    assert_eq!(received.len(), 2);
+    let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    assert_eq!(attribute(&received[0], "MessageDeduplicationId"), Some(sha256));
+
+    let queue = Queue::new(&client(), "orders.fifo", &[]).await;
+    let send = queue.client.send_message().queue_url(&queue.url).message_body("x").message_group_id("a");
+    assert_eq!(code(&send.send().await.unwrap_err()), "InvalidParameterValue");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_fifo_queue_needs_and_what_it_does_not_take() {
+    let queue = Queue::fifo().await;
+    let send = || queue.client.send_message().queue_url(&queue.url).message_body("x");
+    assert_eq!(code(&send().send().await.unwrap_err()), "MissingParameter");
+    let delayed = send().message_group_id("a").delay_seconds(1).send().await;
+    assert_eq!(code(&delayed.unwrap_err()), "InvalidParameterValue");
+    send().message_group_id("a").delay_seconds(0).send().await.unwrap();
+
+    let standard = Queue::standard().await;
+    let send = standard.client.send_message().queue_url(&standard.url).message_body("x").message_deduplication_id("id");
+    assert_eq!(code(&send.send().await.unwrap_err()), "InvalidParameterValue");
+    let receive = standard.client.receive_message().queue_url(&standard.url).receive_request_attempt_id("id");
+    assert_eq!(code(&receive.send().await.unwrap_err()), "InvalidParameterValue");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_delay_is_for_the_messages_that_wait_too() {
+    let queue = Queue::fifo().await;
+    queue.set("DelaySeconds", "60").await;
+    queue.send_to("a", "1").await;
+    pass(secs(10)).await;
+    queue.set("DelaySeconds", "20").await;
+    queue.send_to("a", "2").await;
+    pass(secs(10)).await;
+    assert_eq!(queue.bodies().await, ["1"]);
+}
+
+async fn attempt(queue: &Queue, id: &str) -> Vec<Message> {
+    let receive = queue.client.receive_message().queue_url(&queue.url).max_number_of_messages(10);
+    receive.receive_request_attempt_id(id).send().await.unwrap().messages.unwrap_or_default()
+}
+
+fn handles(messages: &[Message]) -> Vec<&str> {
+    messages.iter().map(|message| message.receipt_handle().unwrap()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_repeated_gets_the_same_again_for_as_long_again() {
+    let queue = Queue::fifo().await;
+    queue.send_to("a", "1").await;
+    queue.send_to("b", "2").await;
+    let first = attempt(&queue, "try").await;
+    assert_eq!(first.len(), 2);
+    pass(secs(20)).await;
+    assert!(attempt(&queue, "another").await.is_empty());
+    let again = attempt(&queue, "try").await;
+    assert_eq!(handles(&again), handles(&first));
+    pass(secs(29)).await;
+    assert!(queue.receive().await.is_empty());
+    pass(secs(1)).await;
+    let later = queue.receive().await;
+    assert_eq!(later.iter().map(receive_count).collect::<Vec<_>>(), [2, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_whose_messages_were_changed_is_a_new_one() {
+    let queue = Queue::fifo().await;
+    queue.send_to("a", "1").await;
+    queue.send_to("b", "2").await;
+    let first = attempt(&queue, "try").await;
+    queue.delete(&first[0]).await;
+    assert!(attempt(&queue, "try").await.is_empty());
+    queue.hide_for(&first[1], 40).await.unwrap();
+    queue.send_to("c", "3").await;
+    assert_eq!(bodies(&attempt(&queue, "try").await), ["3"]);
+    pass(secs(300)).await;
+    assert_eq!(bodies(&attempt(&queue, "try").await), ["2", "3"]);
+}

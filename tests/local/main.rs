@@ -1,0 +1,12 @@
+//! The local queue as its users see it: through a client of the AWS SDK, on tokio's paused clock.
+
+mod attributes;
+mod faults;
+mod fifo;
+mod kit;
+mod limits;
+mod move_tasks;
+mod queues;
+mod redrive_policy;
+mod served;
+mod standard;

@@ -1,0 +1,104 @@
+//! From a dead-letter queue back to where messages came from.
+
+use aws_sdk_sqs::types::ListMessageMoveTasksResultEntry as Task;
+
+use crate::kit::{Queue, attribute, client, code, pass, secs};
+
+/// A queue, and its dead-letter queue with so many messages that came from it.
+async fn dead(messages: usize) -> (Queue, Queue) {
+    let client = client();
+    let dlq = Queue::new(&client, "dlq", &[]).await;
+    let policy = format!(r#"{{"deadLetterTargetArn": "{}", "maxReceiveCount": 1}}"#, dlq.attribute("QueueArn").await);
+    let queue = Queue::new(&client, "orders", &[("RedrivePolicy", &policy)]).await;
+    for n in 0..messages {
+        queue.send(&n.to_string()).await;
+    }
+    while !queue.receive().await.is_empty() {}
+    pass(secs(30)).await;
+    assert!(queue.receive().await.is_empty());
+    assert_eq!(dlq.counts().await[0], messages.to_string());
+    (queue, dlq)
+}
+
+async fn latest(dlq: &Queue) -> Task {
+    let list = dlq.client.list_message_move_tasks().source_arn(dlq.attribute("QueueArn").await);
+    list.send().await.unwrap().results.unwrap().remove(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_go_back_as_new_ones() {
+    let (queue, dlq) = dead(12).await;
+    dlq.client.start_message_move_task().source_arn(dlq.attribute("QueueArn").await).send().await.unwrap();
+    pass(secs(1)).await;
+    assert_eq!((dlq.counts().await[0].as_str(), queue.counts().await[0].as_str()), ("0", "12"));
+    let message = queue.receive().await.remove(0);
+    assert_eq!(attribute(&message, "ApproximateReceiveCount"), Some("1"));
+    assert_eq!(attribute(&message, "DeadLetterQueueSourceArn"), None);
+    assert_eq!(attribute(&message, "SentTimestamp"), Some("1767225630000"));
+    let task = latest(&dlq).await;
+    assert_eq!((task.status(), task.approximate_number_of_messages_moved()), (Some("COMPLETED"), 12));
+    assert_eq!(task.task_handle(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_goes_as_fast_as_it_may_until_it_is_cancelled() {
+    let (_queue, dlq) = dead(12).await;
+    let other = Queue::new(&dlq.client, "other", &[]).await;
+    let (source, destination) = (dlq.attribute("QueueArn").await, other.attribute("QueueArn").await);
+    let start = || dlq.client.start_message_move_task().source_arn(&source).destination_arn(&destination);
+    start().max_number_of_messages_per_second(2).send().await.unwrap();
+    assert_eq!(other.counts().await[0], "1");
+    pass(secs(2)).await;
+    assert_eq!(other.counts().await[0], "5");
+    assert_eq!(code(&start().send().await.unwrap_err()), "AWS.SimpleQueueService.UnsupportedOperation");
+    let task = latest(&dlq).await;
+    assert_eq!((task.status(), task.approximate_number_of_messages_to_move()), (Some("RUNNING"), Some(12)));
+    let cancel = || dlq.client.cancel_message_move_task().task_handle(task.task_handle().unwrap()).send();
+    assert_eq!(cancel().await.unwrap().approximate_number_of_messages_moved(), 5);
+    pass(secs(10)).await;
+    assert_eq!((other.counts().await[0].as_str(), latest(&dlq).await.status()), ("5", Some("CANCELLED")));
+    assert!(cancel().await.is_err());
+    start().send().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_poll_wakes_when_a_message_is_moved() {
+    let (queue, dlq) = dead(3).await;
+    let source = dlq.attribute("QueueArn").await;
+    let start = dlq.client.start_message_move_task().source_arn(source).max_number_of_messages_per_second(1);
+    let moved = async {
+        tokio::time::sleep(secs(5)).await;
+        start.send().await.unwrap();
+    };
+    let (received, ()) = tokio::join!(queue.receive_for(secs(20)), moved);
+    assert_eq!(received.len(), 1);
+    assert_eq!(queue.receive_for(secs(20)).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_dead_letter_queues_have_tasks() {
+    let (queue, dlq) = dead(1).await;
+    let start = |arn: String| dlq.client.start_message_move_task().source_arn(arn).send();
+    assert_eq!(code(&start(queue.attribute("QueueArn").await).await.unwrap_err()), "InvalidParameterValue");
+    let missing = start("arn:aws:sqs:us-east-1:000000000000:none".to_owned()).await.unwrap_err();
+    assert_eq!(code(&missing), "ResourceNotFoundException");
+    for rate in [0, 501] {
+        let start = dlq.client.start_message_move_task().source_arn(dlq.attribute("QueueArn").await);
+        let error = start.max_number_of_messages_per_second(rate).send().await.unwrap_err();
+        assert_eq!(code(&error), "InvalidParameterValue", "{rate}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_queue_is_gone_stays_and_its_task_fails() {
+    let (queue, dlq) = dead(1).await;
+    let source = dlq.attribute("QueueArn").await;
+    let keeper = format!(r#"{{"deadLetterTargetArn": "{source}", "maxReceiveCount": 1}}"#);
+    Queue::new(&queue.client, "keeper", &[("RedrivePolicy", &keeper)]).await;
+    queue.client.delete_queue().queue_url(&queue.url).send().await.unwrap();
+    dlq.client.start_message_move_task().source_arn(&source).send().await.unwrap();
+    let task = latest(&dlq).await;
+    assert_eq!(task.status(), Some("FAILED"));
+    assert!(task.failure_reason().is_some());
+    assert_eq!(dlq.counts().await[0], "1");
+}

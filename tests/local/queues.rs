@@ -1,0 +1,133 @@
+//! Queues come and go.
+
+use std::collections::HashMap;
+
+use aws_sdk_sqs::types::QueueAttributeName as Name;
+
+use crate::kit::{Queue, client, code, pass, secs};
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_is_found_by_its_name() {
+    let client = client();
+    let queue = Queue::new(&client, "orders", &[]).await;
+    assert!(queue.url.ends_with("/000000000000/orders"), "{}", queue.url);
+    let found = client.get_queue_url().queue_name("orders").send().await.unwrap();
+    assert_eq!(found.queue_url(), Some(queue.url.as_str()));
+    let missing = client.get_queue_url().queue_name("none").send().await.unwrap_err();
+    assert_eq!(code(&missing), "AWS.SimpleQueueService.NonExistentQueue");
+    assert!(missing.into_service_error().is_queue_does_not_exist());
+    let missing = client.receive_message().queue_url("http://x/000000000000/none").send().await.unwrap_err();
+    assert!(missing.into_service_error().is_queue_does_not_exist());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_may_be_made_again_as_it_is_and_not_otherwise() {
+    let client = client();
+    let queue = Queue::new(&client, "orders", &[("DelaySeconds", "5")]).await;
+    for same in [&[][..], &[("DelaySeconds", "5")]] {
+        assert_eq!(Queue::new(&client, "orders", same).await.url, queue.url);
+    }
+    let other =
+        client.create_queue().queue_name("orders").attributes(Name::DelaySeconds, "6").send().await.unwrap_err();
+    assert_eq!(code(&other), "QueueAlreadyExists");
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_have_a_form() {
+    let client = client();
+    for name in ["a b", "ü", &"x".repeat(81), "a.b"] {
+        let error = client.create_queue().queue_name(name).send().await.unwrap_err();
+        assert_eq!(code(&error), "InvalidParameterValue", "{name}");
+    }
+    let stemless = client.create_queue().queue_name("x.fifo").send().await.unwrap_err();
+    assert_eq!(code(&stemless), "InvalidParameterValue");
+    for name in ["orders", ".fifo"] {
+        let error =
+            client.create_queue().queue_name(name).attributes(Name::FifoQueue, "true").send().await.unwrap_err();
+        assert_eq!(code(&error), "InvalidParameterValue", "{name}");
+    }
+    Queue::new(&client, &"x".repeat(80), &[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn queues_are_listed_in_pages() {
+    let client = client();
+    for name in ["b2", "a", "b1", "b3"] {
+        Queue::new(&client, name, &[]).await;
+    }
+    let list = || client.list_queues().queue_name_prefix("b");
+    let names = |urls: &[String]| urls.iter().map(|url| url[url.len() - 2..].to_owned()).collect::<Vec<_>>();
+    let all = list().send().await.unwrap();
+    assert_eq!((names(all.queue_urls()), all.next_token()), (vec!["b1".into(), "b2".into(), "b3".into()], None));
+    let first = list().max_results(2).send().await.unwrap();
+    assert_eq!(names(first.queue_urls()), ["b1", "b2"]);
+    let second = list().max_results(2).next_token(first.next_token().unwrap()).send().await.unwrap();
+    assert_eq!((names(second.queue_urls()), second.next_token()), (vec!["b3".into()], None));
+    assert_eq!(code(&list().max_results(1_001).send().await.unwrap_err()), "InvalidParameterValue");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_queue_is_gone_and_its_name_is_free_a_minute_later() {
+    let queue = Queue::standard().await;
+    queue.send("hello").await;
+    let waiting = tokio::spawn({
+        let receive = queue.client.receive_message().queue_url(&queue.url).wait_time_seconds(20);
+        queue.receive().await;
+        async move { receive.send().await.unwrap_err().into_service_error().is_queue_does_not_exist() }
+    });
+    tokio::task::yield_now().await;
+    queue.client.delete_queue().queue_url(&queue.url).send().await.unwrap();
+    assert!(waiting.await.unwrap());
+    let again = || queue.client.create_queue().queue_name("orders").send();
+    pass(secs(59)).await;
+    assert_eq!(code(&again().await.unwrap_err()), "AWS.SimpleQueueService.QueueDeletedRecently");
+    pass(secs(1)).await;
+    again().await.unwrap();
+    assert_eq!(queue.counts().await, ["0", "0", "0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_takes_all_messages_and_comes_once_a_minute() {
+    let queue = Queue::standard().await;
+    queue.send("in flight").await;
+    let message = queue.receive().await.remove(0);
+    queue.send("visible").await;
+    let purge = || queue.client.purge_queue().queue_url(&queue.url).send();
+    purge().await.unwrap();
+    assert_eq!(queue.counts().await, ["0", "0", "0"]);
+    queue.send("after").await;
+    queue.delete(&message).await;
+    assert_eq!(queue.bodies().await, ["after"]);
+    assert_eq!(code(&purge().await.unwrap_err()), "AWS.SimpleQueueService.PurgeQueueInProgress");
+    pass(secs(60)).await;
+    purge().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_are_kept() {
+    let queue = Queue::standard().await;
+    let tags =
+        async || queue.client.list_queue_tags().queue_url(&queue.url).send().await.unwrap().tags.unwrap_or_default();
+    queue.client.tag_queue().queue_url(&queue.url).tags("team", "a").tags("stage", "dev").send().await.unwrap();
+    queue.client.tag_queue().queue_url(&queue.url).tags("team", "b").send().await.unwrap();
+    assert_eq!(tags().await, HashMap::from([("team", "b"), ("stage", "dev")].map(|(k, v)| (k.into(), v.into()))));
+    queue.client.untag_queue().queue_url(&queue.url).tag_keys("stage").send().await.unwrap();
+    assert_eq!(tags().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn permissions_are_shown_as_a_policy() {
+    let queue = Queue::standard().await;
+    let add = || {
+        let add = queue.client.add_permission().queue_url(&queue.url).label("others").aws_account_ids("111122223333");
+        add.actions("SendMessage").send()
+    };
+    add().await.unwrap();
+    let policy = queue.attribute("Policy").await;
+    assert!(policy.contains("arn:aws:iam::111122223333:root") && policy.contains("SQS:SendMessage"), "{policy}");
+    assert_eq!(code(&add().await.unwrap_err()), "InvalidParameterValue");
+    let remove = || queue.client.remove_permission().queue_url(&queue.url).label("others").send();
+    remove().await.unwrap();
+    assert_eq!(queue.attribute("Policy").await, "");
+    assert_eq!(code(&remove().await.unwrap_err()), "InvalidParameterValue");
+}

@@ -1,0 +1,111 @@
+//! From a queue to its dead-letter queue.
+
+use crate::kit::{Queue, attribute, bodies, client, pass, receive_count, secs};
+
+/// A queue whose messages are received `max_receive_count` times at most, and its dead-letter queue.
+async fn with_dlq(fifo: &str, max_receive_count: u32) -> (Queue, Queue) {
+    let client = client();
+    let dlq = Queue::new(&client, &format!("dlq{fifo}"), &[]).await;
+    let arn = dlq.attribute("QueueArn").await;
+    let policy = format!(r#"{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": {max_receive_count}}}"#);
+    let queue = Queue::new(&client, &format!("orders{fifo}"), &[("RedrivePolicy", &policy)]).await;
+    (queue, dlq)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_moved_at_the_receive_after_its_last_one() {
+    let (queue, dlq) = with_dlq("", 3).await;
+    let id = queue.send("poison").await;
+    for count in 1..=3 {
+        assert_eq!(receive_count(&queue.receive().await[0]), count);
+        pass(secs(30)).await;
+    }
+    assert_eq!(dlq.counts().await, ["0", "0", "0"]);
+    assert!(queue.receive().await.is_empty());
+    assert_eq!((queue.counts().await[0].as_str(), dlq.counts().await[0].as_str()), ("0", "1"));
+
+    let dead = dlq.receive().await.remove(0);
+    assert_eq!((dead.message_id(), dead.body()), (Some(id.as_str()), Some("poison")));
+    let source = queue.attribute("QueueArn").await;
+    assert_eq!(attribute(&dead, "DeadLetterQueueSourceArn"), Some(source.as_str()));
+    assert_eq!(attribute(&dead, "SentTimestamp"), Some("1767225600000"));
+    assert_eq!(receive_count(&dead), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_does_not_keep_others_back() {
+    let (queue, dlq) = with_dlq("", 1).await;
+    for body in ["1", "2", "3"] {
+        queue.send(body).await;
+    }
+    assert_eq!(queue.bodies().await.len(), 3);
+    pass(secs(30)).await;
+    queue.send("4").await;
+    assert_eq!(queue.bodies().await, ["4"]);
+    assert_eq!(dlq.bodies().await, ["1", "2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_poll_at_the_dead_letter_queue_wakes() {
+    let (queue, dlq) = with_dlq("", 1).await;
+    queue.send("poison").await;
+    queue.receive().await;
+    let redrive = async {
+        tokio::time::sleep(secs(30)).await;
+        queue.receive().await
+    };
+    let wait = async {
+        tokio::time::sleep(secs(15)).await;
+        dlq.receive_for(secs(20)).await
+    };
+    let (none, dead) = tokio::join!(redrive, wait);
+    assert_eq!((none.len(), bodies(&dead)), (0, vec!["poison".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fifo_group_goes_on_behind_its_poison() {
+    let (queue, dlq) = with_dlq(".fifo", 1).await;
+    let send = |body: &'static str, id: &'static str| {
+        queue
+            .client
+            .send_message()
+            .queue_url(&queue.url)
+            .message_body(body)
+            .message_group_id("a")
+            .message_deduplication_id(id)
+    };
+    let poison = send("poison", "1").send().await.unwrap().message_id.unwrap();
+    let one = queue.receive().await;
+    send("next", "2").send().await.unwrap();
+    assert_eq!((bodies(&one), queue.receive().await.len()), (vec!["poison".to_owned()], 0));
+    pass(secs(30)).await;
+    assert_eq!(queue.bodies().await, ["next"]);
+    let dead = dlq.receive().await.remove(0);
+    assert_eq!(attribute(&dead, "MessageGroupId"), Some("a"));
+    assert_eq!(attribute(&dead, "MessageDeduplicationId"), Some(poison.as_str()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_its_dead_letter_queue_a_message_stays() {
+    let (queue, dlq) = with_dlq("", 1).await;
+    queue.send("poison").await;
+    dlq.client.delete_queue().queue_url(&dlq.url).send().await.unwrap();
+    for count in 1..=3 {
+        assert_eq!(receive_count(&queue.receive().await[0]), count);
+        pass(secs(30)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_as_old_in_the_dead_letter_queue_as_it_was() {
+    let (queue, dlq) = with_dlq("", 1).await;
+    dlq.set("MessageRetentionPeriod", "100").await;
+    queue.send("poison").await;
+    queue.receive().await;
+    pass(secs(30)).await;
+    queue.receive().await;
+    pass(secs(69)).await;
+    assert_eq!(dlq.counts().await[0], "1");
+    pass(secs(1)).await;
+    assert_eq!(dlq.counts().await[0], "0");
+}
