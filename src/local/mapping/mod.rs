@@ -7,4 +7,6 @@
 //! Time and bytes come in as arguments. Whoever polls, invokes and deletes drives this from outside.
 
 pub(crate) mod answer;
+pub(crate) mod config;
 pub(crate) mod event;
+pub(crate) mod gather;
