@@ -9,4 +9,5 @@
 pub(crate) mod answer;
 pub(crate) mod config;
 pub(crate) mod event;
+pub(crate) mod filter;
 pub(crate) mod gather;
