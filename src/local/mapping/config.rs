@@ -98,25 +98,23 @@ impl MaximumConcurrency {
     }
 }
 
-/// How long a function may take, and for how long the queue hides its messages meanwhile.
+/// How long the function may take: no longer than the queue hides its messages meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Timeouts {
-    function: Duration,
-}
+pub(crate) struct FunctionTimeout(Duration);
 
-impl Timeouts {
+impl FunctionTimeout {
     /// # Errors
     ///
     /// Where messages would be handed out again while the function still has them.
     pub(crate) fn new(function: Duration, visibility: Duration) -> Result<Self, Refused> {
         match function > visibility {
             true => Err(Refused::FunctionOutlivesVisibility { function, visibility }),
-            false => Ok(Self { function }),
+            false => Ok(Self(function)),
         }
     }
 
-    pub(crate) fn function(self) -> Duration {
-        self.function
+    pub(crate) fn get(self) -> Duration {
+        self.0
     }
 }
 
@@ -216,8 +214,8 @@ mod tests {
     #[test]
     fn a_function_may_not_outlive_the_visibility_timeout() {
         let seconds = Duration::from_secs;
-        assert_eq!(Timeouts::new(seconds(30), seconds(30)).map(Timeouts::function), Ok(seconds(30)));
-        let error = Timeouts::new(seconds(31), seconds(30)).unwrap_err().to_string();
+        assert_eq!(FunctionTimeout::new(seconds(30), seconds(30)).map(FunctionTimeout::get), Ok(seconds(30)));
+        let error = FunctionTimeout::new(seconds(31), seconds(30)).unwrap_err().to_string();
         assert!(error.contains("Timeout is 31s") && error.contains("30s") && error.contains("186s"), "{error}");
     }
 

@@ -5,7 +5,7 @@ mod tests;
 
 use std::ops::Bound;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::cidr::Cidr;
 use super::error::{PatternError, Place};
@@ -51,10 +51,11 @@ pub(super) struct Range {
 
 /// Whether an object with this key is a rule, and no object of fields.
 pub(super) fn is_operator(key: &str) -> bool {
-    matches!(
-        key,
-        "exists" | "anything-but" | "prefix" | "suffix" | "equals-ignore-case" | "wildcard" | "numeric" | "cidr"
-    )
+    matches!(key, "exists" | "anything-but" | "numeric" | "cidr") || is_of_text(key)
+}
+
+fn is_of_text(operator: &str) -> bool {
+    matches!(operator, "prefix" | "suffix" | "equals-ignore-case" | "wildcard")
 }
 
 impl Rule {
@@ -153,26 +154,38 @@ impl Excluded {
                     false => Err(place.wrong("expected only strings or only numbers")),
                 }
             }
-            Value::Object(rule) if rule.len() == 1 => {
-                let nested = rule.iter().flat_map(|(operator, operand)| {
-                    let place = place.field(operator);
-                    let operands = operand.as_array().map_or(std::slice::from_ref(operand), Vec::as_slice);
-                    operands.iter().map(move |operand| TextRule::parse(operator, operand, &place))
-                });
-                Ok(Self::Texts(nested.collect::<Result<_, _>>()?))
+            Value::Object(rule) if rule.len() == 1 && rule.keys().all(|operator| is_of_text(operator)) => {
+                Self::parse_texts(rule, place)
             }
             _ => Err(place.wrong(
-                "expected a string, a number, a list of either, or one of prefix, suffix, equals-ignore-case and wildcard",
+                "expected a string, a number, a list of either, or an object with one of prefix, suffix, \
+                 equals-ignore-case and wildcard",
             )),
         }
+    }
+
+    fn parse_texts(rule: &Map<String, Value>, place: &Place) -> Result<Self, PatternError> {
+        let mut texts = Vec::new();
+        for (operator, operand) in rule {
+            let place = place.field(operator);
+            let operands = operand.as_array().map_or(std::slice::from_ref(operand), Vec::as_slice);
+            if operands.is_empty() {
+                return Err(place.wrong("the list is empty and would exclude nothing; put at least one string"));
+            }
+            for operand in operands {
+                texts.push(TextRule::parse(operator, operand, &place)?);
+            }
+        }
+        Ok(Self::Texts(texts))
     }
 
     fn contains(&self, value: &Value) -> bool {
         match self {
             // Unlike an exact rule this one compares numbers as numbers.
-            Self::Values(excluded) => excluded
-                .iter()
-                .any(|each| each == value || each.as_f64().is_some_and(|each| value.as_f64() == Some(each))),
+            Self::Values(excluded) => {
+                let number = value.as_f64();
+                excluded.iter().any(|each| each == value || (number.is_some() && each.as_f64() == number))
+            }
             Self::Texts(excluded) => value.as_str().is_some_and(|text| excluded.iter().any(|rule| rule.matches(text))),
         }
     }

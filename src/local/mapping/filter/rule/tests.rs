@@ -114,7 +114,9 @@ fn a_refusal_names_the_operator_and_the_remedy() {
         (r#"{"anything-but":[1,"a"]}"#, "at anything-but: expected only strings or only numbers"),
         (r#"{"anything-but":[]}"#, "at anything-but: expected a string, a number"),
         (r#"{"anything-but":true}"#, "at anything-but: expected a string, a number"),
-        (r#"{"anything-but":{"numeric":[">",1]}}"#, "at anything-but.numeric: no such operator"),
+        (r#"{"anything-but":{"numeric":[">",1]}}"#, "at anything-but: expected a string, a number"),
+        (r#"{"anything-but":{"prefix":[]}}"#, "at anything-but.prefix: the list is empty"),
+        (r#"{"anything-but":{"prefix":["a",5]}}"#, "at anything-but.prefix: expected a string"),
     ];
     for (rule, text) in rows {
         let error = parse(rule).unwrap_err().to_string();
