@@ -62,7 +62,14 @@ fn what_aws_does_not_document_is_said_to_be_so() {
     for answer in [r#""done""#, "[1]", "7", r#"{"batchItemFailures":7}"#, r#"{"batchItemFailures":[7]}"#] {
         assert!(undocumented(answer), "{answer}");
     }
-    for answer in ["ok", r#"{"batchItemFailures":[{"itemIdentifier":"z"}]}"#, r#"{"batchItemFailures":[{}]}"#] {
+    let rows = [
+        "ok",
+        r#"{"batchItemFailures":[{"itemIdentifier":"z"}]}"#,
+        r#"{"batchItemFailures":[{"itemIdentifier":null}]}"#,
+        r#"{"batchItemFailures":[{"itemIdentifier":""}]}"#,
+        r#"{"batchItemFailures":[{}]}"#,
+    ];
+    for answer in rows {
         assert!(!undocumented(answer), "{answer}");
     }
 }

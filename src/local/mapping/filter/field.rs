@@ -195,6 +195,7 @@ mod tests {
             (r#"{"body":{"a":{}}}"#, "at body.a: the object is empty"),
             (r#"{"$or":[{"a":[1]},{"b":2}]}"#, "at $or[1].b: expected a list"),
             (r#"{"a":[1,[2]]}"#, "at a[1]: "),
+            (r#"{"$or":[{"a":[1]}]}"#, "at $or[0].a: no such operator"),
         ];
         for (pattern, text) in rows {
             assert!(refusal(pattern).contains(text), "{pattern}: {}", refusal(pattern));
