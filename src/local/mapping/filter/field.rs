@@ -1,0 +1,204 @@
+//! Fields of an object, with what is expected of each.
+
+use serde_json::Value;
+
+use super::error::{PatternError, Place};
+use super::rule::{Rule, is_operator};
+
+/// Fields that must all match, and lists of alternatives of each of which one must.
+#[derive(Debug)]
+pub(super) struct Fields {
+    fields: Vec<(String, Expected)>,
+    any_of: Vec<Vec<Fields>>,
+}
+
+/// What is expected of a field.
+#[derive(Debug)]
+pub(super) enum Expected {
+    /// A value that one of these rules matches.
+    OneOf(Vec<Rule>),
+    /// An object, or a list with an object in it, whose fields match.
+    Object(Fields),
+}
+
+const OR: &str = "$or";
+
+impl Fields {
+    pub(super) fn parse(json: &Value, place: &Place) -> Result<Self, PatternError> {
+        let Value::Object(json) = json else {
+            return Err(place.wrong("expected an object that names fields, as in {\"body\":{\"kind\":[\"order\"]}}"));
+        };
+        if json.is_empty() {
+            return Err(place.wrong("the object is empty; name at least one field"));
+        }
+        let mut parsed = Self { fields: Vec::new(), any_of: Vec::new() };
+        for (name, value) in json {
+            let place = place.field(name);
+            match alternatives(name, value) {
+                Some(alternatives) => {
+                    let each = alternatives.iter().enumerate();
+                    let each = each.map(|(position, fields)| Self::parse(fields, &place.item(position)));
+                    parsed.any_of.push(each.collect::<Result<_, _>>()?);
+                }
+                None => parsed.fields.push((name.clone(), Expected::parse(value, &place)?)),
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// Whether all match, each field by what is said of it.
+    pub(super) fn all_match(&self, field_matches: &impl Fn(&str, &Expected) -> bool) -> bool {
+        self.fields.iter().all(|(name, expected)| field_matches(name, expected))
+            && self.any_of.iter().all(|any| any.iter().any(|fields| fields.all_match(field_matches)))
+    }
+
+    pub(super) fn names(&self) -> Vec<&str> {
+        let own = self.fields.iter().map(|(name, _)| name.as_str());
+        own.chain(self.any_of.iter().flatten().flat_map(Self::names)).collect()
+    }
+
+    fn match_object(&self, object: Option<&Value>) -> bool {
+        self.all_match(&|name, expected| expected.matches(object.and_then(|object| object.get(name))))
+    }
+}
+
+/// The alternatives of a `$or`. Anything less than two objects that name fields, and it is a field of that name.
+fn alternatives<'a>(name: &str, value: &'a Value) -> Option<&'a [Value]> {
+    let items = value.as_array().filter(|items| name == OR && items.len() >= 2)?;
+    let names_fields = |item: &Value| item.as_object().is_some_and(|item| !item.keys().any(|key| is_operator(key)));
+    items.iter().all(names_fields).then_some(items)
+}
+
+impl Expected {
+    fn parse(json: &Value, place: &Place) -> Result<Self, PatternError> {
+        match json {
+            Value::Object(_) => Fields::parse(json, place).map(Self::Object),
+            Value::Array(rules) if rules.is_empty() => {
+                Err(place.wrong("the list is empty and would match nothing; put at least one value or rule"))
+            }
+            Value::Array(rules) => {
+                let rules = rules.iter().enumerate().map(|(position, rule)| Rule::parse(rule, &place.item(position)));
+                Ok(Self::OneOf(rules.collect::<Result<_, _>>()?))
+            }
+            other => {
+                Err(place.wrong(format!("expected a list of values or an object; put the value in a list: [{other}]")))
+            }
+        }
+    }
+
+    /// Of a list, any item matches for all of it, and lists in lists are one.
+    pub(super) fn matches(&self, value: Option<&Value>) -> bool {
+        let mut items = Vec::new();
+        value.into_iter().for_each(|value| flatten(value, &mut items));
+        match self {
+            Self::OneOf(rules) => {
+                items.retain(|item| !item.is_object());
+                rules.iter().any(|rule| rule.matches(&items))
+            }
+            Self::Object(fields) => {
+                items.retain(|item| item.is_object());
+                match items.is_empty() {
+                    true => fields.match_object(None),
+                    false => items.into_iter().any(|item| fields.match_object(Some(item))),
+                }
+            }
+        }
+    }
+}
+
+fn flatten<'a>(value: &'a Value, items: &mut Vec<&'a Value>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|item| flatten(item, items)),
+        item => items.push(item),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, value: &str) -> bool {
+        let pattern = serde_json::from_str(pattern).unwrap();
+        let value = serde_json::from_str(value).unwrap();
+        Fields::parse(&pattern, &Place::root(0)).unwrap().match_object(Some(&value))
+    }
+
+    fn refusal(pattern: &str) -> String {
+        Fields::parse(&serde_json::from_str(pattern).unwrap(), &Place::root(0)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn all_fields_must_match_and_of_each_list_one_value() {
+        let pattern = r#"{"a":["x","y"],"b":[1]}"#;
+        assert!(matches(pattern, r#"{"a":"y","b":1,"c":true}"#));
+        assert!(!matches(pattern, r#"{"a":"z","b":1}"#));
+        assert!(!matches(pattern, r#"{"a":"x"}"#));
+    }
+
+    #[test]
+    fn objects_match_at_any_depth() {
+        assert!(matches(r#"{"a":{"b":{"c":[1]}}}"#, r#"{"a":{"b":{"c":1}}}"#));
+        assert!(!matches(r#"{"a":{"b":{"c":[1]}}}"#, r#"{"a":{"c":1}}"#));
+        assert!(!matches(r#"{"a":{"b":[1]}}"#, r#"{"a":1}"#));
+    }
+
+    #[test]
+    fn one_item_of_a_list_is_enough() {
+        assert!(matches(r#"{"a":[2,3]}"#, r#"{"a":[1,[2]]}"#));
+        assert!(!matches(r#"{"a":[2]}"#, r#"{"a":[1,3]}"#));
+        assert!(!matches(r#"{"a":[2]}"#, r#"{"a":[]}"#));
+    }
+
+    #[test]
+    fn in_a_list_of_objects_one_must_match_by_itself() {
+        let people = r#"{"people":[{"first":"Anna","last":"Smith"},[{"first":"Peter","last":"Jones"}]]}"#;
+        assert!(matches(r#"{"people":{"first":["Anna"]}}"#, people));
+        assert!(matches(r#"{"people":{"first":["Peter"],"last":["Jones"]}}"#, people));
+        assert!(!matches(r#"{"people":{"first":["Anna"],"last":["Jones"]}}"#, people));
+    }
+
+    #[test]
+    fn absence_reaches_through_what_is_not_there() {
+        let pattern = r#"{"a":{"b":[{"exists":false}]}}"#;
+        assert!(matches(pattern, "{}") && matches(pattern, r#"{"a":7}"#) && matches(pattern, r#"{"a":{"c":1}}"#));
+        assert!(!matches(pattern, r#"{"a":{"b":1}}"#));
+        assert!(matches(pattern, r#"{"a":{"b":{"c":1}}}"#), "only a leaf exists");
+    }
+
+    #[test]
+    fn of_an_or_one_alternative_must_match_beside_all_else() {
+        let pattern = r#"{"a":[1],"$or":[{"b":[2]},{"c":[3],"d":[4]}]}"#;
+        assert!(matches(pattern, r#"{"a":1,"b":2}"#) && matches(pattern, r#"{"a":1,"c":3,"d":4}"#));
+        assert!(!matches(pattern, r#"{"b":2}"#) && !matches(pattern, r#"{"a":1,"c":3}"#));
+        let nested = r#"{"x":{"$or":[{"b":[2]},{"$or":[{"c":[3]},{"d":[4]}]}]}}"#;
+        assert!(matches(nested, r#"{"x":{"d":4}}"#) && !matches(nested, r#"{"x":{"e":5}}"#));
+    }
+
+    #[test]
+    fn an_or_that_is_none_is_a_field() {
+        assert!(matches(r#"{"$or":["x"]}"#, r#"{"$or":"x"}"#));
+        assert!(matches(r#"{"$or":[{"prefix":"x"},{"prefix":"y"}]}"#, r#"{"$or":"yz"}"#));
+        assert!(matches(r#"{"$or":{"a":[1]}}"#, r#"{"$or":{"a":1}}"#));
+    }
+
+    #[test]
+    fn a_refusal_names_the_place_and_the_remedy() {
+        let rows = [
+            ("null", "filter pattern 1: expected an object"),
+            (r#""simple string""#, "filter pattern 1: expected an object"),
+            ("{}", "filter pattern 1: the object is empty"),
+            (
+                r#"{"eventSource":"aws:sqs"}"#,
+                r#"at eventSource: expected a list of values or an object; put the value in a list: ["aws:sqs"]"#,
+            ),
+            (r#"{"eventSource":[]}"#, "at eventSource: the list is empty"),
+            (r#"{"body":{"a":{}}}"#, "at body.a: the object is empty"),
+            (r#"{"$or":[{"a":[1]},{"b":2}]}"#, "at $or[1].b: expected a list"),
+            (r#"{"a":[1,[2]]}"#, "at a[1]: "),
+            (r#"{"$or":[{"a":[1]}]}"#, "at $or[0].a: no such operator"),
+        ];
+        for (pattern, text) in rows {
+            assert!(refusal(pattern).contains(text), "{pattern}: {}", refusal(pattern));
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! A pattern as a whole, matched with a record whose body stands apart.
+
+use serde_json::{Map, Value};
+
+use super::error::{PatternError, Place};
+use super::field::{Expected, Fields};
+use super::{BODY, Body};
+
+/// What a record must look like: all fields, and of each `$or` one alternative.
+#[derive(Debug)]
+pub(super) struct Pattern(Fields);
+
+impl Pattern {
+    pub(super) fn parse(json: &Value, place: &Place) -> Result<Self, PatternError> {
+        Fields::parse(json, place).map(Self)
+    }
+
+    pub(super) fn matches(&self, record: &Map<String, Value>, body: &Body) -> bool {
+        self.0.all_match(&|name, expected| match name {
+            BODY => body_matches(expected, body),
+            _ => expected.matches(record.get(name)),
+        })
+    }
+
+    /// The keys of a record that it looks at.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.0.names()
+    }
+}
+
+/// Where the forms differ, AWS drops the message, whatever the rules say.
+fn body_matches(expected: &Expected, body: &Body) -> bool {
+    match (expected, body) {
+        (Expected::Object(_), Body::Json(value)) | (Expected::OneOf(_), Body::Plain(value)) => {
+            expected.matches(Some(value))
+        }
+        (Expected::Object(_), Body::Plain(_)) | (Expected::OneOf(_), Body::Json(_)) => false,
+    }
+}

@@ -1,0 +1,231 @@
+//! One rule of a list: a value, or an object with an operator.
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Bound;
+
+use serde_json::{Map, Value};
+
+use super::cidr::Cidr;
+use super::error::{PatternError, Place};
+use super::wildcard::Wildcard;
+
+/// What one value of a field must be.
+#[derive(Debug)]
+pub(super) enum Rule {
+    /// Text, a number, a boolean or null, exactly.
+    Exactly(Value),
+    Exists(bool),
+    Numeric(Range),
+    Cidr(Cidr),
+    Text(TextRule),
+    /// A value that is there and is none of these.
+    AnythingBut(Excluded),
+}
+
+/// Rules that only text can match.
+#[derive(Debug)]
+pub(super) enum TextRule {
+    Prefix(String),
+    Suffix(String),
+    /// In lower case, as all that ignore case.
+    PrefixIgnoreCase(String),
+    SuffixIgnoreCase(String),
+    EqualsIgnoreCase(String),
+    Wildcard(Wildcard),
+}
+
+#[derive(Debug)]
+pub(super) enum Excluded {
+    Values(Vec<Value>),
+    Texts(Vec<TextRule>),
+}
+
+/// Numbers between two bounds.
+#[derive(Debug)]
+pub(super) struct Range {
+    lower: Bound<f64>,
+    upper: Bound<f64>,
+}
+
+/// Whether an object with this key is a rule, and no object of fields.
+pub(super) fn is_operator(key: &str) -> bool {
+    matches!(key, "exists" | "anything-but" | "numeric" | "cidr") || is_of_text(key)
+}
+
+fn is_of_text(operator: &str) -> bool {
+    matches!(operator, "prefix" | "suffix" | "equals-ignore-case" | "wildcard")
+}
+
+impl Rule {
+    pub(super) fn parse(json: &Value, place: &Place) -> Result<Self, PatternError> {
+        match json {
+            Value::Object(rule) => {
+                match rule.iter().next() {
+                    Some((operator, operand)) if rule.len() == 1 => Self::of(operator, operand, &place.field(operator)),
+                    _ => Err(place
+                        .wrong("a rule has one operator, as in {\"prefix\":\"x\"}; put each in an object of its own")),
+                }
+            }
+            Value::Array(_) => Err(place.wrong("a list in a list; put its items into the outer one")),
+            value => Ok(Self::Exactly(value.clone())),
+        }
+    }
+
+    fn of(operator: &str, operand: &Value, place: &Place) -> Result<Self, PatternError> {
+        match operator {
+            "exists" => match operand {
+                Value::Bool(exists) => Ok(Self::Exists(*exists)),
+                _ => Err(place.wrong("expected true or false")),
+            },
+            "numeric" => Range::parse(operand, place).map(Self::Numeric),
+            "cidr" => {
+                let cidr = Cidr::parse(text(operand, place)?);
+                cidr.map(Self::Cidr).ok_or_else(|| place.wrong("expected a range of addresses, as in \"10.0.0.0/24\""))
+            }
+            "anything-but" => Excluded::parse(operand, place).map(Self::AnythingBut),
+            _ => TextRule::parse(operator, operand, place).map(Self::Text),
+        }
+    }
+
+    /// `values` are what the field has: none where it is absent, several where it is a list.
+    pub(super) fn matches(&self, values: &[&Value]) -> bool {
+        match self {
+            Self::Exists(expected) => *expected != values.is_empty(),
+            Self::Exactly(expected) => values.contains(&expected),
+            Self::Numeric(range) => {
+                values.iter().filter_map(|value| value.as_f64()).any(|number| range.contains(number))
+            }
+            Self::Cidr(cidr) => texts(values).any(|text| cidr.contains(text)),
+            Self::Text(rule) => texts(values).any(|text| rule.matches(text)),
+            Self::AnythingBut(excluded) => values.iter().any(|value| !excluded.contains(value)),
+        }
+    }
+}
+
+fn texts<'a>(values: &[&'a Value]) -> impl Iterator<Item = &'a str> {
+    values.iter().filter_map(|value| value.as_str())
+}
+
+fn text<'a>(operand: &'a Value, place: &Place) -> Result<&'a str, PatternError> {
+    operand.as_str().ok_or_else(|| place.wrong("expected a string"))
+}
+
+impl TextRule {
+    fn parse(operator: &str, operand: &Value, place: &Place) -> Result<Self, PatternError> {
+        let ignoring_case =
+            operand.get("equals-ignore-case").filter(|_| operand.as_object().is_some_and(|o| o.len() == 1));
+        match (operator, ignoring_case) {
+            ("prefix", Some(nested)) => Ok(Self::PrefixIgnoreCase(text(nested, place)?.to_lowercase())),
+            ("suffix", Some(nested)) => Ok(Self::SuffixIgnoreCase(text(nested, place)?.to_lowercase())),
+            ("prefix", None) => Ok(Self::Prefix(text(operand, place)?.to_owned())),
+            ("suffix", None) => Ok(Self::Suffix(text(operand, place)?.to_owned())),
+            ("equals-ignore-case", _) => Ok(Self::EqualsIgnoreCase(text(operand, place)?.to_lowercase())),
+            ("wildcard", _) => {
+                Wildcard::parse(text(operand, place)?).map(Self::Wildcard).map_err(|problem| place.wrong(problem))
+            }
+            _ => Err(place.wrong(
+                "no such operator; there are exists, anything-but, prefix, suffix, equals-ignore-case, wildcard, \
+                 numeric and cidr",
+            )),
+        }
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Prefix(prefix) => text.starts_with(prefix),
+            Self::Suffix(suffix) => text.ends_with(suffix),
+            Self::PrefixIgnoreCase(prefix) => text.to_lowercase().starts_with(prefix),
+            Self::SuffixIgnoreCase(suffix) => text.to_lowercase().ends_with(suffix),
+            Self::EqualsIgnoreCase(expected) => text.to_lowercase() == *expected,
+            Self::Wildcard(wildcard) => wildcard.matches(text),
+        }
+    }
+}
+
+impl Excluded {
+    fn parse(operand: &Value, place: &Place) -> Result<Self, PatternError> {
+        match operand {
+            Value::String(_) | Value::Number(_) => Ok(Self::Values(vec![operand.clone()])),
+            Value::Array(values) if !values.is_empty() => {
+                match values.iter().all(Value::is_string) || values.iter().all(Value::is_number) {
+                    true => Ok(Self::Values(values.clone())),
+                    false => Err(place.wrong("expected only strings or only numbers")),
+                }
+            }
+            Value::Object(rule) if rule.len() == 1 && rule.keys().all(|operator| is_of_text(operator)) => {
+                Self::parse_texts(rule, place)
+            }
+            _ => Err(place.wrong(
+                "expected a string, a number, a list of either, or an object with one of prefix, suffix, \
+                 equals-ignore-case and wildcard",
+            )),
+        }
+    }
+
+    fn parse_texts(rule: &Map<String, Value>, place: &Place) -> Result<Self, PatternError> {
+        let mut texts = Vec::new();
+        for (operator, operand) in rule {
+            let place = place.field(operator);
+            let operands = operand.as_array().map_or(std::slice::from_ref(operand), Vec::as_slice);
+            if operands.is_empty() {
+                return Err(place.wrong("the list is empty and would exclude nothing; put at least one string"));
+            }
+            for operand in operands {
+                texts.push(TextRule::parse(operator, operand, &place)?);
+            }
+        }
+        Ok(Self::Texts(texts))
+    }
+
+    fn contains(&self, value: &Value) -> bool {
+        match self {
+            // Unlike an exact rule this one compares numbers as numbers.
+            Self::Values(excluded) => {
+                let number = value.as_f64();
+                excluded.iter().any(|each| each == value || (number.is_some() && each.as_f64() == number))
+            }
+            Self::Texts(excluded) => value.as_str().is_some_and(|text| excluded.iter().any(|rule| rule.matches(text))),
+        }
+    }
+}
+
+impl Range {
+    /// AWS compares numbers up to this, either way. What is larger matches no range.
+    const LARGEST: f64 = 5.0e9;
+
+    fn parse(operand: &Value, place: &Place) -> Result<Self, PatternError> {
+        let expected =
+            || place.wrong("expected an operator and a number, as in [\"=\",5], [\">\",0] or [\">\",0,\"<=\",5]");
+        let items = operand.as_array().ok_or_else(expected)?;
+        let pairs: Vec<_> = items.chunks(2).map(|pair| Some((pair[0].as_str()?, pair.get(1)?.as_f64()?))).collect();
+        let pairs: Vec<(&str, f64)> = pairs.into_iter().collect::<Option<_>>().ok_or_else(expected)?;
+        if pairs.iter().any(|(_, number)| number.abs() > Self::LARGEST) {
+            return Err(place.wrong("AWS compares numbers from -5.0e9 to 5.0e9 only"));
+        }
+        let unbounded = Bound::Unbounded;
+        let range = match pairs[..] {
+            [("=", number)] => Self { lower: Bound::Included(number), upper: Bound::Included(number) },
+            [(below @ ("<" | "<="), number)] => Self { lower: unbounded, upper: bound(below, number) },
+            [(above @ (">" | ">="), number)] => Self { lower: bound(above, number), upper: unbounded },
+            [(above @ (">" | ">="), low), (below @ ("<" | "<="), high)] if low < high => {
+                Self { lower: bound(above, low), upper: bound(below, high) }
+            }
+            [(">" | ">=", _), ("<" | "<=", _)] => return Err(place.wrong("the lower bound is not below the upper one")),
+            _ => return Err(expected()),
+        };
+        Ok(range)
+    }
+
+    fn contains(&self, number: f64) -> bool {
+        number.abs() <= Self::LARGEST && std::ops::RangeBounds::contains(&(self.lower, self.upper), &number)
+    }
+}
+
+fn bound(operator: &str, number: f64) -> Bound<f64> {
+    match operator.ends_with('=') {
+        true => Bound::Included(number),
+        false => Bound::Excluded(number),
+    }
+}
