@@ -46,7 +46,11 @@ impl Process {
 
     pub(super) fn has_exited(&mut self) -> bool {
         // Where that cannot be told it is no process to rely on.
-        !matches!(self.child.try_wait(), Ok(None))
+        let exited = !matches!(self.child.try_wait(), Ok(None));
+        if exited {
+            self.group.kill();
+        }
+        exited
     }
 
     /// Waits until it has ended and its log has been read, and says how it ended. May be dropped and called again.

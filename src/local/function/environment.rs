@@ -122,3 +122,22 @@ impl Environment {
         self.process.kill().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::function::test_function::{self, INIT, invocation};
+
+    #[tokio::test]
+    async fn an_invocation_that_no_process_came_for_has_not_begun() {
+        let mut settings = Settings { name: "orders".to_owned(), ..Settings::default() };
+        settings.variables.insert(INIT.to_owned(), "poll and leave".to_owned());
+        let (program, sink): (_, LogSink) = (Arc::new(test_function::program()), Arc::new(|_| {}));
+        let started = Environment::start(program, &settings, &sink, Duration::from_secs(60)).await;
+        let environment = started.map_err(|error| error.to_string()).unwrap();
+        environment.api.left().await;
+        let mut invocation = invocation("{}");
+        invocation.timeout = Duration::from_millis(10);
+        assert!(matches!(environment.invoke(&invocation).await, Err(NotTaken)));
+    }
+}

@@ -24,6 +24,8 @@ pub(crate) enum FunctionError {
     },
     InitFailed(Report),
     NeverPolled(NeverPolled),
+    /// A process that has just started polled, and was gone when the invocation came.
+    NotTaken,
     NotStarted {
         executable: PathBuf,
         problem: String,
@@ -79,6 +81,9 @@ impl fmt::Display for FunctionError {
             }
             Self::InitFailed(report) => write!(f, "the function failed to start with {report}"),
             Self::NeverPolled(how) => how.fmt(f),
+            Self::NotTaken => f.write_str(
+                "the function's process asked for an invocation, and then did not wait for it; its log says why",
+            ),
             Self::NotStarted { executable, problem } => write!(
                 f,
                 "the function could not be started: {}: {problem}; check that it is built, and executable",

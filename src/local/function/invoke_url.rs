@@ -53,6 +53,7 @@ impl InvokeUrl {
         self.connect().await.map(drop)
     }
 
+    /// To drop this is to give the call up, and it is not taken back there: wait for its end.
     pub(super) async fn invoke(&self, invocation: &Invocation) -> Result<Bytes, FunctionError> {
         // Waiting for its turn takes nothing of an invocation's time, there or here.
         let _permit = self.permits.acquire().await.map_err(|_| FunctionError::ShutDown)?;

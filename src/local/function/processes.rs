@@ -74,7 +74,7 @@ impl Processes {
     /// Starts a process, if none waits, and keeps it for the first invocation.
     pub(super) async fn check(&self) -> Result<(), FunctionError> {
         self.while_permitted(async {
-            let environment = match self.take_idle() {
+            let environment = match self.take_idle().await {
                 Some(environment) => environment,
                 None => self.start().await?,
             };
@@ -134,15 +134,14 @@ impl Processes {
     async fn run(&self, invocation: &Invocation) -> Result<Bytes, FunctionError> {
         // A process that waited may have ended just now, unseen. Nothing of the invocation has then been done, and it
         // goes to another.
-        while let Some(environment) = self.take_idle() {
+        while let Some(environment) = self.take_idle().await {
             if let Ok(invoked) = environment.invoke(invocation).await {
                 return self.finish(invoked).await;
             }
         }
         match self.start().await?.invoke(invocation).await {
             Ok(invoked) => self.finish(invoked).await,
-            // It did poll, so it has ended since.
-            Err(NotTaken) => Err(FunctionError::Crashed { status: "before it had the event".to_owned() }),
+            Err(NotTaken) => Err(FunctionError::NotTaken),
         }
     }
 
@@ -159,14 +158,16 @@ impl Processes {
     }
 
     /// The environment that was used last: those beyond what is needed stay idle.
-    fn take_idle(&self) -> Option<Environment> {
-        let mut pool = self.pool();
-        while let Some(mut environment) = pool.idle.pop() {
+    async fn take_idle(&self) -> Option<Environment> {
+        loop {
+            // A statement of its own: the pool is not held any longer.
+            let idle = self.pool().idle.pop();
+            let mut environment = idle?;
             if !environment.has_exited() {
                 return Some(environment);
             }
+            environment.end().await;
         }
-        None
     }
 
     /// Keeps an environment for the next invocation, unless its program has been replaced.

@@ -58,6 +58,12 @@ impl RuntimeApi {
         self.desk.polled().await;
     }
 
+    /// Waits until nobody polls.
+    #[cfg(test)]
+    pub(super) async fn left(&self) {
+        self.desk.left().await;
+    }
+
     /// Waits until the function reports that it failed to start.
     pub(super) async fn init_error(&self) -> Report {
         self.desk.init_error().await

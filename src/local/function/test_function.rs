@@ -65,6 +65,11 @@ async fn function() {
             process::exit(1);
         }
         Ok("hang") => pending().await,
+        Ok("poll and leave") => {
+            let poll = call(api, "GET", "invocation/next", "");
+            assert!(tokio::time::timeout(Duration::from_millis(100), poll).await.is_err(), "nothing was to come yet");
+            pending().await
+        }
         #[cfg(feature = "lambda")]
         Ok("consume") => {
             let consume = async |crate::Body(body): crate::Body| match body.as_str() {
@@ -87,8 +92,17 @@ async fn function() {
 async fn obey(api: SocketAddr, id: &str, event: &Value) {
     let text = |name: &str| event[name].as_str().unwrap_or_default();
     let mut alive = event["alive"].as_str().map(|address| std::net::TcpStream::connect(address).unwrap());
-    if text("do") == "answer when told" {
-        alive.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    match text("do") {
+        "answer when told" => alive.as_mut().unwrap().read_exact(&mut [0]).unwrap(),
+        "answer and exit when told" => {
+            let mut told = alive.take().unwrap();
+            std::thread::spawn(move || {
+                told.read_exact(&mut [0]).unwrap();
+                println!("\ngone");
+                process::exit(0);
+            });
+        }
+        _ => {}
     }
     println!("\n{}", text("print"));
     eprintln!("{}", text("complain"));
@@ -106,7 +120,7 @@ async fn obey(api: SocketAddr, id: &str, event: &Value) {
             let _heir = heir.args(program().arguments).env(INIT, "hang").env(ALIVE, text("heir")).spawn().unwrap();
             pending().await
         }
-        "answer" | "answer when told" | "answer and exit" | "answer and hang" => {
+        "answer" | "answer when told" | "answer and exit when told" | "answer and exit" | "answer and hang" => {
             call(api, "POST", &format!("invocation/{id}/response"), answer).await;
             match text("do") {
                 "answer and exit" => process::exit(0),

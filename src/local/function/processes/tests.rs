@@ -160,6 +160,20 @@ async fn a_process_that_ends_between_invocations_costs_none() {
 }
 
 #[tokio::test]
+async fn a_process_that_ends_while_it_waits_costs_none_and_has_its_log_read() {
+    let log = Log::default();
+    let (processes, lives) = (processes(1, &[], &log), Lives::listen().await);
+    let exit = event(json!({"do": "answer and exit when told", "alive": lives.address()}));
+    let (first, mut life) = tokio::join!(answer(&processes, exit), lives.begun());
+    life.write_all(b"!").await.unwrap();
+    while !processes.pool().idle[0].has_exited() {
+        tokio::task::yield_now().await;
+    }
+    assert_ne!(pid(&processes).await, first["pid"].as_u64().unwrap());
+    assert!(log.find("gone").is_some());
+}
+
+#[tokio::test]
 async fn a_process_that_polls_no_more_has_its_answer_taken_and_is_replaced() {
     let processes = processes(1, &[], &Log::default());
     let mut hang = event(json!({"do": "answer and hang"}));

@@ -80,7 +80,7 @@ async fn a_poller_that_went_away_takes_nothing_along() {
         _ = call(api.address(), "GET", "invocation/next", "") => panic!("there is nothing to come for"),
         () = api.polled() => {}
     }
-    api.desk.left().await;
+    api.left().await;
     let _answer = api.hand_in(&numbered("1"));
     assert_eq!(call(api.address(), "GET", "invocation/next", "").await.body(), "\"1\"");
 }
