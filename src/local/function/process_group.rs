@@ -1,0 +1,49 @@
+//! A process with all that it started itself.
+
+use tokio::process::{Child, Command};
+
+/// The process group of a function. It is killed when this is dropped: no process outlives its owner, be the function
+/// itself behind a script, or a program that it has started.
+///
+/// A group of its own also keeps Ctrl-C from it. A terminal sends that to every process of its group, and would end
+/// functions that are still to be waited for. Should this process be killed, a function ends by itself at its next call:
+/// there is no Runtime API then.
+pub(super) struct ProcessGroup {
+    #[cfg(unix)]
+    leader: Option<rustix::process::Pid>,
+}
+
+impl ProcessGroup {
+    /// Has the command start a group.
+    pub(super) fn prepare(command: &mut Command) {
+        #[cfg(unix)]
+        command.process_group(0);
+        // Elsewhere there is the process itself, and no more.
+        command.kill_on_drop(true);
+    }
+
+    pub(super) fn of(child: &Child) -> Self {
+        #[cfg(not(unix))]
+        let _ = child;
+        Self {
+            #[cfg(unix)]
+            leader: child.id().and_then(|id| rustix::process::Pid::from_raw(id.try_into().ok()?)),
+        }
+    }
+
+    /// Kills what still runs of it. To be called as soon as the leader is known to have ended: after that its number may
+    /// some day be another's.
+    pub(super) fn kill(&mut self) {
+        #[cfg(unix)]
+        if let Some(leader) = self.leader.take() {
+            // It fails where none is left, which is what is wanted.
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
