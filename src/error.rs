@@ -27,6 +27,9 @@ pub(crate) enum Kind {
     Environment(String),
     /// The host stopped.
     Host(BoxError),
+    /// The local queue or mapping refused what was asked of it.
+    #[cfg(feature = "local")]
+    Local(String),
 }
 
 impl Error {
@@ -58,6 +61,15 @@ impl Error {
     }
 }
 
+#[cfg(feature = "local")]
+impl Error {
+    /// The [local](crate::local) queue or mapping refused what was asked of it: a setting that AWS does not take either, a
+    /// queue that is there already.
+    pub fn is_local(&self) -> bool {
+        matches!(self.kind, Kind::Local(_))
+    }
+}
+
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
         Self { kind }
@@ -82,6 +94,8 @@ impl fmt::Display for Error {
             Kind::NoHost => f.write_str(NO_HOST),
             Kind::Environment(problem) => f.write_str(problem),
             Kind::Host(error) => write!(f, "the host stopped: {error}"),
+            #[cfg(feature = "local")]
+            Kind::Local(problem) => f.write_str(problem),
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
@@ -22,7 +23,8 @@ pub(super) struct Lane {
     options: Arc<Options>,
 }
 
-/// How long a lane goes on without giving way to the other tasks of its thread.
+/// How long a lane goes on without giving way to the other tasks of its thread. By tokio's clock, so that a run on a paused
+/// one can be repeated.
 const TURN: Duration = Duration::from_micros(100);
 
 impl Lane {

@@ -11,7 +11,7 @@ use super::board::Board;
 use super::guard::Panicked;
 use super::ledger::Standing;
 use super::source::Source;
-use crate::handler::{Classified, Options, RecordResult};
+use crate::handler::{Classified, Observer, Options, RecordResult};
 use crate::outcome::Outcome;
 use crate::record::Record;
 
@@ -50,12 +50,16 @@ pub(super) struct Run {
     /// Known where the span is wanted, which has the duration.
     began: Option<Instant>,
     outcome: &'static str,
+    why: Option<String>,
+    observer: Observer,
 }
 
-/// How a record's run ended: the outcome's name in the span, and whether the record leaves the queue.
+/// How a record's run ended: the outcome's name in the span, whether the record leaves the queue, and the error or the
+/// reason, where there is one.
 pub(super) struct End {
     outcome: &'static str,
     passed: bool,
+    why: Option<String>,
 }
 
 impl Run {
@@ -73,7 +77,7 @@ impl Run {
         span.in_scope(|| warn_of_receives(&record, options));
         let began = (!span.is_disabled()).then(Instant::now);
         // A record whose run is dropped before its end was cancelled.
-        Self { record, span, began, outcome: "cut_off" }
+        Self { record, span, began, outcome: "cut_off", why: None, observer: options.observer.clone() }
     }
 
     pub(super) fn record(&self) -> &Record {
@@ -89,6 +93,7 @@ impl Run {
         match end {
             Ok(end) => {
                 self.outcome = end.outcome;
+                self.why = end.why;
                 end.passed
             }
             Err(panicked) => self.panicked(&panicked),
@@ -98,37 +103,38 @@ impl Run {
     /// Ends the run with a panic; the record does not leave the queue.
     pub(super) fn panicked(mut self, panicked: &Panicked) -> bool {
         self.outcome = "panic";
+        self.why = Some(panicked.to_string());
         let message_id = self.record.message_id();
-        self.span.in_scope(|| error!(message_id = message_id.as_deref(), error = %panicked, "record failed"));
+        self.span.in_scope(|| error!(message_id = message_id.as_deref(), error = self.why, "record failed"));
         false
     }
 
     /// Logs what came of the record, and says what that means for it. Runs under the guard: it shows the user's error.
     pub(super) fn report(&self, result: RecordResult) -> End {
         let (outcome, error) = match result {
-            Ok(Outcome::Done) => return End { outcome: "done", passed: true },
+            Ok(Outcome::Done) => return End { outcome: "done", passed: true, why: None },
             Ok(outcome) => (outcome, None),
             Err(error) => match error.downcast::<Classified>() {
                 Ok(classified) => (classified.outcome, Some(classified.error)),
                 Err(error) => (Outcome::Retry, Some(error)),
             },
         };
-        let error = error.map(|error| chain(error.as_ref()));
-        let error = error.as_deref();
+        let why = error.map(|error| chain(error.as_ref()));
+        let error = why.as_deref();
         let message_id = self.record.message_id();
         let message_id = message_id.as_deref();
-        match outcome {
+        let (outcome, passed, reason) = match outcome {
             Outcome::Done => {
                 info!(message_id, error, "record done, in spite of its error");
-                End { outcome: "done", passed: true }
+                ("done", true, None)
             }
             Outcome::Discard(reason) => {
                 info!(message_id, %reason, error, "record discarded");
-                End { outcome: "discard", passed: true }
+                ("discard", true, Some(reason))
             }
             Outcome::Retry => {
                 error!(message_id, error = error.unwrap_or("the handler asks for a retry"), "record failed");
-                End { outcome: "retry", passed: false }
+                ("retry", false, None)
             }
             Outcome::RetryAfter(delay) => {
                 error!(message_id, error, ?delay, "record failed");
@@ -136,7 +142,7 @@ impl Run {
                     message_id,
                     "RetryAfter needs a queue client: the record comes back after the visibility timeout"
                 );
-                End { outcome: "retry_after", passed: false }
+                ("retry_after", false, None)
             }
             Outcome::DeadLetter(reason) => {
                 error!(message_id, error, %reason, "record failed");
@@ -144,14 +150,16 @@ impl Run {
                     message_id,
                     "DeadLetter needs a queue client: the record is retried until the RedrivePolicy moves it"
                 );
-                End { outcome: "dead_letter", passed: false }
+                ("dead_letter", false, Some(reason))
             }
-        }
+        };
+        End { outcome, passed, why: why.or_else(|| reason.map(|reason| reason.to_string())) }
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
+        self.observer.tell(&self.record, self.outcome, self.why.as_deref());
         if let Some(began) = self.began {
             let duration_ms = began.elapsed().as_secs_f64() * 1e3;
             tracing::record_all!(self.span, outcome = self.outcome, duration_ms);

@@ -84,6 +84,11 @@ impl<K> Consumer<K> {
     pub fn warn_from_receive_count(self, count: u32) -> Self {
         self.set(|options| options.warn_from_receive_count = count)
     }
+
+    #[cfg(feature = "local")]
+    pub(crate) fn observed(self, observer: super::Observer) -> Self {
+        self.set(|options| options.observer = observer)
+    }
 }
 
 impl<K> Consumer<K> {

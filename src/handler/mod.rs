@@ -3,6 +3,7 @@
 mod bulk;
 mod consumer;
 mod each;
+mod observer;
 mod options;
 
 use std::future::Future;
@@ -12,6 +13,7 @@ pub(crate) use self::bulk::{ChunkService, RecordResult};
 pub use self::consumer::{Consumer, Kind};
 pub(crate) use self::each::Classified;
 pub use self::each::{Each, RecordService, handler};
+pub(crate) use self::observer::Observer;
 pub use self::options::Fifo;
 pub(crate) use self::options::Options;
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::observer::Observer;
+
 /// What a failure stops on a FIFO queue. In either case the records that it stopped are reported, unrun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fifo {
@@ -20,6 +22,7 @@ pub(crate) struct Options {
     pub(crate) fail_batch_on_any_failure: bool,
     pub(crate) error_when_all_fail: bool,
     pub(crate) warn_from_receive_count: u32,
+    pub(crate) observer: Observer,
 }
 
 impl Default for Options {
@@ -33,6 +36,7 @@ impl Default for Options {
             // From the third receive on, SQS leaves the message out of ApproximateAgeOfOldestMessage: no alarm on the
             // queue's age sees it any more, so the log has to.
             warn_from_receive_count: 3,
+            observer: Observer::default(),
         }
     }
 }

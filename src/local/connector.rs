@@ -2,7 +2,7 @@
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::http::{HttpRequest, HttpResponse};
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, RuntimeComponents};
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, RuntimeComponents, StalledStreamProtectionConfig};
 use aws_sdk_sqs::error::ConnectorError;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -27,6 +27,8 @@ impl Sqs {
             .region(Region::from_static(REGION))
             .credentials_provider(Credentials::new("local", "local", None, None, "redrive"))
             .endpoint_url(BASE_URL)
+            // It goes by the system's clock, and there is no stream to stall.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .http_client(InProcess(self.clone()));
         Client::from_conf(config.build())
     }

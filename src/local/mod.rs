@@ -3,14 +3,16 @@
 mod clock;
 mod connector;
 mod faults;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the mapping that invokes functions is yet to come"))]
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the command that runs processes is yet to come"))]
 mod function;
-#[cfg_attr(not(test), expect(dead_code, reason = "the poller that drives it is not written yet"))]
+mod kit;
 mod mapping;
+mod poller;
 mod queue;
 mod server;
 mod sqs;
 mod wire;
 
 pub use self::faults::Faults;
+pub use self::kit::{DeadLetter, Delivery, Kit, Mapping, QueueBuilder, TestQueue};
 pub use self::sqs::Sqs;

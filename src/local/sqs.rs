@@ -8,7 +8,7 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::clock::Clock;
 use super::faults::{Dice, Faults};
-use super::queue::{Account, BatchResult, Code, Happening, QueueId, ReceiveMessage, Received, SqsError, Time};
+use super::queue::{Account, BatchResult, Code, Happening, Message, QueueId, ReceiveMessage, Received, SqsError, Time};
 use super::wire::{Answer, Request};
 
 /// SQS on this machine.
@@ -46,6 +46,8 @@ pub struct Sqs {
 struct Shared {
     state: Mutex<State>,
     clock: Clock,
+    /// Told of every call.
+    changed: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -82,7 +84,7 @@ impl Sqs {
             dice: Dice::new(Faults::none(), seed),
             waiting: HashMap::new(),
         };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), clock }) }
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), clock, changed: Arc::default() }) }
     }
 
     /// From now on these things go wrong.
@@ -125,6 +127,7 @@ impl Sqs {
         }
         let answer = request.apply(&mut state.account, base_url, self.shared.clock.now());
         state.tell_others();
+        self.shared.changed.notify_waiters();
         if failed.is_empty() { answer } else { answer.with_failed(&failed) }
     }
 
@@ -136,6 +139,7 @@ impl Sqs {
                 let mut state = self.state();
                 let now = self.shared.clock.now();
                 let received = state.receive(request, now)?;
+                self.shared.changed.notify_waiters();
                 if !received.messages.is_empty() {
                     return Ok(received);
                 }
@@ -148,10 +152,33 @@ impl Sqs {
                 (state.change_of(queue), due)
             };
             tokio::select! {
+                // In this order, and not in a random one, so that a run can be repeated.
+                biased;
                 () = changed => {}
                 () = self.shared.clock.sleep_until(due) => {}
             }
         }
+    }
+
+    /// Resolves when a call has been answered since now, or a waiting one has looked again.
+    pub(super) fn next_change(&self) -> OwnedNotified {
+        self.shared.changed.clone().notified_owned()
+    }
+
+    /// Whether a queue has no message at all.
+    pub(super) fn is_empty(&self, name: &str) -> bool {
+        let now = self.shared.clock.now();
+        self.state().account.is_empty(name, now)
+    }
+
+    /// What a queue has, the oldest first, without receiving it.
+    pub(super) fn messages(&self, name: &str) -> Vec<Message> {
+        self.state().account.messages(name).cloned().collect()
+    }
+
+    /// An id that no other message has.
+    pub(super) fn unique_id(&self) -> String {
+        self.state().account.unique_id().to_string()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,6 +1,7 @@
 //! The local queue as its users see it: through a client of the AWS SDK, on tokio's paused clock.
 
 mod attributes;
+mod consumers;
 mod faults;
 mod fifo;
 mod kit;
@@ -9,4 +10,5 @@ mod move_tasks;
 mod queues;
 mod redrive_policy;
 mod served;
+mod simulation;
 mod standard;

@@ -8,7 +8,6 @@ use std::time::Duration;
 pub(crate) struct Batching {
     size: BatchSize,
     window: Window,
-    is_fifo: bool,
 }
 
 impl Batching {
@@ -26,7 +25,7 @@ impl Batching {
         if messages > BatchSize::MAX_WITHOUT_WINDOW && seconds == 0 {
             return Err(Refused::SizeWithoutWindow { messages });
         }
-        Ok(Self { size, window, is_fifo })
+        Ok(Self { size, window })
     }
 
     pub(crate) fn size(self) -> usize {
@@ -35,10 +34,6 @@ impl Batching {
 
     pub(crate) fn window(self) -> Duration {
         Duration::from_secs(self.window.0.into())
-    }
-
-    pub(crate) fn is_fifo(self) -> bool {
-        self.is_fifo
     }
 }
 
@@ -193,7 +188,7 @@ mod tests {
     #[test]
     fn what_is_absent_is_ten_messages_and_no_window() {
         let batching = Batching::new(true, BatchSize::default(), Window::default()).unwrap();
-        assert_eq!((batching.size(), batching.window(), batching.is_fifo()), (10, Duration::ZERO, true));
+        assert_eq!((batching.size(), batching.window()), (10, Duration::ZERO));
     }
 
     #[test]

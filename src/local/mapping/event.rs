@@ -21,6 +21,7 @@ pub(crate) struct Record {
     receipt_handle: String,
     /// The group whose order counts: none on a standard queue, whatever its messages say.
     group: Option<String>,
+    receive_count: Option<u32>,
     json: String,
 }
 
@@ -51,6 +52,7 @@ impl Record {
             message_id: message_id.to_owned(),
             receipt_handle: receipt_handle.to_owned(),
             group: json.attributes.message_group_id.filter(|_| source.is_fifo()).map(str::to_owned),
+            receive_count: json.attributes.approximate_receive_count.and_then(|count| count.parse().ok()),
             json: serde_json::to_string(&json).expect("text under keys that are text always serializes"),
         })
     }
@@ -68,6 +70,11 @@ impl Record {
         self.group.as_deref()
     }
 
+    /// Which receive of the message this is, where the queue says so.
+    pub(crate) fn receive_count(&self) -> Option<u32> {
+        self.receive_count
+    }
+
     pub(crate) fn json(&self) -> &str {
         &self.json
     }
@@ -83,6 +90,7 @@ impl Record {
             message_id: message_id.to_owned(),
             receipt_handle: format!("handle of {message_id}"),
             group: group.map(str::to_owned),
+            receive_count: None,
             json: json.to_owned(),
         }
     }

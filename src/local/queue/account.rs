@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::attempt::Attempts;
 use super::deduplication::Deduplication;
 use super::error::{Code, SqsError};
-use super::message::Message;
+use super::message::{Message, MessageId};
 use super::move_task::MoveTasks;
 use super::permission::Permissions;
 use super::settings::Settings;
@@ -128,6 +128,21 @@ impl Account {
     pub(crate) fn next_due(&self) -> Option<Time> {
         let queues = self.queues.values().filter_map(|queue| queue.store.next_due());
         queues.chain(self.tasks.next_due()).min()
+    }
+
+    /// Whether a queue has no message: none visible, in flight or delayed.
+    pub(crate) fn is_empty(&mut self, name: &str, now: Time) -> bool {
+        self.advance(now);
+        self.queues.get(name).is_none_or(|queue| queue.store.messages().next().is_none())
+    }
+
+    /// The messages of a queue, the oldest first.
+    pub(crate) fn messages(&self, name: &str) -> impl Iterator<Item = &Message> {
+        self.queues.get(name).into_iter().flat_map(|queue| queue.store.messages())
+    }
+
+    pub(crate) fn unique_id(&mut self) -> MessageId {
+        MessageId::random(&mut self.rng)
     }
 
     /// Puts messages that a queue gave up into its dead-letter queue.

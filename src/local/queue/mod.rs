@@ -28,6 +28,7 @@ mod time;
 pub(crate) use self::account::{Account, Happening, QueueId};
 pub(crate) use self::batch::{BatchResult, Failed};
 pub(crate) use self::error::{Code, SqsError};
+pub(crate) use self::message::Message;
 pub(crate) use self::move_task::{ListMessageMoveTasks, StartMessageMoveTask, TaskHandle};
 pub(crate) use self::permission::{AddPermission, RemovePermission};
 pub(crate) use self::queue_attributes::{GetQueueAttributes, SetQueueAttributes};

@@ -172,6 +172,11 @@ impl Store {
         self.order.show(place, group);
     }
 
+    /// All messages, the oldest first.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.slots.values().map(|slot| &slot.message)
+    }
+
     pub(crate) fn message(&self, place: Place) -> Option<&Message> {
         self.slots.get(&place).map(|slot| &slot.message)
     }

@@ -62,6 +62,7 @@ impl Gatherer {
     }
 
     /// How many messages wait for their batch.
+    #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }

@@ -1,0 +1,170 @@
+//! A mapping of a test's queue to a function.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+
+use super::lock;
+use super::queue::{TestQueue, refused};
+use crate::error::Error;
+use crate::handler::{self, Consumer, Observer};
+use crate::local::function::{Function, InProcess};
+use crate::local::mapping::answer::problem::Severity;
+use crate::local::mapping::config::{BatchSize, Batching, FunctionTimeout, MaximumConcurrency, Window};
+use crate::local::mapping::filter::FilterCriteria;
+use crate::local::mapping::source::Source;
+use crate::local::poller::{self, News};
+use crate::outcome::BoxError;
+use crate::record::Record;
+
+/// An event source mapping that is to be made. Where nothing is said, it is as Lambda makes mappings, with
+/// `ReportBatchItemFailures` on.
+#[must_use = "nothing is polled before `start`"]
+pub struct Mapping {
+    queue: TestQueue,
+    function: Function,
+    batch_size: i64,
+    window: Duration,
+    maximum_concurrency: Option<i64>,
+    timeout: Option<Duration>,
+    patterns: Vec<String>,
+    reports_item_failures: bool,
+}
+
+/// What a function has where its template is silent.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
+
+impl Mapping {
+    pub(super) fn to_consumer<K: handler::Kind + Sync>(queue: TestQueue, consumer: Consumer<K>) -> Self {
+        let history = queue.history.clone();
+        let observer = Observer::new(move |record: &Record, _, why| {
+            let text = |value: Option<std::borrow::Cow<'_, str>>| value.map(std::borrow::Cow::into_owned);
+            let (id, body) = (text(record.message_id()), text(record.body().ok().flatten()));
+            let count = text(record.attribute("ApproximateReceiveCount").ok().flatten());
+            let count = count.and_then(|count| count.parse().ok()).unwrap_or_default();
+            lock(&history).ran(id.unwrap_or_default(), count, body, why.map(str::to_owned));
+        });
+        Self::new(queue, InProcess::consumer(&consumer.observed(observer)))
+    }
+
+    pub(super) fn to_function<F, Fut>(queue: TestQueue, function: F) -> Self
+    where
+        F: Fn(String) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<String, BoxError>> + Send + 'static,
+    {
+        let closure = move |event: Bytes| function(String::from_utf8_lossy(&event).into_owned());
+        Self::new(queue, InProcess::closure(closure))
+    }
+
+    fn new(queue: TestQueue, function: InProcess) -> Self {
+        Self {
+            queue,
+            function: function.into(),
+            batch_size: 10,
+            window: Duration::ZERO,
+            maximum_concurrency: None,
+            timeout: None,
+            patterns: Vec::new(),
+            reports_item_failures: true,
+        }
+    }
+
+    /// `BatchSize`: 1 to 10,000 messages, of a FIFO queue to 10. More than 10 need a [window](Self::window). The default is
+    /// 10.
+    pub fn batch_size(self, messages: u32) -> Self {
+        Self { batch_size: messages.into(), ..self }
+    }
+
+    /// `MaximumBatchingWindowInSeconds`: how long a batch waits to be filled, in whole seconds up to 300. None by default.
+    pub fn window(self, window: Duration) -> Self {
+        Self { window, ..self }
+    }
+
+    /// `ScalingConfig.MaximumConcurrency`: how many batches the function has at a time, 2 to 1,000.
+    pub fn maximum_concurrency(self, batches: u32) -> Self {
+        Self { maximum_concurrency: Some(batches.into()), ..self }
+    }
+
+    /// The function's timeout. The default is Lambda's, 3 s, or the queue's visibility timeout where that is less.
+    pub fn function_timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// A pattern of `FilterCriteria`. What matches none of those given is deleted, undelivered.
+    pub fn filter(mut self, pattern: impl Into<String>) -> Self {
+        self.patterns.push(pattern.into());
+        self
+    }
+
+    /// `ReportBatchItemFailures` off: the answer is ignored, and every message deleted unless the function fails.
+    pub fn without_report_batch_item_failures(self) -> Self {
+        Self { reports_item_failures: false, ..self }
+    }
+
+    /// Begins to poll. It ends with the kit.
+    ///
+    /// # Errors
+    ///
+    /// Where AWS would refuse to make such a mapping.
+    pub fn start(self) -> Result<(), Error> {
+        let queue = self.queue.clone();
+        let mapping = self.checked().map_err(|error| refused(&format!("the mapping of {}", queue.name), error))?;
+        for key in mapping.filter.undocumented_keys() {
+            tracing::warn!(key, "a filter pattern names a key that AWS documents no longer for SQS: only `body` is");
+        }
+        lock(&queue.kit.inner.mapped).push(queue.name);
+        lock(&queue.kit.inner.running).spawn(mapping.run(std::future::pending()));
+        Ok(())
+    }
+
+    fn checked(self) -> Result<poller::Mapping, BoxError> {
+        let queue = self.queue;
+        let source = Source::from_arn(&queue.arn)?;
+        let window = Window::new(i64::try_from(self.window.as_secs()).unwrap_or(i64::MAX))?;
+        let timeout = self.timeout.unwrap_or(DEFAULT_TIMEOUT.min(queue.visibility_timeout));
+        let history = queue.history.clone();
+        Ok(poller::Mapping {
+            batching: Batching::new(source.is_fifo(), BatchSize::new(self.batch_size)?, window)?,
+            source,
+            client: queue.client,
+            queue_url: queue.url,
+            maximum_concurrency: self.maximum_concurrency.map(MaximumConcurrency::new).transpose()?,
+            filter: FilterCriteria::parse(&self.patterns)?,
+            reports_item_failures: self.reports_item_failures,
+            function: self.function,
+            function_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{}", queue.name),
+            timeout: FunctionTimeout::new(timeout, queue.visibility_timeout)?,
+            news: Arc::new(move |news| {
+                log(&news);
+                lock(&history).hear(news);
+            }),
+        })
+    }
+}
+
+/// Loudly, as nobody may ask for the history.
+fn log(news: &News) {
+    match news {
+        News::Batch(batch) => {
+            tracing::debug!(batch = batch.request_id, messages = batch.messages.len(), took = ?batch.took, "settled");
+            for (severity, problem) in &batch.problems {
+                match severity {
+                    Severity::Odd => tracing::warn!(batch = batch.request_id, "{problem}"),
+                    _ => tracing::error!(batch = batch.request_id, "{problem}"),
+                }
+            }
+        }
+        News::Filtered { message_ids } => tracing::info!(messages = message_ids.len(), "matched no filter: deleted"),
+        News::PollFailed { error } => tracing::warn!(error, "the queue could not be polled"),
+        News::DeleteFailed { message_id, error } => {
+            tracing::error!(message_id, error, "done, but could not be deleted: it runs again");
+        }
+    }
+}
+
+impl std::fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mapping").field("queue", &self.queue.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,82 @@
+//! What is done leaves the queue, ten at a time.
+
+use std::collections::HashMap;
+
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;
+
+use super::{Mapping, News, backoff};
+use crate::local::mapping::event::Record;
+
+const MAX_ENTRIES: usize = 10;
+/// Beyond these the message runs again, which it may at any time.
+const ATTEMPTS: u32 = 8;
+
+impl Mapping {
+    /// Deletes the messages of these records. Gives back the ids of those that could not be.
+    pub(super) async fn delete(&self, records: impl Iterator<Item = &Record>) -> Vec<String> {
+        let records: Vec<_> = records.collect();
+        let mut kept = Vec::new();
+        for ten in records.chunks(MAX_ENTRIES) {
+            for (record, error) in self.delete_ten(ten).await {
+                kept.push(record.message_id().to_owned());
+                self.tell(News::DeleteFailed { message_id: record.message_id().to_owned(), error });
+            }
+        }
+        kept
+    }
+
+    /// Tries again what failed for no fault of ours. Gives back what is left, and why.
+    async fn delete_ten<'a>(&self, records: &[&'a Record]) -> Vec<(&'a Record, String)> {
+        let mut left: Vec<_> = records.iter().map(|&record| (record, String::new())).collect();
+        let mut refused = Vec::new();
+        for attempt in 0..ATTEMPTS {
+            let mut results = self.delete_once(&left).await;
+            for (position, (record, _)) in std::mem::take(&mut left).into_iter().enumerate() {
+                match results.remove(&position) {
+                    Some(Deletion::Done) => {}
+                    Some(Deletion::Refused(error)) => refused.push((record, error)),
+                    Some(Deletion::Failed(error)) => left.push((record, error)),
+                    // It may be deleted or not; deleting it once more does no harm.
+                    None => left.push((record, "the answer does not name it".to_owned())),
+                }
+            }
+            if left.is_empty() {
+                break;
+            }
+            tokio::time::sleep(backoff(attempt + 1)).await;
+        }
+        left.extend(refused);
+        left
+    }
+
+    /// The results by position. A message may be in a batch twice, so positions are the ids of entries.
+    async fn delete_once(&self, records: &[(&Record, String)]) -> HashMap<usize, Deletion> {
+        let entries = records.iter().enumerate().filter_map(|(position, (record, _))| {
+            Entry::builder().id(position.to_string()).receipt_handle(record.receipt_handle()).build().ok()
+        });
+        let delete = self.client.delete_message_batch().queue_url(&self.queue_url);
+        let answer = match delete.set_entries(Some(entries.collect())).send().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let error = DisplayErrorContext(error).to_string();
+                return (0..records.len()).map(|position| (position, Deletion::Failed(error.clone()))).collect();
+            }
+        };
+        let successful = answer.successful().iter().map(|entry| (entry.id(), Deletion::Done));
+        let failed = answer.failed().iter().map(|entry| {
+            let error = format!("{}: {}", entry.code(), entry.message().unwrap_or_default());
+            (entry.id(), if entry.sender_fault() { Deletion::Refused(error) } else { Deletion::Failed(error) })
+        });
+        successful.chain(failed).filter_map(|(id, deletion)| Some((id.parse().ok()?, deletion))).collect()
+    }
+}
+
+/// What became of an entry.
+enum Deletion {
+    Done,
+    /// It may succeed another time.
+    Failed(String),
+    /// It never will: the handle is dead, for one.
+    Refused(String),
+}
