@@ -15,6 +15,8 @@ fn a_policy_allows_what_is_needed_and_no_more() {
     // To list queues, and to do what is none of SQS's, there is often no other resource.
     let other = [(ACTION, "Action: [sqs:ListQueues, logs:PutLogEvents]"), (RESOURCE, "Resource: '*'")];
     assert_eq!(after(&other), [""; 0]);
+    let bucket = [(ACTION, "Action: '*'"), (RESOURCE, "Resource: arn:aws:s3:::bucket")];
+    assert_eq!(after(&bucket), [""; 0]);
     assert_eq!(after(&[("Effect: Allow", "Effect: Deny"), (ACTION, "Action: sqs:*")]), [""; 0]);
 }
 

@@ -41,6 +41,16 @@ fn attributes_stay_within_what_sqs_takes() {
 }
 
 #[test]
+fn no_number_is_too_large_to_be_refused() {
+    let most = i64::MAX.to_string();
+    let found = after(&[
+        ("VisibilityTimeout: 180", &format!("VisibilityTimeout: {most}")),
+        ("Timeout: 30", &format!("Timeout: {most}")),
+    ]);
+    assert_eq!(found, [format!("error attribute-range at VisibilityTimeout: {most}")]);
+}
+
+#[test]
 fn a_name_that_names_nothing_is_found() {
     let found = after(&[("Resource: !GetAtt Orders.Arn", "Resource: !GetAtt Ordres.Arn")]);
     assert_eq!(found, ["error unresolved-reference at Resource: !GetAtt Ordres.Arn"]);

@@ -13,6 +13,19 @@ fn a_queue_that_is_consumed_needs_a_dead_letter_queue() {
 }
 
 #[test]
+fn a_dead_letter_queue_that_is_consumed_needs_none_of_its_own() {
+    let event = "Batches:
+          Type: SQS
+          Properties:
+            Queue: !GetAtt Dead.Arn
+            FunctionResponseTypes: [ReportBatchItemFailures]
+            ScalingConfig: {MaximumConcurrency: 2}
+        Others:";
+    let roomy = ("MessageRetentionPeriod: 1209600", "MessageRetentionPeriod: 1209600\n      VisibilityTimeout: 180");
+    assert_eq!(after(&[("Batches:", event), roomy]), ["warning age-alarm at Dead:"]);
+}
+
+#[test]
 fn fewer_than_five_receives_are_too_few() {
     let count = |count: &str| after(&[("maxReceiveCount: 5", &format!("maxReceiveCount: {count}"))]);
     assert_eq!(count("4"), ["warning max-receive-count at maxReceiveCount: 4"]);

@@ -52,8 +52,11 @@ pub(super) fn wide_policy(template: &Template, report: &mut Report<'_>) {
 }
 
 fn wide_actions(policy: &Policy, statement: &Statement, report: &mut Report<'_>) {
+    // All actions on a bucket are none on a queue.
+    let is_for_queues = policy.is_of_queue
+        || statement.resources.iter().any(|resource| resource.text == "*" || resource.text.contains(":sqs:"));
     for action in &statement.actions {
-        if action.text == "*" || action_of_sqs(action).is_some_and(|name| name == "*") {
+        if (action.text == "*" && is_for_queues) || action_of_sqs(action).is_some_and(|name| name == "*") {
             report.warning(
                 &policy.id,
                 action.place,

@@ -1,6 +1,6 @@
 //! Rules for what SQS takes at all.
 
-use super::super::template::{Queue, Setting, Template};
+use super::super::template::{Broken, Queue, Setting, Template};
 use super::finding::Report;
 
 pub(super) fn queue_name(template: &Template, report: &mut Report<'_>) {
@@ -62,14 +62,10 @@ pub(super) fn attribute_range(template: &Template, report: &mut Report<'_>) {
 
 /// A `deadLetterTargetArn` that leads nowhere is told of by a rule that says more.
 pub(super) fn unresolved_reference(template: &Template, report: &mut Report<'_>) {
-    for (place, why) in &template.broken {
-        let is_told = template
-            .queues
-            .iter()
-            .any(|queue| queue.redrive.as_ref().is_some_and(|redrive| redrive.target.place == *place));
-        if !is_told {
-            let fix = "correct the name, or declare what it names";
-            report.error("the template", *place, format!("AWS refuses the template: {why}"), fix);
-        }
+    let targets: Vec<_> =
+        template.queues.iter().filter_map(|queue| Some(queue.redrive.as_ref()?.target.place)).collect();
+    for Broken { resource, place, why } in template.broken.iter().filter(|broken| !targets.contains(&broken.place)) {
+        let fix = "correct the name, or declare what it names under the same condition";
+        report.error(resource, *place, format!("AWS refuses the template: {why}"), fix);
     }
 }

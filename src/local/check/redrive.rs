@@ -4,8 +4,10 @@ use super::super::template::{ACCOUNT, Queue, RETENTION, Redrive, Setting, Templa
 use super::consumed_queues;
 use super::finding::Report;
 
+/// A dead-letter queue that is consumed is the end of the line, and needs none of its own.
 pub(super) fn dead_letter_queue(template: &Template, report: &mut Report<'_>) {
-    for queue in consumed_queues(template).filter(|queue| queue.redrive.is_none()) {
+    let is_target = |queue: &Queue| redriven(template).any(|(_, redrive)| redrive.target.known() == Some(&queue.arn));
+    for queue in consumed_queues(template).filter(|queue| queue.redrive.is_none() && !is_target(queue)) {
         report.error(
             &queue.id,
             queue.place,
@@ -45,7 +47,7 @@ pub(super) fn dead_letter_target(template: &Template, report: &mut Report<'_>) {
         let place = redrive.target.place;
         let fix = "set `deadLetterTargetArn` to `!GetAtt TheDeadLetterQueue.Arn`";
         match &redrive.target.value {
-            Err(why) if template.broken.iter().any(|(broken, _)| *broken == place) => {
+            Err(why) if template.broken.iter().any(|broken| broken.place == place) => {
                 report.error(&queue.id, place, format!("its dead-letter queue is none: {why}"), fix);
             }
             Err(_) => {}

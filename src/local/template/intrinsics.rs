@@ -89,18 +89,19 @@ impl Scope<'_> {
             return Err(misused("Fn::FindInMap", usage, place));
         };
         let mut found = self.mappings;
+        let mut keys = Vec::new();
         for key in [map, first, second] {
             let key = self.value(key)?;
             if let Some(why) = unknown(&key) {
                 return Ok(Value::unknown(place, why));
             }
-            found = found.and_then(|node| node.get(key.text().unwrap_or_default()));
+            let key = key.text().ok_or_else(|| misused("Fn::FindInMap", usage, place))?;
+            found = found.and_then(|node| node.get(key));
+            keys.push(format!("`{key}`"));
         }
         match (found, rest.first().and_then(|options| options.get("DefaultValue"))) {
             (Some(node), _) | (None, Some(node)) => self.value(node),
-            (None, None) => {
-                Err(Problem::new(place, "`Mappings` has nothing under these keys; add it, or correct a key"))
-            }
+            (None, None) => Ok(Value::unknown(place, Unknown::Unmapped(keys.join(", ")))),
         }
     }
 }

@@ -79,8 +79,16 @@ pub(crate) struct Template {
     pub(crate) mappings: Vec<Mapping>,
     pub(crate) watched: Vec<Watched>,
     pub(crate) policies: Vec<Policy>,
-    /// Names in these resources that lead nowhere.
-    pub(crate) broken: Vec<(Place, Unknown)>,
+    pub(crate) broken: Vec<Broken>,
+}
+
+/// A name that leads nowhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Broken {
+    /// The resource for which it was read.
+    pub(crate) resource: String,
+    pub(crate) place: Place,
+    pub(crate) why: Unknown,
 }
 
 impl Template {
@@ -107,10 +115,19 @@ impl Template {
         for declared in &scope.resources {
             if scope.left_out(declared)?.is_none() {
                 template.add(&scope, declared, globals)?;
+                template.add_broken(&scope, declared.id);
             }
         }
-        template.broken = scope.into_broken();
         Ok(template)
+    }
+
+    fn add_broken(&mut self, scope: &Scope<'_>, id: &str) {
+        for (place, why) in scope.take_broken() {
+            // The name of a queue is worked out wherever it is used.
+            if !self.broken.iter().any(|known| known.place == place) {
+                self.broken.push(Broken { resource: id.to_owned(), place, why });
+            }
+        }
     }
 
     fn add(&mut self, scope: &Scope<'_>, declared: &Declared<'_>, globals: Option<&Node>) -> Result<(), Problem> {
@@ -138,12 +155,7 @@ impl Template {
                 self.mappings.extend(Mapping::of_resource(id, place, &Fields::of(&of, &value)?)?);
             }
             "AWS::CloudWatch::Alarm" => self.watched.extend(alarm::watched(&properties(scope, declared)?)),
-            "AWS::IAM::Role"
-            | "AWS::IAM::User"
-            | "AWS::IAM::Group"
-            | "AWS::IAM::ManagedPolicy"
-            | "AWS::IAM::Policy"
-            | "AWS::SQS::QueuePolicy" => self.policies.extend(Policy::of(id, kind, &properties(scope, declared)?)),
+            kind if policy::has_any(kind) => self.policies.push(Policy::of(id, kind, &properties(scope, declared)?)),
             _ => {}
         }
         Ok(())
@@ -160,7 +172,7 @@ impl Template {
                 self.mappings.extend(Mapping::of_event((id, &name), &event.key, event.place, &event.value)?);
             }
         }
-        self.policies.extend(Policy::of(id, kind, value));
+        self.policies.push(Policy::of(id, kind, value));
         self.functions.push(Function::read(id, place, name, &fields, metadata.as_ref())?);
         Ok(())
     }

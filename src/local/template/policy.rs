@@ -33,29 +33,44 @@ pub(crate) struct Written {
     pub(crate) text: String,
 }
 
+/// Those with policies inside.
+const HOLDERS: [&str; 3] = ["AWS::IAM::Group", "AWS::IAM::Role", "AWS::IAM::User"];
+/// Those that are one.
+const POLICIES: [&str; 6] = [
+    "AWS::IAM::GroupPolicy",
+    "AWS::IAM::ManagedPolicy",
+    "AWS::IAM::Policy",
+    "AWS::IAM::RolePolicy",
+    "AWS::IAM::UserPolicy",
+    OF_QUEUE,
+];
+const OF_QUEUE: &str = "AWS::SQS::QueuePolicy";
+
+/// Whether resources of this kind are for policies. Functions have some too, among other things.
+pub(super) fn has_any(kind: &str) -> bool {
+    HOLDERS.contains(&kind) || POLICIES.contains(&kind)
+}
+
 impl Policy {
-    /// The policies in a resource of a kind; nothing where the kind has none.
-    pub(super) fn of(id: &str, kind: &str, properties: &Value) -> Option<Self> {
+    /// The policies in a resource.
+    pub(super) fn of(id: &str, kind: &str, properties: &Value) -> Self {
         let policies = properties.get("Policies").map(Value::items).unwrap_or_default();
-        let documents: Vec<&Value> = match kind {
-            "AWS::IAM::Role" | "AWS::IAM::User" | "AWS::IAM::Group" => {
-                policies.iter().filter_map(|policy| policy.get("PolicyDocument")).collect()
-            }
-            // A policy here is a document, the name of a managed one, or one of SAM's own, which are as narrow as can be.
-            "AWS::Serverless::Function" => policies.iter().collect(),
-            "AWS::IAM::ManagedPolicy" | "AWS::IAM::Policy" | "AWS::SQS::QueuePolicy" => {
-                properties.get("PolicyDocument").into_iter().collect()
-            }
-            _ => return None,
+        let documents: Vec<&Value> = if HOLDERS.contains(&kind) {
+            policies.iter().filter_map(|policy| policy.get("PolicyDocument")).collect()
+        } else if POLICIES.contains(&kind) {
+            properties.get("PolicyDocument").into_iter().collect()
+        } else {
+            // A function's policy is a document, the name of a managed one, or one of SAM's own, which are narrow.
+            policies.iter().collect()
         };
         let named = properties.get("ManagedPolicyArns").map(Value::items).unwrap_or_default();
         let statements = documents.iter().filter_map(|document| document.get("Statement"));
-        Some(Self {
+        Self {
             id: id.to_owned(),
-            is_of_queue: kind == "AWS::SQS::QueuePolicy",
+            is_of_queue: kind == OF_QUEUE,
             statements: statements.flat_map(Value::items).filter_map(statement).collect(),
             managed: policies.iter().chain(named).filter_map(written).collect(),
-        })
+        }
     }
 }
 

@@ -123,15 +123,12 @@ impl<'t> Scope<'t> {
 
     /// Notes a name that leads nowhere, for whoever wants to tell of it.
     pub(super) fn breaks(&self, place: Place, why: Unknown) -> Value {
-        let mut broken = self.broken.borrow_mut();
-        if !broken.iter().any(|(known, _)| *known == place) {
-            broken.push((place, why.clone()));
-        }
+        self.broken.borrow_mut().push((place, why.clone()));
         Value::unknown(place, why)
     }
 
-    pub(super) fn into_broken(self) -> Vec<(Place, Unknown)> {
-        self.broken.into_inner()
+    pub(super) fn take_broken(&self) -> Vec<(Place, Unknown)> {
+        self.broken.take()
     }
 
     pub(super) fn spend(&self, place: Place, work: usize) -> Result<(), Problem> {

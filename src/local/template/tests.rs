@@ -39,7 +39,7 @@ fn our_own_template_is_two_queues_a_function_and_a_mapping() {
     assert_eq!((mapping.id.as_str(), mapping.source.known()), ("OrdersBatches", Some(&queue.arn)));
     assert_eq!((mapping.batch_size(), mapping.window_s()), (Some(10), Some(0)));
     assert_eq!(template.watched.len(), 2);
-    assert_eq!(template.broken, []);
+    assert!(template.broken.is_empty());
 }
 
 #[test]
@@ -137,6 +137,16 @@ Resources:
 }
 
 #[test]
+fn another_region_may_be_mapped_where_this_one_is_not() {
+    let text = "Mappings: {Delays: {eu-central-1: {Seconds: 7}}}
+Resources: {A: {Type: AWS::SQS::Queue, Properties: {DelaySeconds: !FindInMap [Delays, !Ref AWS::Region, Seconds]}}}";
+    let problem = read(text).queues[0].attributes().unwrap_err().text;
+    assert!(problem.contains("`Mappings` has nothing under `Delays`, `us-east-1`, `Seconds`; add it, or"), "{problem}");
+    let there = Inputs { region: "eu-central-1".to_owned(), ..Inputs::default() };
+    assert_eq!(Template::read("t.yaml", text, &there).unwrap().queues[0].number("DelaySeconds"), Some(7));
+}
+
+#[test]
 fn names_that_lead_nowhere_are_noted_and_sams_own_are_not() {
     let template = read(
         "Transform: AWS::Serverless-2016-10-31
@@ -146,10 +156,11 @@ Resources:
   Q: {Type: AWS::SQS::Queue, Condition: Never}
   P: {Type: AWS::SQS::Queue, Properties: {RedrivePolicy: {deadLetterTargetArn: !GetAtt Q.Arn}}}",
     );
-    let broken: Vec<String> = template.broken.iter().map(|(_, why)| why.to_string()).collect();
+    let broken: Vec<String> =
+        template.broken.iter().map(|broken| format!("{}: {}", broken.resource, broken.why)).collect();
     assert_eq!(broken.len(), 2, "{broken:?}");
-    assert!(broken[0].contains("no resource or parameter `Nobody`"), "{broken:?}");
-    assert!(broken[1].contains("`Q` is not made, since its condition `Never` is false"), "{broken:?}");
+    assert!(broken[0].contains("F: there is no resource or parameter `Nobody`"), "{broken:?}");
+    assert!(broken[1].contains("P: `Q` is not made, since its condition `Never` is false"), "{broken:?}");
 }
 
 #[test]
@@ -184,7 +195,6 @@ fn says_what_is_wrong_and_where() {
         (queue("{QueueName: !If [Never, a, b]}"), "there is no condition `Never`"),
         (queue("{QueueName: !If [Never, a]}"), "`Fn::If` takes a condition, and a value for each case"),
         (queue("{QueueName: !Sub '${A'}"), "is not closed"),
-        (queue("{QueueName: !FindInMap [a, b, c]}"), "`Mappings` has nothing under these keys"),
         (queue("{QueueName: !Select [7, [a]]}"), "`Fn::Select` takes an index"),
         (
             "Conditions: {A: !Not [!Condition B], B: !Not [!Condition A]}\nResources: {Q: {Type: X, Condition: A}}"

@@ -38,6 +38,8 @@ pub(crate) enum Unknown {
     Parameter(String),
     /// Something that only a deployment tells.
     Deployed(String),
+    /// Keys that `Mappings` has nothing under. Another region or parameter may make others of them.
+    Unmapped(String),
     /// The name of nothing.
     Missing(String),
     /// A resource that is not made, because its condition is false.
@@ -51,6 +53,10 @@ impl fmt::Display for Unknown {
                 write!(f, "the parameter `{name}` has no default; give it one, or pass `--parameter {name}=...`")
             }
             Self::Deployed(what) => write!(f, "{what} is only known in an account, after a deployment"),
+            Self::Unmapped(keys) => write!(
+                f,
+                "`Mappings` has nothing under {keys}; add it, or pass the `--region` or `--parameter` that it is for"
+            ),
             Self::Missing(name) => write!(f, "there is no resource or parameter `{name}` in this template"),
             Self::LeftOut { resource, condition } => {
                 write!(f, "`{resource}` is not made, since its condition `{condition}` is false")
