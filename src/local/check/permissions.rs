@@ -111,7 +111,10 @@ pub(super) fn unknown_action(template: &Template, report: &mut Report<'_>) {
                 Some(single) => format!("write `sqs:{single}`, which allows the batch call too"),
                 None => "correct its name, or remove it".to_owned(),
             };
-            let problem = format!("IAM knows no action `{}`: it allows nothing, and the calls are denied", action.text);
+            let problem = format!(
+                "IAM knows no action `{}`: it allows nothing, and calls are denied unless another allows them",
+                action.text
+            );
             report.warning(&policy.id, action.place, problem, fix);
         }
     }
