@@ -37,6 +37,9 @@
 #![cfg_attr(not(feature = "lambda"), allow(dead_code, unused_imports, reason = "without a host nothing runs"))]
 
 mod batch;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod error;
 mod event;
 mod extract;

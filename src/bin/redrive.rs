@@ -1,0 +1,5 @@
+//! The `redrive` command.
+
+fn main() -> std::process::ExitCode {
+    redrive::cli::main()
+}

@@ -1,0 +1,102 @@
+//! What templates allow to whom: IAM policies, roles, a SAM function's `Policies`, and queue policies.
+//!
+//! Reading is lenient. There is more in policies than concerns a queue, and what has another form than expected is left to
+//! IAM to judge.
+
+use super::problem::Place;
+use super::value::{Data, Value};
+
+/// The policy statements of one resource, and the managed policies that it names.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    pub(crate) id: String,
+    /// Whether it hangs on a queue, and says who may come, rather than on who comes.
+    pub(crate) is_of_queue: bool,
+    pub(crate) statements: Vec<Statement>,
+    pub(crate) managed: Vec<Written>,
+}
+
+/// A statement that allows something.
+#[derive(Clone, Debug)]
+pub(crate) struct Statement {
+    pub(crate) place: Place,
+    pub(crate) actions: Vec<Written>,
+    pub(crate) resources: Vec<Written>,
+    pub(crate) is_for_anyone: bool,
+    pub(crate) has_condition: bool,
+}
+
+/// A text, and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    pub(crate) place: Place,
+    pub(crate) text: String,
+}
+
+/// Those with policies inside.
+const HOLDERS: [&str; 3] = ["AWS::IAM::Group", "AWS::IAM::Role", "AWS::IAM::User"];
+/// Those that are one.
+const POLICIES: [&str; 6] = [
+    "AWS::IAM::GroupPolicy",
+    "AWS::IAM::ManagedPolicy",
+    "AWS::IAM::Policy",
+    "AWS::IAM::RolePolicy",
+    "AWS::IAM::UserPolicy",
+    OF_QUEUE,
+];
+const OF_QUEUE: &str = "AWS::SQS::QueuePolicy";
+
+/// Whether resources of this kind are for policies. Functions have some too, among other things.
+pub(super) fn has_any(kind: &str) -> bool {
+    HOLDERS.contains(&kind) || POLICIES.contains(&kind)
+}
+
+impl Policy {
+    /// The policies in a resource.
+    pub(super) fn of(id: &str, kind: &str, properties: &Value) -> Self {
+        let policies = properties.get("Policies").map(Value::items).unwrap_or_default();
+        let documents: Vec<&Value> = if HOLDERS.contains(&kind) {
+            policies.iter().filter_map(|policy| policy.get("PolicyDocument")).collect()
+        } else if POLICIES.contains(&kind) {
+            properties.get("PolicyDocument").into_iter().collect()
+        } else {
+            // A function's policy is a document, the name of a managed one, or one of SAM's own, which are narrow.
+            policies.iter().collect()
+        };
+        let named = properties.get("ManagedPolicyArns").map(Value::items).unwrap_or_default();
+        let statements = documents.iter().filter_map(|document| document.get("Statement"));
+        Self {
+            id: id.to_owned(),
+            is_of_queue: kind == OF_QUEUE,
+            statements: statements.flat_map(Value::items).filter_map(statement).collect(),
+            managed: policies.iter().chain(named).filter_map(written).collect(),
+        }
+    }
+}
+
+fn statement(value: &Value) -> Option<Statement> {
+    if value.get("Effect").and_then(Value::text) != Some("Allow") {
+        return None;
+    }
+    let texts = |key: &str| value.get(key).map(Value::items).unwrap_or_default().iter().filter_map(written).collect();
+    Some(Statement {
+        place: value.place,
+        actions: texts("Action"),
+        resources: texts("Resource"),
+        is_for_anyone: value.get("Principal").is_some_and(is_anyone),
+        has_condition: value.get("Condition").is_some(),
+    })
+}
+
+/// `*`, alone or as an AWS account.
+fn is_anyone(principal: &Value) -> bool {
+    let named = match &principal.data {
+        Data::Map(_) => principal.get("AWS").map(Value::items).unwrap_or_default(),
+        _ => principal.items(),
+    };
+    named.iter().any(|named| named.text() == Some("*"))
+}
+
+fn written(value: &Value) -> Option<Written> {
+    value.text().map(|text| Written { place: value.place, text: text.to_owned() })
+}

@@ -1,0 +1,52 @@
+//! `redrive iam`: policies as narrow as can be.
+
+use serde_json::{Value, json};
+
+use crate::kit::{GOOD, run};
+
+fn policies(template: &str, arguments: &[&str]) -> Value {
+    let ran = run(template, &[&["iam"], arguments].concat());
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+#[test]
+fn a_producer_sends_and_a_consumer_does_what_lambda_does() {
+    let policies = policies(GOOD, &[]);
+    assert_eq!(policies.as_object().unwrap().keys().collect::<Vec<_>>(), ["Dead", "Orders"]);
+    let orders = &policies["Orders"];
+    let resource = json!({ "Fn::GetAtt": ["Orders", "Arn"] });
+    assert_eq!(
+        orders["producer"],
+        json!({
+            "Version": "2012-10-17",
+            "Statement": [{ "Effect": "Allow", "Action": ["sqs:SendMessage"], "Resource": resource }],
+        })
+    );
+    let actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"];
+    assert_eq!(orders["consumer"]["Statement"][0]["Action"], json!(actions));
+}
+
+#[test]
+fn a_producer_may_look_up_the_url() {
+    let policies = policies(GOOD, &["--queue-url"]);
+    let actions = &policies["Orders"]["producer"]["Statement"][0]["Action"];
+    assert_eq!(actions, &json!(["sqs:SendMessage", "sqs:GetQueueUrl"]));
+}
+
+#[test]
+fn for_an_account_there_are_arns() {
+    let template = format!("{GOOD}  Unnamed: {{Type: AWS::SQS::Queue, Properties: {{FifoQueue: true}}}}\n");
+    let to = ["--account", "123456789012", "--region", "eu-central-1", "--stack-name", "shop"];
+    let policies = policies(&template, &to);
+    let resource = |id: &str| policies[id]["producer"]["Statement"][0]["Resource"].clone();
+    assert_eq!(resource("Orders"), "arn:aws:sqs:eu-central-1:123456789012:orders");
+    assert_eq!(resource("Unnamed"), "arn:aws:sqs:eu-central-1:123456789012:shop-Unnamed-*.fifo");
+}
+
+#[test]
+fn without_a_queue_there_is_nothing_to_print() {
+    let ran = run("Resources: {T: {Type: AWS::SNS::Topic}}", &["iam"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));
+    assert!(ran.stderr.contains("there is no queue in template.yaml"), "{}", ran.stderr);
+}

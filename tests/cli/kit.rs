@@ -1,0 +1,126 @@
+//! Runs the command on templates, and a template without a fault to break.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What a run of the command left.
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs the command in a directory of its own that holds a `template.yaml`.
+pub(crate) fn run(template: &str, arguments: &[&str]) -> Ran {
+    let directory = directory();
+    std::fs::write(directory.join("template.yaml"), template).unwrap();
+    run_in(&directory, arguments)
+}
+
+pub(crate) fn run_in(directory: &PathBuf, arguments: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_redrive"));
+    let Output { status, stdout, stderr } = command.args(arguments).current_dir(directory).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { status: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// An empty directory.
+pub(crate) fn directory() -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("cli-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// A template in which there is nothing to find.
+pub(crate) const GOOD: &str = "\
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Orders:
+    Type: AWS::SQS::Queue
+    Properties:
+      QueueName: orders
+      VisibilityTimeout: 180
+      MessageRetentionPeriod: 345600
+      RedrivePolicy:
+        deadLetterTargetArn: !GetAtt Dead.Arn
+        maxReceiveCount: 5
+  Dead:
+    Type: AWS::SQS::Queue
+    Properties:
+      QueueName: dead
+      MessageRetentionPeriod: 1209600
+  Place:
+    Type: AWS::Serverless::Function
+    Properties:
+      Timeout: 30
+      Events:
+        Batches:
+          Type: SQS
+          Properties:
+            Queue: !GetAtt Orders.Arn
+            BatchSize: 10
+            FunctionResponseTypes: [ReportBatchItemFailures]
+            ScalingConfig: {MaximumConcurrency: 10}
+  Sends:
+    Type: AWS::IAM::ManagedPolicy
+    Properties:
+      PolicyDocument:
+        Statement:
+          - Effect: Allow
+            Action: [sqs:SendMessage]
+            Resource: !GetAtt Orders.Arn
+  DeadAlarm:
+    Type: AWS::CloudWatch::Alarm
+    Properties:
+      Namespace: AWS/SQS
+      MetricName: ApproximateNumberOfMessagesVisible
+      Dimensions: [{Name: QueueName, Value: !GetAtt Dead.QueueName}]
+  AgeAlarm:
+    Type: AWS::CloudWatch::Alarm
+    Properties:
+      Namespace: AWS/SQS
+      MetricName: ApproximateAgeOfOldestMessage
+      Dimensions: [{Name: QueueName, Value: !GetAtt Orders.QueueName}]
+";
+
+/// Both queues as FIFO queues.
+pub(crate) const FIFO: [(&str, &str); 2] = [
+    ("QueueName: orders", "QueueName: orders.fifo\n      FifoQueue: true"),
+    ("QueueName: dead", "QueueName: dead.fifo\n      FifoQueue: true"),
+];
+
+/// The good template with some of its text changed.
+pub(crate) fn changed(changes: &[(&str, &str)]) -> String {
+    let mut template = GOOD.to_owned();
+    for (old, new) in changes {
+        assert!(template.contains(old), "there is no {old:?} to change");
+        template = template.replacen(old, new, 1);
+    }
+    template
+}
+
+/// What is found: severity, rule, and the line it is found on.
+pub(crate) fn findings(template: &str) -> Vec<String> {
+    let ran = run(template, &["check", "--format", "json"]);
+    assert!(ran.stderr.is_empty(), "{}", ran.stderr);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    for finding in findings {
+        let said = |key: &str| !finding[key].as_str().unwrap().is_empty();
+        assert!(said("problem") && said("fix") && said("resource"), "{finding}");
+    }
+    let lines: Vec<&str> = template.lines().collect();
+    let of = |finding: &serde_json::Value| {
+        let line = lines[usize::try_from(finding["line"].as_u64().unwrap()).unwrap() - 1].trim();
+        format!("{} {} at {line}", finding["severity"].as_str().unwrap(), finding["rule"].as_str().unwrap())
+    };
+    findings.iter().map(of).collect()
+}
+
+/// What is found in the good template after some changes.
+pub(crate) fn after(changes: &[(&str, &str)]) -> Vec<String> {
+    findings(&changed(changes))
+}

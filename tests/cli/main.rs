@@ -1,0 +1,10 @@
+//! The `redrive` command, as it is run.
+
+mod formats;
+mod iam;
+mod input;
+mod kit;
+mod mappings;
+mod permissions;
+mod queues;
+mod redrive;

@@ -1,0 +1,59 @@
+//! Rules for what SQS takes at all.
+
+use crate::kit::{FIFO, after};
+
+#[test]
+fn a_fifo_queues_name_ends_in_fifo_and_no_others_does() {
+    let [queue, dead] = FIFO;
+    let queue = (queue.0, "FifoQueue: true\n      QueueName: orders");
+    assert_eq!(after(&[queue, dead]), ["error queue-name at QueueName: orders"]);
+    assert!(after(&[("QueueName: orders", "QueueName: orders.fifo")])[0].starts_with("error queue-name"));
+}
+
+#[test]
+fn a_name_has_80_characters_at_most_and_few_of_them_are_special() {
+    for name in ["or.ders", "\"\"", &"a".repeat(81), "ord\u{e9}rs"] {
+        let line = format!("QueueName: {name}");
+        assert_eq!(after(&[("QueueName: orders", &line)]), [format!("error queue-name at {line}")]);
+    }
+}
+
+#[test]
+fn attributes_stay_within_what_sqs_takes() {
+    for (attribute, too_little, too_much) in [
+        ("DelaySeconds", -1, 901),
+        ("MaximumMessageSize", 1023, 1_048_577),
+        ("ReceiveMessageWaitTimeSeconds", -1, 21),
+        ("KmsDataKeyReusePeriodSeconds", 59, 86_401),
+    ] {
+        for value in [too_little, too_much] {
+            let line = format!("{attribute}: {value}");
+            let found = after(&[("QueueName: orders", &format!("QueueName: orders\n      {line}"))]);
+            assert_eq!(found, [format!("error attribute-range at {line}")]);
+        }
+    }
+    let found = after(&[("VisibilityTimeout: 180", "VisibilityTimeout: 43201")]);
+    assert_eq!(found, ["error attribute-range at VisibilityTimeout: 43201"]);
+    let found = after(&[("MessageRetentionPeriod: 1209600", "MessageRetentionPeriod: 1209601")]);
+    assert_eq!(found, ["error attribute-range at MessageRetentionPeriod: 1209601"]);
+    let found = after(&[("MessageRetentionPeriod: 345600", "MessageRetentionPeriod: 59")]);
+    assert_eq!(found, ["error attribute-range at MessageRetentionPeriod: 59"]);
+}
+
+#[test]
+fn no_number_is_too_large_to_be_refused() {
+    let most = i64::MAX.to_string();
+    let found = after(&[
+        ("VisibilityTimeout: 180", &format!("VisibilityTimeout: {most}")),
+        ("Timeout: 30", &format!("Timeout: {most}")),
+    ]);
+    assert_eq!(found, [format!("error attribute-range at VisibilityTimeout: {most}")]);
+}
+
+#[test]
+fn a_name_that_names_nothing_is_found() {
+    let found = after(&[("Resource: !GetAtt Orders.Arn", "Resource: !GetAtt Ordres.Arn")]);
+    assert_eq!(found, ["error unresolved-reference at Resource: !GetAtt Ordres.Arn"]);
+    let found = after(&[("Resource: !GetAtt Orders.Arn", "Resource: !GetAtt PlaceRole.Arn")]);
+    assert_eq!(found, [""; 0], "SAM makes that role");
+}

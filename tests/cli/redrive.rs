@@ -1,0 +1,104 @@
+//! Rules for dead-letter queues and for alarms.
+
+use crate::kit::{FIFO, after, changed, findings};
+
+const POLICY: &str = "      RedrivePolicy:
+        deadLetterTargetArn: !GetAtt Dead.Arn
+        maxReceiveCount: 5
+";
+
+#[test]
+fn a_queue_that_is_consumed_needs_a_dead_letter_queue() {
+    assert_eq!(after(&[(POLICY, "")]), ["error dead-letter-queue at Orders:"]);
+}
+
+#[test]
+fn a_dead_letter_queue_that_is_consumed_needs_none_of_its_own() {
+    let event = "Batches:
+          Type: SQS
+          Properties:
+            Queue: !GetAtt Dead.Arn
+            FunctionResponseTypes: [ReportBatchItemFailures]
+            ScalingConfig: {MaximumConcurrency: 2}
+        Others:";
+    let roomy = ("MessageRetentionPeriod: 1209600", "MessageRetentionPeriod: 1209600\n      VisibilityTimeout: 180");
+    assert_eq!(after(&[("Batches:", event), roomy]), ["warning age-alarm at Dead:"]);
+}
+
+#[test]
+fn fewer_than_five_receives_are_too_few() {
+    let count = |count: &str| after(&[("maxReceiveCount: 5", &format!("maxReceiveCount: {count}"))]);
+    assert_eq!(count("4"), ["warning max-receive-count at maxReceiveCount: 4"]);
+    assert_eq!(count("0"), ["error max-receive-count at maxReceiveCount: 0"]);
+    assert_eq!(count("1001"), ["error max-receive-count at maxReceiveCount: 1001"]);
+}
+
+#[test]
+fn the_dead_letter_queue_has_to_exist() {
+    let target = |target: &str| {
+        let line = format!("deadLetterTargetArn: {target}");
+        // Nobody points at the queue `Dead` any more, and so it needs no alarm.
+        after(&[("deadLetterTargetArn: !GetAtt Dead.Arn", &line)])
+    };
+    assert_eq!(target("!GetAtt Deaf.Arn"), ["error dead-letter-target at deadLetterTargetArn: !GetAtt Deaf.Arn"]);
+    assert_eq!(target("!Ref Dead"), ["error dead-letter-target at deadLetterTargetArn: !Ref Dead"]);
+    let here = "!Sub arn:aws:sqs:${AWS::Region}:${AWS::AccountId}:deaf";
+    assert_eq!(target(here), [format!("warning dead-letter-target at deadLetterTargetArn: {here}")]);
+    assert_eq!(target("arn:aws:sqs:eu-central-1:123456789012:theirs"), [""; 0]);
+}
+
+#[test]
+fn a_queue_is_not_its_own_dead_letter_queue() {
+    let found = after(&[("deadLetterTargetArn: !GetAtt Dead.Arn", "deadLetterTargetArn: !GetAtt Orders.Arn")]);
+    assert!(found.contains(&"error own-dead-letter-queue at deadLetterTargetArn: !GetAtt Orders.Arn".to_owned()));
+}
+
+#[test]
+fn the_dead_letter_queue_is_of_the_same_type() {
+    let [queue, dead] = FIFO;
+    for one in [queue, dead] {
+        assert_eq!(after(&[one]), ["error dead-letter-type at deadLetterTargetArn: !GetAtt Dead.Arn"]);
+    }
+}
+
+#[test]
+fn dead_letters_are_kept_longer_than_they_could_have_waited() {
+    let equal = ("MessageRetentionPeriod: 1209600", "MessageRetentionPeriod: 345600");
+    let less = ("MessageRetentionPeriod: 1209600", "MessageRetentionPeriod: 3600");
+    let default = ("      MessageRetentionPeriod: 1209600\n", "");
+    assert_eq!(after(&[equal]), ["warning dead-letter-retention at MessageRetentionPeriod: 345600"]);
+    assert_eq!(after(&[default]), ["warning dead-letter-retention at Dead:"]);
+
+    let [queue, dead] = FIFO;
+    assert_eq!(after(&[queue, dead, equal]), [""; 0], "a FIFO queue's dead letters start anew");
+    assert_eq!(after(&[queue, dead, less]), ["warning dead-letter-retention at MessageRetentionPeriod: 3600"]);
+}
+
+#[test]
+fn somebody_is_told_of_dead_letters_and_of_a_backlog() {
+    let found = after(&[("ApproximateNumberOfMessagesVisible", "NumberOfMessagesSent")]);
+    assert_eq!(found, ["warning dead-letter-alarm at Dead:"]);
+    let found = after(&[("!GetAtt Dead.QueueName", "!GetAtt Orders.QueueName")]);
+    assert_eq!(found, ["warning dead-letter-alarm at Dead:"], "the alarm is on another queue");
+    let found = after(&[("ApproximateAgeOfOldestMessage", "NumberOfMessagesReceived")]);
+    assert_eq!(found, ["warning age-alarm at Orders:"]);
+}
+
+#[test]
+fn an_alarm_on_an_expression_counts() {
+    let plain = "      Namespace: AWS/SQS
+      MetricName: ApproximateAgeOfOldestMessage
+      Dimensions: [{Name: QueueName, Value: !GetAtt Orders.QueueName}]
+";
+    let metrics = "      Metrics:
+        - Id: age
+          MetricStat:
+            Stat: Maximum
+            Period: 60
+            Metric:
+              Namespace: AWS/SQS
+              MetricName: ApproximateAgeOfOldestMessage
+              Dimensions: [{Name: QueueName, Value: !GetAtt Orders.QueueName}]
+";
+    assert_eq!(findings(&changed(&[(plain, metrics)])), [""; 0]);
+}
