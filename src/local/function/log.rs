@@ -154,6 +154,15 @@ mod tests {
     }
 
     #[test]
+    fn a_line_without_an_end_is_not_kept_until_there_is_one() {
+        let mut lines = Lines::default();
+        for _ in 0..=LINE_LIMIT_BYTES / READ_BYTES * 3 {
+            lines.push(&[b'x'; READ_BYTES], |_| {});
+            assert!(lines.begun.len() <= LINE_LIMIT_BYTES + READ_BYTES);
+        }
+    }
+
+    #[test]
     fn a_line_that_ends_just_over_the_limit_is_cut_too() {
         let line = [b"x".repeat(LINE_LIMIT_BYTES), b"yz\n".to_vec()].concat();
         let lines = lines_of(&[&line]);

@@ -106,7 +106,8 @@ async fn obey(api: SocketAddr, id: &str, event: &Value) {
     }
     println!("\n{}", text("print"));
     eprintln!("{}", text("complain"));
-    let answer = json!({"pid": process::id(), "variable": env::var("VARIABLE").ok()}).to_string();
+    let has_cargos = env::var_os("CARGO_MANIFEST_DIR").is_some();
+    let answer = json!({"pid": process::id(), "variable": env::var("VARIABLE").ok(), "has_cargos": has_cargos});
     match text("do") {
         "raise" => {
             let report = r#"{"errorType": "Database", "errorMessage": "is away"}"#;
@@ -121,7 +122,7 @@ async fn obey(api: SocketAddr, id: &str, event: &Value) {
             pending().await
         }
         "answer" | "answer when told" | "answer and exit when told" | "answer and exit" | "answer and hang" => {
-            call(api, "POST", &format!("invocation/{id}/response"), answer).await;
+            call(api, "POST", &format!("invocation/{id}/response"), answer.to_string()).await;
             match text("do") {
                 "answer and exit" => process::exit(0),
                 "answer and hang" => pending().await,

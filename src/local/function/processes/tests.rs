@@ -91,6 +91,14 @@ async fn a_process_is_used_again() {
 }
 
 #[tokio::test]
+async fn a_process_sees_nothing_of_this_ones_environment_that_it_is_not_to_see() {
+    // cargo sets it for every test.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    let answer = answer(&processes(1, &[], &Log::default()), event(json!({"do": "answer"}))).await;
+    assert_eq!(answer["has_cargos"], false);
+}
+
+#[tokio::test]
 async fn invocations_at_a_time_have_a_process_each_up_to_the_bound() {
     let processes = processes(2, &[], &Log::default());
     let lives = Lives::listen().await;
