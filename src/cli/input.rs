@@ -25,6 +25,11 @@ pub(super) struct TemplateArguments {
 impl TemplateArguments {
     /// Reads the template, as if it were for an account.
     pub(super) fn read(&self, account: Option<&str>) -> Result<Template, String> {
+        self.read_with(account, &format!("https://sqs.{}.amazonaws.com", self.region))
+    }
+
+    /// The same, with the URLs of queues at another endpoint.
+    pub(super) fn read_with(&self, account: Option<&str>, endpoint: &str) -> Result<Template, String> {
         let file = match &self.template {
             Some(file) => file.clone(),
             None => found_here()?,
@@ -41,7 +46,7 @@ impl TemplateArguments {
             region: self.region.clone(),
             account: account.map_or(defaults.account, str::to_owned),
             stack_name: self.stack_name.clone(),
-            endpoint: format!("https://sqs.{}.amazonaws.com", self.region),
+            endpoint: endpoint.to_owned(),
         };
         Template::read(&name, &text, &inputs).map_err(|error| error.to_string())
     }

@@ -1,6 +1,7 @@
 //! The `redrive` command, all but its three lines of `main`.
 
 mod check;
+mod dev;
 mod format;
 mod iam;
 mod input;
@@ -21,6 +22,7 @@ struct Command {
 #[derive(Subcommand)]
 enum Subcommands {
     Check(check::Arguments),
+    Dev(dev::Arguments),
     Iam(iam::Arguments),
 }
 
@@ -36,6 +38,7 @@ struct Done {
 pub fn main() -> ExitCode {
     let done = match Command::parse().command {
         Subcommands::Check(arguments) => check::run(&arguments),
+        Subcommands::Dev(arguments) => dev::run(&arguments),
         Subcommands::Iam(arguments) => iam::run(&arguments),
     };
     match done {

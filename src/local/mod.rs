@@ -5,15 +5,15 @@ pub(crate) mod check;
 mod clock;
 mod connector;
 mod faults;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the command that runs processes is yet to come"))]
-mod function;
+#[cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, reason = "the command runs processes"))]
+pub(crate) mod function;
 mod kit;
-mod mapping;
-mod poller;
-mod queue;
+pub(crate) mod mapping;
+pub(crate) mod poller;
+pub(crate) mod queue;
 mod server;
 mod sqs;
-#[expect(dead_code, reason = "`redrive dev`, which is to start what is read here, is not there yet")]
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the command reads templates"))]
 pub(crate) mod template;
 mod wire;
 

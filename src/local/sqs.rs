@@ -1,6 +1,7 @@
 //! The queue as a service: calls that wait, faults, and the clock.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -56,6 +57,18 @@ struct State {
     dice: Dice,
     /// Where calls wait for a queue to change.
     waiting: HashMap<QueueId, Arc<Notify>>,
+    /// Nobody waits for messages any more.
+    ends_polls: bool,
+    watcher: Option<Watcher>,
+}
+
+/// Is told what happens. It must not block.
+struct Watcher(Box<dyn Fn(Happening) + Send>);
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
 }
 
 pub(super) const REGION: &str = "us-east-1";
@@ -83,6 +96,8 @@ impl Sqs {
             account: Account::new(REGION, seed),
             dice: Dice::new(Faults::none(), seed),
             waiting: HashMap::new(),
+            ends_polls: false,
+            watcher: None,
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), clock, changed: Arc::default() }) }
     }
@@ -145,7 +160,7 @@ impl Sqs {
                 }
                 let (queue, wait) = state.account.wait_time(request, now)?;
                 let deadline = *deadline.get_or_insert(now + wait);
-                if deadline <= now {
+                if deadline <= now || state.ends_polls {
                     return Ok(received);
                 }
                 let due = state.account.next_due().map_or(deadline, |due| due.min(deadline));
@@ -166,9 +181,41 @@ impl Sqs {
     }
 
     /// Whether a queue has no message at all.
-    pub(super) fn is_empty(&self, name: &str) -> bool {
+    pub(crate) fn is_empty(&self, name: &str) -> bool {
         let now = self.shared.clock.now();
         self.state().account.is_empty(name, now)
+    }
+
+    /// Whether nothing is to be done now.
+    #[cfg(feature = "cli")]
+    pub(crate) fn rests(&self, queues: &[String], settled: u64) -> bool {
+        self.state().rests(queues, settled, self.shared.clock.now())
+    }
+
+    /// Puts the clock forward to when something is due next, if nothing is to be done before: none of these queues has a
+    /// message that is visible, and all that they handed out is settled.
+    #[cfg(feature = "cli")]
+    pub(crate) fn skip_wait(&self, queues: &[String], settled: u64) {
+        let mut state = self.state();
+        let rests = state.rests(queues, settled, self.shared.clock.now());
+        if let Some(due) = state.account.next_due().filter(|_| rests) {
+            self.shared.clock.skip_to(due);
+            state.wake_all();
+        }
+    }
+
+    /// Has the polls that wait, and those to come, end with what there is: somebody wants to go home.
+    #[cfg(feature = "cli")]
+    pub(crate) fn end_polls(&self) {
+        let mut state = self.state();
+        state.ends_polls = true;
+        state.wake_all();
+    }
+
+    /// Tells from now on what happens to messages that no answer to a call tells.
+    #[cfg(feature = "cli")]
+    pub(crate) fn watch(&self, watcher: impl Fn(Happening) + Send + 'static) {
+        self.state().watcher = Some(Watcher(Box::new(watcher)));
     }
 
     /// What a queue has, the oldest first, without receiving it.
@@ -210,6 +257,18 @@ impl State {
         self.waiting.entry(queue).or_default().clone().notified_owned()
     }
 
+    #[cfg(feature = "cli")]
+    fn rests(&mut self, queues: &[String], settled: u64, now: Time) -> bool {
+        let activity: Vec<_> = queues.iter().map(|name| self.account.activity(name, now)).collect();
+        let handed_out: u64 = activity.iter().map(|(handed_out, _)| handed_out).sum();
+        handed_out == settled && !activity.iter().any(|(_, is_visible)| *is_visible)
+    }
+
+    #[cfg(feature = "cli")]
+    fn wake_all(&self) {
+        self.waiting.values().for_each(|waiting| waiting.notify_waiters());
+    }
+
     /// Wakes those who wait at a queue that has changed, and logs what nobody is told otherwise.
     fn tell_others(&mut self) {
         for queue in self.account.take_changed() {
@@ -218,6 +277,10 @@ impl State {
             }
         }
         for happening in self.account.take_happenings() {
+            if let Some(Watcher(watcher)) = &self.watcher {
+                watcher(happening);
+                continue;
+            }
             match happening {
                 Happening::DeadLettered { from, to, message_id, receive_count } => {
                     tracing::info!(from, to, message_id, receive_count, "moved to the dead-letter queue");

@@ -20,10 +20,16 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 
-pub(crate) use self::error::{FunctionError, NeverPolled};
+pub(crate) use self::error::FunctionError;
+#[cfg(test)]
+use self::error::NeverPolled;
 pub(crate) use self::in_process::InProcess;
-pub(crate) use self::invoke_url::{InvokeUrl, InvokeUrlError};
-pub(crate) use self::log::{LogLine, LogSink, Stream};
+#[cfg(test)]
+use self::invoke_url::InvokeUrlError;
+pub(crate) use self::invoke_url::{DEFAULT_CONCURRENCY, InvokeUrl};
+pub(crate) use self::log::LogLine;
+#[cfg(test)]
+use self::log::{LogSink, Stream};
 pub(crate) use self::processes::Processes;
 pub(crate) use self::program::{Program, Settings};
 pub(crate) use self::report::Report;

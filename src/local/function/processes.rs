@@ -66,6 +66,7 @@ impl Processes {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn with_init_limit(mut self, limit: Duration) -> Self {
         self.init_limit = limit;
         self
@@ -89,6 +90,7 @@ impl Processes {
     }
 
     /// Has new invocations run another program, as after a build. What runs goes on to its end on the old one.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nobody rebuilds on a change yet"))]
     pub(crate) async fn replace(&self, program: Program) {
         let idle = {
             let mut pool = self.pool();

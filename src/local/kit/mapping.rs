@@ -135,6 +135,7 @@ impl Mapping {
             function: self.function,
             function_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{}", queue.name),
             timeout: FunctionTimeout::new(timeout, queue.visibility_timeout)?,
+            settled: Arc::default(),
             news: Arc::new(move |news| {
                 log(&news);
                 lock(&history).hear(news);

@@ -8,6 +8,7 @@ mod receive;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -39,6 +40,8 @@ pub(crate) struct Mapping {
     pub(crate) function_arn: String,
     pub(crate) timeout: FunctionTimeout,
     pub(crate) news: NewsSink,
+    /// Counts the messages that it has done with, deleted or left to come back: each as often as it was received.
+    pub(crate) settled: Arc<AtomicU64>,
 }
 
 /// An invoked batch that is settled.
@@ -106,6 +109,7 @@ impl Mapping {
         self.tell(News::Batch(BatchNews::new(request_id, records, &verdict, began.elapsed())));
         let kept = self.delete(verdict.deleted.iter().map(|&position| &records[position])).await;
         let is_kept = |position: &usize| kept.iter().any(|id| *id == records[*position].message_id());
+        self.settled.fetch_add(records.len() as u64, Ordering::Release);
         let mut come_back = verdict.come_back;
         come_back.extend(verdict.deleted.into_iter().filter(is_kept));
         Finished { batch, come_back }

@@ -1,6 +1,7 @@
 //! From the queue to records.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aws_sdk_sqs::config::Config;
@@ -37,6 +38,7 @@ impl Mapping {
             let message_ids = filtered.iter().map(|record| record.message_id().to_owned()).collect();
             self.tell(News::Filtered { message_ids });
             self.delete(filtered.iter()).await;
+            self.settled.fetch_add(filtered.len() as u64, Ordering::Release);
         }
         Ok(records)
     }

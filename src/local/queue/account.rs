@@ -50,6 +50,8 @@ pub(crate) struct Queue {
     pub(super) deduplication: Deduplication,
     pub(super) attempts: Attempts,
     pub(super) next_sequence: u64,
+    /// How many messages receives have handed out, each as often as it was.
+    pub(super) handed_out: u64,
 }
 
 /// What happened to a message that no answer to a call tells.
@@ -95,6 +97,7 @@ impl Account {
             deduplication: Deduplication::default(),
             attempts: Attempts::default(),
             next_sequence: 0,
+            handed_out: 0,
             settings,
         };
         self.queues.entry(name).insert_entry(queue).into_mut()
@@ -134,6 +137,14 @@ impl Account {
     pub(crate) fn is_empty(&mut self, name: &str, now: Time) -> bool {
         self.advance(now);
         self.queues.get(name).is_none_or(|queue| queue.store.messages().next().is_none())
+    }
+
+    /// How many messages a queue has handed out so far, and whether one is visible.
+    #[cfg(feature = "cli")]
+    pub(crate) fn activity(&mut self, name: &str, now: Time) -> (u64, bool) {
+        self.advance(now);
+        let queue = self.queues.get(name);
+        queue.map_or((0, false), |queue| (queue.handed_out, queue.store.counts().visible > 0))
     }
 
     /// The messages of a queue, the oldest first.

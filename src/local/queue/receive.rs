@@ -76,6 +76,7 @@ impl Account {
         let Taken { received, dead } =
             queue.take(&wanted, redrive.as_ref().map(|policy| policy.max_receive_count), now)?;
         let receipts = queue.receipts(&received);
+        queue.handed_out += receipts.len() as u64;
         let shown = queue.show(&receipts, request);
         if let Some(id) = request.receive_request_attempt_id.as_ref().filter(|_| !receipts.is_empty()) {
             queue.attempts.insert(id.clone(), receipts, now);

@@ -19,10 +19,6 @@ pub(crate) struct Function {
     pub(crate) environment: Vec<(String, Setting<String>)>,
     /// Where the code is, if that is a path: `CodeUri` in SAM, `Code` in CloudFormation.
     pub(crate) code: Option<Setting<String>>,
-    pub(crate) handler: Option<Setting<String>>,
-    pub(crate) architectures: Vec<Setting<String>>,
-    /// `Metadata.BuildMethod`, such as `rust-cargolambda`.
-    pub(crate) build_method: Option<String>,
     /// `Metadata.BuildProperties.Binary`: which of a package's binaries it is.
     pub(crate) binary: Option<String>,
 }
@@ -49,9 +45,6 @@ impl Function {
             memory_mb: fields.integer("MemorySize")?,
             environment: environment(fields)?,
             code: if is_path { fields.text(code)? } else { None },
-            handler: fields.text("Handler")?,
-            architectures: fields.texts("Architectures")?.and_then(|texts| texts.value.ok()).unwrap_or_default(),
-            build_method: text(metadata.and_then(|metadata| metadata.get("BuildMethod"))),
             binary: text(build.and_then(|build| build.get("Binary"))),
         })
     }

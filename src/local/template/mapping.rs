@@ -4,9 +4,6 @@ use super::fields::Fields;
 use super::problem::{Place, Problem};
 use super::value::{Data, Setting, Unknown, Value};
 
-/// What Lambda takes where nothing is set.
-const BATCH_SIZE: i64 = 10;
-
 /// What reads from a queue and invokes a function with what it read.
 #[derive(Clone, Debug)]
 pub(crate) struct Mapping {
@@ -112,11 +109,6 @@ impl Mapping {
 
     pub(crate) fn is_enabled(&self) -> bool {
         self.enabled.as_ref().and_then(Setting::known).copied().unwrap_or(true)
-    }
-
-    /// The most records of a batch; nothing where what is set is not known.
-    pub(crate) fn batch_size(&self) -> Option<i64> {
-        self.batch_size.as_ref().map_or(Some(BATCH_SIZE), |setting| setting.known().copied())
     }
 
     /// How long Lambda waits for a batch to fill; nothing where what is set is not known.

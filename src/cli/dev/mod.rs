@@ -1,0 +1,293 @@
+//! `redrive dev`: queues, mappings and functions of a template, on this machine.
+
+mod build;
+mod demo;
+mod plan;
+mod screen;
+
+use std::io::IsTerminal;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::DisplayErrorContext;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use self::demo::Account;
+use self::plan::{Plan, PlannedFunction, PlannedMapping};
+use self::screen::{Screen, Told, error_in};
+use super::Done;
+use super::input::TemplateArguments;
+use crate::local::Sqs;
+use crate::local::function::{DEFAULT_CONCURRENCY, Function, InvokeUrl, LogLine, Processes, Program, Settings};
+use crate::local::poller::Mapping;
+
+/// Run a template's queues, event source mappings and functions on this machine
+///
+/// Serves SQS at a socket for every SDK and the AWS CLI, builds the functions, and shows what happens to each message.
+/// Ctrl-C lets what runs come to its end.
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    template: TemplateArguments,
+    /// The port that SQS is served at; 0 takes any that is free
+    #[arg(long, default_value_t = 9324)]
+    port: u16,
+    /// Invoke functions that `cargo lambda watch` serves there, in place of building and running them
+    #[arg(long, value_name = "URL")]
+    invoke_url: Option<String>,
+    /// Send a mixed load to the first queue, and end with a summary: status 0 if every message is accounted for
+    #[arg(long)]
+    demo: bool,
+    /// Put the queues' clock forward whenever nothing runs, so that visibility timeouts cost no waiting
+    #[arg(long)]
+    skip_waits: bool,
+    /// End when no queue with a function has a message left
+    #[arg(long)]
+    until_idle: bool,
+    /// Write a JSON object a line, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long functions may take to finish when this ends.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// How often it is looked whether something rests.
+const TICK: Duration = Duration::from_millis(5);
+
+pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(dev(arguments))
+}
+
+async fn dev(arguments: &Arguments) -> Result<Done, String> {
+    let listener = listen(arguments.port).await?;
+    let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
+    let template = arguments.template.read_with(None, &format!("http://{address}"))?;
+    let root = Path::new(&template.file).parent().unwrap_or(Path::new("")).to_owned();
+    let plan = Plan::of(&template, &root)?;
+    let screen = Arc::new(Screen::new(arguments.json, std::io::stdout().is_terminal()));
+
+    let sqs = Sqs::new();
+    let client = sqs.client();
+    make_queues(&client, &plan).await?;
+    let (stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(sqs.clone().serve(listener, until(stopped.clone())));
+    show_queues(&screen, &plan, address);
+
+    let account = Arc::new(Account::default());
+    let functions = start_functions(arguments, &plan, address, &screen, &account).await?;
+    let settled = Arc::new(AtomicU64::new(0));
+    watch_queues(&sqs, &screen, &account);
+    let mut mappings = JoinSet::new();
+    let queues: Vec<_> = plan.mappings.iter().map(|mapping| mapping.queue.clone()).collect();
+    let first = plan.mappings.first().map(|mapping| mapping.queue_url.clone());
+    for planned in plan.mappings {
+        let mapping = mapping(planned, &client, &functions, &settled, &screen, &account)?;
+        mappings.spawn(mapping.run(until(stopped.clone())));
+    }
+    let sent = match first.filter(|_| arguments.demo) {
+        Some(queue_url) => demo::send(&client, &queue_url).await?,
+        None if arguments.demo => return Err("the template has no mapping of a queue to a function to show".to_owned()),
+        None => Vec::new(),
+    };
+
+    let ends_idle = arguments.demo || arguments.until_idle;
+    tokio::select! {
+        signal = interrupted() => screen.say(&format!("{signal}: what runs may come to its end; once more ends it now")),
+        () = rest(&sqs, &queues, &settled, arguments.demo || arguments.skip_waits, ends_idle) => {}
+    }
+    // Whoever is in a hurry need not wait for all of this.
+    tokio::select! {
+        () = drain(&sqs, &stop, mappings, &functions) => {}
+        _ = interrupted() => return Err("ended before what ran had come to its end".to_owned()),
+    }
+    // A client that keeps its connection open is no reason to stay.
+    server.abort();
+    Ok(Done { output: String::new(), is_good: !arguments.demo || summary(&screen, &account, &sent) })
+}
+
+async fn listen(port: u16) -> Result<TcpListener, String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpListener::bind(address).await.map_err(|error| {
+        format!("cannot serve SQS at {address}: {error}; pass another --port, or --port 0 for any that is free")
+    })
+}
+
+/// Queues first, and then what they say of each other.
+async fn make_queues(client: &Client, plan: &Plan) -> Result<(), String> {
+    for queue in &plan.queues {
+        let mut create = client.create_queue().queue_name(&queue.name);
+        for (&name, value) in &queue.attributes {
+            create = create.attributes(name.into(), value);
+        }
+        let created = create.send().await;
+        created.map_err(|error| format!("cannot make the queue {}: {}", queue.name, DisplayErrorContext(error)))?;
+    }
+    for queue in &plan.queues {
+        let Some(policy) = &queue.redrive_policy else { continue };
+        let set = client.set_queue_attributes().queue_url(&queue.url).attributes("RedrivePolicy".into(), policy);
+        let set = set.send().await;
+        set.map_err(|error| format!("cannot set the RedrivePolicy of {}: {}", queue.name, DisplayErrorContext(error)))?;
+    }
+    Ok(())
+}
+
+fn show_queues(screen: &Screen, plan: &Plan, address: SocketAddr) {
+    screen.say(&format!("SQS at http://{address}; for SDKs and the AWS CLI: AWS_ENDPOINT_URL_SQS=http://{address}"));
+    for queue in &plan.queues {
+        screen.say(&format!("queue {}", queue.url));
+    }
+}
+
+/// Builds the functions one after the other, and starts a process of each, to see that it works.
+async fn start_functions(
+    arguments: &Arguments,
+    plan: &Plan,
+    address: SocketAddr,
+    screen: &Arc<Screen>,
+    account: &Arc<Account>,
+) -> Result<Vec<(String, Function)>, String> {
+    let mut functions = Vec::new();
+    for planned in &plan.functions {
+        let function = match &arguments.invoke_url {
+            Some(url) => served_elsewhere(url, planned)?,
+            None => in_processes(planned, address, screen, account).await?,
+        };
+        function.check().await.map_err(|error| format!("the function {}: {error}", planned.name))?;
+        functions.push((planned.name.clone(), function));
+    }
+    Ok(functions)
+}
+
+fn served_elsewhere(url: &str, planned: &PlannedFunction) -> Result<Function, String> {
+    let binary = planned.binary.as_deref().unwrap_or("_");
+    Ok(InvokeUrl::new(url, binary, DEFAULT_CONCURRENCY).map_err(|error| error.to_string())?.into())
+}
+
+async fn in_processes(
+    planned: &PlannedFunction,
+    address: SocketAddr,
+    screen: &Arc<Screen>,
+    account: &Arc<Account>,
+) -> Result<Function, String> {
+    screen.say(&format!("building {}", planned.name));
+    let executable = build::build(planned).await?;
+    let local = [
+        ("AWS_ENDPOINT_URL_SQS", format!("http://{address}")),
+        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+    ];
+    let settings = Settings {
+        name: planned.name.clone(),
+        region: "us-east-1".to_owned(),
+        memory_mb: planned.memory_mb,
+        variables: planned.variables.clone(),
+        overrides: local.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    };
+    let (screen, account) = (screen.clone(), account.clone());
+    let sink = Arc::new(move |line: LogLine| {
+        if let Some((message_id, error)) = error_in(&line.line) {
+            account.failed(message_id, error);
+        }
+        screen.log(line);
+    });
+    let program = Program { directory: Some(planned.directory.clone()), ..Program::new(executable) };
+    Ok(Processes::new(program, settings, planned.concurrency, sink).into())
+}
+
+fn watch_queues(sqs: &Sqs, screen: &Arc<Screen>, account: &Arc<Account>) {
+    let (screen, account) = (screen.clone(), account.clone());
+    sqs.watch(move |happening| screen.happening(&happening, account.happened(&happening).as_deref()));
+}
+
+fn mapping(
+    planned: PlannedMapping,
+    client: &Client,
+    functions: &[(String, Function)],
+    settled: &Arc<AtomicU64>,
+    screen: &Arc<Screen>,
+    account: &Arc<Account>,
+) -> Result<Mapping, String> {
+    let function = functions.iter().find(|(name, _)| *name == planned.function);
+    let (name, function) = function.ok_or_else(|| format!("there is no function {}", planned.function))?;
+    let (screen, account) = (screen.clone(), account.clone());
+    let (queue, function_name, visibility_timeout) = (planned.queue, name.clone(), planned.visibility_timeout);
+    for key in planned.filter.undocumented_keys() {
+        screen.say(&format!("{queue}: a filter names `{key}`; AWS documents only `body` for SQS"));
+    }
+    Ok(Mapping {
+        client: client.clone(),
+        queue_url: planned.queue_url,
+        source: planned.source,
+        batching: planned.batching,
+        maximum_concurrency: planned.maximum_concurrency,
+        filter: planned.filter,
+        reports_item_failures: planned.reports_item_failures,
+        function: function.clone(),
+        function_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}"),
+        timeout: planned.timeout,
+        news: Arc::new(move |news| {
+            account.hear(&news);
+            screen.news(&Told { queue: &queue, function: &function_name, visibility_timeout }, &news);
+        }),
+        settled: settled.clone(),
+    })
+}
+
+/// Resolves when all is told to stop.
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // It is an error only where nobody is left who could tell.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Skips waits, if it is to, and comes to its end when there is nothing left to do, if it is to. Time passes on other
+/// clocks than the queues' meanwhile, for functions and for windows; so this looks again and again.
+async fn rest(sqs: &Sqs, queues: &[String], settled: &AtomicU64, skips: bool, ends_idle: bool) {
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tick.tick().await;
+        let settled = settled.load(Ordering::Acquire);
+        if ends_idle && queues.iter().all(|queue| sqs.is_empty(queue)) && sqs.rests(queues, settled) {
+            return;
+        }
+        if skips {
+            sqs.skip_wait(queues, settled);
+        }
+    }
+}
+
+async fn drain(sqs: &Sqs, stop: &watch::Sender<bool>, mut mappings: JoinSet<()>, functions: &[(String, Function)]) {
+    stop.send_replace(true);
+    sqs.end_polls();
+    while mappings.join_next().await.is_some() {}
+    for (_, function) in functions {
+        function.shut_down(DRAIN_LIMIT).await;
+    }
+}
+
+fn summary(screen: &Screen, account: &Account, sent: &[String]) -> bool {
+    let (text, json, is_good) = account.summary(sent);
+    screen.summary(&text, is_good, &json);
+    is_good
+}
+
+/// Waits for Ctrl-C, or for what a process manager sends in its place.
+async fn interrupted() -> &'static str {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        return tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = tokio::signal::ctrl_c() => "Ctrl-C",
+        };
+    }
+    // Without a handler for it the signal ends the process, which is as good.
+    let _ = tokio::signal::ctrl_c().await;
+    "Ctrl-C"
+}
