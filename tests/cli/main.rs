@@ -1,5 +1,6 @@
 //! The `redrive` command, as it is run.
 
+mod dev;
 mod formats;
 mod iam;
 mod input;

@@ -70,8 +70,8 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
     let listener = listen(arguments.port).await?;
     let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
     let template = arguments.template.read_with(None, &format!("http://{address}"))?;
-    let root = Path::new(&template.file).parent().unwrap_or(Path::new("")).to_owned();
-    let plan = Plan::of(&template, &root)?;
+    let root = Path::new(&template.file).parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let plan = Plan::of(&template, root, arguments.invoke_url.is_none())?;
     let screen = Arc::new(Screen::new(arguments.json, std::io::stdout().is_terminal()));
 
     let sqs = Sqs::new();

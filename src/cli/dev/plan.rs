@@ -53,12 +53,13 @@ const PROCESSES: u32 = 4;
 const DEFAULT_MEMORY_MB: u32 = 128;
 
 impl Plan {
-    /// Takes what is needed out of a template, whose paths begin at `root`.
-    pub(super) fn of(template: &Template, root: &Path) -> Result<Self, String> {
-        Self::read(template, root).map_err(|problem| problem.of_file(&template.file).to_string())
+    /// Takes what is needed out of a template, whose paths begin at `root`. Functions are to be `packages`, unless they are
+    /// served elsewhere.
+    pub(super) fn of(template: &Template, root: &Path, packages: bool) -> Result<Self, String> {
+        Self::read(template, root, packages).map_err(|problem| problem.of_file(&template.file).to_string())
     }
 
-    fn read(template: &Template, root: &Path) -> Result<Self, Problem> {
+    fn read(template: &Template, root: &Path, packages: bool) -> Result<Self, Problem> {
         let queues = template.queues.iter().map(PlannedQueue::of).collect::<Result<_, _>>()?;
         let mut mappings = Vec::new();
         let mut functions: Vec<PlannedFunction> = Vec::new();
@@ -66,7 +67,7 @@ impl Plan {
             let (queue, function) = ends_of(template, mapping)?;
             mappings.push(PlannedMapping::of(mapping, queue, function)?);
             if !functions.iter().any(|known| known.name == function.name) {
-                functions.push(PlannedFunction::of(function, mapping, root)?);
+                functions.push(PlannedFunction::of(function, mapping, root, packages)?);
             }
         }
         Ok(Self { queues, functions, mappings })
@@ -102,10 +103,15 @@ impl PlannedQueue {
 }
 
 impl PlannedFunction {
-    fn of(function: &template::Function, mapping: &template::Mapping, root: &Path) -> Result<Self, Problem> {
+    fn of(
+        function: &template::Function,
+        mapping: &template::Mapping,
+        root: &Path,
+        packages: bool,
+    ) -> Result<Self, Problem> {
         let code = function.code.as_ref().map(|code| code.need(&format!("the code of `{}`", function.id)));
         let directory = code.transpose()?.map_or_else(|| root.to_owned(), |code| root.join(code));
-        if !directory.join("Cargo.toml").exists() {
+        if packages && !directory.join("Cargo.toml").exists() {
             let text = format!(
                 "the function `{}` is no Rust package: {} has no Cargo.toml; serve it elsewhere, and pass --invoke-url",
                 function.id,

@@ -1,0 +1,114 @@
+//! `redrive dev`, with a function that this test serves. That it builds and runs one is seen by the README's first
+//! command, which the gate runs.
+
+use std::net::TcpListener;
+use std::thread;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::post;
+use serde_json::{Value, json};
+
+use crate::kit::{GOOD, Ran, run};
+
+/// Serves a function as `cargo lambda watch` does, for as long as the test runs.
+fn serve(function: fn(Value) -> Value) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    listener.set_nonblocking(true).unwrap();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let invoke =
+                move |event: Bytes| async move { function(serde_json::from_slice(&event).unwrap()).to_string() };
+            let router = Router::new().route("/2015-03-31/functions/_/invocations", post(invoke));
+            axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await.unwrap();
+        });
+    });
+    url
+}
+
+/// Fails what the demo means to fail, as `orders` does.
+fn orders(event: Value) -> Value {
+    let fails = |record: &&Value| {
+        let (body, count) = (record["body"].as_str().unwrap(), &record["attributes"]["ApproximateReceiveCount"]);
+        let is_late = body.contains("BACK-ORDER") && ["1", "2"].contains(&count.as_str().unwrap());
+        serde_json::from_str::<Value>(body).is_err() || body.contains("OUT-OF-STOCK") || is_late
+    };
+    let failed = event["Records"].as_array().unwrap().iter().filter(fails);
+    let items: Vec<_> = failed.map(|record| json!({"itemIdentifier": record["messageId"]})).collect();
+    json!({"batchItemFailures": items})
+}
+
+fn dev(template: &str, arguments: &[&str]) -> Ran {
+    run(template, &[&["dev", "--port", "0"], arguments].concat())
+}
+
+#[test]
+fn a_demo_accounts_for_every_message() {
+    let ran = dev(GOOD, &["--demo", "--invoke-url", &serve(orders)]);
+    assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("10 sent, 8 processed"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("2 dead-lettered"), "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches("orders -> dead:").count(), 2, "{}", ran.stdout);
+    assert!(ran.stdout.contains("done at receive 3"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains('\u{1b}'), "no colours in a pipe");
+}
+
+#[test]
+fn json_is_an_object_a_line() {
+    let ran = dev(GOOD, &["--demo", "--json", "--invoke-url", &serve(orders)]);
+    let events: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let summary = events.last().unwrap();
+    assert_eq!((&summary["event"], &summary["dead_lettered"]), (&json!("summary"), &json!(2)), "{summary}");
+    let batch = events.iter().find(|event| event["event"] == "batch").unwrap();
+    assert_eq!(batch["queue"], "orders");
+    assert_eq!(batch["visible_again_after_s"], 180);
+}
+
+#[test]
+fn without_reports_of_failures_the_loss_is_said_loudly() {
+    let template = GOOD.replace("            FunctionResponseTypes: [ReportBatchItemFailures]\n", "");
+    let ran = dev(&template, &["--demo", "--invoke-url", &serve(orders)]);
+    assert!(ran.stdout.contains("10 processed"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("ReportBatchItemFailures"), "{}", ran.stdout);
+}
+
+#[test]
+fn queues_without_a_function_are_idle_at_once() {
+    let queues = GOOD.split("  Place:").next().unwrap();
+    let ran = dev(queues, &["--until-idle"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("/000000000000/orders"), "{}", ran.stdout);
+}
+
+fn refused(template: &str, arguments: &[&str], expected: &[&str]) {
+    let ran = dev(template, arguments);
+    assert_eq!(ran.status, 2, "{}", ran.stdout);
+    assert_eq!(ran.stderr.trim_end().lines().count(), 1, "one error: {}", ran.stderr);
+    for expected in expected {
+        assert!(ran.stderr.contains(expected), "{expected}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_cannot_run_is_one_error_with_the_place_and_the_remedy() {
+    refused(GOOD, &[], &["template.yaml:17:3", "no Cargo.toml", "--invoke-url"]);
+    let unserved = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    refused(GOOD, &["--invoke-url", &format!("http://{unserved}")], &["no function is served", "cargo lambda watch"]);
+    refused(GOOD, &["--invoke-url", "https://x"], &["https"]);
+    let elsewhere = GOOD.replace("Queue: !GetAtt Orders.Arn", "Queue: arn:aws:sqs:us-east-1:111122223333:orders");
+    refused(&elsewhere, &[], &["111122223333", "does not make"]);
+    let short = GOOD.replace("VisibilityTimeout: 180", "VisibilityTimeout: 20");
+    refused(&short, &["--invoke-url", "http://localhost:1"], &["VisibilityTimeout 20s", "template.yaml:"]);
+    refused("Resources: [", &[], &["template.yaml:"]);
+}
+
+#[test]
+fn a_port_in_use_is_one_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ran = run(GOOD, &["dev", "--port", &port]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.stderr.contains(&port) && ran.stderr.contains("--port"), "{}", ran.stderr);
+}
