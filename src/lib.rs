@@ -33,6 +33,8 @@
 //! | Feature | Adds | Default |
 //! |---|---|---|
 //! | `lambda` | the Lambda host: [`run`](run()), `Context`, and consumers as tower services of lambda_runtime | yes |
+//! | `local` | SQS, event source mappings and a test kit on this machine: `redrive::local` | no |
+//! | `cli` | the `redrive` command: `dev`, `check`, `iam` | no |
 
 #![cfg_attr(not(feature = "lambda"), allow(dead_code, unused_imports, reason = "without a host nothing runs"))]
 

@@ -3,6 +3,10 @@
 #[doc = include_str!("lambda.md")]
 pub mod lambda {}
 
+#[cfg(feature = "local")]
+#[doc = include_str!("local.md")]
+pub mod local {}
+
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
 

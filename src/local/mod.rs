@@ -1,4 +1,7 @@
 //! SQS on this machine: the queue, the event source mapping, and the functions it invokes.
+//!
+//! [`Kit`] is the way to test a consumer; [`Sqs`] is the queue alone, for clients of the AWS SDK and behind a socket. The
+//! chapter [`docs::local`](crate::docs::local) has how to use them, and where they differ from AWS.
 
 #[cfg_attr(not(feature = "cli"), expect(dead_code, unused_imports, reason = "the command is what checks"))]
 pub(crate) mod check;
