@@ -122,6 +122,10 @@ impl Store {
                 taken.received.push(place);
             }
         }
+        if until <= now {
+            // Only now: shown at once, a message would be taken again by this same receive.
+            taken.received.iter().for_each(|&place| self.show(place));
+        }
         taken
     }
 
@@ -148,9 +152,6 @@ impl Store {
         self.order.hide(place, slot.message.group.as_ref());
         self.hidden.insert((until, place));
         self.in_flight += 1;
-        if until <= now {
-            self.show(place);
-        }
     }
 
     /// Makes a hidden message visible.
