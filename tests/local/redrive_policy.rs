@@ -124,3 +124,11 @@ async fn a_fifo_queues_dead_letter_is_as_old_as_its_move() {
     pass(secs(1)).await;
     assert_eq!(dlq.counts().await[0], "0");
 }
+
+#[tokio::test(start_paused = true)]
+async fn other_attributes_can_be_set_while_the_dead_letter_queue_is_gone() {
+    let (queue, dlq) = with_dlq("", 1).await;
+    dlq.client.delete_queue().queue_url(&dlq.url).send().await.unwrap();
+    queue.set("VisibilityTimeout", "5").await;
+    assert_eq!(queue.attribute("VisibilityTimeout").await, "5");
+}
