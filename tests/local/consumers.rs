@@ -266,3 +266,21 @@ async fn what_aws_would_refuse_is_refused() {
         assert!(error.is_local() && error.to_string().contains(expected), "{expected}: {error}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_consumer_of_a_fifo_group_has_each_message_once() {
+    let kit = Kit::with_seed(1);
+    let queue = kit.queue("orders.fifo").max_receive_count(2).create().await.unwrap();
+    let slow = |Body(_): Body| async {
+        tokio::time::sleep(secs(10)).await;
+        Ok::<_, String>(())
+    };
+    queue.mapping(redrive::handler(slow)).batch_size(1).function_timeout(secs(30)).start().unwrap();
+    for n in 0..10 {
+        queue.send(n.to_string()).await.unwrap();
+    }
+    kit.until_idle().await;
+    // Ten take longer than the visibility timeout of 30 s: what waited for its batch would run out unheard.
+    assert_eq!(queue.deliveries().len(), 10);
+    assert!(queue.dead_letters().is_empty() && queue.problems().is_empty(), "{:?}", queue.problems());
+}

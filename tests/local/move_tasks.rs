@@ -102,3 +102,21 @@ async fn a_message_whose_queue_is_gone_stays_and_its_task_fails() {
     assert!(task.failure_reason().is_some());
     assert_eq!(dlq.counts().await[0], "1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_moved_stays_where_it_was_in_its_group() {
+    let client = client();
+    let dlq = Queue::new(&client, "dlq.fifo", &[("ContentBasedDeduplication", "true")]).await;
+    let arn = dlq.attribute("QueueArn").await;
+    let policy = format!(r#"{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 1}}"#);
+    let _source = Queue::new(&client, "orders.fifo", &[("RedrivePolicy", &policy)]).await;
+    for body in ["1", "2"] {
+        // Sent to it directly: no queue is known that it could go back to.
+        let send = client.send_message().queue_url(&dlq.url).message_body(body).message_group_id("group");
+        send.send().await.unwrap();
+    }
+    client.start_message_move_task().source_arn(&arn).send().await.unwrap();
+    let task = latest(&dlq).await;
+    assert_eq!((task.status(), task.failure_reason()), (Some("FAILED"), Some("CouldNotDetermineMessageSource")));
+    assert_eq!(crate::kit::bodies(&dlq.receive().await), ["1", "2"]);
+}

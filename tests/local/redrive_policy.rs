@@ -109,3 +109,26 @@ async fn a_message_is_as_old_in_the_dead_letter_queue_as_it_was() {
     pass(secs(1)).await;
     assert_eq!(dlq.counts().await[0], "0");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fifo_queues_dead_letter_is_as_old_as_its_move() {
+    let (queue, dlq) = with_dlq(".fifo", 1).await;
+    dlq.set("MessageRetentionPeriod", "60").await;
+    let send = queue.client.send_message().queue_url(&queue.url).message_body("poison").message_group_id("group");
+    send.message_deduplication_id("1").send().await.unwrap();
+    assert_eq!(receive_count(&queue.receive().await[0]), 1);
+    pass(secs(100)).await;
+    assert!(queue.receive().await.is_empty());
+    pass(secs(59)).await;
+    assert_eq!(dlq.counts().await[0], "1");
+    pass(secs(1)).await;
+    assert_eq!(dlq.counts().await[0], "0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_attributes_can_be_set_while_the_dead_letter_queue_is_gone() {
+    let (queue, dlq) = with_dlq("", 1).await;
+    dlq.client.delete_queue().queue_url(&dlq.url).send().await.unwrap();
+    queue.set("VisibilityTimeout", "5").await;
+    assert_eq!(queue.attribute("VisibilityTimeout").await, "5");
+}

@@ -221,3 +221,22 @@ async fn a_handle_of_another_queue_is_refused() {
     let delete = other.client.delete_message().queue_url(&other.url).receipt_handle(message.receipt_handle().unwrap());
     assert_eq!(code(&delete.send().await.unwrap_err()), "ReceiptHandleIsInvalid");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_receive_that_hides_nothing_has_each_message_once() {
+    for queue in [Queue::standard().await, Queue::fifo().await] {
+        for body in ["1", "2"] {
+            let send = queue.client.send_message().queue_url(&queue.url).message_body(body);
+            send.message_group_id("group").send().await.unwrap();
+        }
+        for count in 1..=2 {
+            let receive = queue.client.receive_message().queue_url(&queue.url).max_number_of_messages(10);
+            let receive = receive
+                .message_system_attribute_names(aws_sdk_sqs::types::MessageSystemAttributeName::All)
+                .visibility_timeout(0);
+            let received = receive.send().await.unwrap().messages.unwrap();
+            assert_eq!((bodies(&received), receive_count(&received[1])), (vec!["1".to_owned(), "2".to_owned()], count));
+        }
+        assert_eq!(queue.counts().await, ["2", "0", "0"]);
+    }
+}

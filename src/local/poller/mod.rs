@@ -66,7 +66,7 @@ impl Mapping {
                 batches.spawn(mapping.clone().run_batch(batch));
             }
             if !stops && polls.is_empty() && gatherer.room() > 0 {
-                polls.spawn(mapping.clone().receive(gatherer.room(), backoff(failures)));
+                polls.spawn(mapping.clone().receive(mapping.room(&gatherer), backoff(failures)));
             }
             if stops && polls.is_empty() && batches.is_empty() {
                 break;
@@ -113,6 +113,13 @@ impl Mapping {
         let mut come_back = verdict.come_back;
         come_back.extend(verdict.deleted.into_iter().filter(is_kept));
         Finished { batch, come_back }
+    }
+
+    /// On a FIFO queue one batch at a time is received: what is behind it in its group would wait for it to end, while
+    /// its own visibility timeout runs out unheard.
+    fn room(&self, gatherer: &Gatherer) -> usize {
+        let most = if self.source.is_fifo() { self.batching.size() } else { usize::MAX };
+        gatherer.room().min(most)
     }
 
     fn tell(&self, news: News) {

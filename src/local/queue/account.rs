@@ -156,7 +156,8 @@ impl Account {
         MessageId::random(&mut self.rng)
     }
 
-    /// Puts messages that a queue gave up into its dead-letter queue.
+    /// Puts messages that a queue gave up into its dead-letter queue. On a FIFO queue their retention begins anew.
+    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html>
     pub(super) fn dead_letter(&mut self, from: &str, to: &str, messages: Vec<Message>, now: Time) {
         let Some(source) = self.queues.get(from).map(|queue| queue.arn.clone()) else { return };
         for mut message in messages {
@@ -168,6 +169,9 @@ impl Account {
                 receive_count: message.receive_count,
             };
             message.dead_letter_source = Some(source.clone());
+            if target.is_fifo() {
+                message.sent = now;
+            }
             target.adopt(message, now);
             let id = target.id;
             self.changed.insert(id);

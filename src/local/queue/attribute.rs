@@ -60,7 +60,9 @@ impl Attribute {
                 Some(value) if !value.chars().all(is_allowed) => {
                     invalid("its value has characters that SQS does not allow")
                 }
-                Some(value) if basic == "Number" && value.parse::<f64>().is_err() => invalid("its value is no number"),
+                Some(value) if basic == "Number" && !value.parse().is_ok_and(f64::is_finite) => {
+                    invalid("its value is no number")
+                }
                 Some(_) if self.binary_value.is_some() => invalid("it has two values"),
                 Some(_) => Ok(()),
             },
@@ -192,6 +194,8 @@ mod tests {
             (r#"{"a": {"DataType": "String", "StringValue": ""}}"#, "empty"),
             (r#"{"a": {"DataType": "String", "StringValue": "\u0000"}}"#, "characters"),
             (r#"{"a": {"DataType": "Number", "StringValue": "x"}}"#, "no number"),
+            (r#"{"a": {"DataType": "Number", "StringValue": "inf"}}"#, "no number"),
+            (r#"{"a": {"DataType": "Number", "StringValue": "NaN"}}"#, "no number"),
             (r#"{"a": {"DataType": "Binary", "StringValue": "x"}}"#, "needs a BinaryValue"),
             (r#"{"a": {"DataType": "Binary", "BinaryValue": ""}}"#, "empty"),
             (r#"{"a": {"DataType": "Binary", "BinaryValue": "AA==", "StringValue": "x"}}"#, "two values"),

@@ -24,7 +24,7 @@ pub(crate) struct Message {
     /// On a FIFO queue every message has one, on a standard queue those for fair queues.
     pub(crate) group: Option<Arc<str>>,
     pub(crate) fifo: Option<Box<FifoPart>>,
-    /// When it was sent. It keeps that when it is moved to a dead-letter queue.
+    /// When it was sent. A standard queue's keeps that when it is moved to a dead-letter queue.
     pub(crate) sent: Time,
     pub(crate) first_received: Option<Time>,
     pub(crate) receive_count: u32,

@@ -218,28 +218,25 @@ impl Account {
             task.status = Status::Completed;
             return;
         }
-        let Some(message) = self.queue_by_arn(&task.source_arn).and_then(|queue| queue.store.take_oldest_visible())
-        else {
+        let oldest = self.queue_by_arn(&task.source_arn).and_then(|queue| queue.store.oldest_visible());
+        let Some((place, message)) = oldest else {
             // What it was to move is gone, or in flight.
             task.status = Status::Completed;
             return;
         };
         let destination = task.destination_arn.as_deref().or(message.dead_letter_source.as_deref()).map(str::to_owned);
+        // It leaves its place only for another: put back, it would be behind those that came after it.
+        let Some(destination) = destination else { return task.fail("CouldNotDetermineMessageSource") };
+        if self.queue_by_arn(&destination).is_none() {
+            return task.fail("AWS.SimpleQueueService.NonExistentQueue");
+        }
         let id = MessageId::random(&mut self.rng);
-        match destination.as_deref().and_then(|arn| self.queue_by_arn(arn)) {
-            Some(queue) => {
-                queue.adopt(renewed(message, id, now), now);
-                let queue = queue.id;
-                self.has_changed(queue);
-                task.moved += 1;
-            }
-            None => {
-                task.status = Status::Failed;
-                task.failure = Some("AWS.SimpleQueueService.NonExistentQueue".to_owned());
-                if let Some(source) = self.queue_by_arn(&task.source_arn) {
-                    source.store.insert(message, now, Duration::ZERO);
-                }
-            }
+        let message = self.queue_by_arn(&task.source_arn).and_then(|queue| queue.store.remove(place));
+        if let (Some(message), Some(queue)) = (message, self.queue_by_arn(&destination)) {
+            queue.adopt(renewed(message, id, now), now);
+            let queue = queue.id;
+            self.has_changed(queue);
+            task.moved += 1;
         }
     }
 }
@@ -277,6 +274,12 @@ impl MoveTasks {
 }
 
 impl MoveTask {
+    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/troubleshooting-dlq-redrive.html>
+    fn fail(&mut self, reason: &str) {
+        self.status = Status::Failed;
+        self.failure = Some(reason.to_owned());
+    }
+
     /// When the next message is to be moved, or the task is found to be done.
     fn next_due(&self) -> Option<Time> {
         let millis = self.moved * 1_000 / self.per_second.unwrap_or(MAX_PER_SECOND);

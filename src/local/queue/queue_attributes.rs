@@ -80,7 +80,10 @@ impl Account {
         }
         let settings = queue.settings.with(&request.attributes)?;
         let (arn, fifo) = (queue.arn.clone(), queue.is_fifo());
-        self.check_redrive(&arn, fifo, &settings)?;
+        // Only where it is set: the dead-letter queue that was right then may be gone by now.
+        if request.attributes.contains_key("RedrivePolicy") {
+            self.check_redrive(&arn, fifo, &settings)?;
+        }
         let queue = self.queue(&request.queue_url, now)?;
         if fifo && settings.delay != queue.settings.delay {
             queue.store.set_delay(settings.delay);

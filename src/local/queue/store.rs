@@ -122,6 +122,10 @@ impl Store {
                 taken.received.push(place);
             }
         }
+        if until <= now {
+            // Only now: shown at once, a message would be taken again by this same receive.
+            taken.received.iter().for_each(|&place| self.show(place));
+        }
         taken
     }
 
@@ -148,9 +152,6 @@ impl Store {
         self.order.hide(place, slot.message.group.as_ref());
         self.hidden.insert((until, place));
         self.in_flight += 1;
-        if until <= now {
-            self.show(place);
-        }
     }
 
     /// Makes a hidden message visible.
@@ -226,11 +227,10 @@ impl Store {
         Some(message)
     }
 
-    /// Takes the oldest message that is visible, whatever its group does: for a move to another queue.
-    pub(crate) fn take_oldest_visible(&mut self) -> Option<Message> {
-        let mut group = None;
-        let place = self.next(&mut group)?;
-        self.remove(place)
+    /// The oldest message that could be received: for a move to another queue.
+    pub(crate) fn oldest_visible(&self) -> Option<(Place, &Message)> {
+        let place = self.next(&mut None)?;
+        Some((place, self.message(place)?))
     }
 
     /// A FIFO queue's delay is that of all its messages, those that it has already included.
