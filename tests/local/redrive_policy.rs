@@ -33,6 +33,29 @@ async fn a_message_is_moved_at_the_receive_after_its_last_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn queues_in_a_circle_each_have_their_turns_and_nobody_spins() {
+    let (queue, dlq) = with_dlq("", 1).await;
+    let arn = queue.attribute("QueueArn").await;
+    dlq.set("RedrivePolicy", &format!(r#"{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 2}}"#)).await;
+    queue.send("poison").await;
+    for (from, count) in [(&queue, 1), (&dlq, 2), (&dlq, 3), (&queue, 4)] {
+        pass(secs(30)).await;
+        let polls = async { tokio::join!(queue.receive_for(secs(20)), dlq.receive_for(secs(20))) };
+        let (at_queue, at_dlq) = polls.await;
+        let received = if from.url == queue.url { at_queue } else { at_dlq };
+        assert_eq!(received.iter().map(receive_count).collect::<Vec<_>>(), [count]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_is_not_its_own_dead_letter_queue() {
+    let (queue, _) = with_dlq("", 1).await;
+    let policy = format!(r#"{{"deadLetterTargetArn": "{}", "maxReceiveCount": 1}}"#, queue.attribute("QueueArn").await);
+    let set = queue.client.set_queue_attributes().queue_url(&queue.url).attributes("RedrivePolicy".into(), policy);
+    assert_eq!(crate::kit::code(&set.send().await.unwrap_err()), "InvalidAttributeValue");
+}
+
+#[tokio::test(start_paused = true)]
 async fn poison_does_not_keep_others_back() {
     let (queue, dlq) = with_dlq("", 1).await;
     for body in ["1", "2", "3"] {

@@ -169,6 +169,7 @@ impl Account {
                 receive_count: message.receive_count,
             };
             message.dead_letter_source = Some(source.clone());
+            message.received_elsewhere = message.receive_count;
             if target.is_fifo() {
                 message.sent = now;
             }

@@ -28,8 +28,18 @@ pub(crate) struct Message {
     pub(crate) sent: Time,
     pub(crate) first_received: Option<Time>,
     pub(crate) receive_count: u32,
+    /// How many of its receives were in queues that dead-lettered it. They do not count against this queue's
+    /// maxReceiveCount: in a circle of queues it would go round for ever.
+    pub(crate) received_elsewhere: u32,
     /// The ARN of the queue that it was moved here from, if a RedrivePolicy did that.
     pub(crate) dead_letter_source: Option<Arc<str>>,
+}
+
+impl Message {
+    /// How often this queue has handed it out.
+    pub(crate) fn received_here(&self) -> u32 {
+        self.receive_count - self.received_elsewhere
+    }
 }
 
 /// What only the messages of FIFO queues have.

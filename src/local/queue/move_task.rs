@@ -244,7 +244,15 @@ impl Account {
 /// A message that is moved back counts as a new one: it has another id, and is as old as the move.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html>
 fn renewed(message: Message, id: MessageId, now: Time) -> Message {
-    Message { id, sent: now, first_received: None, receive_count: 0, dead_letter_source: None, ..message }
+    Message {
+        id,
+        sent: now,
+        first_received: None,
+        receive_count: 0,
+        received_elsewhere: 0,
+        dead_letter_source: None,
+        ..message
+    }
 }
 
 fn check_rate(rate: i64) -> Result<u64, SqsError> {

@@ -123,6 +123,9 @@ impl Account {
         let Some(target) = self.queue_by_arn(&policy.target_arn) else {
             return refused(&format!("Dead letter target does not exist: {}.", policy.target_arn));
         };
+        if &*target.arn == source_arn {
+            return refused("A queue cannot be its own dead-letter queue.");
+        }
         if target.is_fifo() != fifo {
             return refused(
                 "The dead-letter queue of a FIFO queue must be a FIFO queue, and of a standard queue a standard one.",

@@ -170,6 +170,7 @@ impl Queue {
             sent: now,
             first_received: None,
             receive_count: 0,
+            received_elsewhere: 0,
             dead_letter_source: None,
         };
         let system_attributes = outgoing.message_system_attributes.filter(|attributes| !attributes.is_empty());

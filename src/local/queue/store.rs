@@ -115,7 +115,7 @@ impl Store {
             && let Some(place) = self.next(&mut group)
         {
             let Some(slot) = self.slots.get(&place) else { break };
-            if max_receive_count.is_some_and(|most| slot.message.receive_count >= most) {
+            if max_receive_count.is_some_and(|most| slot.message.received_here() >= most) {
                 taken.dead.extend(self.remove(place));
             } else {
                 self.take(place, now, until);
