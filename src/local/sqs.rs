@@ -218,6 +218,11 @@ impl Sqs {
         self.state().watcher = Some(Watcher(Box::new(watcher)));
     }
 
+    /// Whether a message move task runs.
+    pub(super) fn is_moving(&self) -> bool {
+        self.state().account.is_moving()
+    }
+
     /// What a queue has, the oldest first, without receiving it.
     pub(super) fn messages(&self, name: &str) -> Vec<Message> {
         self.state().account.messages(name).cloned().collect()

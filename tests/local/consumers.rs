@@ -248,6 +248,28 @@ async fn a_handler_sees_a_message_as_lambda_shows_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_moved_back_from_the_dead_letter_queue_runs_again() {
+    let kit = Kit::with_seed(1);
+    let orders = kit.queue("orders").max_receive_count(1).create().await.unwrap();
+    let is_repaired = Arc::new(AtomicU32::new(0));
+    let place = |Body(_): Body, State(is_repaired): State<Arc<AtomicU32>>| async move {
+        if is_repaired.load(Ordering::Relaxed) == 0 { Err("broken") } else { Ok(()) }
+    };
+    orders.mapping(redrive::handler(place).with_state(is_repaired.clone())).start().unwrap();
+    for _ in 0..3 {
+        orders.send("x").await.unwrap();
+    }
+    kit.until_idle().await;
+    assert_eq!(orders.dead_letters().len(), 3);
+    is_repaired.store(1, Ordering::Relaxed);
+    let source = "arn:aws:sqs:us-east-1:000000000000:orders-dlq";
+    let start = orders.client().start_message_move_task().source_arn(source).max_number_of_messages_per_second(1);
+    start.send().await.unwrap();
+    kit.until_idle().await;
+    assert_eq!((orders.dead_letters().len(), orders.deliveries().iter().filter(|each| each.done).count()), (0, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_aws_would_refuse_is_refused() {
     let kit = Kit::with_seed(1);
     let error = kit.queue("a b").create().await.unwrap_err();

@@ -92,6 +92,15 @@ async fn a_queue_has_the_host_that_its_caller_knows() {
 }
 
 #[tokio::test]
+async fn what_is_null_is_absent() {
+    let served = serve().await;
+    Queue::new(&served.client(), "orders", &[]).await;
+    let nulls = r#"{"QueueUrl": "x/orders", "AttributeNames": null, "MaxNumberOfMessages": null}"#;
+    let answer = served.call("ReceiveMessage", nulls).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("{}"), "{answer}");
+}
+
+#[tokio::test]
 async fn what_is_no_call_is_refused_and_said_so() {
     let served = serve().await;
     let cases = [

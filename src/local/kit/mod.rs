@@ -90,8 +90,8 @@ impl Kit {
         QueueBuilder::new(self.clone(), name)
     }
 
-    /// Waits until the queues that have a mapping have no message left: none visible, in flight or delayed. All of them are
-    /// processed then, dead-lettered or expired.
+    /// Waits until the queues that have a mapping have no message left: none visible, in flight or delayed, and none on its
+    /// way there from a dead-letter queue. All of them are processed then, dead-lettered or expired.
     ///
     /// A message that fails for ever, in a queue without a dead-letter queue, ends by its retention period: after four
     /// days of the paused clock.
@@ -99,7 +99,7 @@ impl Kit {
         loop {
             let changed = self.inner.sqs.next_change();
             let mapped = lock(&self.inner.mapped).clone();
-            if mapped.iter().all(|name| self.inner.sqs.is_empty(name)) {
+            if mapped.iter().all(|name| self.inner.sqs.is_empty(name)) && !self.inner.sqs.is_moving() {
                 return;
             }
             changed.await;

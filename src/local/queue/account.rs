@@ -147,6 +147,11 @@ impl Account {
         queue.map_or((0, false), |queue| (queue.handed_out, queue.store.counts().visible > 0))
     }
 
+    /// Whether messages are on their way from a queue to another.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.tasks.is_any_running()
+    }
+
     /// The messages of a queue, the oldest first.
     pub(crate) fn messages(&self, name: &str) -> impl Iterator<Item = &Message> {
         self.queues.get(name).into_iter().flat_map(|queue| queue.store.messages())

@@ -271,6 +271,10 @@ impl MoveTasks {
         self.0.iter().filter_map(MoveTask::next_due).min()
     }
 
+    pub(super) fn is_any_running(&self) -> bool {
+        self.0.iter().any(|task| task.status == Status::Running)
+    }
+
     fn forget_oldest(&mut self, source_arn: &str) {
         let of_source = |task: &MoveTask| task.source_arn == source_arn;
         if self.0.iter().filter(|task| of_source(task)).count() > MAX_TASKS

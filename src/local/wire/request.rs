@@ -1,6 +1,7 @@
 //! What is asked for.
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Answer;
 use crate::local::queue::{
@@ -128,7 +129,22 @@ impl Request {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, SqsError> {
-    // Some clients send nothing where there is nothing to say.
+    // Some clients send nothing where there is nothing to say, and others null where a value is absent.
     let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| SqsError::new(Code::SerializationException, error.to_string()))
+    serde_json::from_slice(body).or_else(|error| {
+        let json = serde_json::from_slice(body).ok().map(without_nulls);
+        let read = json.and_then(|json| serde_json::from_value(json).ok());
+        read.ok_or_else(|| SqsError::new(Code::SerializationException, error.to_string()))
+    })
+}
+
+fn without_nulls(json: Value) -> Value {
+    match json {
+        Value::Object(entries) => {
+            let present = entries.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(present.map(|(key, value)| (key, without_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        other => other,
+    }
 }
