@@ -79,14 +79,18 @@ impl Account {
         }
     }
 
-    /// Gives back why the message is dead, where that is known.
-    pub(super) fn happened(&self, happening: &Happening) -> Option<String> {
-        let Happening::DeadLettered { message_id, .. } = happening else { return None };
+    pub(super) fn happened(&self, happening: &Happening) {
+        let Happening::DeadLettered { message_id, .. } = happening else { return };
         let mut fates = self.fates();
         fates.dead.insert(message_id.clone());
         // Its last receive was not followed by another.
         fates.retries = fates.retries.saturating_sub(1);
-        fates.errors.remove(message_id)
+    }
+
+    /// Why the message is dead, where that is known.
+    pub(super) fn why(&self, happening: &Happening) -> Option<String> {
+        let Happening::DeadLettered { message_id, .. } = happening else { return None };
+        self.fates().errors.remove(message_id)
     }
 
     /// What has become of those that were sent, and whether each is accounted for.

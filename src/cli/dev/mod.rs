@@ -4,6 +4,7 @@ mod build;
 mod demo;
 mod plan;
 mod screen;
+mod show;
 
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,11 +23,12 @@ use tokio::task::JoinSet;
 use self::demo::Account;
 use self::plan::{Plan, PlannedFunction, PlannedMapping};
 use self::screen::{Screen, Told, error_in};
+use self::show::Show;
 use super::Done;
 use super::input::TemplateArguments;
 use crate::local::Sqs;
 use crate::local::function::{DEFAULT_CONCURRENCY, Function, InvokeUrl, LogLine, Processes, Program, Settings};
-use crate::local::poller::Mapping;
+use crate::local::poller::{Mapping, NewsSink};
 
 /// Run a template's queues, event source mappings and functions on this machine
 ///
@@ -84,12 +86,22 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
     let account = Arc::new(Account::default());
     let functions = start_functions(arguments, &plan, address, &screen, &account).await?;
     let settled = Arc::new(AtomicU64::new(0));
-    watch_queues(&sqs, &screen, &account);
+    let (show, shower) = Show::start(screen.clone(), account.clone());
+    watch_queues(&sqs, show.clone(), account.clone());
     let mut mappings = JoinSet::new();
     let queues: Vec<_> = plan.mappings.iter().map(|mapping| mapping.queue.clone()).collect();
     let first = plan.mappings.first().map(|mapping| mapping.queue_url.clone());
     for planned in plan.mappings {
-        let mapping = mapping(planned, &client, &functions, &settled, &screen, &account)?;
+        let told = Told {
+            queue: planned.queue.clone(),
+            function: planned.function.clone(),
+            visibility_timeout: planned.visibility_timeout,
+        };
+        for key in planned.filter.undocumented_keys() {
+            screen.say(&format!("{}: a filter names `{key}`; AWS documents only `body` for SQS", told.queue));
+        }
+        let news = news(told, show.clone(), account.clone());
+        let mapping = mapping(planned, &client, &functions, &settled, news)?;
         mappings.spawn(mapping.run(until(stopped.clone())));
     }
     let sent = match first.filter(|_| arguments.demo) {
@@ -110,6 +122,9 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
     }
     // A client that keeps its connection open is no reason to stay.
     server.abort();
+    drop(show);
+    sqs.watch(|_| {});
+    shower.end().await;
     Ok(Done { output: String::new(), is_good: !arguments.demo || summary(&screen, &account, &sent) })
 }
 
@@ -202,9 +217,19 @@ async fn in_processes(
     Ok(Processes::new(program, settings, planned.concurrency, sink).into())
 }
 
-fn watch_queues(sqs: &Sqs, screen: &Arc<Screen>, account: &Arc<Account>) {
-    let (screen, account) = (screen.clone(), account.clone());
-    sqs.watch(move |happening| screen.happening(&happening, account.happened(&happening).as_deref()));
+fn watch_queues(sqs: &Sqs, show: Show, account: Arc<Account>) {
+    sqs.watch(move |happening| {
+        account.happened(&happening);
+        show.happening(happening);
+    });
+}
+
+fn news(told: Told, show: Show, account: Arc<Account>) -> NewsSink {
+    let told = Arc::new(told);
+    Arc::new(move |news| {
+        account.hear(&news);
+        show.news(&told, news);
+    })
 }
 
 fn mapping(
@@ -212,16 +237,10 @@ fn mapping(
     client: &Client,
     functions: &[(String, Function)],
     settled: &Arc<AtomicU64>,
-    screen: &Arc<Screen>,
-    account: &Arc<Account>,
+    news: NewsSink,
 ) -> Result<Mapping, String> {
     let function = functions.iter().find(|(name, _)| *name == planned.function);
     let (name, function) = function.ok_or_else(|| format!("there is no function {}", planned.function))?;
-    let (screen, account) = (screen.clone(), account.clone());
-    let (queue, function_name, visibility_timeout) = (planned.queue, name.clone(), planned.visibility_timeout);
-    for key in planned.filter.undocumented_keys() {
-        screen.say(&format!("{queue}: a filter names `{key}`; AWS documents only `body` for SQS"));
-    }
     Ok(Mapping {
         client: client.clone(),
         queue_url: planned.queue_url,
@@ -233,10 +252,7 @@ fn mapping(
         function: function.clone(),
         function_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}"),
         timeout: planned.timeout,
-        news: Arc::new(move |news| {
-            account.hear(&news);
-            screen.news(&Told { queue: &queue, function: &function_name, visibility_timeout }, &news);
-        }),
+        news,
         settled: settled.clone(),
     })
 }

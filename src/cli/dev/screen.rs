@@ -42,9 +42,9 @@ enum Colour {
 }
 
 /// A queue, as its lines need to know it.
-pub(super) struct Told<'a> {
-    pub(super) queue: &'a str,
-    pub(super) function: &'a str,
+pub(super) struct Told {
+    pub(super) queue: String,
+    pub(super) function: String,
     pub(super) visibility_timeout: Duration,
 }
 
@@ -75,7 +75,7 @@ impl Screen {
         }
     }
 
-    pub(super) fn news(&self, of: &Told<'_>, news: &News) {
+    pub(super) fn news(&self, of: &Told, news: &News) {
         match news {
             News::Batch(batch) => self.batch(of, batch),
             News::Filtered { message_ids } => {
@@ -95,7 +95,7 @@ impl Screen {
         }
     }
 
-    fn batch(&self, of: &Told<'_>, batch: &BatchNews) {
+    fn batch(&self, of: &Told, batch: &BatchNews) {
         let logs = self.take_logs(&batch.request_id);
         let back = batch.messages.iter().filter(|message| !message.is_deleted).count();
         let (done, took) = (batch.messages.len() - back, batch.took);
@@ -121,7 +121,7 @@ impl Screen {
                 self.print_text(&self.paint(Colour::Green, &format!("  {id} done at receive {count}")));
             }
             rest.retain(|line| {
-                let is_of_message = line.contains(&message.message_id);
+                let is_of_message = names(line, &message.message_id);
                 if is_of_message {
                     self.print_log(&batch.request_id, line);
                 }
@@ -207,7 +207,7 @@ fn messages(count: usize) -> String {
     if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
 }
 
-fn batch_json(of: &Told<'_>, batch: &BatchNews) -> Value {
+fn batch_json(of: &Told, batch: &BatchNews) -> Value {
     let messages = batch.messages.iter().map(|message| {
         json!({
             "message_id": message.message_id, "group": message.group, "receive_count": message.receive_count,
@@ -220,6 +220,14 @@ fn batch_json(of: &Told<'_>, batch: &BatchNews) -> Value {
         "took_ms": batch.took.as_secs_f64() * 1e3, "messages": messages.collect::<Vec<_>>(), "problems": problems,
         "visible_again_after_s": of.visibility_timeout.as_secs(),
     })
+}
+
+/// Whether a line is about a message. What is logged as JSON has the invocation's id too, which has a message's in it.
+fn names(line: &str, message_id: &str) -> bool {
+    match serde_json::from_str::<Value>(line) {
+        Ok(log) => log.pointer("/fields/message_id").and_then(Value::as_str) == Some(message_id),
+        Err(_) => line.contains(message_id),
+    }
 }
 
 /// What a function logs as JSON, as a line for people: the level, the message, and what else it says.
@@ -241,4 +249,31 @@ pub(super) fn error_in(line: &str) -> Option<(String, String)> {
     let log: Value = serde_json::from_str(line).ok()?;
     let field = |name| log.get("fields")?.get(name)?.as_str().map(str::to_owned);
     Some((field("message_id")?, field("error")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str =
+        r#"{"level":"ERROR","fields":{"message":"record failed","message_id":"b","error":"no"},"span":{"id":"a-1"}}"#;
+
+    #[test]
+    fn a_line_is_of_the_message_that_it_names() {
+        assert!(names(LINE, "b") && !names(LINE, "a"));
+        assert!(names("b is bad", "b") && !names("good", "b"));
+    }
+
+    #[test]
+    fn a_line_of_json_is_made_readable_and_others_are_left() {
+        assert_eq!(readable(LINE), "ERROR record failed error=no message_id=b");
+        assert_eq!(readable("plain"), "plain");
+        assert_eq!(readable("{}"), "{}");
+    }
+
+    #[test]
+    fn the_error_of_a_message_is_found() {
+        assert_eq!(error_in(LINE), Some(("b".to_owned(), "no".to_owned())));
+        assert_eq!(error_in("plain"), None);
+    }
 }
