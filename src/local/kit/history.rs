@@ -95,8 +95,8 @@ impl History {
         &self.problems
     }
 
-    /// What was wrong at the last delivery of a message.
-    pub(super) fn last_why(&self, message_id: &str) -> Option<String> {
-        self.deliveries.iter().rev().find(|delivery| delivery.message_id == message_id)?.why.clone()
+    /// What was wrong at the last delivery of each message.
+    pub(super) fn last_whys(&self) -> HashMap<&str, Option<&str>> {
+        self.deliveries.iter().map(|delivery| (delivery.message_id.as_str(), delivery.why.as_deref())).collect()
     }
 }

@@ -208,8 +208,9 @@ impl TestQueue {
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         let Some(name) = &self.dead_letter_queue else { return Vec::new() };
         let history = lock(&self.history);
+        let whys = history.last_whys();
         let dead_letter = |message: Message| DeadLetter {
-            why: history.last_why(&message.id.to_string()),
+            why: whys.get(message.id.to_string().as_str()).copied().flatten().map(str::to_owned),
             message_id: message.id.to_string(),
             body: message.body.into(),
             group: message.group.as_deref().map(str::to_owned),
