@@ -36,7 +36,7 @@ fn our_own_template_is_two_queues_a_function_and_a_mapping() {
     assert_eq!(function.environment[0].1.known().unwrap(), "64");
 
     assert_eq!((mapping.id.as_str(), mapping.source.known()), ("OrdersBatches", Some(&queue.arn)));
-    assert_eq!((mapping.batch_size.is_none(), mapping.window_s()), (true, Some(0)));
+    assert_eq!((mapping.batch_size.as_ref().unwrap().known(), mapping.window_s()), (Some(&10), Some(0)));
     assert_eq!(template.watched.len(), 2);
     assert!(template.broken.is_empty());
 }
