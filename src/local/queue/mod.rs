@@ -12,6 +12,7 @@ mod deduplication;
 mod error;
 mod message;
 mod move_task;
+mod number;
 mod order;
 mod permission;
 mod queue_attributes;

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::account::{Account, Queue};
 use super::error::{Code, SqsError};
 use super::message::{Message, MessageId};
+use super::number::bounded;
 use super::time::Time;
 
 #[derive(Debug, Default, Deserialize)]
@@ -55,7 +56,7 @@ struct MoveTaskEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     destination_arn: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_number_of_messages_per_second: Option<u64>,
+    max_number_of_messages_per_second: Option<u32>,
     approximate_number_of_messages_moved: u64,
     approximate_number_of_messages_to_move: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +74,7 @@ struct MoveTask {
     source_arn: String,
     /// Each message goes back where it came from, where none is given.
     destination_arn: Option<String>,
-    per_second: Option<u64>,
+    per_second: Option<u32>,
     started: Time,
     /// What the queue had when the task was started. What comes later stays.
     to_move: u64,
@@ -93,9 +94,9 @@ enum Status {
 
 /// The most that a caller may ask for; what AWS calls "system optimized" is this here.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html>
-const MAX_PER_SECOND: u64 = 500;
+const MAX_PER_SECOND: u32 = 500;
 /// As many are listed, and kept, for a queue.
-const MAX_TASKS: usize = 10;
+const MAX_TASKS: u32 = 10;
 
 impl Account {
     pub(crate) fn start_message_move_task(
@@ -105,7 +106,8 @@ impl Account {
     ) -> Result<TaskHandle, SqsError> {
         self.advance(now);
         let StartMessageMoveTask { source_arn, destination_arn, max_number_of_messages_per_second: rate } = request;
-        let per_second = rate.map(check_rate).transpose()?;
+        let per_second =
+            rate.map(|rate| bounded("MaxNumberOfMessagesPerSecond", rate, 1..=MAX_PER_SECOND)).transpose()?;
         let to_move = self.check_source(&source_arn)?;
         self.check_destination(&source_arn, destination_arn.as_deref())?;
         let task_id = MessageId::random(&mut self.rng).to_string();
@@ -189,16 +191,9 @@ impl Account {
         if self.queue_by_arn(&request.source_arn).is_none() {
             return Err(no_such_resource("SourceArn"));
         }
-        let max = match request.max_results.map(usize::try_from) {
-            None => 1,
-            Some(Ok(max)) if (1..=MAX_TASKS).contains(&max) => max,
-            Some(_) => {
-                let value = request.max_results.unwrap_or_default();
-                return Err(SqsError::parameter("MaxResults", value, "Must be between 1 and 10, if provided."));
-            }
-        };
+        let max = bounded("MaxResults", request.max_results.unwrap_or(1), 1..=MAX_TASKS)?;
         let tasks = self.tasks.0.iter().rev().filter(|task| task.source_arn == request.source_arn);
-        Ok(MoveTaskList { results: tasks.take(max).map(MoveTask::entry).collect() })
+        Ok(MoveTaskList { results: tasks.take(max as usize).map(MoveTask::entry).collect() })
     }
 
     pub(super) fn advance_tasks(&mut self, now: Time) {
@@ -255,12 +250,6 @@ fn renewed(message: Message, id: MessageId, now: Time) -> Message {
     }
 }
 
-fn check_rate(rate: i64) -> Result<u64, SqsError> {
-    u64::try_from(rate).ok().filter(|rate| (1..=MAX_PER_SECOND).contains(rate)).ok_or_else(|| {
-        SqsError::parameter("MaxNumberOfMessagesPerSecond", rate, "Must be between 1 and 500, if provided.")
-    })
-}
-
 fn no_such_resource(parameter: &str) -> SqsError {
     let message = format!("The resource that you specified for the {parameter} parameter doesn't exist.");
     SqsError::new(Code::ResourceNotFoundException, message)
@@ -277,7 +266,7 @@ impl MoveTasks {
 
     fn forget_oldest(&mut self, source_arn: &str) {
         let of_source = |task: &MoveTask| task.source_arn == source_arn;
-        if self.0.iter().filter(|task| of_source(task)).count() > MAX_TASKS
+        if self.0.iter().filter(|task| of_source(task)).count() > MAX_TASKS as usize
             && let Some(oldest) = self.0.iter().position(of_source)
         {
             self.0.remove(oldest);
@@ -294,7 +283,7 @@ impl MoveTask {
 
     /// When the next message is to be moved, or the task is found to be done.
     fn next_due(&self) -> Option<Time> {
-        let millis = self.moved * 1_000 / self.per_second.unwrap_or(MAX_PER_SECOND);
+        let millis = self.moved * 1_000 / u64::from(self.per_second.unwrap_or(MAX_PER_SECOND));
         (self.status == Status::Running).then(|| self.started + Duration::from_millis(millis))
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{ACCOUNT_ID, Account, no_such_queue};
 use super::error::{Code, SqsError};
+use super::number::bounded;
 use super::settings::Settings;
 use super::settle::Nothing;
 use super::time::Time;
@@ -77,7 +78,7 @@ pub(crate) struct SourceQueueUrls {
 /// Deleting and purging take so long on AWS; a name is not given out again, or a queue purged again, before.
 const SETTLING_TIME: Duration = Duration::from_secs(60);
 const MAX_NAME_CHARS: usize = 80;
-const MAX_RESULTS: usize = 1_000;
+const MAX_RESULTS: u32 = 1_000;
 
 impl Account {
     pub(crate) fn create_queue(
@@ -223,16 +224,9 @@ fn page<'a>(
     token: Option<&str>,
     max_results: Option<i64>,
 ) -> Result<(Vec<&'a String>, Option<String>), SqsError> {
-    let max = match max_results.map(usize::try_from) {
-        None => MAX_RESULTS,
-        Some(Ok(max)) if (1..=MAX_RESULTS).contains(&max) => max,
-        Some(_) => {
-            let value = max_results.unwrap_or_default();
-            return Err(SqsError::parameter("MaxResults", value, "Must be between 1 and 1000, if provided."));
-        }
-    };
+    let max = bounded("MaxResults", max_results.unwrap_or(MAX_RESULTS.into()), 1..=MAX_RESULTS)?;
     let mut names = names.filter(|name| token.is_none_or(|token| name.as_str() > token));
-    let page: Vec<_> = names.by_ref().take(max).collect();
+    let page: Vec<_> = names.by_ref().take(max as usize).collect();
     let more = max_results.is_some() && names.next().is_some();
     let next = page.last().filter(|_| more).map(|name| (*name).clone());
     Ok((page, next))

@@ -9,6 +9,7 @@ use super::account::{Account, Queue};
 use super::attribute::{Attribute, md5_of};
 use super::error::{Code, SqsError};
 use super::message::Message;
+use super::number::bounded;
 use super::receipt::Receipt;
 use super::send::check_token;
 use super::settle::visibility_timeout;
@@ -56,8 +57,8 @@ pub(crate) struct ReceivedMessage {
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html>
 pub(crate) const MAX_IN_FLIGHT: usize = 120_000;
 
-const MAX_MESSAGES: i64 = 10;
-const MAX_WAIT_SECONDS: i64 = 20;
+const MAX_MESSAGES: u32 = 10;
+const MAX_WAIT_SECONDS: u32 = 20;
 /// SQS gives an id of the sender's principal.
 const SENDER_ID: &str = "AIDAIENQZJOLO23YVJ4VO";
 
@@ -115,16 +116,10 @@ struct Wanted {
 
 impl Wanted {
     fn of(request: &ReceiveMessage, queue: &Queue) -> Result<Self, SqsError> {
-        let max = request.max_number_of_messages.unwrap_or(1);
-        if !(1..=MAX_MESSAGES).contains(&max) {
-            return Err(SqsError::parameter("MaxNumberOfMessages", max, "Must be between 1 and 10, if provided."));
-        }
+        let max = bounded("MaxNumberOfMessages", request.max_number_of_messages.unwrap_or(1), 1..=MAX_MESSAGES)?;
         let wait = match request.wait_time_seconds {
             None => queue.settings.receive_wait,
-            Some(seconds) if (0..=MAX_WAIT_SECONDS).contains(&seconds) => Duration::from_secs(seconds.unsigned_abs()),
-            Some(seconds) => {
-                return Err(SqsError::parameter("WaitTimeSeconds", seconds, "Must be >= 0 and <= 20, if provided."));
-            }
+            Some(seconds) => Duration::from_secs(bounded("WaitTimeSeconds", seconds, 0..=MAX_WAIT_SECONDS)?.into()),
         };
         if let (false, Some(id)) = (queue.is_fifo(), &request.receive_request_attempt_id) {
             return Err(SqsError::wrong_queue_type("ReceiveRequestAttemptId", id));
@@ -133,7 +128,7 @@ impl Wanted {
         check_names(request)?;
         let timeout = request.visibility_timeout.map(visibility_timeout).transpose()?;
         let visibility_timeout = timeout.unwrap_or(queue.settings.visibility_timeout);
-        Ok(Self { max: usize::try_from(max).unwrap_or(1), visibility_timeout, wait })
+        Ok(Self { max: max as usize, visibility_timeout, wait })
     }
 }
 

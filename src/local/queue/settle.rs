@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::account::{Account, Queue};
 use super::batch::{BatchResult, Succeeded, check_ids};
 use super::error::{Code, SqsError};
+use super::number::bounded;
 use super::receipt::Receipt;
 use super::time::Time;
 
@@ -46,7 +47,8 @@ pub(crate) struct Settle {
 pub(crate) struct Nothing {}
 
 /// Twelve hours from the receive on, however often the timeout is changed.
-const MAX_IN_FLIGHT_TIME: Duration = Duration::from_secs(43_200);
+const MAX_IN_FLIGHT_SECONDS: u32 = 43_200;
+const MAX_IN_FLIGHT_TIME: Duration = Duration::from_secs(MAX_IN_FLIGHT_SECONDS as u64);
 
 impl Account {
     pub(crate) fn delete_message(&mut self, request: DeleteMessage, now: Time) -> Result<Nothing, SqsError> {
@@ -146,8 +148,5 @@ impl Queue {
 }
 
 pub(super) fn visibility_timeout(seconds: i64) -> Result<Duration, SqsError> {
-    match u64::try_from(seconds).map(Duration::from_secs) {
-        Ok(timeout) if timeout <= MAX_IN_FLIGHT_TIME => Ok(timeout),
-        _ => Err(SqsError::parameter("VisibilityTimeout", seconds, "Must be between 0 and 43200, if provided.")),
-    }
+    bounded("VisibilityTimeout", seconds, 0..=MAX_IN_FLIGHT_SECONDS).map(|seconds| Duration::from_secs(seconds.into()))
 }
