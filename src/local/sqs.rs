@@ -47,8 +47,6 @@ pub struct Sqs {
 struct Shared {
     state: Mutex<State>,
     clock: Clock,
-    /// Told of every call.
-    changed: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -57,6 +55,8 @@ struct State {
     dice: Dice,
     /// Where calls wait for a queue to change.
     waiting: HashMap<QueueId, Arc<Notify>>,
+    /// Told of every call.
+    changed: Arc<Notify>,
     /// Nobody waits for messages any more.
     ends_polls: bool,
     watcher: Option<Watcher>,
@@ -96,10 +96,11 @@ impl Sqs {
             account: Account::new(REGION, seed),
             dice: Dice::new(Faults::none(), seed),
             waiting: HashMap::new(),
+            changed: Arc::default(),
             ends_polls: false,
             watcher: None,
         };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), clock, changed: Arc::default() }) }
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), clock }) }
     }
 
     /// From now on these things go wrong.
@@ -142,7 +143,6 @@ impl Sqs {
         }
         let answer = request.apply(&mut state.account, base_url, self.shared.clock.now());
         state.tell_others();
-        self.shared.changed.notify_waiters();
         if failed.is_empty() { answer } else { answer.with_failed(&failed) }
     }
 
@@ -154,7 +154,6 @@ impl Sqs {
                 let mut state = self.state();
                 let now = self.shared.clock.now();
                 let received = state.receive(request, now)?;
-                self.shared.changed.notify_waiters();
                 if !received.messages.is_empty() {
                     return Ok(received);
                 }
@@ -177,7 +176,7 @@ impl Sqs {
 
     /// Resolves when a call has been answered since now, or a waiting one has looked again.
     pub(super) fn next_change(&self) -> OwnedNotified {
-        self.shared.changed.clone().notified_owned()
+        self.state().changed.clone().notified_owned()
     }
 
     /// Whether a queue has no message at all.
@@ -274,8 +273,9 @@ impl State {
         self.waiting.values().for_each(|waiting| waiting.notify_waiters());
     }
 
-    /// Wakes those who wait at a queue that has changed, and logs what nobody is told otherwise.
+    /// Wakes those who wait for a change, at a queue or anywhere, and logs what nobody is told otherwise.
     fn tell_others(&mut self) {
+        self.changed.notify_waiters();
         for queue in self.account.take_changed() {
             if let Some(waiting) = self.waiting.get(&queue) {
                 waiting.notify_waiters();
