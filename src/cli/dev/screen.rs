@@ -1,6 +1,6 @@
 //! What happens, as lines.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -111,7 +111,11 @@ impl Screen {
         let text =
             format!("{} -> {}: {}, {outcome} in {took:.0?}", of.queue, of.function, messages(batch.messages.len()));
         self.print(&text, &batch_json(of, batch));
-        let mut rest: Vec<&String> = logs.iter().collect();
+        let ids: Vec<_> = batch.messages.iter().map(|message| message.message_id.as_str()).collect();
+        let mut lines: HashMap<Option<&str>, Vec<&String>> = HashMap::new();
+        for line in &logs {
+            lines.entry(named(line, &ids)).or_default().push(line);
+        }
         for message in &batch.messages {
             if !message.is_deleted {
                 let (id, count, after) = (&message.message_id, message.receive_count, of.visibility_timeout);
@@ -120,15 +124,11 @@ impl Screen {
                 let (id, count) = (&message.message_id, message.receive_count);
                 self.print_text(&self.paint(Colour::Green, &format!("  {id} done at receive {count}")));
             }
-            rest.retain(|line| {
-                let is_of_message = names(line, &message.message_id);
-                if is_of_message {
-                    self.print_log(&batch.request_id, line);
-                }
-                !is_of_message
-            });
+            let of_message = lines.remove(&Some(message.message_id.as_str())).unwrap_or_default();
+            of_message.into_iter().for_each(|line| self.print_log(&batch.request_id, line));
         }
-        rest.into_iter().for_each(|line| self.print_log(&batch.request_id, line));
+        let of_none = lines.remove(&None).unwrap_or_default();
+        of_none.into_iter().for_each(|line| self.print_log(&batch.request_id, line));
         for (severity, problem) in &batch.problems {
             let colour = if *severity == Severity::Odd { Colour::Yellow } else { Colour::Red };
             self.print_text(&self.paint(colour, &format!("  {problem}")));
@@ -222,12 +222,14 @@ fn batch_json(of: &Told, batch: &BatchNews) -> Value {
     })
 }
 
-/// Whether a line is about a message. What is logged as JSON has the invocation's id too, which has a message's in it.
-fn names(line: &str, message_id: &str) -> bool {
-    match serde_json::from_str::<Value>(line) {
-        Ok(log) => log.pointer("/fields/message_id").and_then(Value::as_str) == Some(message_id),
-        Err(_) => line.contains(message_id),
-    }
+/// Which of the messages a line is about. What is logged as JSON has the invocation's id too, which has a message's in it.
+fn named<'a>(line: &str, ids: &[&'a str]) -> Option<&'a str> {
+    let log = serde_json::from_str::<Value>(line);
+    let is_named = |id: &&&'a str| match &log {
+        Ok(log) => log.pointer("/fields/message_id").and_then(Value::as_str) == Some(**id),
+        Err(_) => line.contains(**id),
+    };
+    ids.iter().find(is_named).copied()
 }
 
 /// What a function logs as JSON, as a line for people: the level, the message, and what else it says.
@@ -260,8 +262,9 @@ mod tests {
 
     #[test]
     fn a_line_is_of_the_message_that_it_names() {
-        assert!(names(LINE, "b") && !names(LINE, "a"));
-        assert!(names("b is bad", "b") && !names("good", "b"));
+        assert_eq!(named(LINE, &["a", "b"]), Some("b"));
+        assert_eq!(named(LINE, &["a"]), None);
+        assert_eq!((named("b is bad", &["b"]), named("good", &["b"])), (Some("b"), None));
     }
 
     #[test]
