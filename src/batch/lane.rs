@@ -1,4 +1,4 @@
-//! A lane takes one record, or chunk, after the other. There are as many lanes as may run at a time.
+//! A lane takes one record, or chunk, after the other.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +9,7 @@ use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
 use super::board::Board;
+use super::crew::Place;
 use super::guard::{Panicked, catch, guard};
 use super::report::{End, Run};
 use super::{Pristine, Work};
@@ -18,39 +19,39 @@ use crate::per_lane::PerLane;
 use crate::record::{Batch, Record};
 
 pub(super) struct Lane {
-    board: Arc<Board>,
+    place: Place,
     batch: PerLane<Batch>,
-    options: Arc<Options>,
 }
 
 /// How long a lane goes on without giving way to the other tasks of its thread. By tokio's clock, so that a run on a paused
 /// one can be repeated.
 const TURN: Duration = Duration::from_micros(100);
 
-impl Lane {
-    /// Runs records until there are none left for it.
-    pub(super) async fn run(board: Arc<Board>, options: Arc<Options>, work: Work) {
-        // Not where the lane is spawned: the counts of all lanes would be side by side in memory there.
-        let batch = board.ledger().batch().apart();
-        let lane = Self { board, batch, options };
-        match work {
-            Work::Each(service) => lane.each(service).await,
-            Work::Chunks { size, service } => lane.chunks(size, service).await,
-        }
+/// Runs records until there are none left for this lane.
+pub(super) async fn run(place: Place, work: Work) {
+    // Not where the lane is spawned: the counts of all lanes would be side by side in memory there.
+    let batch = place.crew.board.ledger().batch().apart();
+    let lane = Lane { place, batch };
+    match work {
+        Work::Each(service) => lane.each(service).await,
+        Work::Chunks { size, service } => lane.chunks(size, service).await,
     }
+}
 
+impl Lane {
     fn next(&self) -> Option<(usize, Record)> {
-        let index = self.board.next()?;
+        let index = self.place.crew.board.next()?;
         Some((index, Record::new(self.batch.clone(), index)))
     }
 
     async fn each(self, service: Pristine<RecordService>) {
+        let crew = &self.place.crew;
         let mut service = Kept { pristine: service, used: None };
         let mut turn = Instant::now();
         while let Some((index, record)) = self.next() {
-            let run = Run::begin(record, &self.options);
-            let end = guard(one(&mut service, &run).instrument(run.span().clone())).await;
-            self.board.finish(index, run.end(end));
+            let run = Run::begin(record, &crew.options);
+            let end = self.place.wait(guard(one(&mut service, &run).instrument(run.span().clone()))).await;
+            crew.board.finish(index, run.end(end));
             if turn.elapsed() > TURN {
                 tokio::task::yield_now().await;
                 turn = Instant::now();
@@ -59,13 +60,14 @@ impl Lane {
     }
 
     async fn chunks(self, size: NonZeroUsize, service: Pristine<ChunkService>) {
+        let crew = &self.place.crew;
         loop {
             let records: Vec<_> = std::iter::from_fn(|| self.next()).take(size.get()).collect();
             if records.is_empty() {
                 return;
             }
-            let chunk = Chunk::begin(&self.board, &self.options, records);
-            let end = guard(call_chunk(&service, chunk.clone())).await;
+            let chunk = Chunk::begin(&crew.board, &crew.options, records);
+            let end = self.place.wait(guard(call_chunk(&service, chunk.clone()))).await;
             chunk.end(end);
             tokio::task::yield_now().await;
         }

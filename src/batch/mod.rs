@@ -1,6 +1,7 @@
 //! The way of a batch from split records to its answer. Knows no host.
 
 mod board;
+mod crew;
 mod guard;
 mod lane;
 mod ledger;
@@ -10,24 +11,19 @@ mod settle;
 mod source;
 
 use std::borrow::Cow;
-use std::convert::Infallible;
-use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsBatchResponse;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::Instrument;
 
 pub(crate) use self::guard::{guard, note_places};
 pub(crate) use self::lane::Chunk;
 
 use self::board::Board;
-use self::lane::Lane;
+use self::crew::Crew;
 use self::ledger::Ledger;
 use self::source::Source;
 use crate::error::Error;
@@ -95,7 +91,8 @@ impl Engine {
         let plan = source.plan(&ledger, self.options.fifo);
         let board = Arc::new(Board::new(ledger, plan));
 
-        let mut lanes = self.start(&board, &invocation.handlers, &span);
+        let mut lanes =
+            Crew::begin(board.clone(), self.options.clone(), self.work, invocation.handlers.clone(), span.clone());
         let in_time = lanes.end_by(cut).await;
         // From here on nothing changes the answer, whatever still runs. What can be cancelled is, when `lanes` drops; a
         // handler that blocks its thread cannot, and goes on for nothing.
@@ -117,46 +114,5 @@ impl Engine {
     fn cut_off(&self, remaining: Duration) -> Option<Instant> {
         let margin = self.options.deadline_margin.min(remaining / 2);
         Instant::now().checked_add(remaining - margin)
-    }
-
-    /// Starts as many lanes as records may run at a time.
-    fn start(&self, board: &Arc<Board>, handlers: &Handle, span: &tracing::Span) -> Lanes {
-        let width = match &self.work {
-            Work::Each(_) => board.width(),
-            Work::Chunks { size, .. } => board.width().div_ceil(size.get()),
-        };
-        let mut tasks = JoinSet::new();
-        let (running, ended) = mpsc::channel(1);
-        for _ in 0..width.min(self.options.concurrency) {
-            let lane = Lane::run(board.clone(), self.options.clone(), self.work.clone());
-            tasks.spawn_on(run_lane(lane, running.clone()).instrument(span.clone()), handlers);
-        }
-        Lanes { _tasks: tasks, ended }
-    }
-}
-
-async fn run_lane(lane: impl Future<Output = ()>, _running: mpsc::Sender<Infallible>) {
-    if let Err(error) = guard(lane).await {
-        // Handlers have guards of their own: this is a fault of ours. The record that the lane had has failed.
-        tracing::error!(%error, "a lane broke; what it had not finished is reported as failed");
-    }
-}
-
-/// The lanes of a batch. Those that have not ended when this is dropped are cancelled.
-struct Lanes {
-    _tasks: JoinSet<()>,
-    /// Closed by the last lane that ends. Nothing is ever sent: to wake the host for every lane costs a batch of a
-    /// thousand more than the lanes do.
-    ended: mpsc::Receiver<Infallible>,
-}
-
-impl Lanes {
-    /// Waits for all lanes, but not beyond that time. Says whether all came to their end.
-    async fn end_by(&mut self, cut: Option<Instant>) -> bool {
-        let ended = self.ended.recv();
-        match cut {
-            Some(cut) => tokio::time::timeout_at(cut, ended).await.is_ok(),
-            None => ended.await.is_none(),
-        }
     }
 }

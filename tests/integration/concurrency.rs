@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
 use lambda_runtime::Context;
@@ -86,6 +86,58 @@ async fn handlers_that_never_wait_use_every_thread() {
     });
     assert!(answer(&consumer, event(records(2))).await.unwrap().is_empty());
     assert_eq!(threads.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_record_that_waits_makes_way_for_the_next_at_once() {
+    let wait = || sleep(Duration::from_millis(1));
+    let took = on_paused_clock(async {
+        let began = tokio::time::Instant::now();
+        assert!(answer(&redrive::handler(wait), event(records(64))).await.unwrap().is_empty());
+        began.elapsed()
+    });
+    assert!(took <= Duration::from_millis(2), "{took:?}");
+}
+
+/// What blocks its thread by `block_in_place` has tokio go on with another one, and never says that it waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_record_that_blocks_in_place_makes_way_too() {
+    let (met, all) = (Arc::new(Mutex::new(0)), Arc::new(Condvar::new()));
+    let meet = move || {
+        let mut met = met.lock().unwrap();
+        *met += 1;
+        all.notify_all();
+        let (_met, waited) = all.wait_timeout_while(met, Duration::from_secs(5), |met| *met < 4).unwrap();
+        !waited.timed_out()
+    };
+    let block = move || {
+        let met = tokio::task::block_in_place(&meet);
+        async move { if met { Outcome::Done } else { Outcome::Retry } }
+    };
+    assert!(answer(&redrive::handler(block), event(records(4))).await.unwrap().is_empty());
+}
+
+/// A lane has a clone of the handler to itself.
+#[test]
+fn records_that_never_wait_share_a_lane() {
+    struct Cloned(Arc<AtomicUsize>);
+    impl Clone for Cloned {
+        fn clone(&self) -> Self {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Self(self.0.clone())
+        }
+    }
+    let clones = Arc::new(AtomicUsize::new(0));
+    let of = |count| {
+        let cloned = Cloned(clones.clone());
+        let handler = redrive::handler(move || {
+            let _ = &cloned;
+            std::future::ready(())
+        });
+        on_paused_clock(answer(&handler, event(records(count)))).unwrap();
+        clones.swap(0, Ordering::SeqCst)
+    };
+    assert_eq!(of(64), of(1));
 }
 
 /// A handler that never waits gives other tasks of its thread a turn between records.

@@ -1,0 +1,148 @@
+//! The lanes of a batch: few at first, and one more whenever a record waits.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{Instrument, Span};
+
+use super::board::Board;
+use super::guard::guard;
+use super::{Work, lane};
+use crate::handler::Options;
+
+/// What all lanes of a batch have, and more of them.
+///
+/// A lane costs more than a record that does not wait. So at first there are as many as there are threads, and where a
+/// record waits, another lane goes on in its place, up to as many as records may run at a time.
+pub(super) struct Crew {
+    pub(super) board: Arc<Board>,
+    pub(super) options: Arc<Options>,
+    work: Work,
+    handlers: Handle,
+    span: Span,
+    /// How many lanes there may be.
+    limit: usize,
+    begun: AtomicUsize,
+    lanes: Mutex<JoinSet<()>>,
+}
+
+/// After so long there are all lanes: what blocks its thread by `block_in_place` never says that it waits.
+const FEW_LANES: Duration = Duration::from_millis(5);
+
+impl Crew {
+    /// Begins the first lanes.
+    pub(super) fn begin(board: Arc<Board>, options: Arc<Options>, work: Work, handlers: Handle, span: Span) -> Lanes {
+        let width = match &work {
+            Work::Each(_) => board.width(),
+            Work::Chunks { size, .. } => board.width().div_ceil(size.get()),
+        };
+        let limit = width.min(options.concurrency);
+        let at_first = handlers.metrics().num_workers();
+        let (begun, lanes) = (AtomicUsize::new(0), Mutex::default());
+        let crew = Arc::new(Self { board, options, work, handlers, span, limit, begun, lanes });
+        let (working, ended) = mpsc::channel(1);
+        let lanes = Lanes { crew: crew.clone(), working: working.downgrade(), ended };
+        let place = Place { crew, _working: working };
+        for _ in 0..at_first {
+            place.one_more();
+        }
+        lanes
+    }
+}
+
+/// A lane's place in its crew.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) crew: Arc<Crew>,
+    /// Dropped with the lane. Nothing is ever sent: to wake the host for every lane costs a batch of a thousand more than
+    /// the lanes do.
+    _working: mpsc::Sender<Infallible>,
+}
+
+impl Place {
+    /// Begins another lane, if there may be one. Says whether there may.
+    ///
+    /// Lanes that have ended still count. A lane ends where no record is left for it, and none will be: records that
+    /// stand in lines have no more lines at the end of one than before.
+    fn one_more(&self) -> bool {
+        let crew = &self.crew;
+        let one_more = |begun| (begun < crew.limit).then_some(begun + 1);
+        let begins = crew.begun.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
+        if begins {
+            let lane = lane::run(self.clone(), crew.work.clone()).instrument(crew.span.clone());
+            crew.lanes.lock().unwrap_or_else(PoisonError::into_inner).spawn_on(guarded(lane), &crew.handlers);
+        }
+        begins
+    }
+
+    /// Waits for a run, while another lane goes on.
+    pub(super) async fn wait<F: Future>(&self, run: F) -> F::Output {
+        let mut run = pin!(run);
+        let mut waits = false;
+        poll_fn(|context| {
+            let poll = run.as_mut().poll(context);
+            if poll.is_pending() && !waits {
+                waits = true;
+                self.one_more();
+            }
+            poll
+        })
+        .await
+    }
+}
+
+async fn guarded(lane: impl Future<Output = ()>) {
+    if let Err(error) = guard(lane).await {
+        // Handlers have guards of their own: this is a fault of ours. The record that the lane had has failed.
+        tracing::error!(%error, "a lane broke; what it had not finished is reported as failed");
+    }
+}
+
+/// The lanes, for who waits for them. Those that have not ended when this is dropped are cancelled.
+pub(super) struct Lanes {
+    crew: Arc<Crew>,
+    working: mpsc::WeakSender<Infallible>,
+    /// Closed by the last lane that ends.
+    ended: mpsc::Receiver<Infallible>,
+}
+
+impl Lanes {
+    /// Waits for all lanes, but not beyond that time. Says whether all came to their end.
+    pub(super) async fn end_by(&mut self, cut: Option<Instant>) -> bool {
+        match cut {
+            Some(cut) => timeout_at(cut, self.end()).await.is_ok(),
+            None => {
+                self.end().await;
+                true
+            }
+        }
+    }
+
+    async fn end(&mut self) {
+        if timeout(FEW_LANES, self.ended.recv()).await.is_err() {
+            self.begin_all();
+            self.ended.recv().await;
+        }
+    }
+
+    fn begin_all(&self) {
+        // Nobody works any more where there is no sender left.
+        let Some(working) = self.working.upgrade() else { return };
+        let place = Place { crew: self.crew.clone(), _working: working };
+        while place.one_more() {}
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.crew.lanes.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    }
+}
