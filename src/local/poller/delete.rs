@@ -8,7 +8,7 @@ use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;
 use super::{Mapping, News, backoff};
 use crate::local::mapping::event::Record;
 
-const MAX_ENTRIES: usize = 10;
+pub(super) const MAX_ENTRIES: usize = 10;
 /// Beyond these the message runs again, which it may at any time.
 const ATTEMPTS: u32 = 8;
 

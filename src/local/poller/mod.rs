@@ -5,6 +5,7 @@
 mod delete;
 mod news;
 mod receive;
+mod release;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -52,7 +53,8 @@ struct Finished {
 }
 
 impl Mapping {
-    /// Runs until the shutdown, and then for as long as a poll is under way or the function has a batch.
+    /// Runs until the shutdown, and then for as long as a poll is under way or the function has a batch. What has been
+    /// received and not invoked goes back to the queue.
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
         let mapping = Arc::new(self);
         let mut gatherer = Gatherer::new(mapping.batching, Permits::new(mapping.maximum_concurrency));
@@ -91,6 +93,7 @@ impl Mapping {
                 () = &mut shutdown, if !stops => stops = true,
             }
         }
+        mapping.release(&gatherer.into_waiting()).await;
     }
 
     async fn run_batch(self: Arc<Self>, batch: Batch) -> Finished {

@@ -115,6 +115,11 @@ impl Gatherer {
         let_go.into_iter().map(|waiting| waiting.record).collect()
     }
 
+    /// What has been received and is in no batch.
+    pub(crate) fn into_waiting(self) -> Vec<Record> {
+        self.waiting.into_iter().map(|waiting| waiting.record).collect()
+    }
+
     /// The batch that would go out next, and when. None where no message may go out.
     fn draft(&self) -> Option<Draft> {
         let mut draft: Option<Draft> = None;

@@ -1,0 +1,71 @@
+//! At the end: what was received and has not been invoked goes back to the queue at once.
+
+use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Entry;
+
+use super::Mapping;
+use super::delete::MAX_ENTRIES;
+use crate::local::mapping::event::Record;
+
+impl Mapping {
+    /// Makes these visible, for whoever polls next. Where that fails they come back by themselves, only later.
+    pub(super) async fn release(&self, records: &[Record]) {
+        for ten in records.chunks(MAX_ENTRIES) {
+            let entries = ten.iter().enumerate().filter_map(|(position, record)| {
+                let entry = Entry::builder().id(position.to_string()).receipt_handle(record.receipt_handle());
+                entry.visibility_timeout(0).build().ok()
+            });
+            let release = self.client.change_message_visibility_batch().queue_url(&self.queue_url);
+            let released = release.set_entries(Some(entries.collect())).send().await;
+            match released.map(|answer| answer.failed.len()) {
+                Ok(0) => {}
+                failed => {
+                    tracing::debug!(?failed, "messages are not given back; they wait for their visibility timeout")
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use aws_sdk_sqs::types::MessageSystemAttributeName;
+
+    use super::*;
+    use crate::local::Sqs;
+    use crate::local::function::InProcess;
+    use crate::local::mapping::config::{BatchSize, Batching, FunctionTimeout, Window};
+    use crate::local::mapping::filter::FilterCriteria;
+    use crate::local::mapping::source::Source;
+    use crate::outcome::BoxError;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_its_batch_at_the_end_is_visible_at_once() {
+        let client = Sqs::with_seed(1).client();
+        let queue_url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
+        client.send_message().queue_url(&queue_url).message_body("an order").send().await.unwrap();
+        let never = |_| async { panic!("the window is still open") as Result<String, BoxError> };
+        let (size, window) = (BatchSize::new(10).unwrap(), Window::new(300).unwrap());
+        let mapping = Mapping {
+            client: client.clone(),
+            queue_url: queue_url.clone(),
+            source: Source::from_arn("arn:aws:sqs:us-east-1:000000000000:orders").unwrap(),
+            batching: Batching::new(false, size, window).unwrap(),
+            maximum_concurrency: None,
+            filter: FilterCriteria::parse::<String>(&[]).unwrap(),
+            reports_item_failures: true,
+            function: InProcess::closure(never).into(),
+            function_arn: String::new(),
+            timeout: FunctionTimeout::new(Duration::from_secs(3), Duration::from_secs(30)).unwrap(),
+            news: Arc::new(drop),
+            settled: Arc::default(),
+        };
+        mapping.run(tokio::time::sleep(Duration::from_secs(1))).await;
+        let receive = client.receive_message().queue_url(&queue_url);
+        let count = MessageSystemAttributeName::ApproximateReceiveCount;
+        let received = receive.message_system_attribute_names(count.clone()).send().await.unwrap();
+        assert_eq!(received.messages()[0].attributes().unwrap()[&count], "2");
+    }
+}
