@@ -227,7 +227,7 @@ mod tests {
     fn texts(event: Event) -> Vec<String> {
         let records = event.into_records().unwrap();
         let indices = 0..records.len();
-        let batch = PerLane::new(Batch { records, origin: Arc::new(()) });
+        let batch = PerLane::new(Batch { records, origin: Arc::new(()), dead_letter_at: None });
         indices.map(|index| Record::new(batch.clone(), index).as_json().to_owned()).collect()
     }
 

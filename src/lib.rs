@@ -33,6 +33,7 @@
 //! | Feature | Adds | Default |
 //! |---|---|---|
 //! | `lambda` | the Lambda host: [`run`](run()), `Context`, and consumers as tower services of lambda_runtime | yes |
+//! | `sqs` | effects on the queue: delays, and dead letters with their reason: `Effects` | no |
 //! | `local` | SQS, event source mappings and a test kit on this machine: `redrive::local` | no |
 //! | `cli` | the `redrive` command: `dev`, `check`, `iam` | no |
 
@@ -55,6 +56,8 @@ mod outcome;
 mod per_lane;
 mod record;
 mod run;
+#[cfg(feature = "sqs")]
+mod sqs;
 #[cfg(feature = "lambda")]
 mod subscriber;
 
@@ -64,8 +67,8 @@ pub use self::error::Error;
 pub use self::event::Event;
 pub use self::extract::{
     Attribute, AttributeValue, Body, DeduplicationId, EventBridge, FirstReceivedAt, FromAttribute, FromRecord, FromRef,
-    GroupId, Json, Message, MessageId, QueueArn, ReceiptHandle, ReceiveCount, Rejection, S3, S3Notification, S3Record,
-    SenderId, SentAt, SequenceNumber, Sns, State, TraceHeader,
+    GroupId, Json, LastReceive, Message, MessageId, QueueArn, ReceiptHandle, ReceiveCount, Rejection, S3,
+    S3Notification, S3Record, SenderId, SentAt, SequenceNumber, Sns, State, TraceHeader,
 };
 pub use self::handler::{
     Bulk, BulkArgs, Consumer, Each, Fifo, Handler, IntoOutcomes, Kind, RecordService, batch, handler,
@@ -76,3 +79,5 @@ pub use self::lambda::Context;
 pub use self::outcome::{BoxError, HandlerError, IntoOutcome, Outcome};
 pub use self::record::Record;
 pub use self::run::run;
+#[cfg(feature = "sqs")]
+pub use self::sqs::{Backoff, Effects};

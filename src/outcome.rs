@@ -28,8 +28,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// # let _ = redrive::handler(settle);
 /// ```
 ///
-/// `RetryAfter` and `DeadLetter` are calls to the queue, and need a client for it. Without one they become `Retry`: the
-/// record comes back after the queue's visibility timeout, the queue's
+/// `RetryAfter` and `DeadLetter` are calls to the queue, turned on by `Consumer::effects` (feature `sqs`). Without that, and
+/// wherever the call fails, they become `Retry`: the record comes back after the queue's visibility timeout, the queue's
 /// [RedrivePolicy](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html)
 /// moves it to the dead-letter queue in the end, and a warning says so. Nothing is acknowledged that did not arrive
 /// where it was meant to go.

@@ -18,6 +18,8 @@ pub(crate) type Origin = Arc<dyn Any + Send + Sync>;
 pub(crate) struct Batch {
     pub(crate) records: Records,
     pub(crate) origin: Origin,
+    /// From which receive on a failure is a dead letter, if there is such a bound.
+    pub(crate) dead_letter_at: Option<u32>,
 }
 
 /// One message of a batch: what extractors read, and what layers pass on.
@@ -99,6 +101,17 @@ impl Record {
         entry(self.part(|parts| parts.message_attributes), name)
     }
 
+    /// The JSON of all attributes that the sender gave the message.
+    #[cfg(feature = "sqs")]
+    pub(crate) fn raw_message_attributes(&self) -> &str {
+        self.part(|parts| parts.message_attributes)
+    }
+
+    /// How often the message has been received, where the record says so.
+    pub(crate) fn receive_count(&self) -> Option<u32> {
+        self.attribute("ApproximateReceiveCount").ok()??.parse().ok()
+    }
+
     /// The ARN of the queue.
     ///
     /// # Errors
@@ -120,6 +133,12 @@ impl Record {
 
     pub(crate) fn origin(&self) -> &Origin {
         &self.batch.origin
+    }
+
+    /// Whether a failure now would be the record's last.
+    pub(crate) fn is_last_receive(&self) -> bool {
+        let count = self.receive_count().unwrap_or(1);
+        self.batch.dead_letter_at.is_some_and(|at| count >= at)
     }
 
     /// Whether this is a record at all.

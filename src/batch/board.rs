@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ledger::{Ledger, Standing};
 use super::plan::Plan;
+use crate::record::Record;
 
 /// The ledger and the plan of a batch.
 pub(super) struct Board {
@@ -44,6 +45,12 @@ impl Board {
         self.plan.finish(index, passed);
     }
 
+    /// What comes back with a record that fails: its copies, and those that stand behind it in its line.
+    pub(super) fn behind(&self, index: usize) -> Vec<Record> {
+        let behind = self.ledger.copies_of(index).into_iter().chain(self.plan.behind(index));
+        behind.map(|index| self.ledger.record(index)).collect()
+    }
+
     /// Ends the batch, and says how each record stands at its end.
     pub(super) fn close(&self) -> Vec<Standing> {
         self.closed.store(true, Ordering::Relaxed);
@@ -62,7 +69,8 @@ mod tests {
     #[test]
     fn nothing_begins_once_the_batch_is_closed() {
         let records = "{\"Records\":[{},{}]}".parse::<Event>().and_then(Event::into_records).unwrap();
-        let board = Board::new(Ledger::new(Batch { records, origin: Arc::new(()) }), Plan::any_order(2));
+        let board =
+            Board::new(Ledger::new(Batch { records, origin: Arc::new(()), dead_letter_at: None }), Plan::any_order(2));
         assert_eq!(board.next(), Some(0));
         assert_eq!(board.close(), [Standing::Running, Standing::NotRun]);
         assert_eq!(board.next(), None);

@@ -14,7 +14,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument, Span};
 
 use super::board::Board;
+use super::effect::Failed;
 use super::guard::guard;
+use super::report::{End, Run, Verdict};
 use super::{Work, lane};
 use crate::handler::Options;
 
@@ -25,6 +27,8 @@ use crate::handler::Options;
 pub(super) struct Crew {
     pub(super) board: Arc<Board>,
     pub(super) options: Arc<Options>,
+    /// When handlers end, so that there is time left for effects. `None` where there are none, or where there is no end.
+    pub(super) handlers_end: Option<Instant>,
     work: Work,
     handlers: Handle,
     span: Span,
@@ -38,16 +42,24 @@ pub(super) struct Crew {
 const FEW_LANES: Duration = Duration::from_millis(5);
 
 impl Crew {
-    /// Begins the first lanes.
-    pub(super) fn begin(board: Arc<Board>, options: Arc<Options>, work: Work, handlers: Handle, span: Span) -> Lanes {
+    /// Begins the first lanes. They are to end by the cut.
+    pub(super) fn begin(
+        board: Arc<Board>,
+        options: Arc<Options>,
+        cut: Option<Instant>,
+        work: Work,
+        handlers: Handle,
+        span: Span,
+    ) -> Lanes {
         let width = match &work {
             Work::Each(_) => board.width(),
             Work::Chunks { size, .. } => board.width().div_ceil(size.get()),
         };
         let limit = width.min(options.concurrency);
         let at_first = handlers.metrics().num_workers();
+        let handlers_end = cut.filter(|_| options.on_failure.is_some()).map(before_effects);
         let (begun, lanes) = (AtomicUsize::new(0), Mutex::default());
-        let crew = Arc::new(Self { board, options, work, handlers, span, limit, begun, lanes });
+        let crew = Arc::new(Self { board, options, handlers_end, work, handlers, span, limit, begun, lanes });
         let (working, ended) = mpsc::channel(1);
         let lanes = Lanes { crew: crew.clone(), working: working.downgrade(), ended };
         let place = Place { crew, _working: working };
@@ -56,6 +68,33 @@ impl Crew {
         }
         lanes
     }
+
+    /// Whether something may have to happen at the queue before the record is settled.
+    pub(super) fn owes(&self, verdict: &Verdict) -> bool {
+        self.options.on_failure.is_some() && !verdict.passes()
+    }
+
+    /// Has happen what must, before the record in that place is settled.
+    pub(super) async fn settle(&self, index: usize, run: &Run, verdict: Verdict) -> End {
+        let on_failure = match &self.options.on_failure {
+            Some(on_failure) if !verdict.passes() => on_failure,
+            _ => return verdict.end_without_effect(run),
+        };
+        let failed = Failed {
+            record: run.record().clone(),
+            behind: self.board.behind(index),
+            outcome: verdict.outcome.clone(),
+            error: verdict.error.clone(),
+        };
+        verdict.end(on_failure.settle(failed).instrument(run.span().clone()).await)
+    }
+}
+
+/// What is kept for effects of the time until the cut: as much as a slow call takes, and at most a quarter.
+const EFFECT_TIME: Duration = Duration::from_secs(1);
+
+fn before_effects(cut: Instant) -> Instant {
+    cut - EFFECT_TIME.min(cut.saturating_duration_since(Instant::now()) / 4)
 }
 
 /// A lane's place in its crew.

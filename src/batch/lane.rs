@@ -1,19 +1,20 @@
 //! A lane takes one record, or chunk, after the other.
 
+use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
-use super::board::Board;
-use super::crew::Place;
+use super::crew::{Crew, Place};
 use super::guard::{Panicked, catch, guard};
-use super::report::{End, Run};
+use super::report::{Run, Verdict};
 use super::{Pristine, Work};
-use crate::handler::{ChunkService, Options, RecordResult, RecordService};
+use crate::handler::{ChunkService, RecordResult, RecordService};
 use crate::outcome::{BoxError, Outcome};
 use crate::per_lane::PerLane;
 use crate::record::{Batch, Record};
@@ -40,6 +41,9 @@ pub(super) async fn run(place: Place, work: Work) {
 
 impl Lane {
     fn next(&self) -> Option<(usize, Record)> {
+        if self.place.crew.handlers_end.is_some_and(|end| Instant::now() >= end) {
+            return None;
+        }
         let index = self.place.crew.board.next()?;
         Some((index, Record::new(self.batch.clone(), index)))
     }
@@ -50,7 +54,11 @@ impl Lane {
         let mut turn = Instant::now();
         while let Some((index, record)) = self.next() {
             let run = Run::begin(record, &crew.options);
-            let end = self.place.wait(guard(one(&mut service, &run).instrument(run.span().clone()))).await;
+            let settled = async {
+                let verdict = guard(one(&mut service, &run, crew.handlers_end).instrument(run.span().clone())).await;
+                crew.settle(index, &run, run.verdict(verdict)).await
+            };
+            let end = self.place.wait(settled).await;
             crew.board.finish(index, run.end(end));
             if turn.elapsed() > TURN {
                 tokio::task::yield_now().await;
@@ -66,9 +74,13 @@ impl Lane {
             if records.is_empty() {
                 return;
             }
-            let chunk = Chunk::begin(&crew.board, &crew.options, records);
-            let end = self.place.wait(guard(call_chunk(&service, chunk.clone()))).await;
-            chunk.end(end);
+            let chunk = Chunk::begin(crew, records);
+            let settled = async {
+                let end = guard(in_time(crew.handlers_end, call_chunk(&service, chunk.clone()))).await;
+                chunk.end(end);
+                chunk.settle_owed().await;
+            };
+            self.place.wait(settled).await;
             tokio::task::yield_now().await;
         }
     }
@@ -87,16 +99,20 @@ type Runs = Mutex<Vec<Option<(usize, Run)>>>;
 /// it: a record that is rejected does not wait for a handler that may never end.
 #[derive(Clone)]
 pub(crate) struct Chunk {
-    board: Arc<Board>,
+    crew: Arc<Crew>,
     runs: Arc<Runs>,
+    /// What must have an effect on the queue before it is settled. That is not before the call is over: whoever settles
+    /// does not wait.
+    owed: Arc<Mutex<Vec<(usize, Run, Verdict)>>>,
     records: Arc<[Record]>,
 }
 
 impl Chunk {
-    fn begin(board: &Arc<Board>, options: &Options, records: Vec<(usize, Record)>) -> Self {
-        let runs = records.iter().map(|(index, record)| Some((*index, Run::begin(record.clone(), options))));
+    fn begin(crew: &Arc<Crew>, records: Vec<(usize, Record)>) -> Self {
+        let runs = records.iter().map(|(index, record)| Some((*index, Run::begin(record.clone(), &crew.options))));
         let runs = Arc::new(Mutex::new(runs.collect()));
-        Self { board: board.clone(), runs, records: records.into_iter().map(|(_, record)| record).collect() }
+        let records = records.into_iter().map(|(_, record)| record).collect();
+        Self { crew: crew.clone(), runs, owed: Arc::default(), records }
     }
 
     pub(crate) fn records(&self) -> &[Record] {
@@ -106,39 +122,89 @@ impl Chunk {
     /// Settles the record in that position. What says what becomes of it is a user's code, and costs its record only.
     pub(crate) fn settle(&self, position: usize, result: impl FnOnce() -> RecordResult) {
         let Some((index, run)) = self.take(position) else { return };
-        let end = run.span().in_scope(|| catch(|| run.report(result())));
-        self.board.finish(index, run.end(end));
+        let verdict = run.verdict(run.span().in_scope(|| catch(|| run.report(result()))));
+        self.settle_as(index, run, verdict);
+    }
+
+    fn settle_as(&self, index: usize, run: Run, verdict: Verdict) {
+        if self.crew.owes(&verdict) {
+            return lock(&self.owed).push((index, run, verdict));
+        }
+        let end = verdict.end_without_effect(&run);
+        self.crew.board.finish(index, run.end(end));
     }
 
     /// Settles all that is not settled yet.
-    fn end(&self, end: Result<(), Panicked>) {
+    fn end(&self, end: Result<Result<(), CutOff>, Panicked>) {
         for position in 0..self.records.len() {
             match &end {
-                Ok(()) => self.settle(position, || Err("the batch handler's answer ends before this record".into())),
+                Ok(Ok(())) => {
+                    self.settle(position, || Err("the batch handler's answer ends before this record".into()));
+                }
+                Ok(Err(cut_off)) => self.settle(position, || Err((*cut_off).into())),
                 Err(panicked) => {
                     if let Some((index, run)) = self.take(position) {
-                        self.board.finish(index, run.panicked(panicked));
+                        let verdict = run.panicked(panicked);
+                        self.settle_as(index, run, verdict);
                     }
                 }
             }
         }
     }
 
+    /// All at once, so that they share calls.
+    async fn settle_owed(&self) {
+        let owed = std::mem::take(&mut *lock(&self.owed));
+        let mut settled = JoinSet::new();
+        for (index, run, verdict) in owed {
+            let crew = self.crew.clone();
+            settled.spawn(async move {
+                let end = crew.settle(index, &run, verdict).await;
+                crew.board.finish(index, run.end(end));
+            });
+        }
+        settled.join_all().await;
+    }
+
     fn take(&self, position: usize) -> Option<(usize, Run)> {
         // No user's code runs under this lock.
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).get_mut(position)?.take()
+        lock(&self.runs).get_mut(position)?.take()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A record's way through layers, extractors, handler and log. All that can panic is in here: the error too, when it is
 /// shown and when it is dropped.
-async fn one(service: &mut Kept, run: &Run) -> End {
+async fn one(service: &mut Kept, run: &Run, handlers_end: Option<Instant>) -> Verdict {
     let result = match run.record().check() {
-        Ok(()) => service.call(run.record().clone()).await,
-        Err(error) => Err(error),
+        Ok(()) => in_time(handlers_end, service.call(run.record().clone())).await,
+        Err(error) => Ok(Err(error)),
     };
-    run.report(result)
+    run.report(result.unwrap_or_else(|cut_off| Err(cut_off.into())))
 }
+
+/// Runs a handler to its end, or to that time.
+async fn in_time<F: Future>(end: Option<Instant>, handler: F) -> Result<F::Output, CutOff> {
+    match end {
+        Some(end) => tokio::time::timeout_at(end, handler).await.map_err(|_| CutOff),
+        None => Ok(handler.await),
+    }
+}
+
+/// The error of a record whose handler did not end in time.
+#[derive(Clone, Copy, Debug)]
+struct CutOff;
+
+impl fmt::Display for CutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("cut off before the deadline")
+    }
+}
+
+impl std::error::Error for CutOff {}
 
 /// A lane's own clone of the record service. It serves one record after the other, until a panic leaves it in pieces.
 struct Kept {

@@ -14,6 +14,7 @@ pub(super) struct Ledger {
     batch: PerLane<Batch>,
     /// Not in the order of the batch: see [`Ledger::slot`].
     slots: Vec<AtomicUsize>,
+    has_copies: bool,
 }
 
 /// How a record stands.
@@ -56,7 +57,8 @@ impl Ledger {
     pub(super) fn new(batch: Batch) -> Self {
         let slots = batch.records.len().next_multiple_of(STRIDE);
         let slots = std::iter::repeat_with(|| AtomicUsize::new(Standing::NotRun.to_slot())).take(slots).collect();
-        let ledger = Self { batch: PerLane::new(batch), slots };
+        let has_copies = batch.records.parts().iter().any(|record| record.copy_of.is_some());
+        let ledger = Self { batch: PerLane::new(batch), slots, has_copies };
         for (index, record) in ledger.batch.records.parts().iter().enumerate() {
             if let Some(first) = record.copy_of {
                 ledger.set(index, Standing::CopyOf(first));
@@ -80,6 +82,13 @@ impl Ledger {
     /// The id to report a record by, if it has one.
     pub(super) fn message_id(&self, index: usize) -> Option<Cow<'_, str>> {
         self.batch.records.message_id(index)
+    }
+
+    /// The copies of a record.
+    pub(super) fn copies_of(&self, index: usize) -> Vec<usize> {
+        // Hardly any batch has some, and to look for them at every failure would take the square of its records.
+        let indices = if self.has_copies { 0..self.len() } else { 0..0 };
+        indices.filter(|&each| self.standing(each) == Standing::CopyOf(index)).collect()
     }
 
     /// Begins a record, unless it is a copy of another.

@@ -2,6 +2,8 @@
 
 mod board;
 mod crew;
+#[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "who has an effect on the queue is in `sqs`"))]
+mod effect;
 mod guard;
 mod lane;
 mod ledger;
@@ -19,6 +21,9 @@ use aws_lambda_events::sqs::SqsBatchResponse;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+pub(crate) use self::effect::OnFailure;
+#[cfg(feature = "sqs")]
+pub(crate) use self::effect::{Effect, Failed};
 pub(crate) use self::guard::{guard, note_places};
 pub(crate) use self::lane::Chunk;
 
@@ -85,14 +90,15 @@ impl Engine {
     pub(crate) async fn run(self, event: Event, invocation: Invocation) -> Result<SqsBatchResponse, Error> {
         let cut = invocation.remaining.and_then(|remaining| self.cut_off(remaining));
         let records = event.into_records()?;
-        let ledger = Ledger::new(Batch { records, origin: invocation.origin });
+        let dead_letter_at = self.options.on_failure.as_ref().and_then(|on_failure| on_failure.dead_letter_at());
+        let ledger = Ledger::new(Batch { records, origin: invocation.origin, dead_letter_at });
         let source = Source::of(&ledger)?;
         let span = report::batch_span(&source, ledger.len());
         let plan = source.plan(&ledger, self.options.fifo);
         let board = Arc::new(Board::new(ledger, plan));
 
-        let mut lanes =
-            Crew::begin(board.clone(), self.options.clone(), self.work, invocation.handlers.clone(), span.clone());
+        let (handlers, options) = (invocation.handlers.clone(), self.options.clone());
+        let mut lanes = Crew::begin(board.clone(), options, cut, self.work, handlers, span.clone());
         let in_time = lanes.end_by(cut).await;
         // From here on nothing changes the answer, whatever still runs. What can be cancelled is, when `lanes` drops; a
         // handler that blocks its thread cannot, and goes on for nothing.

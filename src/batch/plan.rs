@@ -73,6 +73,14 @@ impl Plan {
         }
     }
 
+    /// What stands behind a record that was taken, in the order of its line.
+    pub(super) fn behind(&self, index: usize) -> Vec<usize> {
+        let Self::InLines(lines) = self else { return Vec::new() };
+        let lines = lock(lines);
+        let line = lines.line_of[index].map(|line| &lines.lines[line]);
+        line.into_iter().flatten().copied().collect()
+    }
+
     /// A record that was taken has come to its end. Where it failed, its line is never ready again.
     pub(super) fn finish(&self, index: usize, passed: bool) {
         let Self::InLines(lines) = self else { return };
@@ -125,6 +133,14 @@ mod tests {
         plan.finish(0, false);
         plan.finish(1, true);
         assert_eq!(drain(&plan), [3]);
+    }
+
+    #[test]
+    fn behind_a_head_is_the_rest_of_its_line() {
+        let plan = Plan::in_lines(4, vec![vec![0, 2, 3], vec![1]]);
+        assert_eq!(drain(&plan), [0, 1]);
+        assert_eq!((plan.behind(0), plan.behind(1)), (vec![2, 3], vec![]));
+        assert!(Plan::any_order(2).behind(0).is_empty());
     }
 
     #[test]

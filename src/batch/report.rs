@@ -8,6 +8,7 @@ use tracing::field::Empty;
 use tracing::{Level, Span, debug_span, error, info, info_span, warn};
 
 use super::board::Board;
+use super::effect::Effect;
 use super::guard::Panicked;
 use super::ledger::Standing;
 use super::source::Source;
@@ -54,7 +55,16 @@ pub(super) struct Run {
     observer: Observer,
 }
 
-/// How a record's run ended: the outcome's name in the span, whether the record leaves the queue, and the error or the
+/// What is to become of a record whose run is over.
+pub(super) struct Verdict {
+    /// In the span.
+    name: &'static str,
+    pub(super) outcome: Outcome,
+    /// With its causes.
+    pub(super) error: Option<String>,
+}
+
+/// What has become of a record: the outcome's name in the span, whether the record leaves the queue, and the error or the
 /// reason, where there is one.
 pub(super) struct End {
     outcome: &'static str,
@@ -69,7 +79,7 @@ impl Run {
         let span = debug_span!(
             "record",
             message_id = record.message_id().as_deref(),
-            receive_count = receive_count(&record),
+            receive_count = record.receive_count(),
             group = record.attribute("MessageGroupId").ok().flatten().as_deref(),
             outcome = Empty,
             duration_ms = Empty,
@@ -89,71 +99,103 @@ impl Run {
     }
 
     /// Ends the run, and says whether the record leaves the queue.
-    pub(super) fn end(mut self, end: Result<End, Panicked>) -> bool {
-        match end {
-            Ok(end) => {
-                self.outcome = end.outcome;
-                self.why = end.why;
-                end.passed
-            }
-            Err(panicked) => self.panicked(&panicked),
-        }
+    pub(super) fn end(mut self, end: End) -> bool {
+        self.outcome = end.outcome;
+        self.why = end.why;
+        end.passed
     }
 
-    /// Ends the run with a panic; the record does not leave the queue.
-    pub(super) fn panicked(mut self, panicked: &Panicked) -> bool {
-        self.outcome = "panic";
-        self.why = Some(panicked.to_string());
+    /// The verdict on a run that may have ended in a panic: the record does not leave the queue then.
+    pub(super) fn verdict(&self, verdict: Result<Verdict, Panicked>) -> Verdict {
+        verdict.unwrap_or_else(|panicked| self.panicked(&panicked))
+    }
+
+    pub(super) fn panicked(&self, panicked: &Panicked) -> Verdict {
+        let error = panicked.to_string();
         let message_id = self.record.message_id();
-        self.span.in_scope(|| error!(message_id = message_id.as_deref(), error = self.why, "record failed"));
-        false
+        self.span.in_scope(|| error!(message_id = message_id.as_deref(), error, "record failed"));
+        Verdict { name: "panic", outcome: Outcome::Retry, error: Some(error) }
     }
 
-    /// Logs what came of the record, and says what that means for it. Runs under the guard: it shows the user's error.
-    pub(super) fn report(&self, result: RecordResult) -> End {
+    /// Logs what came of the record, and says what is to become of it. Runs under the guard: it shows the user's error.
+    pub(super) fn report(&self, result: RecordResult) -> Verdict {
         let (outcome, error) = match result {
-            Ok(Outcome::Done) => return End { outcome: "done", passed: true, why: None },
+            Ok(Outcome::Done) => return Verdict { name: "done", outcome: Outcome::Done, error: None },
             Ok(outcome) => (outcome, None),
             Err(error) => match error.downcast::<Classified>() {
                 Ok(classified) => (classified.outcome, Some(classified.error)),
                 Err(error) => (Outcome::Retry, Some(error)),
             },
         };
-        let why = error.map(|error| chain(error.as_ref()));
-        let error = why.as_deref();
+        let chained = error.map(|error| chain(error.as_ref()));
+        let error = chained.as_deref();
         let message_id = self.record.message_id();
         let message_id = message_id.as_deref();
-        let (outcome, passed, reason) = match outcome {
+        let name = match &outcome {
             Outcome::Done => {
                 info!(message_id, error, "record done, in spite of its error");
-                ("done", true, None)
+                "done"
             }
             Outcome::Discard(reason) => {
                 info!(message_id, %reason, error, "record discarded");
-                ("discard", true, Some(reason))
+                "discard"
             }
             Outcome::Retry => {
                 error!(message_id, error = error.unwrap_or("the handler asks for a retry"), "record failed");
-                ("retry", false, None)
+                "retry"
             }
             Outcome::RetryAfter(delay) => {
                 error!(message_id, error, ?delay, "record failed");
-                warn!(
-                    message_id,
-                    "RetryAfter needs a queue client: the record comes back after the visibility timeout"
-                );
-                ("retry_after", false, None)
+                "retry_after"
             }
             Outcome::DeadLetter(reason) => {
                 error!(message_id, error, %reason, "record failed");
-                warn!(
-                    message_id,
-                    "DeadLetter needs a queue client: the record is retried until the RedrivePolicy moves it"
-                );
-                ("dead_letter", false, Some(reason))
+                "dead_letter"
             }
         };
-        End { outcome, passed, why: why.or_else(|| reason.map(|reason| reason.to_string())) }
+        Verdict { name, outcome, error: chained }
+    }
+}
+
+impl Verdict {
+    /// Whether the record leaves the queue, whatever can be done to that.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self.outcome, Outcome::Done | Outcome::Discard(_))
+    }
+
+    /// The end of a record for which nothing is done at the queue.
+    pub(super) fn end_without_effect(self, run: &Run) -> End {
+        run.span.in_scope(|| self.warn_without_effect(&run.record));
+        self.end(Effect::ComesBack)
+    }
+
+    fn warn_without_effect(&self, record: &Record) {
+        let message_id = record.message_id();
+        let message_id = message_id.as_deref();
+        match self.outcome {
+            Outcome::RetryAfter(_) => {
+                warn!(message_id, "RetryAfter needs `.effects(..)`: the record comes back after the visibility timeout")
+            }
+            Outcome::DeadLetter(_) => warn!(
+                message_id,
+                "DeadLetter needs `.effects(..)`: the record is retried until the RedrivePolicy moves it"
+            ),
+            _ => {}
+        }
+    }
+
+    pub(super) fn end(self, effect: Effect) -> End {
+        let passed = self.passes() || effect == Effect::DeadLettered;
+        let outcome = match effect {
+            Effect::ComesBack => self.name,
+            Effect::Delayed => "retry_after",
+            Effect::DeadLettered => "dead_letter",
+        };
+        let reason = match self.outcome {
+            Outcome::Discard(reason) | Outcome::DeadLetter(reason) => Some(reason.into_owned()),
+            _ => None,
+        };
+        End { outcome, passed, why: self.error.or(reason) }
     }
 }
 
@@ -167,15 +209,11 @@ impl Drop for Run {
     }
 }
 
-fn receive_count(record: &Record) -> Option<u32> {
-    record.attribute("ApproximateReceiveCount").ok()??.parse().ok()
-}
-
 fn warn_of_receives(record: &Record, options: &Options) {
     if !tracing::enabled!(Level::WARN) {
         return;
     }
-    if let Some(count) = receive_count(record).filter(|count| *count >= options.warn_from_receive_count) {
+    if let Some(count) = record.receive_count().filter(|count| *count >= options.warn_from_receive_count) {
         let message_id = record.message_id();
         warn!(
             message_id = message_id.as_deref(),

@@ -3,6 +3,10 @@
 #[doc = include_str!("lambda.md")]
 pub mod lambda {}
 
+#[cfg(feature = "sqs")]
+#[doc = include_str!("effects.md")]
+pub mod effects {}
+
 #[cfg(feature = "local")]
 #[doc = include_str!("local.md")]
 pub mod local {}

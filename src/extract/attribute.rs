@@ -1,5 +1,7 @@
 //! The attributes that the sender gave the message.
 
+#[cfg(feature = "sqs")]
+use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_lambda_events::encodings::Base64Data;
@@ -112,6 +114,14 @@ impl Record {
         let Some(json) = self.raw_message_attribute(name)? else { return Ok(None) };
         let wire: Option<Wire> = serde_json::from_str(json)?;
         Ok(wire.map(AttributeValue::from))
+    }
+
+    /// All message attributes, by name.
+    #[cfg(feature = "sqs")]
+    pub(crate) fn message_attributes(&self) -> Result<BTreeMap<String, AttributeValue>, JsonError> {
+        let json = self.raw_message_attributes();
+        let wires: Option<BTreeMap<String, Wire>> = if json.is_empty() { None } else { serde_json::from_str(json)? };
+        Ok(wires.into_iter().flatten().map(|(name, wire)| (name, wire.into())).collect())
     }
 }
 

@@ -23,8 +23,8 @@ pub use self::rejection::Rejection;
 pub use self::s3::{S3, S3Notification, S3Record};
 pub use self::state::{FromRef, State};
 pub use self::system::{
-    DeduplicationId, FirstReceivedAt, GroupId, MessageId, QueueArn, ReceiptHandle, ReceiveCount, SenderId, SentAt,
-    SequenceNumber, TraceHeader,
+    DeduplicationId, FirstReceivedAt, GroupId, LastReceive, MessageId, QueueArn, ReceiptHandle, ReceiveCount, SenderId,
+    SentAt, SequenceNumber, TraceHeader,
 };
 
 use crate::outcome::IntoOutcome;

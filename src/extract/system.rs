@@ -78,6 +78,30 @@ system_attribute! {
     ReceiveCount(u32) = "ApproximateReceiveCount", count
 }
 
+/// Whether this is the message's last chance: it goes to the dead-letter queue if it fails now, by
+/// [`Effects::dead_letter_at`](https://docs.rs/redrive/latest/redrive/struct.Effects.html#method.dead_letter_at). Always
+/// `false` where that is not set: what the queue's RedrivePolicy will do, the record does not say.
+///
+/// ```
+/// use redrive::{Body, LastReceive};
+///
+/// async fn work(Body(order): Body, LastReceive(is_last): LastReceive) -> anyhow::Result<()> {
+///     // Try the slow way, for once.
+///     Ok(())
+/// }
+/// # let _ = redrive::handler(work);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LastReceive(pub bool);
+
+impl<S: Sync> FromRecord<S> for LastReceive {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_record(record: &Record, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(record.is_last_receive()))
+    }
+}
+
 system_attribute! {
     /// The message group id: the order's key on a FIFO queue, a tenant on a standard one
     /// ([fair queues](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html)).

@@ -85,6 +85,13 @@ impl<K> Consumer<K> {
         self.set(|options| options.warn_from_receive_count = count)
     }
 
+    /// Lets the consumer have records come back later, and send them to the dead-letter queue: see
+    /// [`Effects`](crate::Effects). Without this it does nothing to its queue.
+    #[cfg(feature = "sqs")]
+    pub fn effects(self, effects: crate::Effects) -> Self {
+        self.set(|options| options.on_failure = Some(Arc::new(effects)))
+    }
+
     #[cfg(feature = "local")]
     pub(crate) fn observed(self, observer: super::Observer) -> Self {
         self.set(|options| options.observer = observer)

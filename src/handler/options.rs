@@ -1,8 +1,10 @@
 //! What can be set on a consumer, and what holds where nothing is set.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::observer::Observer;
+use crate::batch::OnFailure;
 
 /// What a failure stops on a FIFO queue. In either case the records that it stopped are reported, unrun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) error_when_all_fail: bool,
     pub(crate) warn_from_receive_count: u32,
     pub(crate) observer: Observer,
+    /// Without it nothing is done to the queue.
+    pub(crate) on_failure: Option<Arc<dyn OnFailure>>,
 }
 
 impl Default for Options {
@@ -37,6 +41,7 @@ impl Default for Options {
             // queue's age sees it any more, so the log has to.
             warn_from_receive_count: 3,
             observer: Observer::default(),
+            on_failure: None,
         }
     }
 }

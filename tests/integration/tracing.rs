@@ -226,9 +226,7 @@ fn outcomes_that_need_a_queue_client_say_so() {
     });
     let warnings = log.events(Level::WARN);
     assert_eq!(warnings.len(), 2);
-    assert!(
-        warnings.iter().all(|warning| { field(&warning.fields, "message").unwrap().contains("needs a queue client") })
-    );
+    assert!(warnings.iter().all(|warning| { field(&warning.fields, "message").unwrap().contains("needs `.effects") }));
 }
 
 #[test]

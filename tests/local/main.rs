@@ -2,6 +2,7 @@
 
 mod attributes;
 mod consumers;
+mod effects;
 mod faults;
 mod fifo;
 mod kit;

@@ -27,7 +27,7 @@ pub struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// The id that SQS gave the message.
+    /// The id that SQS gave the message when it was sent to its queue.
     pub message_id: String,
     /// Its text.
     pub body: String,
@@ -35,7 +35,7 @@ pub struct DeadLetter {
     pub group: Option<String>,
     /// How often it was received before it was moved.
     pub receive_count: u32,
-    /// What was wrong at its last delivery.
+    /// The reason that the handler gave, or what was wrong at its last delivery.
     pub why: Option<String>,
 }
 

@@ -1,5 +1,6 @@
 //! A queue of a test.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::error::{Error, Kind};
 use crate::handler::{self, Consumer};
 use crate::local::queue::Message;
 use crate::outcome::BoxError;
+use crate::sqs::note;
 
 /// A queue that is to be made. Where nothing is said, it is as SQS makes queues.
 #[derive(Debug)]
@@ -209,13 +211,20 @@ impl TestQueue {
         let Some(name) = &self.dead_letter_queue else { return Vec::new() };
         let history = lock(&self.history);
         let whys = history.last_whys();
-        let dead_letter = |message: Message| DeadLetter {
-            why: whys.get(message.id.to_string().as_str()).copied().flatten().map(str::to_owned),
-            message_id: message.id.to_string(),
-            body: message.body.into(),
-            group: message.group.as_deref().map(str::to_owned),
-            receive_count: message.receive_count,
-        };
-        self.kit.sqs().messages(name).into_iter().map(dead_letter).collect()
+        self.kit.sqs().messages(name).into_iter().map(|message| dead_letter(message, &whys)).collect()
+    }
+}
+
+/// What a RedrivePolicy has moved is the message itself. What a handler has sent there is a new one that says of what.
+fn dead_letter(message: Message, whys: &HashMap<&str, Option<&str>>) -> DeadLetter {
+    let noted = |name| message.text_attribute(name).map(str::to_owned);
+    let message_id = noted(note::MESSAGE_ID).unwrap_or_else(|| message.id.to_string());
+    let last_why = || whys.get(message_id.as_str()).copied().flatten().map(str::to_owned);
+    DeadLetter {
+        why: noted(note::REASON).or_else(last_why),
+        receive_count: noted(note::RECEIVE_COUNT).and_then(|count| count.parse().ok()).unwrap_or(message.receive_count),
+        body: message.body.clone().into(),
+        group: message.group.as_deref().map(str::to_owned),
+        message_id,
     }
 }

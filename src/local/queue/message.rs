@@ -40,6 +40,11 @@ impl Message {
     pub(crate) fn received_here(&self) -> u32 {
         self.receive_count - self.received_elsewhere
     }
+
+    /// An attribute of the message, where it has that and it is text.
+    pub(crate) fn text_attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.as_ref()?.get(name)?.as_str()
+    }
 }
 
 /// What only the messages of FIFO queues have.

@@ -1,0 +1,41 @@
+//! What must happen at the queue before a record that failed is settled.
+//!
+//! The engine knows no queue. Who does is asked here, once the handler has ended and before the slot is set; so nothing
+//! is acknowledged that did not arrive where it was meant to go.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::outcome::Outcome;
+use crate::record::Record;
+
+/// A record whose run has ended in something else than done.
+pub(crate) struct Failed {
+    pub(crate) record: Record,
+    /// What comes back with it: its copies, and on a FIFO queue those that stood behind it in its line.
+    pub(crate) behind: Vec<Record>,
+    /// Never [`Outcome::Done`] and never [`Outcome::Discard`].
+    pub(crate) outcome: Outcome,
+    /// The error, with its causes, where there is one.
+    pub(crate) error: Option<String>,
+}
+
+/// What became of a record that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It comes back when its visibility timeout runs out: nothing was to be done, or it could not be done.
+    ComesBack,
+    /// It comes back after a delay that the queue has been told of.
+    Delayed,
+    /// It is in the dead-letter queue.
+    DeadLettered,
+}
+
+/// Who says what becomes of records that failed, and does it.
+pub(crate) trait OnFailure: fmt::Debug + Send + Sync {
+    fn settle(&self, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>>;
+
+    /// From which receive on a failure is a dead letter, if there is such a bound.
+    fn dead_letter_at(&self) -> Option<u32>;
+}

@@ -1,0 +1,71 @@
+//! How long a record that failed waits, by how often it has been received.
+
+use std::ops::Range;
+use std::time::Duration;
+
+/// Delays that grow with each receive of a message.
+///
+/// ```
+/// use std::time::Duration;
+/// use redrive::Backoff;
+///
+/// let backoff = Backoff::exponential(Duration::from_secs(1)..Duration::from_secs(15 * 60));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    first: Duration,
+    most: Duration,
+}
+
+impl Backoff {
+    /// After the first receive up to the beginning of the range, after each further one up to twice as long, and never
+    /// longer than its end. Each delay is drawn evenly from nothing to that bound
+    /// ([full jitter](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)): messages that failed
+    /// together do not come back together.
+    ///
+    /// SQS counts in whole seconds and to 12 hours, from the receive. What comes out is rounded up, and what is more is
+    /// clamped.
+    pub fn exponential(range: Range<Duration>) -> Self {
+        Self { first: range.start, most: range.end.max(range.start) }
+    }
+
+    /// The longest delay after so many receives.
+    fn bound(&self, receive_count: u32) -> Duration {
+        let doublings = receive_count.saturating_sub(1);
+        self.first.saturating_mul(2_u32.saturating_pow(doublings)).min(self.most)
+    }
+
+    /// A delay after so many receives.
+    pub(super) fn delay(&self, receive_count: u32) -> Duration {
+        self.bound(receive_count).mul_f64(fastrand::f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_bound_doubles_with_each_receive_up_to_the_most() {
+        let backoff = Backoff::exponential(SECOND..SECOND * 10);
+        let bounds = [0, 1, 2, 3, 4, 5, 6, u32::MAX].map(|count| backoff.bound(count).as_secs());
+        assert_eq!(bounds, [1, 1, 2, 4, 8, 10, 10, 10]);
+        assert_eq!(Backoff::exponential(SECOND * 5..SECOND).bound(9), SECOND * 5);
+        assert_eq!(Backoff::exponential(Duration::ZERO..SECOND).bound(9), Duration::ZERO);
+    }
+
+    #[test]
+    fn delays_are_spread_over_all_up_to_the_bound() {
+        fastrand::seed(7);
+        let backoff = Backoff::exponential(SECOND * 8..SECOND * 8);
+        let mut seen = [0; 8];
+        for _ in 0..800 {
+            let delay = backoff.delay(1);
+            assert!(delay < SECOND * 8);
+            seen[usize::try_from(delay.as_secs()).unwrap()] += 1;
+        }
+        assert!(seen.iter().all(|&count| count > 50), "{seen:?}");
+    }
+}

@@ -1,0 +1,248 @@
+//! One batch call for what many ask for at about the same time.
+
+use std::future::Future;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+/// A call that takes up to ten entries, and answers for each.
+pub(super) trait BatchCall: Send + Sync + 'static {
+    type Entry: Send + Sync + 'static;
+
+    /// The results, by position. Positions are the ids of entries: a message may be in one call twice.
+    fn call(&self, entries: &[Self::Entry]) -> impl Future<Output = Vec<Result<(), EntryError>>> + Send;
+}
+
+/// Why an entry did not do what it was to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum EntryError {
+    /// It never will.
+    SenderFault(String),
+    /// It may another time, or may even have done so.
+    MayPass(String),
+}
+
+impl EntryError {
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::SenderFault(text) | Self::MayPass(text) => text,
+        }
+    }
+}
+
+/// What SQS takes in one call.
+pub(super) const MAX_ENTRIES: usize = 10;
+
+/// How long the first entry of a call waits for others.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// Tries of an entry that may pass. The SDK tries a call that failed as a whole again by itself; this is on top.
+const ATTEMPTS: u32 = 4;
+/// The wait before the second try, at most; it doubles with each.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// Puts entries together: a call leaves when it is full, or a few milliseconds after its first entry.
+pub(super) struct Coalescer<C: BatchCall> {
+    shared: Arc<Shared<C>>,
+}
+
+struct Shared<C: BatchCall> {
+    call: C,
+    open: Mutex<Open<C::Entry>>,
+}
+
+/// The entries of the next call.
+struct Open<E> {
+    waiting: Vec<Waiting<E>>,
+    /// How many calls have left: who lingers for one that has is not to send the next one off early.
+    left: u64,
+}
+
+struct Waiting<E> {
+    entry: E,
+    told: oneshot::Sender<Result<(), EntryError>>,
+}
+
+impl<C: BatchCall> Coalescer<C> {
+    pub(super) fn new(call: C) -> Self {
+        let open = Mutex::new(Open { waiting: Vec::new(), left: 0 });
+        Self { shared: Arc::new(Shared { call, open }) }
+    }
+
+    /// Has the entry sent. The future tells what becomes of it; to drop that does not take the entry back.
+    pub(super) fn submit(&self, entry: C::Entry) -> impl Future<Output = Result<(), EntryError>> + use<C> {
+        let (told, result) = oneshot::channel();
+        self.shared.clone().add(Waiting { entry, told });
+        async { result.await.unwrap_or_else(|_| Err(EntryError::MayPass("the runtime that sent it has ended".into()))) }
+    }
+}
+
+impl<C: BatchCall> Shared<C> {
+    fn add(self: Arc<Self>, waiting: Waiting<C::Entry>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.waiting.push(waiting);
+        match open.waiting.len() {
+            MAX_ENTRIES => {
+                let full = open.take();
+                drop(open);
+                tokio::spawn(async move { self.send(full).await });
+            }
+            1 => {
+                let left = open.left;
+                drop(open);
+                tokio::spawn(async move {
+                    tokio::time::sleep(LINGER).await;
+                    let lingered = self.take_after_linger(left);
+                    self.send(lingered).await;
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// What waits in the call that this many had left before; nothing, where that has left too.
+    fn take_after_linger(&self, left: u64) -> Vec<Waiting<C::Entry>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.left == left { open.take() } else { Vec::new() }
+    }
+
+    /// Sends the entries, and those again that may pass.
+    async fn send(&self, waiting: Vec<Waiting<C::Entry>>) {
+        let (mut entries, mut told): (Vec<_>, Vec<_>) = waiting.into_iter().map(|each| (each.entry, each.told)).unzip();
+        for attempt in 1.. {
+            if entries.is_empty() {
+                return;
+            }
+            let results = self.call.call(&entries).await;
+            let mut again = (Vec::new(), Vec::new());
+            for ((entry, told), result) in entries.into_iter().zip(told).zip(results) {
+                match result {
+                    Err(EntryError::MayPass(_)) if attempt < ATTEMPTS => {
+                        again.0.push(entry);
+                        again.1.push(told);
+                    }
+                    // Nobody waits for it any more if this fails.
+                    result => drop(told.send(result)),
+                }
+            }
+            (entries, told) = again;
+            let wait = FIRST_WAIT * 2_u32.pow(attempt - 1);
+            if !entries.is_empty() {
+                tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
+            }
+        }
+    }
+}
+
+impl<E> Open<E> {
+    fn take(&mut self) -> Vec<Waiting<E>> {
+        self.left += 1;
+        mem::take(&mut self.waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Notes what each call is made with, and how long after the first, and answers as it is told to; else all succeed.
+    #[derive(Clone)]
+    struct Noted {
+        begun: Instant,
+        calls: Arc<Mutex<Vec<Call>>>,
+        answers: Arc<Mutex<VecDeque<Answer>>>,
+    }
+
+    type Call = (Duration, Vec<u32>);
+    type Answer = Vec<Result<(), EntryError>>;
+
+    impl BatchCall for Noted {
+        type Entry = u32;
+
+        async fn call(&self, entries: &[u32]) -> Answer {
+            self.calls.lock().unwrap().push((self.begun.elapsed(), entries.to_vec()));
+            self.answers.lock().unwrap().pop_front().unwrap_or_else(|| vec![Ok(()); entries.len()])
+        }
+    }
+
+    impl Noted {
+        fn answering(answers: impl IntoIterator<Item = Answer>) -> Self {
+            let answers = Arc::new(Mutex::new(answers.into_iter().collect()));
+            Self { begun: Instant::now(), calls: Arc::default(), answers }
+        }
+
+        fn entries(&self) -> Vec<Vec<u32>> {
+            self.calls.lock().unwrap().iter().map(|(_, entries)| entries.clone()).collect()
+        }
+    }
+
+    async fn submit_all(noted: &Noted, entries: impl IntoIterator<Item = u32>) -> Answer {
+        let coalescer = Coalescer::new(noted.clone());
+        let submitted: Vec<_> = entries.into_iter().map(|entry| coalescer.submit(entry)).collect();
+        let mut results = Vec::new();
+        for each in submitted {
+            results.push(each.await);
+        }
+        results
+    }
+
+    fn may_pass() -> Result<(), EntryError> {
+        Err(EntryError::MayPass("busy".into()))
+    }
+
+    fn never() -> Result<(), EntryError> {
+        Err(EntryError::SenderFault("no".into()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_leave_at_once_and_fewer_after_a_few_milliseconds() {
+        let noted = Noted::answering([]);
+        assert!(submit_all(&noted, 0..23).await.iter().all(Result::is_ok));
+        assert_eq!(noted.entries(), [(0..10).collect::<Vec<_>>(), (10..20).collect(), (20..23).collect()]);
+        let times: Vec<_> = noted.calls.lock().unwrap().iter().map(|(time, _)| *time).collect();
+        assert_eq!(times[..2], [Duration::ZERO; 2]);
+        assert!((LINGER..LINGER * 2).contains(&times[2]), "{times:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_may_pass_is_sent_again() {
+        let noted = Noted::answering([vec![Ok(()), never(), may_pass()], vec![may_pass()]]);
+        assert_eq!(submit_all(&noted, [1, 2, 3]).await, [Ok(()), never(), Ok(())]);
+        assert_eq!(noted.entries(), [vec![1, 2, 3], vec![3], vec![3]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_an_end_to_it() {
+        let noted = Noted::answering((0..100).map(|_| vec![may_pass()]));
+        assert_eq!(submit_all(&noted, [1]).await, [may_pass()]);
+        assert_eq!(noted.entries().len(), ATTEMPTS as usize);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_lingers_for_a_call_that_has_left_does_not_send_the_next_one_early() {
+        let noted = Noted::answering([]);
+        let coalescer = Coalescer::new(noted.clone());
+        let first: Vec<_> = (0..9).map(|entry| coalescer.submit(entry)).collect();
+        // The timer of these has begun. One more makes them leave, and another begins a call with a timer of its own.
+        tokio::time::sleep(LINGER / 2).await;
+        let (_full, next) = (coalescer.submit(9), coalescer.submit(10));
+        next.await.unwrap();
+        drop(first);
+        let times: Vec<_> = noted.calls.lock().unwrap().iter().map(|(time, _)| *time).collect();
+        assert!(times[1] - times[0] >= LINGER, "{times:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_that_nobody_waits_for_is_sent_all_the_same() {
+        let noted = Noted::answering([]);
+        drop(Coalescer::new(noted.clone()).submit(7));
+        tokio::time::sleep(LINGER * 2).await;
+        assert_eq!(noted.entries(), [vec![7]]);
+    }
+}

@@ -1,0 +1,226 @@
+//! What becomes of records that failed: decided, and done.
+
+use std::collections::HashMap;
+use std::env;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::DisplayErrorContext;
+use tokio::sync::OnceCell;
+
+use super::Backoff;
+use super::client::LazyClient;
+use super::dead_letter::{self, About};
+use super::queue::Queue;
+use super::visibility::{Change, VisibilityTimeout};
+use crate::batch::{Effect, Failed, OnFailure};
+use crate::outcome::Outcome;
+use crate::record::Record;
+
+/// What a consumer may do to its queue: have a record come back later, and send it to the dead-letter queue.
+///
+/// Given to [`Consumer::effects`](crate::Consumer::effects). With it [`Outcome::RetryAfter`] and [`Outcome::DeadLetter`] are
+/// done before the answer leaves:
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use redrive::{Backoff, Effects, Json, Outcome};
+///
+/// # #[derive(serde::Deserialize)] struct Order { items: Vec<String> }
+/// async fn place(Json(order): Json<Order>) -> anyhow::Result<Outcome> {
+///     if order.items.is_empty() {
+///         return Ok(Outcome::DeadLetter("an order without items".into()));
+///     }
+///     /* ... */
+///     Ok(Outcome::Done)
+/// }
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), redrive::Error> {
+///     let backoff = Backoff::exponential(Duration::from_secs(1)..Duration::from_secs(15 * 60));
+///     redrive::handler(place).effects(Effects::from_env().backoff(backoff).dead_letter_at(5)).run().await
+/// }
+/// ```
+///
+/// An effect that fails is a warning, and the record is retried as if there were no effects: it comes back after the queue's
+/// visibility timeout, and the queue's RedrivePolicy has the last word. Nothing is acknowledged that SQS has not accepted in
+/// the dead-letter queue.
+///
+/// On a FIFO queue what stood behind a record in its message group comes back with it.
+///
+/// Permissions: `sqs:GetQueueUrl` and `sqs:ChangeMessageVisibility` on the queue, and to send dead letters
+/// `sqs:GetQueueAttributes` on it, and `sqs:GetQueueUrl` and `sqs:SendMessage` on the dead-letter queue. `redrive iam` prints
+/// them.
+#[derive(Debug)]
+#[must_use = "effects take place only in a consumer that they are given to"]
+pub struct Effects {
+    client: LazyClient,
+    backoff: Option<Backoff>,
+    dead_letter_at: Option<u32>,
+    dead_letter_queue_url: Option<String>,
+    /// By the ARN that records have.
+    queues: Mutex<HashMap<String, Arc<QueueCell>>>,
+}
+
+/// A queue that is looked up when it is first needed.
+#[derive(Default)]
+struct QueueCell(OnceCell<Queue>);
+
+impl Effects {
+    /// Calls go out with credentials, region and endpoint from the
+    /// [environment](https://docs.aws.amazon.com/sdkref/latest/guide/creds-config-files.html), and the client for them is made
+    /// at the first effect: what never fails pays nothing for it.
+    pub fn from_env() -> Self {
+        Self::with(LazyClient::default())
+    }
+
+    /// Calls go out through this client.
+    pub fn with_client(client: Client) -> Self {
+        Self::with(LazyClient::given(client))
+    }
+
+    fn with(client: LazyClient) -> Self {
+        Self { client, backoff: None, dead_letter_at: None, dead_letter_queue_url: None, queues: Mutex::default() }
+    }
+
+    /// Has every record that is to be retried, and does not say when, come back after a delay that grows with its receive
+    /// count. Without it such a record comes back after the queue's visibility timeout.
+    pub fn backoff(self, backoff: Backoff) -> Self {
+        Self { backoff: Some(backoff), ..self }
+    }
+
+    /// Sends a record that fails at this receive, or at a later one, to the dead-letter queue, with its last error as the
+    /// reason. 0 counts as 1.
+    ///
+    /// It is to be lower than the `maxReceiveCount` of the queue's RedrivePolicy, or equal to it: beyond that SQS moves the
+    /// message itself, and cannot say why. A handler learns from [`LastReceive`](crate::LastReceive) that a record will not
+    /// come again.
+    pub fn dead_letter_at(self, receive_count: u32) -> Self {
+        Self { dead_letter_at: Some(receive_count.max(1)), ..self }
+    }
+
+    /// Sends dead letters there, and not to the queue that the RedrivePolicy names.
+    pub fn dead_letter_queue(self, queue_url: impl Into<String>) -> Self {
+        Self { dead_letter_queue_url: Some(queue_url.into()), ..self }
+    }
+
+    /// What is to be done with a record that failed.
+    fn wish(&self, failed: &Failed) -> Wish {
+        let receive_count = failed.record.receive_count().unwrap_or(1);
+        match &failed.outcome {
+            Outcome::DeadLetter(reason) => Wish::DeadLetter(reason.clone().into_owned()),
+            _ if self.dead_letter_at.is_some_and(|at| receive_count >= at) => {
+                Wish::DeadLetter(failed.error.clone().unwrap_or_else(|| "the handler asks for a retry".to_owned()))
+            }
+            Outcome::RetryAfter(delay) => Wish::Delay(*delay),
+            _ => self.backoff.as_ref().map_or(Wish::Nothing, |backoff| Wish::Delay(backoff.delay(receive_count))),
+        }
+    }
+
+    /// Has the record come back after the delay, and what is behind it too.
+    async fn delay(&self, failed: &Failed, delay: Duration) -> Result<(), String> {
+        let cell = self.cell(&failed.record)?;
+        let queue = cell.0.get_or_try_init(|| self.find(&failed.record)).await?;
+        let timeout = VisibilityTimeout::clamped(delay);
+        let change = |record: &Record| {
+            let receipt_handle = record.receipt_handle().ok().flatten().ok_or("it has no receipt handle")?.into_owned();
+            Ok::<_, String>(queue.visibility.submit(Change { receipt_handle, timeout }))
+        };
+        let of_record = change(&failed.record)?;
+        // Together, so that they share a call. Where one of them fails it comes back at its own time: not before the record,
+        // whose group is locked until then.
+        let behind: Vec<_> = failed.behind.iter().filter_map(|record| change(record).ok()).collect();
+        let result = of_record.await;
+        for each in behind {
+            if let Err(error) = each.await {
+                tracing::debug!(error = error.text(), "what is behind the record keeps its visibility timeout");
+            }
+        }
+        result.map_err(|error| error.text().to_owned())
+    }
+
+    async fn dead_letter(&self, failed: &Failed, reason: &str) -> Result<(), String> {
+        let function = function_name();
+        let about = About { reason, error: failed.error.as_deref(), function: function.as_deref() };
+        let cell = self.cell(&failed.record)?;
+        let url = match &self.dead_letter_queue_url {
+            Some(url) => url,
+            None => cell.0.get_or_try_init(|| self.find(&failed.record)).await?.dead_letter_queue_url().await?,
+        };
+        let message = dead_letter::message(&failed.record, &about, url).map_err(|error| error.to_string())?;
+        let sent = message.send_with(self.client.get().await).await;
+        sent.map(drop).map_err(|error| format!("sqs:SendMessage: {}", DisplayErrorContext(error)))
+    }
+
+    /// The place of the queue that the record is from.
+    fn cell(&self, record: &Record) -> Result<Arc<QueueCell>, String> {
+        let arn = queue_arn(record)?;
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(queues.entry(arn).or_default().clone())
+    }
+
+    async fn find(&self, record: &Record) -> Result<Queue, String> {
+        Queue::find(self.client.get().await, &queue_arn(record)?).await
+    }
+}
+
+/// A client may have no timeout of its own, and a host no deadline.
+const MAX_EFFECT_TIME: Duration = Duration::from_secs(30);
+
+async fn in_time(effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let too_late = |_| Err(format!("there is no answer after {MAX_EFFECT_TIME:?}"));
+    tokio::time::timeout(MAX_EFFECT_TIME, effect).await.unwrap_or_else(too_late)
+}
+
+enum Wish {
+    Nothing,
+    Delay(Duration),
+    DeadLetter(String),
+}
+
+fn queue_arn(record: &Record) -> Result<String, String> {
+    let arn = record.queue_arn().ok().flatten().ok_or("the record does not say which queue it is from")?;
+    Ok(arn.into_owned())
+}
+
+/// Who sends the dead letter: the Lambda function, or the program.
+fn function_name() -> Option<String> {
+    let program = || Some(env::current_exe().ok()?.file_stem()?.to_string_lossy().into_owned());
+    env::var("AWS_LAMBDA_FUNCTION_NAME").ok().or_else(program)
+}
+
+impl OnFailure for Effects {
+    fn settle(&self, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>> {
+        Box::pin(async move {
+            let (done, effect) = match self.wish(&failed) {
+                Wish::Nothing => return Effect::ComesBack,
+                Wish::Delay(delay) => (in_time(self.delay(&failed, delay)).await, Effect::Delayed),
+                Wish::DeadLetter(reason) => (in_time(self.dead_letter(&failed, &reason)).await, Effect::DeadLettered),
+            };
+            let Err(why) = done else { return effect };
+            let message_id = failed.record.message_id();
+            let message_id = message_id.as_deref();
+            match effect {
+                Effect::DeadLettered => {
+                    tracing::warn!(message_id, why, "not sent to the dead-letter queue: the record is retried instead");
+                }
+                _ => tracing::warn!(message_id, why, "not delayed: the record comes back after the visibility timeout"),
+            }
+            Effect::ComesBack
+        })
+    }
+
+    fn dead_letter_at(&self) -> Option<u32> {
+        self.dead_letter_at
+    }
+}
+
+impl fmt::Debug for QueueCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("QueueCell").field(&self.0.initialized()).finish()
+    }
+}

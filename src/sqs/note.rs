@@ -1,0 +1,19 @@
+//! The attributes that a dead letter has from us, in the order in which they are kept where there is no room for all.
+
+/// Begins all their names.
+pub(crate) const PREFIX: &str = "redrive.";
+
+/// What the outcome said, or the last error.
+pub(crate) const REASON: &str = "redrive.reason";
+/// The error of the handler, with its causes.
+pub(crate) const ERROR: &str = "redrive.error";
+/// Which receive of the message this was. In the dead-letter queue it counts from the beginning.
+pub(crate) const RECEIVE_COUNT: &str = "redrive.receive_count";
+/// The ARN of the queue that it was received from.
+pub(crate) const SOURCE: &str = "redrive.source";
+/// The id that it had there. SQS gives it a new one.
+pub(crate) const MESSAGE_ID: &str = "redrive.message_id";
+/// Of a FIFO queue's message: the id of its sender.
+pub(crate) const DEDUPLICATION_ID: &str = "redrive.deduplication_id";
+/// Who sent it to the dead-letter queue.
+pub(crate) const FUNCTION: &str = "redrive.function";

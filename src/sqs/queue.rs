@@ -1,0 +1,65 @@
+//! A queue that records come from, and its dead-letter queue.
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::QueueAttributeName;
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+
+use super::coalesce::Coalescer;
+use super::visibility::ChangeVisibility;
+
+/// A queue, as an effect needs it.
+pub(super) struct Queue {
+    client: Client,
+    url: String,
+    pub(super) visibility: Coalescer<ChangeVisibility>,
+    dead_letter_queue_url: OnceCell<String>,
+}
+
+impl Queue {
+    /// Looks the queue up by its ARN.
+    pub(super) async fn find(client: &Client, arn: &str) -> Result<Self, String> {
+        let url = url_of(client, arn).await?;
+        let visibility = Coalescer::new(ChangeVisibility { client: client.clone(), queue_url: url.clone() });
+        Ok(Self { client: client.clone(), url, visibility, dead_letter_queue_url: OnceCell::new() })
+    }
+
+    /// The URL of the queue that the RedrivePolicy names. Asked for once; a queue that had none is asked again.
+    pub(super) async fn dead_letter_queue_url(&self) -> Result<&str, String> {
+        let url = self.dead_letter_queue_url.get_or_try_init(async || {
+            let arn = self.dead_letter_queue_arn().await?;
+            url_of(&self.client, &arn).await
+        });
+        url.await.map(String::as_str)
+    }
+
+    async fn dead_letter_queue_arn(&self) -> Result<String, String> {
+        let attributes = self.client.get_queue_attributes().queue_url(&self.url);
+        let attributes = attributes.attribute_names(QueueAttributeName::RedrivePolicy).send().await;
+        let attributes =
+            attributes.map_err(|error| format!("sqs:GetQueueAttributes: {}", DisplayErrorContext(error)))?;
+        let attributes = attributes.attributes.unwrap_or_default();
+        let policy = attributes.get(&QueueAttributeName::RedrivePolicy).ok_or("the queue has no RedrivePolicy")?;
+        let policy: RedrivePolicy =
+            serde_json::from_str(policy).map_err(|error| format!("its RedrivePolicy cannot be read: {error}"))?;
+        Ok(policy.dead_letter_target_arn)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RedrivePolicy {
+    dead_letter_target_arn: String,
+}
+
+/// The URL of the queue with that ARN, from the queue's own service: an endpoint of one's own has URLs of its own.
+async fn url_of(client: &Client, arn: &str) -> Result<String, String> {
+    let mut parts = arn.splitn(6, ':').skip(4);
+    let (Some(account), Some(name)) = (parts.next(), parts.next()) else {
+        return Err(format!("{arn} is no ARN of a queue"));
+    };
+    let answer = client.get_queue_url().queue_name(name).queue_owner_aws_account_id(account).send().await;
+    let answer = answer.map_err(|error| format!("sqs:GetQueueUrl: {}", DisplayErrorContext(error)))?;
+    answer.queue_url.ok_or_else(|| format!("the service has no URL for {arn}"))
+}
