@@ -15,6 +15,9 @@ pub(super) struct Arguments {
     /// Let producers look up the queue's URL by its name
     #[arg(long)]
     queue_url: bool,
+    /// Let consumers delay messages and send dead letters themselves: see `redrive::Effects`
+    #[arg(long)]
+    effects: bool,
     /// Write ARNs of this account, in place of the `Fn::GetAtt` that a template wants
     #[arg(long, value_name = "ID", requires = "region", value_parser = account)]
     account: Option<String>,
@@ -27,31 +30,54 @@ pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
     }
     let mut policies = Map::new();
     for queue in &template.queues {
-        let resource = match arguments.account {
-            Some(_) => json!(deployed_arn(queue, &arguments.template.stack_name)),
-            None => json!({ "Fn::GetAtt": [queue.id, "Arn"] }),
-        };
-        let producer = policy(&producer_actions(arguments.queue_url), &resource);
-        let consumer = policy(&CONSUMER_ACTIONS, &resource);
-        policies.insert(queue.id.clone(), json!({ "producer": producer, "consumer": consumer }));
+        let resource = resource(queue, arguments);
+        let producer = policy(vec![allow(&producer_actions(arguments.queue_url), &resource)]);
+        let mut consumer = vec![allow(&consumer_actions(arguments.effects), &resource)];
+        if arguments.effects {
+            consumer.extend(
+                dead_letter_queue(queue, &template.queues, arguments).map(|arn| allow(&DEAD_LETTER_ACTIONS, &arn)),
+            );
+        }
+        policies.insert(queue.id.clone(), json!({ "producer": producer, "consumer": policy(consumer) }));
     }
     Ok(Done { output: format!("{:#}\n", Value::Object(policies)), is_good: true })
+}
+
+fn resource(queue: &Queue, arguments: &Arguments) -> Value {
+    match arguments.account {
+        Some(_) => json!(deployed_arn(queue, &arguments.template.stack_name)),
+        None => json!({ "Fn::GetAtt": [queue.id, "Arn"] }),
+    }
+}
+
+/// Where the queue's dead letters go, if it says so.
+fn dead_letter_queue(queue: &Queue, queues: &[Queue], arguments: &Arguments) -> Option<Value> {
+    let arn = queue.redrive.as_ref()?.target.known()?;
+    let ours = queues.iter().find(|each| each.arn == *arn);
+    Some(ours.map_or_else(|| json!(arn), |queue| resource(queue, arguments)))
 }
 
 /// There are no batch actions in IAM: these allow the batch calls too. Lambda makes no mapping without the last one.
 const CONSUMER_ACTIONS: [&str; 4] =
     ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"];
+/// A record names its queue by the ARN, and calls go to its URL.
+const LOOK_UP: &str = "sqs:GetQueueUrl";
+const DEAD_LETTER_ACTIONS: [&str; 2] = ["sqs:SendMessage", LOOK_UP];
 
-fn producer_actions(queue_url: bool) -> Vec<&'static str> {
-    let look_up = queue_url.then_some("sqs:GetQueueUrl");
-    ["sqs:SendMessage"].into_iter().chain(look_up).collect()
+fn consumer_actions(effects: bool) -> Vec<&'static str> {
+    CONSUMER_ACTIONS.into_iter().chain(effects.then_some(LOOK_UP)).collect()
 }
 
-fn policy(actions: &[&str], resource: &Value) -> Value {
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [{ "Effect": "Allow", "Action": actions, "Resource": resource }],
-    })
+fn producer_actions(queue_url: bool) -> Vec<&'static str> {
+    ["sqs:SendMessage"].into_iter().chain(queue_url.then_some(LOOK_UP)).collect()
+}
+
+fn policy(statements: Vec<Value>) -> Value {
+    json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+fn allow(actions: &[&str], resource: &Value) -> Value {
+    json!({ "Effect": "Allow", "Action": actions, "Resource": resource })
 }
 
 /// The ARN that a deployment gives. To a queue without a name of its own it gives one that begins with the stack's and

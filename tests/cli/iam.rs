@@ -50,3 +50,15 @@ fn without_a_queue_there_is_nothing_to_print() {
     assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));
     assert!(ran.stderr.contains("there is no queue in template.yaml"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_consumer_with_effects_sends_to_its_dead_letter_queue() {
+    let policies = policies(GOOD, &["--effects"]);
+    let [own, dead] = &policies["Orders"]["consumer"]["Statement"].as_array().unwrap()[..] else {
+        panic!("{policies}")
+    };
+    assert!(own["Action"].as_array().unwrap().contains(&json!("sqs:GetQueueUrl")), "{own}");
+    assert_eq!(dead["Action"], json!(["sqs:SendMessage", "sqs:GetQueueUrl"]));
+    assert_eq!(dead["Resource"], json!({ "Fn::GetAtt": ["Dead", "Arn"] }));
+    assert_eq!(policies["Dead"]["consumer"]["Statement"].as_array().unwrap().len(), 1, "it has none");
+}
