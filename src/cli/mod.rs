@@ -5,6 +5,7 @@ mod dev;
 mod format;
 mod iam;
 mod input;
+mod interrupt;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -26,6 +26,7 @@ use self::screen::{Screen, Told, error_in};
 use self::show::Show;
 use super::Done;
 use super::input::TemplateArguments;
+use super::interrupt::interrupted;
 use crate::local::Sqs;
 use crate::local::function::{DEFAULT_CONCURRENCY, Function, InvokeUrl, LogLine, Processes, Program, Settings};
 use crate::local::poller::{Mapping, NewsSink};
@@ -292,18 +293,4 @@ fn summary(screen: &Screen, account: &Account, sent: &[String]) -> bool {
     let (text, json, is_good) = account.summary(sent);
     screen.summary(&text, is_good, &json);
     is_good
-}
-
-/// Waits for Ctrl-C, or for what a process manager sends in its place.
-async fn interrupted() -> &'static str {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        return tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = tokio::signal::ctrl_c() => "Ctrl-C",
-        };
-    }
-    // Without a handler for it the signal ends the process, which is as good.
-    let _ = tokio::signal::ctrl_c().await;
-    "Ctrl-C"
 }
