@@ -6,6 +6,8 @@ mod format;
 mod iam;
 mod input;
 mod interrupt;
+mod send;
+mod sqs;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -14,7 +16,11 @@ use clap::{Parser, Subcommand};
 
 /// A queue, a function, and what has to be right between them.
 #[derive(Parser)]
-#[command(name = "redrive", version, about = "SQS consumers: checks their templates, and runs them here")]
+#[command(
+    name = "redrive",
+    version,
+    about = "SQS consumers: checks their templates, runs them here, and sends to them"
+)]
 struct Command {
     #[command(subcommand)]
     command: Subcommands,
@@ -25,6 +31,7 @@ enum Subcommands {
     Check(check::Arguments),
     Dev(dev::Arguments),
     Iam(iam::Arguments),
+    Send(send::Arguments),
 }
 
 /// What a command leaves behind: its output, and whether it found what it was to look for.
@@ -41,6 +48,7 @@ pub fn main() -> ExitCode {
         Subcommands::Check(arguments) => check::run(&arguments),
         Subcommands::Dev(arguments) => dev::run(&arguments),
         Subcommands::Iam(arguments) => iam::run(&arguments),
+        Subcommands::Send(arguments) => send::run(&arguments),
     };
     match done {
         Ok(Done { output, is_good }) => {

@@ -223,7 +223,7 @@ impl Sqs {
     }
 
     /// What a queue has, the oldest first, without receiving it.
-    pub(super) fn messages(&self, name: &str) -> Vec<Message> {
+    pub(crate) fn messages(&self, name: &str) -> Vec<Message> {
         self.state().account.messages(name).cloned().collect()
     }
 

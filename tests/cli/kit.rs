@@ -19,8 +19,22 @@ pub(crate) fn run(template: &str, arguments: &[&str]) -> Ran {
 }
 
 pub(crate) fn run_in(directory: &PathBuf, arguments: &[&str]) -> Ran {
+    ran(command(directory, arguments).output().unwrap())
+}
+
+/// The command, with none of the variables that say where SQS is and who calls.
+pub(crate) fn command(directory: &PathBuf, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_redrive"));
-    let Output { status, stdout, stderr } = command.args(arguments).current_dir(directory).output().unwrap();
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("AWS_")) {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).current_dir(directory);
+    command
+}
+
+pub(crate) fn ran(Output { status, stdout, stderr }: Output) -> Ran {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { status: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }
 }

@@ -9,3 +9,5 @@ mod mappings;
 mod permissions;
 mod queues;
 mod redrive;
+mod send;
+mod served;

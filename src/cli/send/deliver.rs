@@ -1,0 +1,245 @@
+//! One batch on its way into the queue, and what becomes of each of its messages.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::Config;
+use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
+
+use super::message::{Message, Place};
+use crate::cli::sqs::{CallError, Trouble};
+
+/// A message that fails so often is given up.
+const ATTEMPTS: u32 = 8;
+
+/// A queue to send to.
+pub(super) struct Queue {
+    pub(super) client: Client,
+    pub(super) url: String,
+    /// For errors.
+    pub(super) name: String,
+    pub(super) endpoint: String,
+    /// Once somebody has answered, a connection that is refused is worth another attempt.
+    has_answered: AtomicBool,
+}
+
+/// What has become of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Sent,
+    Failed(String),
+    /// It may be in the queue or not.
+    Unknown(String),
+    /// It was not sent, as nothing can be now.
+    Hopeless,
+}
+
+/// What has become of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Delivered {
+    pub(super) fates: Vec<(Place, Fate)>,
+    /// Why it is of no use to send more.
+    pub(super) hopeless: Option<String>,
+}
+
+/// A message that is not in the queue yet.
+struct Pending {
+    message: Message,
+    /// An attempt was not answered.
+    may_be_sent: bool,
+    /// What was wrong the last time.
+    cause: String,
+}
+
+/// What an answer says of an entry.
+enum Entry {
+    Successful,
+    Failed { cause: String, is_senders_fault: bool },
+}
+
+impl Queue {
+    pub(super) fn new(client: Client, url: String, name: String, endpoint: String) -> Self {
+        Self { client, url, name, endpoint, has_answered: AtomicBool::new(false) }
+    }
+
+    pub(super) fn is_fifo(&self) -> bool {
+        self.name.ends_with(".fifo")
+    }
+
+    /// Sends the batch, and again what failed for no fault of its own.
+    pub(super) async fn deliver(&self, batch: Vec<Message>) -> Delivered {
+        let mut left: Vec<_> = batch.into_iter().map(Pending::new).collect();
+        let (mut delivered, mut was_answered) = (Delivered::default(), false);
+        for attempt in 1..=ATTEMPTS {
+            let error = match self.call(&left).await {
+                Ok(answer) if self.is_fifo() && lacks_ids(&answer) => {
+                    delivered.hopeless = Some(format!("cannot send to {}: {LACKS_IDS}", self.name));
+                    break;
+                }
+                Ok(answer) => {
+                    was_answered = true;
+                    left = settle(left, &answer, self.is_fifo(), &mut delivered.fates);
+                    None
+                }
+                Err(error) if error.trouble == Trouble::Refused && left.len() > 1 => {
+                    return self.deliver_each(left, delivered).await;
+                }
+                Err(error) => {
+                    left.iter_mut().for_each(|pending| pending.has_failed(&error));
+                    Some(error)
+                }
+            };
+            if left.is_empty() || error.as_ref().is_some_and(|error| error.trouble == Trouble::Refused) {
+                break;
+            }
+            // Where every call came to nothing, so will the next.
+            let is_last = attempt == ATTEMPTS;
+            if let Some(error) = error
+                && (self.is_hopeless(error.trouble) || (is_last && !was_answered))
+            {
+                delivered.hopeless = Some(error.explained(&format!("cannot send to {}", self.name), &self.endpoint));
+                break;
+            }
+            if !is_last {
+                tokio::time::sleep(backoff(attempt)).await;
+            }
+        }
+        let is_hopeless = delivered.hopeless.is_some();
+        delivered.fates.extend(left.into_iter().map(|pending| pending.give_up(is_hopeless)));
+        delivered
+    }
+
+    /// A call is refused as a whole: one of its messages may be why, and the others are to go.
+    async fn deliver_each(&self, left: Vec<Pending>, mut delivered: Delivered) -> Delivered {
+        for pending in left {
+            if delivered.hopeless.is_some() {
+                delivered.fates.push(pending.give_up(true));
+                continue;
+            }
+            let (place, was_lost) = (pending.message.place, pending.may_be_sent);
+            let one = Box::pin(self.deliver(vec![pending.message])).await;
+            delivered.hopeless = one.hopeless;
+            delivered.fates.extend(one.fates.into_iter().map(|(_, fate)| match fate {
+                Fate::Failed(cause) if was_lost => (place, Fate::Unknown(cause)),
+                Fate::Hopeless if was_lost => (place, Fate::Unknown(String::from("an attempt was not answered"))),
+                fate => (place, fate),
+            }));
+        }
+        delivered
+    }
+
+    fn is_hopeless(&self, trouble: Trouble) -> bool {
+        match trouble {
+            Trouble::NoQueue | Trouble::Denied | Trouble::NoSqs => true,
+            Trouble::Unreachable => !self.has_answered.load(Ordering::Relaxed),
+            Trouble::Lost | Trouble::Busy | Trouble::Refused => false,
+        }
+    }
+
+    /// One attempt. The SDK's own would hide which of them was not answered.
+    async fn call(&self, batch: &[Pending]) -> Result<SendMessageBatchOutput, CallError> {
+        let config = Config::builder().retry_config(RetryConfig::disabled());
+        let entries = batch.iter().enumerate();
+        let entries = entries.filter_map(|(position, pending)| pending.message.entry(position.to_string()));
+        let send = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries.collect()));
+        let answer = send.customize().config_override(config).send().await.map_err(CallError::from);
+        if !matches!(&answer, Err(CallError { trouble: Trouble::Unreachable | Trouble::Lost, .. })) {
+            self.has_answered.store(true, Ordering::Relaxed);
+        }
+        answer
+    }
+}
+
+impl Pending {
+    fn new(message: Message) -> Self {
+        Self { message, may_be_sent: false, cause: String::new() }
+    }
+
+    fn has_failed(&mut self, error: &CallError) {
+        self.may_be_sent |= error.trouble == Trouble::Lost;
+        error.text().clone_into(&mut self.cause);
+    }
+
+    fn give_up(self, is_hopeless: bool) -> (Place, Fate) {
+        let fate = match self.may_be_sent {
+            true => Fate::Unknown(self.cause),
+            false if is_hopeless => Fate::Hopeless,
+            false => Fate::Failed(self.cause),
+        };
+        (self.message.place, fate)
+    }
+}
+
+/// Tells what has become of each message that the answer names. Gives back those to send once more.
+fn settle(
+    batch: Vec<Pending>,
+    answer: &SendMessageBatchOutput,
+    is_fifo: bool,
+    fates: &mut Vec<(Place, Fate)>,
+) -> Vec<Pending> {
+    let entries = entries(answer);
+    // On a FIFO queue no message of a group is to follow one that came behind it.
+    let mut groups_gone = Vec::new();
+    let mut left = Vec::new();
+    for (position, mut pending) in batch.into_iter().enumerate().rev() {
+        let (place, group) = (pending.message.place, pending.message.group.clone());
+        let is_overtaken = is_fifo && groups_gone.contains(&group);
+        match entries.get(&position) {
+            Some(Entry::Successful) => {
+                fates.push((place, Fate::Sent));
+                groups_gone.push(group);
+            }
+            Some(Entry::Failed { cause, is_senders_fault: true }) => fates.push((place, Fate::Failed(cause.clone()))),
+            Some(Entry::Failed { cause, .. }) if is_overtaken => {
+                let cause = format!("{cause}; later messages of its group were taken, so it is not sent again");
+                fates.push((place, Fate::Failed(cause)));
+            }
+            Some(Entry::Failed { cause, .. }) => {
+                pending.cause.clone_from(cause);
+                left.push(pending);
+            }
+            None => {
+                fates.push((place, Fate::Unknown("the answer does not name it".to_owned())));
+                groups_gone.push(group);
+            }
+        }
+    }
+    left.reverse();
+    left
+}
+
+const LACKS_IDS: &str =
+    "it has no content-based deduplication, so each message needs an id of its own; pass --deduplication-id";
+
+/// Whether no message has a deduplication id, on a queue that needs them. So it is with all that follow: better one error than
+/// one a line.
+fn lacks_ids(answer: &SendMessageBatchOutput) -> bool {
+    // SQS has no code for it alone.
+    let names_it = |message: Option<&str>| message.is_some_and(|message| message.contains("ContentBasedDeduplication"));
+    let mut failed = answer.failed().iter();
+    answer.successful().is_empty() && !answer.failed().is_empty() && failed.all(|entry| names_it(entry.message()))
+}
+
+/// By position in the call.
+fn entries(answer: &SendMessageBatchOutput) -> HashMap<usize, Entry> {
+    let successful = answer.successful().iter().map(|entry| (entry.id(), Entry::Successful));
+    let failed = answer.failed().iter().map(|entry| {
+        let cause = format!("{}: {}", entry.code(), entry.message().unwrap_or_default());
+        (entry.id(), Entry::Failed { cause, is_senders_fault: entry.sender_fault() })
+    });
+    successful.chain(failed).filter_map(|(id, entry)| Some((id.parse().ok()?, entry))).collect()
+}
+
+/// How long to wait after so many attempts: longer each time, up to a bound, and not as long as others do.
+fn backoff(attempts: u32) -> Duration {
+    const FIRST: Duration = Duration::from_millis(100);
+    const MOST: Duration = Duration::from_secs(5);
+    let longest = FIRST.saturating_mul(2_u32.saturating_pow(attempts - 1)).min(MOST);
+    longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+#[cfg(test)]
+mod tests;
