@@ -74,11 +74,12 @@ impl Queue {
         let mut left: Vec<_> = batch.into_iter().map(Pending::new).collect();
         let (mut delivered, mut was_answered) = (Delivered::default(), false);
         for attempt in 1..=ATTEMPTS {
-            let error = match self.call(&left).await {
-                Ok(answer) if self.is_fifo() && lacks_ids(&answer) => {
-                    delivered.hopeless = Some(format!("cannot send to {}: {LACKS_IDS}", self.name));
-                    break;
-                }
+            let answer = self.call(&left).await;
+            if lack_ids(&left, &answer) {
+                delivered.hopeless = Some(format!("cannot send to {}: {LACKS_IDS}", self.name));
+                break;
+            }
+            let error = match answer {
                 Ok(answer) => {
                     was_answered = true;
                     left = settle(left, &answer, self.is_fifo(), &mut delivered.fates);
@@ -214,13 +215,18 @@ fn settle(
 const LACKS_IDS: &str =
     "it has no content-based deduplication, so each message needs an id of its own; pass --deduplication-id";
 
-/// Whether no message has a deduplication id, on a queue that needs them. So it is with all that follow: better one error than
-/// one a line.
-fn lacks_ids(answer: &SendMessageBatchOutput) -> bool {
-    // SQS has no code for it alone.
-    let names_it = |message: Option<&str>| message.is_some_and(|message| message.contains("ContentBasedDeduplication"));
-    let mut failed = answer.failed().iter();
-    answer.successful().is_empty() && !answer.failed().is_empty() && failed.all(|entry| names_it(entry.message()))
+/// Whether these failed for want of a deduplication id. So do all that follow: better one error than one a line.
+fn lack_ids(batch: &[Pending], answer: &Result<SendMessageBatchOutput, CallError>) -> bool {
+    // SQS has no code for it alone. It tells it of each entry; moto refuses the call.
+    let names_it = |message: &str| message.contains("ContentBasedDeduplication");
+    let is_told = match answer {
+        Ok(answer) => {
+            let mut failed = answer.failed().iter();
+            !answer.failed().is_empty() && failed.all(|entry| entry.message().is_some_and(names_it))
+        }
+        Err(error) => names_it(error.text()),
+    };
+    is_told && batch.iter().all(|pending| pending.message.deduplication_id.is_none())
 }
 
 /// By position in the call.

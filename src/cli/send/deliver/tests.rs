@@ -196,6 +196,29 @@ async fn a_throttle_at_the_last_attempt_is_hopeless_only_where_no_other_was_answ
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fifo_queue_that_wants_ids_is_one_error_however_it_says_so() {
+    let (queue, calls) = scripted("orders.fifo", |_, _| {
+        let failed = |id: usize| {
+            json!({"Id": id.to_string(), "Code": "InvalidParameterValue", "SenderFault": true,
+            "Message": "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided"})
+        };
+        Some((200, json!({"Successful": [], "Failed": [failed(0), failed(1)]})))
+    });
+    let delivered = queue.deliver(of_group(&["a", "b"])).await;
+    assert!(delivered.hopeless.as_ref().unwrap().contains("pass --deduplication-id"), "{delivered:?}");
+    assert_eq!((fates(delivered), calls.lock().unwrap().len()), (vec![Fate::Hopeless, Fate::Hopeless], 1));
+
+    let (queue, calls) = scripted("orders.fifo", |_, _| {
+        Some((
+            400,
+            json!({"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": "ContentBasedDeduplication"}),
+        ))
+    });
+    assert!(queue.deliver(of_group(&["a", "b"])).await.hopeless.is_some());
+    assert_eq!(calls.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_queue_that_is_not_there_is_asked_once() {
     let delivered = queue_of(Sqs::with_seed(1).client(), "orders").deliver(messages(&["a", "b"])).await;
     assert!(delivered.hopeless.as_ref().unwrap().contains("no such queue"), "{delivered:?}");
