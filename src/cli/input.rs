@@ -14,22 +14,25 @@ pub(super) struct TemplateArguments {
     /// A value for a parameter of the template, in place of its default
     #[arg(short, long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
-    /// What `AWS::Region` stands for
-    #[arg(long, default_value = "us-east-1")]
-    region: String,
+    /// What `AWS::Region` stands for; without it us-east-1, or the region of an --endpoint-url
+    #[arg(long)]
+    region: Option<String>,
     /// What `AWS::StackName` stands for
     #[arg(long, default_value = "local")]
     pub(super) stack_name: String,
 }
 
+const DEFAULT_REGION: &str = "us-east-1";
+
 impl TemplateArguments {
     /// Reads the template, as if it were for an account.
     pub(super) fn read(&self, account: Option<&str>) -> Result<Template, String> {
-        self.read_with(account, &format!("https://sqs.{}.amazonaws.com", self.region))
+        let region = self.region.as_deref().unwrap_or(DEFAULT_REGION);
+        self.read_with(account, region, &format!("https://sqs.{region}.amazonaws.com"))
     }
 
-    /// The same, with the URLs of queues at another endpoint.
-    pub(super) fn read_with(&self, account: Option<&str>, endpoint: &str) -> Result<Template, String> {
+    /// The same, with queues at another endpoint, and in its region unless another is named.
+    pub(super) fn read_with(&self, account: Option<&str>, region: &str, endpoint: &str) -> Result<Template, String> {
         let file = match &self.template {
             Some(file) => file.clone(),
             None => found_here()?,
@@ -43,7 +46,7 @@ impl TemplateArguments {
         let defaults = Inputs::default();
         let inputs = Inputs {
             parameters: self.parameters.clone(),
-            region: self.region.clone(),
+            region: self.region.clone().unwrap_or_else(|| region.to_owned()),
             account: account.map_or(defaults.account, str::to_owned),
             stack_name: self.stack_name.clone(),
             endpoint: endpoint.to_owned(),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::kit::{GOOD, Ran, run};
 
 /// Serves a function as `cargo lambda watch` does, for as long as the test runs.
-fn serve(function: fn(Value) -> Value) -> String {
+pub(crate) fn serve(function: fn(Value) -> Value) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     listener.set_nonblocking(true).unwrap();
@@ -29,7 +29,7 @@ fn serve(function: fn(Value) -> Value) -> String {
 }
 
 /// Fails what the demo means to fail, as `orders` does.
-fn orders(event: Value) -> Value {
+pub(crate) fn orders(event: Value) -> Value {
     let fails = |record: &&Value| {
         let (body, count) = (record["body"].as_str().unwrap(), &record["attributes"]["ApproximateReceiveCount"]);
         let is_late = body.contains("BACK-ORDER") && ["1", "2"].contains(&count.as_str().unwrap());

@@ -1,6 +1,7 @@
 //! The `redrive` command, as it is run.
 
 mod dev;
+mod elsewhere;
 mod formats;
 mod iam;
 mod input;

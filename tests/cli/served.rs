@@ -52,6 +52,16 @@ impl Served {
         format!("{}/000000000000/{queue}", self.url)
     }
 
+    pub(crate) fn queues(&self) -> Vec<String> {
+        let urls = self.handle.block_on(self.client.list_queues().send()).unwrap().queue_urls.unwrap_or_default();
+        urls.iter().map(|url| url.rsplit('/').next().unwrap().to_owned()).collect()
+    }
+
+    pub(crate) fn send(&self, queue: &str, body: &str) {
+        let send = self.client.send_message().queue_url(self.url_of(queue)).message_body(body);
+        self.handle.block_on(send.send()).unwrap();
+    }
+
     pub(crate) fn attribute(&self, queue: &str, name: &str) -> String {
         let get = self.client.get_queue_attributes().queue_url(self.url_of(queue));
         let got = self.handle.block_on(get.attribute_names("All".into()).send()).unwrap();

@@ -2,12 +2,13 @@
 
 mod build;
 mod demo;
+mod elsewhere;
 mod plan;
 mod screen;
 mod show;
+mod site;
 
 use std::io::IsTerminal;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +17,6 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use clap::Args;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -24,10 +24,10 @@ use self::demo::Account;
 use self::plan::{Plan, PlannedFunction, PlannedMapping};
 use self::screen::{Screen, Told, error_in};
 use self::show::Show;
+use self::site::Site;
 use super::Done;
 use super::input::TemplateArguments;
 use super::interrupt::interrupted;
-use crate::local::Sqs;
 use crate::local::function::{DEFAULT_CONCURRENCY, Function, InvokeUrl, LogLine, Processes, Program, Settings};
 use crate::local::poller::{Mapping, NewsSink};
 
@@ -35,6 +35,12 @@ use crate::local::poller::{Mapping, NewsSink};
 ///
 /// Serves SQS at a socket for every SDK and the AWS CLI, builds the functions, and shows what happens to each message.
 /// Ctrl-C lets what runs come to its end.
+///
+/// With --endpoint-url another SQS has the queues. On this machine (moto, LocalStack) those that are missing are made. Anywhere
+/// else nothing is made and nothing is set: the queues that functions read from have to be there, by the names that the
+/// template has for them. Queues that are there are left as they are, and what a function is done with is deleted from them.
+/// Region and credentials are those of AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and functions
+/// get them too; an SQS on this machine needs none.
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -42,6 +48,9 @@ pub(super) struct Arguments {
     /// The port that SQS is served at; 0 takes any that is free
     #[arg(long, default_value_t = 9324)]
     port: u16,
+    /// Poll the SQS at this URL, in place of one that is served here
+    #[arg(long, value_name = "URL", conflicts_with_all = ["port", "demo", "skip_waits", "until_idle"])]
+    endpoint_url: Option<String>,
     /// Invoke functions that `cargo lambda watch` serves there, in place of building and running them
     #[arg(long, value_name = "URL")]
     invoke_url: Option<String>,
@@ -70,25 +79,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
 }
 
 async fn dev(arguments: &Arguments) -> Result<Done, String> {
-    let listener = listen(arguments.port).await?;
-    let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
-    let template = arguments.template.read_with(None, &format!("http://{address}"))?;
-    let root = Path::new(&template.file).parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-    let plan = Plan::of(&template, root, arguments.invoke_url.is_none())?;
+    let mut site = match &arguments.endpoint_url {
+        Some(url) => Site::elsewhere(url)?,
+        None => Site::here(arguments.port).await?,
+    };
     let screen = Arc::new(Screen::new(arguments.json, std::io::stdout().is_terminal()));
-
-    let sqs = Sqs::new();
-    let client = sqs.client();
-    make_queues(&client, &plan).await?;
+    let plan = with_queues(arguments, &site, &screen).await?;
+    let client = site.client();
     let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(sqs.clone().serve(listener, until(stopped.clone())));
-    show_queues(&screen, &plan, address);
+    let server = site.serve(until(stopped.clone()));
 
     let account = Arc::new(Account::default());
-    let functions = start_functions(arguments, &plan, address, &screen, &account).await?;
+    let functions = start_functions(arguments, &plan, &site, &screen, &account).await?;
     let settled = Arc::new(AtomicU64::new(0));
     let (show, shower) = Show::start(screen.clone(), account.clone());
-    watch_queues(&sqs, show.clone(), account.clone());
+    site.watch(show.clone(), account.clone());
     let mut mappings = JoinSet::new();
     let queues: Vec<_> = plan.mappings.iter().map(|mapping| mapping.queue.clone()).collect();
     let first = plan.mappings.first().map(|mapping| mapping.queue_url.clone());
@@ -113,27 +118,44 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
 
     let ends_idle = arguments.demo || arguments.until_idle;
     tokio::select! {
-        signal = interrupted() => screen.say(&format!("{signal}: what runs may come to its end; once more ends it now")),
-        () = rest(&sqs, &queues, &settled, arguments.demo || arguments.skip_waits, ends_idle) => {}
+        signal = interrupted() => screen.say(&format!("{signal}: {}; once more ends it now", site.what_ends())),
+        () = rest(&site, &queues, &settled, arguments.demo || arguments.skip_waits, ends_idle) => {}
     }
     // Whoever is in a hurry need not wait for all of this.
     tokio::select! {
-        () = drain(&sqs, &stop, mappings, &functions) => {}
+        () = drain(&site, &stop, mappings, &functions) => {}
         _ = interrupted() => return Err("ended before what ran had come to its end".to_owned()),
     }
     // A client that keeps its connection open is no reason to stay.
-    server.abort();
+    if let Some(server) = server {
+        server.abort();
+    }
     drop(show);
-    sqs.watch(|_| {});
+    site.end_watch();
     shower.end().await;
     Ok(Done { output: String::new(), is_good: !arguments.demo || summary(&screen, &account, &sent) })
 }
 
-async fn listen(port: u16) -> Result<TcpListener, String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    TcpListener::bind(address).await.map_err(|error| {
-        format!("cannot serve SQS at {address}: {error}; pass another --port, or --port 0 for any that is free")
-    })
+/// What the template has to run, with its queues in their place.
+async fn with_queues(arguments: &Arguments, site: &Site, screen: &Screen) -> Result<Plan, String> {
+    let read = |account: Option<&str>| {
+        let template = arguments.template.read_with(account, site.region(), site.url())?;
+        let parent = Path::new(&template.file).parent().filter(|parent| *parent != Path::new(""));
+        Plan::of(&template, parent.unwrap_or(Path::new(".")), arguments.invoke_url.is_none())
+    };
+    let mut plan = read(None)?;
+    match site {
+        Site::Here { sqs, .. } => make_queues(&sqs.client(), &plan).await?,
+        Site::Elsewhere(there) => {
+            let queues = elsewhere::find_or_make(there, &plan).await?;
+            plan = read(queues.account())?;
+            queues.connect(there, &plan).await?;
+            queues.put_into(&mut plan)?;
+            queues.show(screen);
+        }
+    }
+    site.show(screen, &plan);
+    Ok(plan)
 }
 
 /// Queues first, and then what they say of each other.
@@ -155,18 +177,11 @@ async fn make_queues(client: &Client, plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
-fn show_queues(screen: &Screen, plan: &Plan, address: SocketAddr) {
-    screen.say(&format!("SQS at http://{address}; for SDKs and the AWS CLI: AWS_ENDPOINT_URL_SQS=http://{address}"));
-    for queue in &plan.queues {
-        screen.say(&format!("queue {}", queue.url));
-    }
-}
-
 /// Builds the functions one after the other, and starts a process of each, to see that it works.
 async fn start_functions(
     arguments: &Arguments,
     plan: &Plan,
-    address: SocketAddr,
+    site: &Site,
     screen: &Arc<Screen>,
     account: &Arc<Account>,
 ) -> Result<Vec<(String, Function)>, String> {
@@ -174,7 +189,7 @@ async fn start_functions(
     for planned in &plan.functions {
         let function = match &arguments.invoke_url {
             Some(url) => served_elsewhere(url, planned)?,
-            None => in_processes(planned, address, screen, account).await?,
+            None => in_processes(planned, site, screen, account).await?,
         };
         function.check().await.map_err(|error| format!("the function {}: {error}", planned.name))?;
         functions.push((planned.name.clone(), function));
@@ -189,23 +204,18 @@ fn served_elsewhere(url: &str, planned: &PlannedFunction) -> Result<Function, St
 
 async fn in_processes(
     planned: &PlannedFunction,
-    address: SocketAddr,
+    site: &Site,
     screen: &Arc<Screen>,
     account: &Arc<Account>,
 ) -> Result<Function, String> {
     screen.say(&format!("building {}", planned.name));
     let executable = build::build(planned).await?;
-    let local = [
-        ("AWS_ENDPOINT_URL_SQS", format!("http://{address}")),
-        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-    ];
     let settings = Settings {
         name: planned.name.clone(),
-        region: "us-east-1".to_owned(),
+        region: site.region().to_owned(),
         memory_mb: planned.memory_mb,
         variables: planned.variables.clone(),
-        overrides: local.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        overrides: site.variables(),
     };
     let (screen, account) = (screen.clone(), account.clone());
     let sink = Arc::new(move |line: LogLine| {
@@ -216,13 +226,6 @@ async fn in_processes(
     });
     let program = Program { directory: Some(planned.directory.clone()), ..Program::new(executable) };
     Ok(Processes::new(program, settings, planned.concurrency, sink).into())
-}
-
-fn watch_queues(sqs: &Sqs, show: Show, account: Arc<Account>) {
-    sqs.watch(move |happening| {
-        account.happened(&happening);
-        show.happening(happening);
-    });
 }
 
 fn news(told: Told, show: Show, account: Arc<Account>) -> NewsSink {
@@ -266,7 +269,9 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 
 /// Skips waits, if it is to, and comes to its end when there is nothing left to do, if it is to. Time passes on other
 /// clocks than the queues' meanwhile, for functions and for windows; so this looks again and again.
-async fn rest(sqs: &Sqs, queues: &[String], settled: &AtomicU64, skips: bool, ends_idle: bool) {
+async fn rest(site: &Site, queues: &[String], settled: &AtomicU64, skips: bool, ends_idle: bool) {
+    // Elsewhere there are only approximate counts, and the clock is not ours.
+    let Site::Here { sqs, .. } = site else { return std::future::pending().await };
     let mut tick = tokio::time::interval(TICK);
     loop {
         tick.tick().await;
@@ -280,9 +285,9 @@ async fn rest(sqs: &Sqs, queues: &[String], settled: &AtomicU64, skips: bool, en
     }
 }
 
-async fn drain(sqs: &Sqs, stop: &watch::Sender<bool>, mut mappings: JoinSet<()>, functions: &[(String, Function)]) {
+async fn drain(site: &Site, stop: &watch::Sender<bool>, mut mappings: JoinSet<()>, functions: &[(String, Function)]) {
     stop.send_replace(true);
-    sqs.end_polls();
+    site.end_polls();
     while mappings.join_next().await.is_some() {}
     for (_, function) in functions {
         function.shut_down(DRAIN_LIMIT).await;

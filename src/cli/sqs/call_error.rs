@@ -54,7 +54,8 @@ impl CallError {
         let Self { trouble, text } = self;
         match trouble {
             Trouble::Unreachable => format!(
-                "{what}: nobody listens at {endpoint}; start `redrive dev`, or name another SQS with --endpoint-url"
+                "{what}: nobody listens at {endpoint}; start `redrive dev` or what is to answer there, or name another SQS with \
+                 --endpoint-url"
             ),
             Trouble::NoQueue => format!("{what}: there is no such queue at {endpoint} ({text}); check its name"),
             Trouble::Denied => format!("{what}: {endpoint} does not allow it ({text}); check credentials and policies"),

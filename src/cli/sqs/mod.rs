@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::config::{BehaviorVersion, Region};
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 
 pub(super) use self::call_error::{CallError, Trouble};
 pub(super) use self::endpoint::Endpoint;
@@ -21,6 +21,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Elsewhere {
     pub(super) client: Client,
     pub(super) endpoint: Endpoint,
+    pub(super) region: String,
+    credentials: Credentials,
 }
 
 impl Elsewhere {
@@ -32,9 +34,21 @@ impl Elsewhere {
         let config = aws_sdk_sqs::Config::builder()
             .timeout_config(timeouts)
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(region))
-            .credentials_provider(credentials)
+            .region(Region::new(region.clone()))
+            .credentials_provider(credentials.clone())
             .endpoint_url(endpoint.url());
-        Ok(Self { client: Client::from_conf(config.build()), endpoint })
+        Ok(Self { client: Client::from_conf(config.build()), endpoint, region, credentials })
+    }
+
+    /// What another program needs in its environment to call the same SQS in the same name.
+    pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
+        let Self { endpoint, credentials, .. } = self;
+        let mut variables = vec![
+            ("AWS_ENDPOINT_URL_SQS", endpoint.url().to_owned()),
+            ("AWS_ACCESS_KEY_ID", credentials.access_key_id().to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key().to_owned()),
+        ];
+        variables.extend(credentials.session_token().map(|token| ("AWS_SESSION_TOKEN", token.to_owned())));
+        variables
     }
 }
