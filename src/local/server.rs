@@ -18,8 +18,9 @@ use tokio::net::TcpListener;
 use super::sqs::Sqs;
 use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, REQUEST_ID, TARGET};
 
-/// A request of 1 MiB, all of whose characters are escaped, and the JSON round it.
-const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
+/// Ten messages of 1 MiB, all of whose characters are escaped, and the JSON round them: a batch that is too long is read
+/// whole, so that its sender is told that, and not that the connection broke.
+const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
 
 impl Sqs {
     /// Serves this SQS at a socket until `shutdown` is over; calls under way are answered before it ends.

@@ -116,6 +116,18 @@ async fn what_is_no_call_is_refused_and_said_so() {
 }
 
 #[tokio::test]
+async fn a_batch_that_is_far_too_long_has_the_error_of_one_that_is_too_long() {
+    let served = serve().await;
+    let queue = Queue::new(&served.client(), "orders", &[]).await;
+    // Each byte is six on the wire: no batch of ten messages that may be sent singly is longer.
+    let body = "\\u0009".repeat(1 << 20);
+    let entries = (0..10).map(|id| format!(r#"{{"Id": "{id}", "MessageBody": "{body}"}}"#)).collect::<Vec<_>>();
+    let batch = format!(r#"{{"QueueUrl": "{}", "Entries": [{}]}}"#, queue.url, entries.join(","));
+    let answer = served.call("SendMessageBatch", &batch).await;
+    assert!(answer.contains("AWS.SimpleQueueService.BatchRequestTooLong"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_lost_answer_is_a_broken_connection() {
     let served = serve().await;
     let queue = Queue::new(&served.client(), "orders", &[]).await;
