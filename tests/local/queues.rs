@@ -131,3 +131,33 @@ async fn permissions_are_shown_as_a_policy() {
     assert_eq!(queue.attribute("Policy").await, "");
     assert_eq!(code(&remove().await.unwrap_err()), "InvalidParameterValue");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_permission_is_added_to_the_policy_that_is_there() {
+    let queue = Queue::standard().await;
+    let own = r#"{"Action":"sqs:*","Effect":"Deny","Principal":"*","Resource":"*","Sid":"own"}"#;
+    let of_orders = || queue.client.remove_permission().queue_url(&queue.url);
+    // A policy with one statement need not have a list.
+    for statement in [own.to_owned(), format!("[{own}]")] {
+        queue.set("Policy", &format!(r#"{{"Version":"2012-10-17","Statement":{statement}}}"#)).await;
+        let add = queue.client.add_permission().queue_url(&queue.url).label("others");
+        add.aws_account_ids("111122223333").actions("*").send().await.unwrap();
+        let policy = queue.attribute("Policy").await;
+        assert!(policy.contains(own) && policy.contains("2012-10-17") && policy.contains("others"), "{policy}");
+        of_orders().label("own").send().await.unwrap();
+        let policy = queue.attribute("Policy").await;
+        assert!(!policy.contains("own") && policy.contains("others"), "{policy}");
+        queue.set("Policy", "").await;
+        assert_eq!(queue.attribute("Policy").await, "");
+        assert_eq!(code(&of_orders().label("others").send().await.unwrap_err()), "InvalidParameterValue");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_is_json() {
+    let queue = Queue::standard().await;
+    for bad in ["{", "[]", "5"] {
+        let set = queue.client.set_queue_attributes().queue_url(&queue.url).attributes("Policy".into(), bad).send();
+        assert_eq!(code(&set.await.unwrap_err()), "InvalidAttributeValue", "{bad}");
+    }
+}

@@ -8,7 +8,6 @@ use super::deduplication::Deduplication;
 use super::error::{Code, SqsError};
 use super::message::{Message, MessageId};
 use super::move_task::MoveTasks;
-use super::permission::Permissions;
 use super::settings::Settings;
 use super::store::Store;
 use super::time::Time;
@@ -42,7 +41,6 @@ pub(crate) struct Queue {
     pub(super) arn: Arc<str>,
     pub(super) settings: Settings,
     pub(super) tags: BTreeMap<String, String>,
-    pub(super) permissions: Permissions,
     pub(super) created: Time,
     pub(super) modified: Time,
     pub(super) purged: Option<Time>,
@@ -89,7 +87,6 @@ impl Account {
             arn: self.arn_of(&name).into(),
             name: name.clone(),
             tags: BTreeMap::new(),
-            permissions: Permissions::default(),
             created: now,
             modified: now,
             purged: None,

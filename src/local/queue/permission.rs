@@ -1,12 +1,10 @@
-//! AddPermission and RemovePermission. They are kept and shown as the queue's policy, and not enforced: everybody here is
-//! the owner.
-
-use std::collections::BTreeMap;
+//! AddPermission and RemovePermission. Both change the queue's policy, and none of it is enforced: everybody here is the
+//! owner.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::account::Account;
+use super::account::{Account, Queue};
 use super::error::{Code, SqsError};
 use super::settle::Nothing;
 use super::time::Time;
@@ -26,16 +24,6 @@ pub(crate) struct AddPermission {
 pub(crate) struct RemovePermission {
     queue_url: String,
     label: String,
-}
-
-/// Statements by their label.
-#[derive(Debug, Default)]
-pub(crate) struct Permissions(BTreeMap<String, Permission>);
-
-#[derive(Debug)]
-struct Permission {
-    account_ids: Vec<String>,
-    actions: Vec<String>,
 }
 
 const MAX_ACTIONS: usize = 7;
@@ -72,38 +60,60 @@ impl Account {
                 "Only the queue owner is allowed to invoke this action.",
             ));
         }
-        if queue.permissions.0.contains_key(&label) {
+        let mut policy = Policy::of(queue);
+        if policy.statements.iter().any(|statement| statement["Sid"] == *label) {
             return Err(SqsError::parameter("Label", &label, "Already exists."));
         }
-        queue.permissions.0.insert(label, Permission { account_ids, actions });
+        policy.statements.push(statement(&queue.arn, &label, &account_ids, &actions));
+        queue.settings.set_policy(policy.into_text());
         Ok(Nothing {})
     }
 
     pub(crate) fn remove_permission(&mut self, request: RemovePermission, now: Time) -> Result<Nothing, SqsError> {
         let queue = self.queue(&request.queue_url, now)?;
-        match queue.permissions.0.remove(&request.label) {
-            Some(_) => Ok(Nothing {}),
-            None => Err(SqsError::parameter("Label", request.label, "Does not exist.")),
-        }
+        let mut policy = Policy::of(queue);
+        let Some(labelled) = policy.statements.iter().position(|statement| statement["Sid"] == *request.label) else {
+            return Err(SqsError::parameter("Label", request.label, "Does not exist."));
+        };
+        policy.statements.remove(labelled);
+        queue.settings.set_policy(policy.into_text());
+        Ok(Nothing {})
     }
 }
 
-impl Permissions {
-    /// The policy that says the same, if there are any.
-    pub(crate) fn to_policy(&self, arn: &str) -> Option<String> {
-        let statements = self.0.iter().map(|(label, permission)| {
-            let principals = permission.account_ids.iter().map(|id| format!("arn:aws:iam::{id}:root"));
-            let actions = permission.actions.iter().map(|action| format!("SQS:{action}"));
-            json!({
-                "Sid": label,
-                "Effect": "Allow",
-                "Principal": {"AWS": principals.collect::<Vec<_>>()},
-                "Action": actions.collect::<Vec<_>>(),
-                "Resource": arn,
-            })
+/// A queue's policy: its owner may have written it, or these two calls, or both.
+struct Policy {
+    statements: Vec<Value>,
+    /// All but the statements.
+    rest: Map<String, Value>,
+}
+
+impl Policy {
+    fn of(queue: &Queue) -> Self {
+        let written = queue.settings.policy().and_then(|text| serde_json::from_str(text).ok());
+        let mut rest: Map<_, _> = written.unwrap_or_else(|| {
+            let id = format!("{}/SQSDefaultPolicy", queue.arn);
+            Map::from_iter([("Version".to_owned(), json!("2008-10-17")), ("Id".to_owned(), json!(id))])
         });
-        let statements: Vec<_> = statements.collect();
-        let policy = json!({"Version": "2008-10-17", "Id": format!("{arn}/SQSDefaultPolicy"), "Statement": statements});
-        (!statements.is_empty()).then(|| policy.to_string())
+        let statements = match rest.remove("Statement") {
+            Some(Value::Array(statements)) => statements,
+            // One alone needs no list.
+            Some(statement) => vec![statement],
+            None => Vec::new(),
+        };
+        Self { statements, rest }
     }
+
+    /// Nothing, where it says nothing.
+    fn into_text(mut self) -> Option<String> {
+        let says_something = !self.statements.is_empty();
+        self.rest.insert("Statement".to_owned(), self.statements.into());
+        says_something.then(|| Value::from(self.rest).to_string())
+    }
+}
+
+fn statement(arn: &str, label: &str, account_ids: &[String], actions: &[String]) -> Value {
+    let principals: Vec<_> = account_ids.iter().map(|id| format!("arn:aws:iam::{id}:root")).collect();
+    let actions: Vec<_> = actions.iter().map(|action| format!("SQS:{action}")).collect();
+    json!({"Sid": label, "Effect": "Allow", "Principal": {"AWS": principals}, "Action": actions, "Resource": arn})
 }

@@ -108,7 +108,6 @@ impl Queue {
             ("ApproximateNumberOfMessagesNotVisible", counts.in_flight.to_string()),
             ("ApproximateNumberOfMessagesDelayed", counts.delayed.to_string()),
         ]);
-        attributes.extend(self.permissions.to_policy(&self.arn).map(|policy| ("Policy", policy)));
         attributes
     }
 }

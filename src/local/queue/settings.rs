@@ -168,6 +168,7 @@ impl Settings {
         match name {
             "KmsDataKeyReusePeriodSeconds" => drop(seconds(name, value, 60..=86_400)?),
             "SqsManagedSseEnabled" => drop(one_of(name, value, ["false", "true"])?),
+            "Policy" => check_policy(value)?,
             _ => {}
         }
         if value.is_empty() {
@@ -176,6 +177,17 @@ impl Settings {
             self.inert.insert(name, value.to_owned());
         }
         Ok(())
+    }
+
+    pub(crate) fn policy(&self) -> Option<&str> {
+        self.inert.get("Policy").map(String::as_str)
+    }
+
+    pub(crate) fn set_policy(&mut self, policy: Option<String>) {
+        match policy {
+            Some(policy) => drop(self.inert.insert("Policy", policy)),
+            None => drop(self.inert.remove("Policy")),
+        }
     }
 
     /// The attributes by name, in the form that they are set in.
@@ -221,6 +233,14 @@ fn one_of(name: &str, value: &str, [no, yes]: [&str; 2]) -> Result<bool, SqsErro
         _ if value == yes => Ok(true),
         _ if value == no => Ok(false),
         _ => Err(SqsError::attribute(name, &format!("{value:?} is neither {no} nor {yes}."))),
+    }
+}
+
+/// An empty text takes the policy away.
+fn check_policy(value: &str) -> Result<(), SqsError> {
+    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(value) {
+        Err(error) if !value.is_empty() => Err(SqsError::attribute("Policy", &format!("{error}."))),
+        _ => Ok(()),
     }
 }
 
