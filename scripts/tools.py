@@ -42,23 +42,43 @@ def install(package, version, command):
     """Makes sure that the virtual environment has this version of a package."""
     # Where venv breaks off half-way, a python is there already but no pip.
     if not (BIN / "pip").exists():
-        print(f"making a virtual environment in {VENV}", flush=True)
-        making = run([sys.executable, "-m", "venv", VENV], VENV_LIMIT_S)
-        if making.returncode != 0:
-            raise Problem(
-                f"no virtual environment could be made; remove {VENV}, install Python's venv and try again",
-                making.stdout,
-            )
+        make_venv(VENV)
     look = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
     found = run([BIN / "python", "-c", look, package], VENV_LIMIT_S)
     if found.stdout.strip() == version and (BIN / command).exists():
         return
     print(f"installing {package} {version} from PyPI, once", flush=True)
-    pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    installing = run([*pip, f"{package}=={version}"], INSTALL_LIMIT_S)
+    pip(VENV, f"{package} {version}", f"{package}=={version}")
+
+
+def install_all(requirements, venv):
+    """Makes sure that a virtual environment has all that a file lists, and nothing else. Gives its Python."""
+    # Written last: without it, or with another in it, whatever is there is not what is wanted.
+    mark, wanted = venv / "installed.txt", f"{sys.version}\n{requirements.read_text()}"
+    if not (mark.exists() and mark.read_text() == wanted):
+        make_venv(venv)
+        print(f"installing what {requirements.relative_to(ROOT)} lists from PyPI, once", flush=True)
+        pip(venv, f"what {requirements.relative_to(ROOT)} lists", "--requirement", requirements)
+        mark.write_text(wanted)
+    return venv / "bin" / "python"
+
+
+def make_venv(venv):
+    print(f"making a virtual environment in {venv}", flush=True)
+    making = run([sys.executable, "-m", "venv", "--clear", venv], VENV_LIMIT_S)
+    if making.returncode != 0:
+        raise Problem(
+            f"no virtual environment could be made; remove {venv}, install Python's venv and try again",
+            making.stdout,
+        )
+
+
+def pip(venv, what, *arguments):
+    command = [venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    installing = run([*command, *arguments], INSTALL_LIMIT_S)
     if installing.returncode != 0:
         raise Problem(
-            f"pip could not install {package} {version}; is PyPI within reach? If so, remove {VENV} and try again",
+            f"pip could not install {what}; is PyPI within reach? If so, remove {venv} and try again",
             installing.stdout,
         )
 
@@ -75,10 +95,10 @@ def run(command, limit_s, **options):
 
 
 @contextlib.contextmanager
-def started(command, **options):
+def started(command, env=os.environ, **options):
     """Starts a command, with the environment's tools on its path, and ends it with the block."""
-    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    environment = {**os.environ, "PATH": path, "SAM_CLI_TELEMETRY": "0"}
+    path = f"{BIN}{os.pathsep}{env.get('PATH', os.defpath)}"
+    environment = {**env, "PATH": path, "SAM_CLI_TELEMETRY": "0"}
     # A group of its own: what the command starts ends with it, and Ctrl-C reaches us first, who end it in order.
     process = subprocess.Popen(
         list(map(str, command)), stdin=subprocess.DEVNULL, start_new_session=True, env=environment, **options
