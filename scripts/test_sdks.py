@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Drives the local queue, as `redrive dev` serves it, with boto3 and the AWS CLI: the tests of tests/sdks/.
+"""Drives the local queue, as `redrive dev` serves it, with other SDKs: boto3, the AWS CLI, the AWS SDK for JavaScript.
 
-It needs Rust and Python 3.9; boto3 and the AWS CLI come from PyPI into target/sdks.
+It needs Rust, Python 3.9 and Node 20; what drives the queue comes from PyPI and npm into target/sdks.
 """
 
 import contextlib
@@ -12,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools import ROOT, Problem, install_all, main, run, started
+from tools import ROOT, Problem, install_all, install_for_node, main, run, started
 
 TESTS = ROOT / "tests" / "sdks"
-VENV = ROOT / "target" / "sdks"
+INSTALLED = ROOT / "target" / "sdks"
 
 BUILD_LIMIT_S = 1800
 START_LIMIT_S = 30
@@ -23,11 +23,19 @@ TESTS_LIMIT_S = 600
 
 
 def test_sdks():
-    python = install_all(TESTS / "requirements.txt", VENV)
+    python = install_all(TESTS / "requirements.txt", INSTALLED / "python")
+    install_for_node(TESTS / "javascript", INSTALLED / "javascript")
+    suites = {
+        "boto3 and the AWS CLI": [python, "-B", "-m", "unittest", "discover", "--start-directory", TESTS],
+        "the AWS SDK for JavaScript": ["node", "--test", "--test-reporter", "spec", TESTS / "javascript" / "test.mjs"],
+    }
     with served(build()) as url:
-        print(f"driving {url} with boto3 and the AWS CLI", flush=True)
-        tests = [python, "-B", "-m", "unittest", "discover", "--start-directory", TESTS]
-        return run(tests, TESTS_LIMIT_S, env=environment(url), stdout=None, stderr=None).returncode
+        options = {"env": environment(url), "cwd": INSTALLED / "javascript", "stdout": None, "stderr": None}
+        for name, tests in suites.items():
+            print(f"\n{name} at {url}", flush=True)
+            if run(tests, TESTS_LIMIT_S, **options).returncode != 0:
+                raise Problem(f"{name}: not all tests passed; those above say which")
+    return 0
 
 
 def build():

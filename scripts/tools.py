@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,14 +54,42 @@ def install(package, version, command):
 
 def install_all(requirements, venv):
     """Makes sure that a virtual environment has all that a file lists, and nothing else. Gives its Python."""
-    # Written last: without it, or with another in it, whatever is there is not what is wanted.
-    mark, wanted = venv / "installed.txt", f"{sys.version}\n{requirements.read_text()}"
-    if not (mark.exists() and mark.read_text() == wanted):
-        make_venv(venv)
-        print(f"installing what {requirements.relative_to(ROOT)} lists from PyPI, once", flush=True)
-        pip(venv, f"what {requirements.relative_to(ROOT)} lists", "--requirement", requirements)
-        mark.write_text(wanted)
+    with marked(venv, f"{sys.version}\n{requirements.read_text()}") as is_there:
+        if not is_there:
+            make_venv(venv)
+            print(f"installing what {requirements.relative_to(ROOT)} lists from PyPI, once", flush=True)
+            pip(venv, f"what {requirements.relative_to(ROOT)} lists", "--requirement", requirements)
     return venv / "bin" / "python"
+
+
+def install_for_node(package, directory):
+    """Makes sure that a directory has all that a package's lock file lists, and nothing else."""
+    files = [package / name for name in ("package.json", "package-lock.json")]
+    with marked(directory, "\n".join(file.read_text() for file in files)) as is_there:
+        if is_there:
+            return
+        directory.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            shutil.copy(file, directory)
+        print(f"installing what {files[1].relative_to(ROOT)} lists from npm, once", flush=True)
+        command = ["npm", "ci", "--no-audit", "--no-fund", "--loglevel", "error"]
+        installing = run(command, INSTALL_LIMIT_S, cwd=directory)
+        if installing.returncode != 0:
+            line = f"npm could not install what {files[1].relative_to(ROOT)} lists; is its registry within reach?"
+            raise Problem(line, installing.stdout)
+
+
+@contextlib.contextmanager
+def marked(directory, wanted):
+    """Says whether a directory has what is wanted. Once the block has come to its end, it has."""
+    # Written last: without it, whatever is there may be half of it.
+    mark = directory / "installed.txt"
+    is_there = mark.exists() and mark.read_text() == wanted
+    if not is_there:
+        mark.unlink(missing_ok=True)
+    yield is_there
+    if not is_there:
+        mark.write_text(wanted)
 
 
 def make_venv(venv):

@@ -144,7 +144,11 @@ class Redrive(Case):
         self.assertTrue(started["TaskHandle"])
         back = self.receive_one(url, LONG)
         self.assertEqual(back["Attributes"]["ApproximateReceiveCount"], "1")
-        [task] = self.sqs.list_message_move_tasks(SourceArn=self.arn(dlq))["Results"]
+        # It ends a moment after its last message.
+        for _ in range(1000):
+            [task] = self.sqs.list_message_move_tasks(SourceArn=self.arn(dlq))["Results"]
+            if task["Status"] != "RUNNING":
+                break
         self.assertEqual((task["Status"], task["ApproximateNumberOfMessagesMoved"]), ("COMPLETED", 1))
         self.assertEqual(task["SourceArn"], self.arn(dlq))
 
