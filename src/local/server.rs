@@ -26,7 +26,7 @@ impl Sqs {
     /// Serves this SQS at a socket until `shutdown` is over; calls under way are answered before it ends.
     ///
     /// It speaks plain HTTP and believes every signature, so it is for loopback only. Point an SDK at it with
-    /// `AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324`, any region and any credentials.
+    /// `AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324`, any region and any credentials; the AWS CLI takes `--endpoint-url`.
     ///
     /// # Errors
     ///

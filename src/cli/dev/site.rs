@@ -91,7 +91,10 @@ impl Site {
         let url = self.url();
         match self {
             Self::Here { .. } => {
-                screen.say(&format!("SQS at {url}; for SDKs and the AWS CLI: AWS_ENDPOINT_URL_SQS={url}"));
+                // Version 1 of the AWS CLI has endpoints of its own for SQS, and goes by no variable.
+                screen.say(&format!(
+                    "SQS at {url}; for SDKs: AWS_ENDPOINT_URL_SQS={url}; for the AWS CLI: --endpoint-url"
+                ));
                 plan.queues.iter().for_each(|queue| screen.say(&format!("queue {}", queue.url)));
             }
             Self::Elsewhere(there) if there.endpoint.is_loopback() => screen.say(&format!("polls SQS at {url}")),
