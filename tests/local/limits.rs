@@ -1,6 +1,9 @@
 //! What SQS refuses.
 
-use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry as Entry};
+use aws_sdk_sqs::types::{
+    MessageAttributeValue, MessageSystemAttributeNameForSends as SystemName, MessageSystemAttributeValue,
+    SendMessageBatchRequestEntry as Entry,
+};
 
 use crate::kit::{Queue, code};
 
@@ -102,4 +105,13 @@ async fn about_120_000_messages_may_be_in_flight() {
     assert_eq!(code(&receive().send().await.unwrap_err()), "OverLimit");
     let waited = receive().wait_time_seconds(1).send().await.unwrap();
     assert!(waited.messages().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trace_header_is_a_string() {
+    let queue = Queue::standard().await;
+    let value = MessageSystemAttributeValue::builder().data_type("Number").string_value("1").build().unwrap();
+    let send = queue.client.send_message().queue_url(&queue.url).message_body("x");
+    let sent = send.message_system_attributes(SystemName::AwsTraceHeader, value).send().await;
+    assert_eq!(code(&sent.unwrap_err()), "InvalidParameterValue");
 }

@@ -120,3 +120,9 @@ async fn what_cannot_be_moved_stays_where_it_was_in_its_group() {
     assert_eq!((task.status(), task.failure_reason()), (Some("FAILED"), Some("CouldNotDetermineMessageSource")));
     assert_eq!(crate::kit::bodies(&dlq.receive().await), ["1", "2"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_cancelled_has_to_be_said() {
+    let cancel = client().cancel_message_move_task().task_handle("").send();
+    assert_eq!(code(&cancel.await.unwrap_err()), "MissingParameter");
+}

@@ -161,3 +161,12 @@ async fn a_policy_is_json() {
         assert_eq!(code(&set.await.unwrap_err()), "InvalidAttributeValue", "{bad}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_label_has_no_more_characters_than_a_queue() {
+    let queue = Queue::standard().await;
+    for bad in ["a b", "a.b", &"a".repeat(81)] {
+        let add = queue.client.add_permission().queue_url(&queue.url).label(bad).aws_account_ids("111122223333");
+        assert_eq!(code(&add.actions("*").send().await.unwrap_err()), "InvalidParameterValue", "{bad}");
+    }
+}

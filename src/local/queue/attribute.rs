@@ -33,9 +33,9 @@ pub(crate) struct Attribute {
 pub(crate) struct Binary(Vec<u8>);
 
 impl Attribute {
-    /// The text, of an attribute that is one.
+    /// The text, of an attribute of type String.
     pub(crate) fn as_str(&self) -> Option<&str> {
-        self.string_value.as_deref()
+        self.string_value.as_deref().filter(|_| self.data_type == "String")
     }
 
     fn bytes(&self) -> &[u8] {

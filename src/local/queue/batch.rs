@@ -68,7 +68,7 @@ pub(crate) fn check_ids<'a>(ids: impl ExactSizeIterator<Item = &'a str>) -> Resu
     }
     let mut seen = HashSet::new();
     for id in ids {
-        if id.is_empty() || id.len() > MAX_ID_CHARS || !id.bytes().all(is_of_id) {
+        if !is_id(id) {
             let message = "A batch entry id can only contain alphanumeric characters, hyphens and underscores. \
                            It can be at most 80 letters long.";
             return Err(SqsError::new(Code::InvalidBatchEntryId, message));
@@ -80,6 +80,8 @@ pub(crate) fn check_ids<'a>(ids: impl ExactSizeIterator<Item = &'a str>) -> Resu
     Ok(())
 }
 
-fn is_of_id(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+/// Whether a text may be an id, or a label.
+pub(super) fn is_id(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=MAX_ID_CHARS).contains(&text.len()) && text.bytes().all(is_allowed)
 }

@@ -169,6 +169,9 @@ impl Account {
 
     pub(crate) fn cancel_message_move_task(&mut self, request: TaskHandle, now: Time) -> Result<Cancelled, SqsError> {
         self.advance(now);
+        if request.task_handle.is_empty() {
+            return Err(SqsError::missing("TaskHandle"));
+        }
         let task = self.tasks.0.iter_mut().find(|task| task.handle == request.task_handle);
         let Some(task) = task else { return Err(no_such_resource("TaskHandle")) };
         if task.status != Status::Running {

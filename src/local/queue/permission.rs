@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::account::{Account, Queue};
+use super::batch::is_id;
 use super::error::{Code, SqsError};
 use super::settle::Nothing;
 use super::time::Time;
@@ -40,31 +41,14 @@ const ACTIONS: [&str; 7] = [
 
 impl Account {
     pub(crate) fn add_permission(&mut self, request: AddPermission, now: Time) -> Result<Nothing, SqsError> {
-        let AddPermission { queue_url, label, aws_account_ids: account_ids, actions } = request;
-        let queue = self.queue(&queue_url, now)?;
-        for (name, missing) in
-            [("Label", label.is_empty()), ("AWSAccountIds", account_ids.is_empty()), ("Actions", actions.is_empty())]
-        {
-            if missing {
-                return Err(SqsError::missing(name));
-            }
-        }
-        if actions.len() > MAX_ACTIONS {
-            let message = format!("{} Actions were found, maximum allowed is {MAX_ACTIONS}.", actions.len());
-            return Err(SqsError::new(Code::OverLimit, message));
-        }
-        if let Some(unknown) = actions.iter().find(|action| !ACTIONS.contains(&action.as_str())) {
-            return Err(SqsError::parameter(
-                "ActionName",
-                unknown,
-                "Only the queue owner is allowed to invoke this action.",
-            ));
-        }
+        let queue = self.queue(&request.queue_url, now)?;
+        request.check()?;
+        let label = request.label;
         let mut policy = Policy::of(queue);
         if policy.statements.iter().any(|statement| statement["Sid"] == *label) {
             return Err(SqsError::parameter("Label", &label, "Already exists."));
         }
-        policy.statements.push(statement(&queue.arn, &label, &account_ids, &actions));
+        policy.statements.push(statement(&queue.arn, &label, &request.aws_account_ids, &request.actions));
         queue.settings.set_policy(policy.into_text());
         Ok(Nothing {})
     }
@@ -78,6 +62,32 @@ impl Account {
         policy.statements.remove(labelled);
         queue.settings.set_policy(policy.into_text());
         Ok(Nothing {})
+    }
+}
+
+impl AddPermission {
+    fn check(&self) -> Result<(), SqsError> {
+        let given = [
+            ("Label", !self.label.is_empty()),
+            ("AWSAccountIds", !self.aws_account_ids.is_empty()),
+            ("Actions", !self.actions.is_empty()),
+        ];
+        if let Some((missing, _)) = given.iter().find(|(_, is_given)| !is_given) {
+            return Err(SqsError::missing(missing));
+        }
+        if !is_id(&self.label) {
+            let reason = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length.";
+            return Err(SqsError::parameter("Label", &self.label, reason));
+        }
+        if self.actions.len() > MAX_ACTIONS {
+            let message = format!("{} Actions were found, maximum allowed is {MAX_ACTIONS}.", self.actions.len());
+            return Err(SqsError::new(Code::OverLimit, message));
+        }
+        if let Some(unknown) = self.actions.iter().find(|action| !ACTIONS.contains(&action.as_str())) {
+            let reason = "Only the queue owner is allowed to invoke this action.";
+            return Err(SqsError::parameter("ActionName", unknown, reason));
+        }
+        Ok(())
     }
 }
 
