@@ -48,7 +48,8 @@ test("a queue's URL leads to it", async () => {
     const { QueueUrl } = await sqs.getQueueUrl({ QueueName: "orders" });
     delete process.env.AWS_ENDPOINT_URL_SQS;
     // It warns that the URL has another host than the region's.
-    const logger = { ...console, warn() {} };
+    const silent = () => {};
+    const logger = { trace: silent, debug: silent, info: silent, warn: silent, error: silent };
     const elsewhere = new SQS({ logger });
     const { Attributes } = await elsewhere.getQueueAttributes({ QueueUrl, AttributeNames: ["VisibilityTimeout"] });
     assert.equal(Attributes.VisibilityTimeout, "180");
