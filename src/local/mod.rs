@@ -12,6 +12,7 @@ mod faults;
 pub(crate) mod function;
 mod kit;
 pub(crate) mod mapping;
+pub(crate) mod plan;
 pub(crate) mod poller;
 pub(crate) mod queue;
 mod server;

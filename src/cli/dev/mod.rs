@@ -14,20 +14,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::demo::Account;
-use self::plan::{Plan, PlannedFunction, PlannedMapping};
+use self::plan::{Plan, PlannedFunction};
 use self::screen::{Screen, Told, error_in};
 use self::show::Show;
 use super::Done;
 use super::input::TemplateArguments;
 use crate::local::Sqs;
 use crate::local::function::{DEFAULT_CONCURRENCY, Function, InvokeUrl, LogLine, Processes, Program, Settings};
+use crate::local::plan::{PlannedMapping, make_queues};
 use crate::local::poller::{Mapping, NewsSink};
 
 /// Run a template's queues, event source mappings and functions on this machine
@@ -78,7 +78,7 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
 
     let sqs = Sqs::new();
     let client = sqs.client();
-    make_queues(&client, &plan).await?;
+    make_queues(&client, &plan.queues).await?;
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(sqs.clone().serve(listener, until(stopped.clone())));
     show_queues(&screen, &plan, address);
@@ -133,25 +133,6 @@ async fn listen(port: u16) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|error| {
         format!("cannot serve SQS at {address}: {error}; pass another --port, or --port 0 for any that is free")
     })
-}
-
-/// Queues first, and then what they say of each other.
-async fn make_queues(client: &Client, plan: &Plan) -> Result<(), String> {
-    for queue in &plan.queues {
-        let mut create = client.create_queue().queue_name(&queue.name);
-        for (&name, value) in &queue.attributes {
-            create = create.attributes(name.into(), value);
-        }
-        let created = create.send().await;
-        created.map_err(|error| format!("cannot make the queue {}: {}", queue.name, DisplayErrorContext(error)))?;
-    }
-    for queue in &plan.queues {
-        let Some(policy) = &queue.redrive_policy else { continue };
-        let set = client.set_queue_attributes().queue_url(&queue.url).attributes("RedrivePolicy".into(), policy);
-        let set = set.send().await;
-        set.map_err(|error| format!("cannot set the RedrivePolicy of {}: {}", queue.name, DisplayErrorContext(error)))?;
-    }
-    Ok(())
 }
 
 fn show_queues(screen: &Screen, plan: &Plan, address: SocketAddr) {
@@ -240,21 +221,8 @@ fn mapping(
     news: NewsSink,
 ) -> Result<Mapping, String> {
     let function = functions.iter().find(|(name, _)| *name == planned.function);
-    let (name, function) = function.ok_or_else(|| format!("there is no function {}", planned.function))?;
-    Ok(Mapping {
-        client: client.clone(),
-        queue_url: planned.queue_url,
-        source: planned.source,
-        batching: planned.batching,
-        maximum_concurrency: planned.maximum_concurrency,
-        filter: planned.filter,
-        reports_item_failures: planned.reports_item_failures,
-        function: function.clone(),
-        function_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}"),
-        timeout: planned.timeout,
-        news,
-        settled: settled.clone(),
-    })
+    let (_, function) = function.ok_or_else(|| format!("there is no function {}", planned.function))?;
+    Ok(planned.with(client, function.clone(), settled, news))
 }
 
 /// Resolves when all is told to stop.
