@@ -12,3 +12,4 @@ mod redrive_policy;
 mod served;
 mod simulation;
 mod standard;
+mod template;
