@@ -20,6 +20,8 @@ pub(crate) fn run(template: &str, arguments: &[&str]) -> Ran {
 
 pub(crate) fn run_in(directory: &PathBuf, arguments: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_redrive"));
+    // Whoever runs the tests may have set one.
+    command.env_remove("AWS_REGION").env_remove("AWS_DEFAULT_REGION");
     let Output { status, stdout, stderr } = command.args(arguments).current_dir(directory).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { status: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }

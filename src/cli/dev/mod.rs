@@ -76,7 +76,7 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
     let plan = Plan::of(&template, root, arguments.invoke_url.is_none())?;
     let screen = Arc::new(Screen::new(arguments.json, std::io::stdout().is_terminal()));
 
-    let sqs = Sqs::new();
+    let sqs = Sqs::in_region(&arguments.template.region());
     let client = sqs.client();
     make_queues(&client, &plan.queues).await?;
     let (stop, stopped) = watch::channel(false);
@@ -154,7 +154,7 @@ async fn start_functions(
     for planned in &plan.functions {
         let function = match &arguments.invoke_url {
             Some(url) => served_elsewhere(url, planned)?,
-            None => in_processes(planned, address, screen, account).await?,
+            None => in_processes(planned, arguments.template.region(), address, screen, account).await?,
         };
         function.check().await.map_err(|error| format!("the function {}: {error}", planned.name))?;
         functions.push((planned.name.clone(), function));
@@ -169,6 +169,7 @@ fn served_elsewhere(url: &str, planned: &PlannedFunction) -> Result<Function, St
 
 async fn in_processes(
     planned: &PlannedFunction,
+    region: String,
     address: SocketAddr,
     screen: &Arc<Screen>,
     account: &Arc<Account>,
@@ -182,7 +183,7 @@ async fn in_processes(
     ];
     let settings = Settings {
         name: planned.name.clone(),
-        region: "us-east-1".to_owned(),
+        region,
         memory_mb: planned.memory_mb,
         variables: planned.variables.clone(),
         overrides: local.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
