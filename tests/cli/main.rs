@@ -8,4 +8,6 @@ mod kit;
 mod mappings;
 mod permissions;
 mod queues;
+#[cfg(unix)]
+mod rebuild;
 mod redrive;

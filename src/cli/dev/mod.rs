@@ -1,14 +1,17 @@
 //! `redrive dev`: queues, mappings and functions of a template, on this machine.
 
 mod build;
+mod cargo;
 mod demo;
 mod plan;
+mod rebuild;
 mod screen;
 mod show;
 
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,12 +24,13 @@ use tokio::task::JoinSet;
 
 use self::demo::Account;
 use self::plan::{Plan, PlannedFunction};
+use self::rebuild::Watch;
 use self::screen::{Screen, Told, error_in};
 use self::show::Show;
 use super::Done;
 use super::input::TemplateArguments;
 use crate::local::Sqs;
-use crate::local::function::{DEFAULT_CONCURRENCY, Function, InvokeUrl, LogLine, Processes, Program, Settings};
+use crate::local::function::{DEFAULT_CONCURRENCY, Function, InvokeUrl, LogLine, Processes, Settings};
 use crate::local::plan::{PlannedMapping, make_queues};
 use crate::local::poller::{Mapping, NewsSink};
 
@@ -44,6 +48,9 @@ pub(super) struct Arguments {
     /// Invoke functions that `cargo lambda watch` serves there, in place of building and running them
     #[arg(long, value_name = "URL")]
     invoke_url: Option<String>,
+    /// Leave functions as they are when their sources change, in place of building and starting them anew
+    #[arg(long)]
+    no_watch: bool,
     /// Send a mixed load to the first queue, and end with a summary: status 0 if every message is accounted for
     #[arg(long)]
     demo: bool,
@@ -84,7 +91,19 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
     show_queues(&screen, &plan, address);
 
     let account = Arc::new(Account::default());
-    let functions = start_functions(arguments, &plan, address, &screen, &account).await?;
+    // A demo ends by itself, and what is served elsewhere is built there.
+    let is_built_here = arguments.invoke_url.is_none() && !plan.functions.is_empty();
+    let watches = is_built_here && !arguments.no_watch && !arguments.demo;
+    let started = async {
+        let watch = if watches { Some(Watch::begin(&plan.functions, &template.file).await) } else { None };
+        start_functions(arguments, &plan, address, &screen, &account).await.map(|functions| (watch, functions))
+    };
+    // One for both waits, so that a signal between them is not lost.
+    let mut interrupt = pin!(interrupted());
+    let (watch, functions) = tokio::select! {
+        started = started => started?,
+        signal = &mut interrupt => return Err(format!("{signal}: ended before the functions had started")),
+    };
     let settled = Arc::new(AtomicU64::new(0));
     let (show, shower) = Show::start(screen.clone(), account.clone());
     watch_queues(&sqs, show.clone(), account.clone());
@@ -112,8 +131,9 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
 
     let ends_idle = arguments.demo || arguments.until_idle;
     tokio::select! {
-        signal = interrupted() => screen.say(&format!("{signal}: what runs may come to its end; once more ends it now")),
+        signal = interrupt => screen.say(&format!("{signal}: what runs may come to its end; once more ends it now")),
         () = rest(&sqs, &queues, &settled, arguments.demo || arguments.skip_waits, ends_idle) => {}
+        () = rebuild::run(watch, &plan.functions, &functions, &screen) => {}
     }
     // Whoever is in a hurry need not wait for all of this.
     tokio::select! {
@@ -195,8 +215,7 @@ async fn in_processes(
         }
         screen.log(line);
     });
-    let program = Program { directory: Some(planned.directory.clone()), ..Program::new(executable) };
-    Ok(Processes::new(program, settings, planned.concurrency, sink).into())
+    Ok(Processes::new(planned.program(executable), settings, planned.concurrency, sink).into())
 }
 
 fn watch_queues(sqs: &Sqs, show: Show, account: Arc<Account>) {

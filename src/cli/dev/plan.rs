@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::local::function::Program;
 use crate::local::plan::{self, Origin, PlannedMapping, PlannedQueue};
 use crate::local::template::{Problem, Setting, Template};
 
@@ -76,5 +77,10 @@ impl PlannedFunction {
             variables: variables.collect(),
             concurrency: bound.unwrap_or(PROCESSES).min(PROCESSES),
         })
+    }
+
+    /// What its processes run, once it is built.
+    pub(super) fn program(&self, executable: PathBuf) -> Program {
+        Program { directory: Some(self.directory.clone()), ..Program::new(executable) }
     }
 }

@@ -2,27 +2,27 @@
 
 use tokio::process::{Child, Command};
 
-/// The process group of a function. It is killed when this is dropped: no process outlives its owner, be the function
-/// itself behind a script, or a program that it has started.
+/// The process group of a function, or of a build. It is killed when this is dropped: no process outlives its owner, be the
+/// function itself behind a script, or a program that it has started.
 ///
 /// A group of its own also keeps Ctrl-C from it. A terminal sends that to every process of its group, and would end
 /// functions that are still to be waited for. Should this process be killed, a function ends by itself at its next call:
 /// there is no Runtime API then.
-pub(super) struct ProcessGroup {
+pub(crate) struct ProcessGroup {
     #[cfg(unix)]
     leader: Option<rustix::process::Pid>,
 }
 
 impl ProcessGroup {
     /// Has the command start a group.
-    pub(super) fn prepare(command: &mut Command) {
+    pub(crate) fn prepare(command: &mut Command) {
         #[cfg(unix)]
         command.process_group(0);
         // Elsewhere there is the process itself, and no more.
         command.kill_on_drop(true);
     }
 
-    pub(super) fn of(child: &Child) -> Self {
+    pub(crate) fn of(child: &Child) -> Self {
         #[cfg(not(unix))]
         let _ = child;
         Self {
@@ -33,12 +33,21 @@ impl ProcessGroup {
 
     /// Kills what still runs of it. To be called as soon as the leader is known to have ended: after that its number may
     /// some day be another's.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         #[cfg(unix)]
         if let Some(leader) = self.leader.take() {
             // It fails where none is left, which is what is wanted.
             let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
         }
+    }
+
+    /// Lets what still runs of it live on.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only a build leaves something behind"))]
+    pub(crate) fn release(mut self) {
+        #[cfg(unix)]
+        let _ = self.leader.take();
+        #[cfg(not(unix))]
+        let _ = &mut self;
     }
 }
 
