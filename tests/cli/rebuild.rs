@@ -272,6 +272,15 @@ fn a_program_that_does_not_start_is_told_of_and_the_next_is_built_all_the_same()
 }
 
 #[test]
+fn a_function_that_hangs_ends_with_the_command_though_that_is_killed() {
+    let (mut dev, waits) = (Dev::start(), listen());
+    dev.send(&format!("wait at {}", waits.local_addr().unwrap()));
+    let mut life = accept(&waits);
+    dev.child.kill().unwrap();
+    assert!(has_ended(&mut life), "the function lives");
+}
+
+#[test]
 fn an_interrupt_ends_a_rebuild_with_all_that_it_has_started() {
     let (mut dev, lives) = (Dev::start(), listen());
     dev.send("first");
