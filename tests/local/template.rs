@@ -183,12 +183,31 @@ async fn what_does_not_fit_is_one_error_with_its_line() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_only_an_account_knows_is_an_error_where_it_is_needed() {
+    let imported = TWO.replace("EventSourceArn: !GetAtt Orders.Arn", "EventSourceArn: !ImportValue Theirs");
+    let error = refused(&imported, &["Place", "Pay"]).await;
+    assert!(error.starts_with(&line_of("EventSourceArn: !GetAtt Orders.Arn")), "{error}");
+    assert!(
+        error.contains("`Fn::ImportValue`") && error.contains("put a parameter with a default in its place"),
+        "{error}"
+    );
+    let broken = TWO.replace("VisibilityTimeout: 600", "VisibilityTimeout: !ImportValue T");
+    let error = refused(&broken, &["Place", "Pay"]).await;
+    assert!(error.starts_with(&line_of("VisibilityTimeout: 600")) && error.contains("`Fn::ImportValue`"), "{error}");
+    let error = refused(&TWO.replace(", Default: 2}", "}"), &["Place", "Pay"]).await;
+    assert!(error.starts_with("template:") && error.contains(r#"`.parameter("Receives", ..)`"#), "{error}");
+    let broken = TWO.replace("VisibilityTimeout: 600", "VisibilityTimeout: !Reff Time");
+    let error = refused(&broken, &["Place", "Pay"]).await;
+    assert!(error.starts_with(&line_of("VisibilityTimeout: 600")) && error.contains("Reff"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_that_leads_nowhere_is_an_error_that_has_those_that_do() {
     let kit = Kit::with_seed(1);
     let error = deployed(&kit, redrive::handler(done)).await.queue("Order").unwrap_err().to_string();
     assert_eq!(error, "template: there is no queue `Order`; there is `Orders`, `DeadOrders`, `Bills`");
     let error = kit.template("nowhere.yaml").deploy().await.unwrap_err().to_string();
-    assert!(error.starts_with("cannot read nowhere.yaml: "), "{error}");
+    assert!(error.starts_with("cannot read nowhere.yaml: ") && error.contains("the package's root"), "{error}");
     let arn = "arn:aws:sqs:us-east-1:111122223333:theirs";
     let theirs = kit.template_text(OURS).parameter("ExistingQueueArn", arn).function("Orders", redrive::handler(done));
     let error = theirs.deploy().await.unwrap_err().to_string();

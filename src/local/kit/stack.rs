@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Kit;
 use super::mapping::{observed, run, tell};
-use super::queue::{TestQueue, refused};
+use super::queue::TestQueue;
 use crate::error::{Error, Kind};
 use crate::handler::{self, Consumer};
 use crate::local::connector::BASE_URL;
@@ -105,8 +105,10 @@ impl Text {
             Self::Given(text) => Ok((NO_FILE.to_owned(), text)),
             Self::OfFile(file) => {
                 let name = file.display().to_string();
-                let text =
-                    std::fs::read_to_string(&file).map_err(|error| refused(&format!("cannot read {name}"), error));
+                let text = std::fs::read_to_string(&file).map_err(|error| {
+                    let remedy = "its path begins where the test runs, which under cargo is the package's root";
+                    local(format!("cannot read {name}: {error}; {remedy}"))
+                });
                 Ok((name, text?))
             }
         }
