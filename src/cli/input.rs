@@ -14,7 +14,8 @@ pub(super) struct TemplateArguments {
     /// A value for a parameter of the template, in place of its default
     #[arg(short, long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
-    /// What `AWS::Region` stands for; without it us-east-1, or the region of an --endpoint-url
+    /// What `AWS::Region` stands for; without it the value of AWS_REGION or AWS_DEFAULT_REGION, or else us-east-1, or the region
+    /// of an --endpoint-url
     #[arg(long)]
     region: Option<String>,
     /// What `AWS::StackName` stands for
@@ -22,13 +23,16 @@ pub(super) struct TemplateArguments {
     pub(super) stack_name: String,
 }
 
-const DEFAULT_REGION: &str = "us-east-1";
-
 impl TemplateArguments {
     /// Reads the template, as if it were for an account.
     pub(super) fn read(&self, account: Option<&str>) -> Result<Template, String> {
-        let region = self.region.as_deref().unwrap_or(DEFAULT_REGION);
-        self.read_with(account, region, &format!("https://sqs.{region}.amazonaws.com"))
+        let region = self.region();
+        self.read_with(account, &region, &format!("https://sqs.{region}.amazonaws.com"))
+    }
+
+    /// The region of all that the template makes.
+    pub(super) fn region(&self) -> String {
+        self.region.clone().unwrap_or_else(|| default_region(|name| std::env::var(name).ok()))
     }
 
     /// The same, with queues at another endpoint, and in its region unless another is named.
@@ -55,6 +59,12 @@ impl TemplateArguments {
     }
 }
 
+/// The variables go in the order that the SDKs have them in, and an empty one counts as none.
+fn default_region(variable: impl Fn(&str) -> Option<String>) -> String {
+    let set = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().filter_map(variable).find(|value| !value.is_empty());
+    set.unwrap_or_else(|| Inputs::default().region)
+}
+
 /// The names that SAM looks for.
 fn found_here() -> Result<PathBuf, String> {
     let names = ["template.yaml", "template.yml", "template.json"].map(Path::new);
@@ -68,5 +78,22 @@ fn parameter(argument: &str) -> Result<(String, String), String> {
     match argument.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_region_is_that_of_the_variables_if_one_is_set() {
+        let region = |set: &[(&str, &str)]| {
+            let value = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            default_region(value)
+        };
+        assert_eq!(region(&[]), "us-east-1");
+        assert_eq!(region(&[("AWS_DEFAULT_REGION", "b")]), "b");
+        assert_eq!(region(&[("AWS_DEFAULT_REGION", "b"), ("AWS_REGION", "a")]), "a");
+        assert_eq!(region(&[("AWS_DEFAULT_REGION", "b"), ("AWS_REGION", "")]), "b");
     }
 }

@@ -14,7 +14,7 @@ use super::sqs::{REGION, Sqs};
 use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, TARGET};
 
 /// What queue URLs begin with where there is no socket.
-const BASE_URL: &str = "http://sqs.localhost";
+pub(super) const BASE_URL: &str = "http://sqs.localhost";
 
 impl Sqs {
     /// A client of the AWS SDK whose calls are answered in this process.

@@ -12,14 +12,15 @@ mod faults;
 pub(crate) mod function;
 mod kit;
 pub(crate) mod mapping;
+pub(crate) mod plan;
 pub(crate) mod poller;
 pub(crate) mod queue;
 mod server;
 mod sqs;
-#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the command reads templates"))]
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the command reads more of templates than the kit does"))]
 pub(crate) mod template;
 mod wire;
 
 pub use self::faults::Faults;
-pub use self::kit::{DeadLetter, Delivery, Kit, Mapping, QueueBuilder, TestQueue};
+pub use self::kit::{DeadLetter, Delivery, Kit, Mapping, QueueBuilder, Stack, TemplateBuilder, TestQueue};
 pub use self::sqs::Sqs;

@@ -82,18 +82,23 @@ impl Sqs {
     ///
     /// Never; but it must be called, and used, within a tokio runtime whose timer is on.
     pub fn new() -> Self {
-        Self::with(fastrand::u64(..), Clock::of_the_system())
+        Self::in_region(REGION)
+    }
+
+    /// The same in another region, which is the one that its ARNs have.
+    pub(crate) fn in_region(region: &str) -> Self {
+        Self::with(region, fastrand::u64(..), Clock::of_the_system())
     }
 
     /// An account without queues, whose run can be repeated: it begins on 2026-01-01, and ids and faults come from the
     /// seed.
     pub fn with_seed(seed: u64) -> Self {
-        Self::with(seed, Clock::starting_at(BEGINNING))
+        Self::with(REGION, seed, Clock::starting_at(BEGINNING))
     }
 
-    fn with(seed: u64, clock: Clock) -> Self {
+    fn with(region: &str, seed: u64, clock: Clock) -> Self {
         let state = State {
-            account: Account::new(REGION, seed),
+            account: Account::new(region, seed),
             dice: Dice::new(Faults::none(), seed),
             waiting: HashMap::new(),
             changed: Arc::default(),

@@ -40,6 +40,12 @@ pub(crate) fn orders(event: Value) -> Value {
     json!({"batchItemFailures": items})
 }
 
+/// The same, and knows its region.
+fn orders_in_ireland(event: Value) -> Value {
+    assert_eq!(event["Records"][0]["eventSourceARN"], "arn:aws:sqs:eu-west-1:000000000000:orders");
+    orders(event)
+}
+
 fn dev(template: &str, arguments: &[&str]) -> Ran {
     run(template, &[&["dev", "--port", "0"], arguments].concat())
 }
@@ -53,6 +59,12 @@ fn a_demo_accounts_for_every_message() {
     assert_eq!(ran.stdout.matches("orders -> dead:").count(), 2, "{}", ran.stdout);
     assert!(ran.stdout.contains("done at receive 3"), "{}", ran.stdout);
     assert!(!ran.stdout.contains('\u{1b}'), "no colours in a pipe");
+}
+
+#[test]
+fn queues_are_in_the_region_that_is_named() {
+    let ran = dev(GOOD, &["--demo", "--region", "eu-west-1", "--invoke-url", &serve(orders_in_ireland)]);
+    assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod kit;
 mod mappings;
 mod permissions;
 mod queues;
+#[cfg(unix)]
+mod rebuild;
 mod redrive;
 mod send;
 mod served;

@@ -13,3 +13,4 @@ mod redrive_policy;
 mod served;
 mod simulation;
 mod standard;
+mod template;

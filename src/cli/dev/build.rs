@@ -1,11 +1,11 @@
 //! From a package to an executable.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde::Deserialize;
-use tokio::process::Command;
 
+use super::cargo::cargo;
 use super::plan::PlannedFunction;
 
 /// What cargo tells of its work, a line each.
@@ -26,17 +26,12 @@ struct Target {
 
 /// Builds the function's binary. What cargo has to say goes to this process's own errors.
 pub(super) async fn build(function: &PlannedFunction) -> Result<PathBuf, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(&cargo);
-    command.args(["build", "--message-format", "json-render-diagnostics"]).current_dir(&function.directory);
+    let mut arguments = vec!["build", "--message-format", "json-render-diagnostics"];
     match &function.binary {
-        Some(binary) => command.args(["--bin", binary]),
-        None => command.arg("--bins"),
-    };
-    let built =
-        command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true).output().await.map_err(|error| {
-            format!("cannot run {}: {error}; install Rust from https://rustup.rs", Path::new(&cargo).display())
-        })?;
+        Some(binary) => arguments.extend(["--bin", binary]),
+        None => arguments.push("--bins"),
+    }
+    let built = cargo(&arguments, &function.directory, Stdio::inherit()).await?;
     if !built.status.success() {
         return Err(format!("the function {} does not build ({}); cargo says why above", function.name, built.status));
     }

@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use super::plan::{Plan, PlannedQueue};
+use super::plan::Plan;
 use super::screen::Screen;
 use crate::cli::sqs::{CallError, Elsewhere, Trouble};
 use crate::local::mapping::config::FunctionTimeout;
 use crate::local::mapping::source::Source;
+use crate::local::plan::PlannedQueue;
 
 /// The queues that were looked for.
 pub(super) struct Queues(Vec<Queue>);

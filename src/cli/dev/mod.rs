@@ -1,34 +1,38 @@
 //! `redrive dev`: queues, mappings and functions of a template, on this machine.
 
 mod build;
+mod cargo;
 mod demo;
 mod elsewhere;
 mod plan;
+mod rebuild;
 mod screen;
 mod show;
 mod site;
 
 use std::io::IsTerminal;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use clap::Args;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::demo::Account;
-use self::plan::{Plan, PlannedFunction, PlannedMapping};
+use self::plan::{Plan, PlannedFunction};
+use self::rebuild::Watch;
 use self::screen::{Screen, Told, error_in};
 use self::show::Show;
 use self::site::Site;
 use super::Done;
 use super::input::TemplateArguments;
 use super::interrupt::interrupted;
-use crate::local::function::{DEFAULT_CONCURRENCY, Function, InvokeUrl, LogLine, Processes, Program, Settings};
+use crate::local::function::{DEFAULT_CONCURRENCY, Function, InvokeUrl, LogLine, Processes, Settings};
+use crate::local::plan::{PlannedMapping, make_queues};
 use crate::local::poller::{Mapping, NewsSink};
 
 /// Run a template's queues, event source mappings and functions on this machine
@@ -54,6 +58,9 @@ pub(super) struct Arguments {
     /// Invoke functions that `cargo lambda watch` serves there, in place of building and running them
     #[arg(long, value_name = "URL")]
     invoke_url: Option<String>,
+    /// Leave functions as they are when their sources change, in place of building and starting them anew
+    #[arg(long)]
+    no_watch: bool,
     /// Send a mixed load to the first queue, and end with a summary: status 0 if every message is accounted for
     #[arg(long)]
     demo: bool,
@@ -81,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
 async fn dev(arguments: &Arguments) -> Result<Done, String> {
     let mut site = match &arguments.endpoint_url {
         Some(url) => Site::elsewhere(url)?,
-        None => Site::here(arguments.port).await?,
+        None => Site::here(arguments.port, arguments.template.region()).await?,
     };
     let screen = Arc::new(Screen::new(arguments.json, std::io::stdout().is_terminal()));
     let plan = with_queues(arguments, &site, &screen).await?;
@@ -90,7 +97,19 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
     let server = site.serve(until(stopped.clone()));
 
     let account = Arc::new(Account::default());
-    let functions = start_functions(arguments, &plan, &site, &screen, &account).await?;
+    // A demo ends by itself, and what is served elsewhere is built there.
+    let is_built_here = arguments.invoke_url.is_none() && !plan.functions.is_empty();
+    let watches = is_built_here && !arguments.no_watch && !arguments.demo;
+    let started = async {
+        let watch = if watches { Some(Watch::begin(&plan.functions, &plan.file).await) } else { None };
+        start_functions(arguments, &plan, &site, &screen, &account).await.map(|functions| (watch, functions))
+    };
+    // One for both waits, so that a signal between them is not lost.
+    let mut interrupt = pin!(interrupted());
+    let (watch, functions) = tokio::select! {
+        started = started => started?,
+        signal = &mut interrupt => return Err(format!("{signal}: ended before the functions had started")),
+    };
     let settled = Arc::new(AtomicU64::new(0));
     let (show, shower) = Show::start(screen.clone(), account.clone());
     site.watch(show.clone(), account.clone());
@@ -118,8 +137,9 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
 
     let ends_idle = arguments.demo || arguments.until_idle;
     tokio::select! {
-        signal = interrupted() => screen.say(&format!("{signal}: {}; once more ends it now", site.what_ends())),
+        signal = interrupt => screen.say(&format!("{signal}: {}; once more ends it now", site.what_ends())),
         () = rest(&site, &queues, &settled, arguments.demo || arguments.skip_waits, ends_idle) => {}
+        () = rebuild::run(watch, &plan.functions, &functions, &screen) => {}
     }
     // Whoever is in a hurry need not wait for all of this.
     tokio::select! {
@@ -145,7 +165,7 @@ async fn with_queues(arguments: &Arguments, site: &Site, screen: &Screen) -> Res
     };
     let mut plan = read(None)?;
     match site {
-        Site::Here { sqs, .. } => make_queues(&sqs.client(), &plan).await?,
+        Site::Here { sqs, .. } => make_queues(&sqs.client(), &plan.queues).await?,
         Site::Elsewhere(there) => {
             let queues = elsewhere::find_or_make(there, &plan).await?;
             plan = read(queues.account())?;
@@ -156,25 +176,6 @@ async fn with_queues(arguments: &Arguments, site: &Site, screen: &Screen) -> Res
     }
     site.show(screen, &plan);
     Ok(plan)
-}
-
-/// Queues first, and then what they say of each other.
-async fn make_queues(client: &Client, plan: &Plan) -> Result<(), String> {
-    for queue in &plan.queues {
-        let mut create = client.create_queue().queue_name(&queue.name);
-        for (&name, value) in &queue.attributes {
-            create = create.attributes(name.into(), value);
-        }
-        let created = create.send().await;
-        created.map_err(|error| format!("cannot make the queue {}: {}", queue.name, DisplayErrorContext(error)))?;
-    }
-    for queue in &plan.queues {
-        let Some(policy) = &queue.redrive_policy else { continue };
-        let set = client.set_queue_attributes().queue_url(&queue.url).attributes("RedrivePolicy".into(), policy);
-        let set = set.send().await;
-        set.map_err(|error| format!("cannot set the RedrivePolicy of {}: {}", queue.name, DisplayErrorContext(error)))?;
-    }
-    Ok(())
 }
 
 /// Builds the functions one after the other, and starts a process of each, to see that it works.
@@ -224,8 +225,7 @@ async fn in_processes(
         }
         screen.log(line);
     });
-    let program = Program { directory: Some(planned.directory.clone()), ..Program::new(executable) };
-    Ok(Processes::new(program, settings, planned.concurrency, sink).into())
+    Ok(Processes::new(planned.program(executable), settings, planned.concurrency, sink).into())
 }
 
 fn news(told: Told, show: Show, account: Arc<Account>) -> NewsSink {
@@ -244,21 +244,8 @@ fn mapping(
     news: NewsSink,
 ) -> Result<Mapping, String> {
     let function = functions.iter().find(|(name, _)| *name == planned.function);
-    let (name, function) = function.ok_or_else(|| format!("there is no function {}", planned.function))?;
-    Ok(Mapping {
-        client: client.clone(),
-        queue_url: planned.queue_url,
-        source: planned.source,
-        batching: planned.batching,
-        maximum_concurrency: planned.maximum_concurrency,
-        filter: planned.filter,
-        reports_item_failures: planned.reports_item_failures,
-        function: function.clone(),
-        function_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}"),
-        timeout: planned.timeout,
-        news,
-        settled: settled.clone(),
-    })
+    let (_, function) = function.ok_or_else(|| format!("there is no function {}", planned.function))?;
+    Ok(planned.with(client, function.clone(), settled, news))
 }
 
 /// Resolves when all is told to stop.

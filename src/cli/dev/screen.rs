@@ -58,6 +58,18 @@ impl Screen {
         self.print(text, &json!({"event": "info", "message": text}));
     }
 
+    /// A function was built anew, and runs from now on.
+    pub(super) fn rebuilt(&self, function: &str) {
+        let text = self.paint(Colour::Green, &format!("{function} is built, and runs from here on"));
+        self.print(&text, &json!({"event": "rebuilt", "function": function}));
+    }
+
+    /// A function could not be built anew, or does not start.
+    pub(super) fn not_rebuilt(&self, function: &str, error: &str) {
+        let json = json!({"event": "rebuild_failed", "function": function, "error": error});
+        self.print(&self.paint(Colour::Red, error), &json);
+    }
+
     /// A line of a function's log waits for the batch that it belongs to.
     pub(super) fn log(&self, line: LogLine) {
         let Some(request_id) = line.request_id else { return self.print_log("", &line.line) };

@@ -17,6 +17,7 @@ use crate::local::Sqs;
 pub(super) enum Site {
     Here {
         sqs: Sqs,
+        region: String,
         url: String,
         /// Until it is served.
         listener: Option<TcpListener>,
@@ -24,18 +25,18 @@ pub(super) enum Site {
     Elsewhere(Elsewhere),
 }
 
-/// The SQS of this process knows no other, and believes every signature.
-const REGION: &str = "us-east-1";
+/// The SQS of this process believes every signature.
 const KEY: &str = "local";
 
 impl Site {
-    pub(super) async fn here(port: u16) -> Result<Self, String> {
+    pub(super) async fn here(port: u16, region: String) -> Result<Self, String> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = TcpListener::bind(address).await.map_err(|error| {
             format!("cannot serve SQS at {address}: {error}; pass another --port, or --port 0 for any that is free")
         })?;
         let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
-        Ok(Self::Here { sqs: Sqs::new(), url: format!("http://{address}"), listener: Some(listener) })
+        let (sqs, url) = (Sqs::in_region(&region), format!("http://{address}"));
+        Ok(Self::Here { sqs, region, url, listener: Some(listener) })
     }
 
     pub(super) fn elsewhere(url: &str) -> Result<Self, String> {
@@ -58,7 +59,7 @@ impl Site {
 
     pub(super) fn region(&self) -> &str {
         match self {
-            Self::Here { .. } => REGION,
+            Self::Here { region, .. } => region,
             Self::Elsewhere(there) => &there.region,
         }
     }

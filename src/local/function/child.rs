@@ -28,7 +28,7 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn start(mut command: Command, sink: &LogSink) -> std::io::Result<Self> {
         let mut child = command.spawn()?;
-        let group = ProcessGroup::of(&child);
+        let group = ProcessGroup::of(&child).guarded();
         let (mut readers, request) = (JoinSet::new(), CurrentRequest::default());
         if let Some(pipe) = child.stdout.take() {
             readers.spawn(read_lines(pipe, Stream::Stdout, request.clone(), sink.clone()));

@@ -30,6 +30,7 @@ pub(crate) use self::invoke_url::{DEFAULT_CONCURRENCY, InvokeUrl};
 pub(crate) use self::log::LogLine;
 #[cfg(test)]
 use self::log::{LogSink, Stream};
+pub(crate) use self::process_group::ProcessGroup;
 pub(crate) use self::processes::Processes;
 pub(crate) use self::program::{Program, Settings};
 pub(crate) use self::report::Report;

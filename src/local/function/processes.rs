@@ -90,7 +90,6 @@ impl Processes {
     }
 
     /// Has new invocations run another program, as after a build. What runs goes on to its end on the old one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nobody rebuilds on a change yet"))]
     pub(crate) async fn replace(&self, program: Program) {
         let idle = {
             let mut pool = self.pool();

@@ -14,7 +14,7 @@ use crate::local::mapping::answer::problem::Severity;
 use crate::local::mapping::config::{BatchSize, Batching, FunctionTimeout, MaximumConcurrency, Window};
 use crate::local::mapping::filter::FilterCriteria;
 use crate::local::mapping::source::Source;
-use crate::local::poller::{self, News};
+use crate::local::poller::{self, News, NewsSink};
 use crate::outcome::BoxError;
 use crate::record::Record;
 
@@ -37,15 +37,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Mapping {
     pub(super) fn to_consumer<K: handler::Kind + Sync>(queue: TestQueue, consumer: Consumer<K>) -> Self {
-        let history = queue.history.clone();
-        let observer = Observer::new(move |record: &Record, _, why| {
-            let text = |value: Option<std::borrow::Cow<'_, str>>| value.map(std::borrow::Cow::into_owned);
-            let (id, body) = (text(record.message_id()), text(record.body().ok().flatten()));
-            let count = text(record.attribute("ApproximateReceiveCount").ok().flatten());
-            let count = count.and_then(|count| count.parse().ok()).unwrap_or_default();
-            lock(&history).ran(id.unwrap_or_default(), count, body, why.map(str::to_owned));
-        });
-        Self::new(queue, InProcess::consumer(&consumer.observed(observer)))
+        let function = observed(&queue, consumer);
+        Self::new(queue, function)
     }
 
     pub(super) fn to_function<F, Fut>(queue: TestQueue, function: F) -> Self
@@ -110,11 +103,7 @@ impl Mapping {
     pub fn start(self) -> Result<(), Error> {
         let queue = self.queue.clone();
         let mapping = self.checked().map_err(|error| refused(&format!("the mapping of {}", queue.name), error))?;
-        for key in mapping.filter.undocumented_keys() {
-            tracing::warn!(key, "a filter pattern names a key that AWS documents no longer for SQS: only `body` is");
-        }
-        lock(&queue.kit.inner.mapped).push(queue.name);
-        lock(&queue.kit.inner.running).spawn(mapping.run(std::future::pending()));
+        run(&queue, mapping);
         Ok(())
     }
 
@@ -123,7 +112,7 @@ impl Mapping {
         let source = Source::from_arn(&queue.arn)?;
         let window = Window::new(i64::try_from(self.window.as_secs()).unwrap_or(i64::MAX))?;
         let timeout = self.timeout.unwrap_or(DEFAULT_TIMEOUT.min(queue.visibility_timeout));
-        let history = queue.history.clone();
+        let news = tell(&queue);
         Ok(poller::Mapping {
             batching: Batching::new(source.is_fifo(), BatchSize::new(self.batch_size)?, window)?,
             source,
@@ -136,12 +125,40 @@ impl Mapping {
             function_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{}", queue.name),
             timeout: FunctionTimeout::new(timeout, queue.visibility_timeout)?,
             settled: Arc::default(),
-            news: Arc::new(move |news| {
-                log(&news);
-                lock(&history).hear(news);
-            }),
+            news,
         })
     }
+}
+
+/// The consumer as a function that tells the queue's history what its handler was given and what it said.
+pub(super) fn observed<K: handler::Kind + Sync>(queue: &TestQueue, consumer: Consumer<K>) -> InProcess {
+    let history = queue.history.clone();
+    let observer = Observer::new(move |record: &Record, _, why| {
+        let text = |value: Option<std::borrow::Cow<'_, str>>| value.map(std::borrow::Cow::into_owned);
+        let (id, body) = (text(record.message_id()), text(record.body().ok().flatten()));
+        let count = text(record.attribute("ApproximateReceiveCount").ok().flatten());
+        let count = count.and_then(|count| count.parse().ok()).unwrap_or_default();
+        lock(&history).ran(id.unwrap_or_default(), count, body, why.map(str::to_owned));
+    });
+    InProcess::consumer(&consumer.observed(observer))
+}
+
+/// Tells the queue's history what becomes of batches.
+pub(super) fn tell(queue: &TestQueue) -> NewsSink {
+    let history = queue.history.clone();
+    Arc::new(move |news| {
+        log(&news);
+        lock(&history).hear(news);
+    })
+}
+
+/// Polls, until the kit ends.
+pub(super) fn run(queue: &TestQueue, mapping: poller::Mapping) {
+    for key in mapping.filter.undocumented_keys() {
+        tracing::warn!(key, "a filter pattern names a key that AWS documents no longer for SQS: only `body` is");
+    }
+    lock(&queue.kit.inner.mapped).push(queue.name.clone());
+    lock(&queue.kit.inner.running).spawn(mapping.run(std::future::pending()));
 }
 
 /// Loudly, as nobody may ask for the history.

@@ -3,7 +3,9 @@
 mod history;
 mod mapping;
 mod queue;
+mod stack;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
@@ -11,6 +13,7 @@ use tokio::task::JoinSet;
 pub use self::history::{DeadLetter, Delivery};
 pub use self::mapping::Mapping;
 pub use self::queue::{QueueBuilder, TestQueue};
+pub use self::stack::{Stack, TemplateBuilder};
 
 use super::faults::Faults;
 use super::sqs::Sqs;
@@ -48,6 +51,41 @@ use super::sqs::Sqs;
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # A whole template
+///
+/// A template says what production has: queues with their attributes and RedrivePolicies, and mappings with batch size,
+/// window, concurrency, filters, `ReportBatchItemFailures` and the function's timeout. A test that deploys it tests those
+/// too: a filter that matches nothing, a `maxReceiveCount` of 1, or a forgotten `FunctionResponseTypes` fails it. Each
+/// function that a queue is mapped to is given its handler, by its logical id:
+///
+/// ```
+/// use redrive::Json;
+/// use redrive::local::Kit;
+///
+/// async fn place(Json(order): Json<u32>) -> Result<(), String> {
+///     if order == 13 { Err("there is no such thing".into()) } else { Ok(()) }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?.block_on(async {
+/// let kit = Kit::with_seed(1);
+/// let stack = kit.template("template.yaml").function("Orders", redrive::handler(place)).deploy().await?;
+/// let orders = stack.queue("OrdersQueue")?;
+///
+/// let good = orders.send_json(&7).await?;
+/// let bad = orders.send_json(&13).await?;
+/// kit.until_idle().await;
+///
+/// assert!(orders.deliveries_of(&good)[0].done);
+/// assert_eq!(orders.deliveries_of(&bad).len(), 5, "the template's maxReceiveCount");
+/// assert_eq!(orders.dead_letters()[0].message_id, bad);
+/// # Ok::<(), redrive::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The handlers run in the test's process, so a function's variables in the template are not in their environment, nor
+/// is its memory bounded.
 #[derive(Clone, Debug)]
 pub struct Kit {
     inner: Arc<Inner>,
@@ -88,6 +126,17 @@ impl Kit {
     /// [`max_receive_count`](QueueBuilder::max_receive_count). A name that ends in `.fifo` is that of a FIFO queue.
     pub fn queue(&self, name: &str) -> QueueBuilder {
         QueueBuilder::new(self.clone(), name)
+    }
+
+    /// A SAM or CloudFormation template, whose queues and mappings are to be made as it says: see [the example](Kit#a-whole-template).
+    /// The path begins where the test runs, which under cargo is the package's root.
+    pub fn template(&self, file: impl AsRef<Path>) -> TemplateBuilder {
+        TemplateBuilder::of_file(self.clone(), file.as_ref())
+    }
+
+    /// The same, with the template's text.
+    pub fn template_text(&self, text: impl Into<String>) -> TemplateBuilder {
+        TemplateBuilder::of_text(self.clone(), text.into())
     }
 
     /// Waits until the queues that have a mapping have no message left: none visible, in flight or delayed, and none on its

@@ -72,26 +72,15 @@ impl QueueBuilder {
     /// Where SQS would refuse it.
     pub async fn create(self) -> Result<TestQueue, Error> {
         let client = self.kit.sqs().client();
-        let dead_letter_queue = self.max_receive_count.map(|_| dead_letter_name(&self.name));
         let mut attributes = self.attributes;
-        if let (Some(name), Some(count)) = (&dead_letter_queue, self.max_receive_count) {
-            let url = create(&client, name, &[]).await?;
-            let arn = attribute(&client, &url, Name::QueueArn).await?;
+        if let Some(count) = self.max_receive_count {
+            let url = create(&client, &dead_letter_name(&self.name), &[]).await?;
+            let arn = attributes_of(&client, &url).await?.remove(&Name::QueueArn).unwrap_or_default();
             let policy = serde_json::json!({"deadLetterTargetArn": arn, "maxReceiveCount": count});
             attributes.push(("RedrivePolicy".to_owned(), policy.to_string()));
         }
         let url = create(&client, &self.name, &attributes).await?;
-        let visibility_timeout = attribute(&client, &url, Name::VisibilityTimeout).await?;
-        Ok(TestQueue {
-            arn: attribute(&client, &url, Name::QueueArn).await?,
-            visibility_timeout: Duration::from_secs(visibility_timeout.parse().unwrap_or_default()),
-            kit: self.kit,
-            name: self.name,
-            url,
-            dead_letter_queue,
-            client,
-            history: Arc::default(),
-        })
+        TestQueue::of(&self.kit, client, self.name, url).await
     }
 }
 
@@ -114,10 +103,17 @@ async fn create(client: &Client, name: &str, attributes: &[(String, String)]) ->
     Ok(created.queue_url.unwrap_or_default())
 }
 
-async fn attribute(client: &Client, url: &str, name: Name) -> Result<String, Error> {
-    let get = client.get_queue_attributes().queue_url(url).attribute_names(name.clone());
+async fn attributes_of(client: &Client, url: &str) -> Result<HashMap<Name, String>, Error> {
+    let get = client.get_queue_attributes().queue_url(url).attribute_names(Name::All);
     let answer = get.send().await.map_err(|error| refused(url, DisplayErrorContext(error)))?;
-    Ok(answer.attributes.and_then(|mut attributes| attributes.remove(&name)).unwrap_or_default())
+    Ok(answer.attributes.unwrap_or_default())
+}
+
+/// The queue at the end of the ARN in a RedrivePolicy.
+fn dead_letter_queue_of(policy: &str) -> Option<String> {
+    let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
+    let (_, name) = policy.get("deadLetterTargetArn")?.as_str()?.rsplit_once(':')?;
+    Some(name.to_owned())
 }
 
 pub(super) fn refused(what: &str, error: impl std::fmt::Display) -> Error {
@@ -125,6 +121,22 @@ pub(super) fn refused(what: &str, error: impl std::fmt::Display) -> Error {
 }
 
 impl TestQueue {
+    /// A queue that has been made.
+    pub(super) async fn of(kit: &Kit, client: Client, name: String, url: String) -> Result<Self, Error> {
+        let mut attributes = attributes_of(&client, &url).await?;
+        let visibility_timeout = attributes.remove(&Name::VisibilityTimeout).unwrap_or_default();
+        Ok(Self {
+            kit: kit.clone(),
+            name,
+            arn: attributes.remove(&Name::QueueArn).unwrap_or_default(),
+            visibility_timeout: Duration::from_secs(visibility_timeout.parse().unwrap_or_default()),
+            dead_letter_queue: attributes.get(&Name::RedrivePolicy).and_then(|policy| dead_letter_queue_of(policy)),
+            url,
+            client,
+            history: Arc::default(),
+        })
+    }
+
     /// The queue's URL.
     pub fn url(&self) -> &str {
         &self.url

@@ -131,7 +131,8 @@ Resources:
     );
     let problem = template.queues[0].attributes().unwrap_err().of_file("t.yaml").to_string();
     let expected = "t.yaml:6:26: `VisibilityTimeout` of the queue `A` is needed, but the parameter `Seconds` has no \
-                    default; give it one, or pass `--parameter Seconds=...`";
+                    default; give it one, or pass `--parameter Seconds=...`, which in a test is \
+                    `.parameter(\"Seconds\", ..)`";
     assert_eq!(problem, expected);
 }
 

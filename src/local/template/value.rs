@@ -50,9 +50,16 @@ impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Parameter(name) => {
-                write!(f, "the parameter `{name}` has no default; give it one, or pass `--parameter {name}=...`")
+                write!(
+                    f,
+                    "the parameter `{name}` has no default; give it one, or pass `--parameter {name}=...`, which in a \
+                     test is `.parameter(\"{name}\", ..)`"
+                )
             }
-            Self::Deployed(what) => write!(f, "{what} is only known in an account, after a deployment"),
+            Self::Deployed(what) => write!(
+                f,
+                "{what} is only known in an account, after a deployment; put a parameter with a default in its place"
+            ),
             Self::Unmapped(keys) => write!(
                 f,
                 "`Mappings` has nothing under {keys}; add it, or pass the `--region` or `--parameter` that it is for"
