@@ -33,9 +33,14 @@ pub(crate) struct Attribute {
 pub(crate) struct Binary(Vec<u8>);
 
 impl Attribute {
-    /// The text, of an attribute of type String.
-    pub(crate) fn as_str(&self) -> Option<&str> {
-        self.string_value.as_deref().filter(|_| self.data_type == "String")
+    /// The text, of an attribute of type String or Number.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        self.string_value.as_deref()
+    }
+
+    /// The text, of an attribute of type String and no other.
+    pub(crate) fn as_string(&self) -> Option<&str> {
+        self.as_text().filter(|_| self.data_type == "String")
     }
 
     fn bytes(&self) -> &[u8] {

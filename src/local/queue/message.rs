@@ -41,9 +41,9 @@ impl Message {
         self.receive_count - self.received_elsewhere
     }
 
-    /// An attribute of the message, where it has that and it is text.
+    /// An attribute of the message, where it has that and it is text or a number.
     pub(crate) fn text_attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.as_ref()?.get(name)?.as_str()
+        self.attributes.as_ref()?.get(name)?.as_text()
     }
 }
 

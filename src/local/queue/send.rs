@@ -120,7 +120,7 @@ impl Outgoing {
         let given = self.message_system_attributes.iter().flatten();
         let mut header = None;
         for (name, value) in given {
-            let text = value.as_str().filter(|text| name == TRACE_HEADER && !text.is_empty());
+            let text = value.as_string().filter(|text| name == TRACE_HEADER && !text.is_empty());
             header = Some(text.ok_or_else(|| {
                 let message = format!(
                     "The message system attribute '{name}' is invalid: AWSTraceHeader, a text, is the only one."
