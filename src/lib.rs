@@ -47,6 +47,8 @@ mod error;
 mod event;
 mod extract;
 mod handler;
+#[cfg(feature = "lambda")]
+mod host_thread;
 mod json;
 #[cfg(feature = "lambda")]
 mod lambda;

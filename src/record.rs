@@ -17,6 +17,7 @@ pub(crate) type Origin = Arc<dyn Any + Send + Sync>;
 /// A batch as it came: what its records share.
 pub(crate) struct Batch {
     pub(crate) records: Records,
+    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "only `Context` asks for it"))]
     pub(crate) origin: Origin,
     /// From which receive on a failure is a dead letter, if there is such a bound.
     pub(crate) dead_letter_at: Option<u32>,
@@ -131,6 +132,7 @@ impl Record {
         self.part(|parts| parts.whole)
     }
 
+    #[cfg(feature = "lambda")]
     pub(crate) fn origin(&self) -> &Origin {
         &self.batch.origin
     }

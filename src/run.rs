@@ -46,8 +46,23 @@ where
 pub(crate) async fn run_here<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), Error> {
     #[cfg(feature = "lambda")]
     if crate::lambda::is_here() {
+        prepare();
         return crate::lambda::run(consumer).await;
     }
     let _ = consumer;
     Err(Kind::NoHost.into())
+}
+
+/// What a process that is all a consumer's is given.
+#[cfg(feature = "lambda")]
+fn prepare() {
+    crate::subscriber::install();
+    crate::batch::note_places();
+    // A profile that aborts cannot be undone at run time, and cargo-lambda brings one along unasked.
+    if cfg!(panic = "abort") {
+        tracing::warn!(
+            "built with panic = \"abort\": a panic ends the process and fails its whole batch. cargo-lambda sets this for \
+             release builds; put panic = \"unwind\" into [profile.release] of Cargo.toml"
+        );
+    }
 }

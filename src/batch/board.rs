@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::keeper::Place;
 use super::ledger::{Ledger, Standing};
 use super::plan::Plan;
-use crate::record::Record;
 
 /// The ledger and the plan of a batch.
 pub(super) struct Board {
@@ -45,10 +45,9 @@ impl Board {
         self.plan.finish(index, passed);
     }
 
-    /// What comes back with a record that fails: its copies, and those that stand behind it in its line.
-    pub(super) fn behind(&self, index: usize) -> Vec<Record> {
-        let behind = self.ledger.copies_of(index).into_iter().chain(self.plan.behind(index));
-        behind.map(|index| self.ledger.record(index)).collect()
+    /// The record's place among the others.
+    pub(super) fn place(&self, index: usize) -> Place {
+        Place { index, copies: self.ledger.copies_of(index), behind: self.plan.behind(index) }
     }
 
     /// Ends the batch, and says how each record stands at its end.

@@ -14,8 +14,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument, Span};
 
 use super::board::Board;
-use super::effect::Failed;
+use super::cut::Cut;
+use super::effect::{Effect, Failed};
 use super::guard::guard;
+use super::keeper::{self, Keeper};
 use super::report::{End, Run, Verdict};
 use super::{Work, lane};
 use crate::handler::Options;
@@ -25,12 +27,14 @@ use crate::handler::Options;
 /// A lane costs more than a record that does not wait. So at first there are as many as there are threads, and where a
 /// record waits, another lane goes on in its place, up to as many as records may run at a time.
 pub(super) struct Crew {
-    pub(super) board: Arc<Board>,
-    pub(super) options: Arc<Options>,
+    pub(super) shared: Shared,
     /// When handlers end, so that there is time left for effects. `None` where there are none, or where there is no end.
-    pub(super) handlers_end: Option<Instant>,
+    handlers_end: Option<Instant>,
     work: Work,
-    handlers: Handle,
+    /// Where handlers run.
+    pub(super) handlers: Handle,
+    /// Where calls to the queue are made: with the host, whom no handler can block.
+    host: Handle,
     span: Span,
     /// How many lanes there may be.
     limit: usize,
@@ -38,28 +42,29 @@ pub(super) struct Crew {
     lanes: Mutex<JoinSet<()>>,
 }
 
+/// What a batch has to do with.
+pub(super) struct Shared {
+    pub(super) board: Arc<Board>,
+    pub(super) options: Arc<Options>,
+    pub(super) keeper: Option<Arc<dyn Keeper>>,
+}
+
 /// After so long there are all lanes: what blocks its thread by `block_in_place` never says that it waits.
 const FEW_LANES: Duration = Duration::from_millis(5);
 
 impl Crew {
     /// Begins the first lanes. They are to end by the cut.
-    pub(super) fn begin(
-        board: Arc<Board>,
-        options: Arc<Options>,
-        cut: Option<Instant>,
-        work: Work,
-        handlers: Handle,
-        span: Span,
-    ) -> Lanes {
+    pub(super) fn begin(shared: Shared, cut: Option<Instant>, work: Work, handlers: Handle, span: Span) -> Lanes {
         let width = match &work {
-            Work::Each(_) => board.width(),
-            Work::Chunks { size, .. } => board.width().div_ceil(size.get()),
+            Work::Each(_) => shared.board.width(),
+            Work::Chunks { size, .. } => shared.board.width().div_ceil(size.get()),
         };
-        let limit = width.min(options.concurrency);
+        let limit = width.min(shared.options.concurrency);
         let at_first = handlers.metrics().num_workers();
-        let handlers_end = cut.filter(|_| options.on_failure.is_some()).map(before_effects);
+        let handlers_end = cut.filter(|_| shared.options.on_failure.is_some()).map(before_effects);
         let (begun, lanes) = (AtomicUsize::new(0), Mutex::default());
-        let crew = Arc::new(Self { board, options, handlers_end, work, handlers, span, limit, begun, lanes });
+        let host = Handle::current();
+        let crew = Arc::new(Self { shared, handlers_end, work, handlers, host, span, limit, begun, lanes });
         let (working, ended) = mpsc::channel(1);
         let lanes = Lanes { crew: crew.clone(), working: working.downgrade(), ended };
         let place = Place { crew, _working: working };
@@ -69,24 +74,72 @@ impl Crew {
         lanes
     }
 
+    /// The next record that may run, if there is one and there is time for it.
+    pub(super) fn next(&self) -> Option<usize> {
+        if self.handlers_end.is_some_and(|end| Instant::now() >= end) {
+            return None;
+        }
+        let Shared { board, keeper, .. } = &self.shared;
+        loop {
+            let index = board.next()?;
+            if keeper.as_ref().is_none_or(|keeper| keeper.admits(index)) {
+                return Some(index);
+            }
+        }
+    }
+
+    /// When the handler of that record is cut off.
+    pub(super) fn cut(&self, index: usize) -> Cut<'_> {
+        Cut { end: self.handlers_end, lost: self.shared.keeper.as_ref().map(|keeper| keeper.lost(index)) }
+    }
+
+    /// When the handler of a chunk is cut off. Whoever has lost one of its records may still have the others.
+    pub(super) fn cut_of_chunk(&self) -> Cut<'_> {
+        Cut { end: self.handlers_end, lost: None }
+    }
+
     /// Whether something may have to happen at the queue before the record is settled.
     pub(super) fn owes(&self, verdict: &Verdict) -> bool {
-        self.options.on_failure.is_some() && !verdict.passes()
+        let Shared { options, keeper, .. } = &self.shared;
+        keeper.is_some() || (options.on_failure.is_some() && !verdict.passes())
     }
 
     /// Has happen what must, before the record in that place is settled.
     pub(super) async fn settle(&self, index: usize, run: &Run, verdict: Verdict) -> End {
-        let on_failure = match &self.options.on_failure {
-            Some(on_failure) if !verdict.passes() => on_failure,
+        if !self.owes(&verdict) {
+            return verdict.end_without_effect(run);
+        }
+        let place = self.shared.board.place(index);
+        let Some(keeper) = &self.shared.keeper else { return self.take_effect(&place, run, verdict).await };
+        let end = match keeper.let_go(&place).await {
+            true => self.take_effect(&place, run, verdict).await,
+            // Another one may have it by now: whatever is done to it would be done to theirs.
+            false => verdict.end(Effect::ComesBack),
+        };
+        let goes_on = keeper.settle(&place, end.fate()).await;
+        end.only_if(goes_on)
+    }
+
+    async fn take_effect(&self, place: &keeper::Place, run: &Run, verdict: Verdict) -> End {
+        let on_failure = match &self.shared.options.on_failure {
+            Some(on_failure) if !verdict.passes() => on_failure.clone(),
             _ => return verdict.end_without_effect(run),
         };
+        let record = |&index: &usize| self.shared.board.ledger().record(index);
         let failed = Failed {
             record: run.record().clone(),
-            behind: self.board.behind(index),
+            behind: place.copies.iter().chain(&place.behind).map(record).collect(),
             outcome: verdict.outcome.clone(),
             error: verdict.error.clone(),
+            longest_delay: self.shared.keeper.as_ref().map(|keeper| keeper.longest_delay()),
         };
-        verdict.end(on_failure.settle(failed).instrument(run.span().clone()).await)
+        let mut effect = JoinSet::new();
+        effect.spawn_on(async move { on_failure.settle(failed).await }.instrument(run.span().clone()), &self.host);
+        match effect.join_next().await {
+            Some(Ok(effect)) => verdict.end(effect),
+            // It broke, or the host is gone: nobody knows of an effect.
+            _ => verdict.end(Effect::ComesBack),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use crate::outcome::Outcome;
 use crate::record::Record;
@@ -19,6 +20,8 @@ pub(crate) struct Failed {
     pub(crate) outcome: Outcome,
     /// The error, with its causes, where there is one.
     pub(crate) error: Option<String>,
+    /// How long SQS lets the message be hidden from now on, where the host knows.
+    pub(crate) longest_delay: Option<Duration>,
 }
 
 /// What became of a record that failed.

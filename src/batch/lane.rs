@@ -1,6 +1,5 @@
 //! A lane takes one record, or chunk, after the other.
 
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
 use super::crew::{Crew, Place};
+use super::cut::{Cut, CutOff};
 use super::guard::{Panicked, catch, guard};
 use super::report::{Run, Verdict};
 use super::{Pristine, Work};
@@ -31,7 +31,7 @@ const TURN: Duration = Duration::from_micros(100);
 /// Runs records until there are none left for this lane.
 pub(super) async fn run(place: Place, work: Work) {
     // Not where the lane is spawned: the counts of all lanes would be side by side in memory there.
-    let batch = place.crew.board.ledger().batch().apart();
+    let batch = place.crew.shared.board.ledger().batch().apart();
     let lane = Lane { place, batch };
     match work {
         Work::Each(service) => lane.each(service).await,
@@ -41,10 +41,7 @@ pub(super) async fn run(place: Place, work: Work) {
 
 impl Lane {
     fn next(&self) -> Option<(usize, Record)> {
-        if self.place.crew.handlers_end.is_some_and(|end| Instant::now() >= end) {
-            return None;
-        }
-        let index = self.place.crew.board.next()?;
+        let index = self.place.crew.next()?;
         Some((index, Record::new(self.batch.clone(), index)))
     }
 
@@ -53,13 +50,13 @@ impl Lane {
         let mut service = Kept { pristine: service, used: None };
         let mut turn = Instant::now();
         while let Some((index, record)) = self.next() {
-            let run = Run::begin(record, &crew.options);
+            let run = Run::begin(record, &crew.shared.options);
             let settled = async {
-                let verdict = guard(one(&mut service, &run, crew.handlers_end).instrument(run.span().clone())).await;
+                let verdict = guard(one(&mut service, &run, crew.cut(index)).instrument(run.span().clone())).await;
                 crew.settle(index, &run, run.verdict(verdict)).await
             };
             let end = self.place.wait(settled).await;
-            crew.board.finish(index, run.end(end));
+            crew.shared.board.finish(index, run.end(end));
             if turn.elapsed() > TURN {
                 tokio::task::yield_now().await;
                 turn = Instant::now();
@@ -76,9 +73,9 @@ impl Lane {
             }
             let chunk = Chunk::begin(crew, records);
             let settled = async {
-                let end = guard(in_time(crew.handlers_end, call_chunk(&service, chunk.clone()))).await;
+                let end = guard(crew.cut_of_chunk().limit(call_chunk(&service, chunk.clone()))).await;
                 chunk.end(end);
-                chunk.settle_owed().await;
+                chunk.all_settled().await;
             };
             self.place.wait(settled).await;
             tokio::task::yield_now().await;
@@ -101,18 +98,19 @@ type Runs = Mutex<Vec<Option<(usize, Run)>>>;
 pub(crate) struct Chunk {
     crew: Arc<Crew>,
     runs: Arc<Runs>,
-    /// What must have an effect on the queue before it is settled. That is not before the call is over: whoever settles
-    /// does not wait.
-    owed: Arc<Mutex<Vec<(usize, Run, Verdict)>>>,
+    /// Records that something must happen for at the queue, before they are settled. Whoever says what becomes of a record
+    /// does not wait for that.
+    settling: Arc<Mutex<JoinSet<()>>>,
     records: Arc<[Record]>,
 }
 
 impl Chunk {
     fn begin(crew: &Arc<Crew>, records: Vec<(usize, Record)>) -> Self {
-        let runs = records.iter().map(|(index, record)| Some((*index, Run::begin(record.clone(), &crew.options))));
+        let runs =
+            records.iter().map(|(index, record)| Some((*index, Run::begin(record.clone(), &crew.shared.options))));
         let runs = Arc::new(Mutex::new(runs.collect()));
         let records = records.into_iter().map(|(_, record)| record).collect();
-        Self { crew: crew.clone(), runs, owed: Arc::default(), records }
+        Self { crew: crew.clone(), runs, settling: Arc::default(), records }
     }
 
     pub(crate) fn records(&self) -> &[Record] {
@@ -127,11 +125,17 @@ impl Chunk {
     }
 
     fn settle_as(&self, index: usize, run: Run, verdict: Verdict) {
-        if self.crew.owes(&verdict) {
-            return lock(&self.owed).push((index, run, verdict));
+        let crew = self.crew.clone();
+        if !crew.owes(&verdict) {
+            let end = verdict.end_without_effect(&run);
+            return crew.shared.board.finish(index, run.end(end));
         }
-        let end = verdict.end_without_effect(&run);
-        self.crew.board.finish(index, run.end(end));
+        let handlers = crew.handlers.clone();
+        let settled = async move {
+            let end = crew.settle(index, &run, verdict).await;
+            crew.shared.board.finish(index, run.end(end));
+        };
+        lock(&self.settling).spawn_on(settled, &handlers);
     }
 
     /// Settles all that is not settled yet.
@@ -152,18 +156,9 @@ impl Chunk {
         }
     }
 
-    /// All at once, so that they share calls.
-    async fn settle_owed(&self) {
-        let owed = std::mem::take(&mut *lock(&self.owed));
-        let mut settled = JoinSet::new();
-        for (index, run, verdict) in owed {
-            let crew = self.crew.clone();
-            settled.spawn(async move {
-                let end = crew.settle(index, &run, verdict).await;
-                crew.board.finish(index, run.end(end));
-            });
-        }
-        settled.join_all().await;
+    async fn all_settled(&self) {
+        let settling = std::mem::take(&mut *lock(&self.settling));
+        settling.join_all().await;
     }
 
     fn take(&self, position: usize) -> Option<(usize, Run)> {
@@ -178,33 +173,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A record's way through layers, extractors, handler and log. All that can panic is in here: the error too, when it is
 /// shown and when it is dropped.
-async fn one(service: &mut Kept, run: &Run, handlers_end: Option<Instant>) -> Verdict {
+async fn one(service: &mut Kept, run: &Run, cut: Cut<'_>) -> Verdict {
     let result = match run.record().check() {
-        Ok(()) => in_time(handlers_end, service.call(run.record().clone())).await,
+        Ok(()) => cut.limit(service.call(run.record().clone())).await,
         Err(error) => Ok(Err(error)),
     };
     run.report(result.unwrap_or_else(|cut_off| Err(cut_off.into())))
 }
-
-/// Runs a handler to its end, or to that time.
-async fn in_time<F: Future>(end: Option<Instant>, handler: F) -> Result<F::Output, CutOff> {
-    match end {
-        Some(end) => tokio::time::timeout_at(end, handler).await.map_err(|_| CutOff),
-        None => Ok(handler.await),
-    }
-}
-
-/// The error of a record whose handler did not end in time.
-#[derive(Clone, Copy, Debug)]
-struct CutOff;
-
-impl fmt::Display for CutOff {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("cut off before the deadline")
-    }
-}
-
-impl std::error::Error for CutOff {}
 
 /// A lane's own clone of the record service. It serves one record after the other, until a panic leaves it in pieces.
 struct Kept {

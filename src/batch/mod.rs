@@ -2,9 +2,12 @@
 
 mod board;
 mod crew;
+mod cut;
 #[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "who has an effect on the queue is in `sqs`"))]
 mod effect;
 mod guard;
+#[cfg_attr(not(feature = "worker"), allow(dead_code, reason = "the worker is one, and Lambda is none"))]
+mod keeper;
 mod lane;
 mod ledger;
 mod plan;
@@ -25,10 +28,13 @@ pub(crate) use self::effect::OnFailure;
 #[cfg(feature = "sqs")]
 pub(crate) use self::effect::{Effect, Failed};
 pub(crate) use self::guard::{guard, note_places};
+pub(crate) use self::keeper::Keeper;
+#[cfg(feature = "worker")]
+pub(crate) use self::keeper::{Fate, Place, Wait};
 pub(crate) use self::lane::Chunk;
 
 use self::board::Board;
-use self::crew::Crew;
+use self::crew::{Crew, Shared};
 use self::ledger::Ledger;
 use self::source::Source;
 use crate::error::Error;
@@ -79,11 +85,22 @@ pub(crate) struct Invocation {
     pub(crate) origin: Origin,
     /// Where handlers run. The host may wait for them elsewhere, so that none of them can keep the answer back.
     pub(crate) handlers: Handle,
+    /// Who keeps the messages while they run, if they may slip away.
+    pub(crate) keeper: Option<Arc<dyn Keeper>>,
 }
 
 impl Engine {
     pub(crate) fn new(work: Work, options: Options) -> Self {
         Self { work, options: Arc::new(options) }
+    }
+
+    /// How many records a host may hand in at a time without one that waits.
+    #[cfg(feature = "worker")]
+    pub(crate) fn room(&self) -> usize {
+        match &self.work {
+            Work::Each(_) => self.options.concurrency,
+            Work::Chunks { size, .. } => self.options.concurrency.saturating_mul(size.get()),
+        }
     }
 
     /// Runs a batch and answers for each of its records, before the time is over.
@@ -98,7 +115,8 @@ impl Engine {
         let board = Arc::new(Board::new(ledger, plan));
 
         let (handlers, options) = (invocation.handlers.clone(), self.options.clone());
-        let mut lanes = Crew::begin(board.clone(), options, cut, self.work, handlers, span.clone());
+        let shared = Shared { board: board.clone(), options, keeper: invocation.keeper };
+        let mut lanes = Crew::begin(shared, cut, self.work, handlers, span.clone());
         let in_time = lanes.end_by(cut).await;
         // From here on nothing changes the answer, whatever still runs. What can be cancelled is, when `lanes` drops; a
         // handler that blocks its thread cannot, and goes on for nothing.

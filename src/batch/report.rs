@@ -10,6 +10,7 @@ use tracing::{Level, Span, debug_span, error, info, info_span, warn};
 use super::board::Board;
 use super::effect::Effect;
 use super::guard::Panicked;
+use super::keeper::Fate;
 use super::ledger::Standing;
 use super::source::Source;
 use crate::handler::{Classified, Observer, Options, RecordResult};
@@ -69,7 +70,24 @@ pub(super) struct Verdict {
 pub(super) struct End {
     outcome: &'static str,
     passed: bool,
+    is_delayed: bool,
     why: Option<String>,
+}
+
+impl End {
+    /// What a keeper is told.
+    pub(super) fn fate(&self) -> Fate {
+        match (self.passed, self.is_delayed) {
+            (true, _) => Fate::Done,
+            (false, true) => Fate::Delayed,
+            (false, false) => Fate::ComesBack,
+        }
+    }
+
+    /// The same end, where its line may go on.
+    pub(super) fn only_if(self, goes_on: bool) -> Self {
+        Self { passed: self.passed && goes_on, ..self }
+    }
 }
 
 impl Run {
@@ -195,7 +213,7 @@ impl Verdict {
             Outcome::Discard(reason) | Outcome::DeadLetter(reason) => Some(reason.into_owned()),
             _ => None,
         };
-        End { outcome, passed, why: self.error.or(reason) }
+        End { outcome, passed, is_delayed: effect == Effect::Delayed, why: self.error.or(reason) }
     }
 }
 

@@ -61,7 +61,7 @@ fn answer<K: handler::Kind>(consumer: &Consumer<K>, event: LambdaEvent<Event>, h
     let (event, context) = event.into_parts();
     let remaining = remaining(context.deadline(), SystemTime::now());
     let origin: Origin = Arc::new(context);
-    Box::pin(engine.run(event, Invocation { remaining, origin, handlers }))
+    Box::pin(engine.run(event, Invocation { remaining, origin, handlers, keeper: None }))
 }
 
 /// The time until the deadline. A deadline that was past when the invocation arrived is none: `cargo lambda watch` sends

@@ -255,6 +255,7 @@ impl State {
         for message in &received.messages {
             if self.dice.duplicates() {
                 self.account.duplicate(&request.queue_url, &message.receipt_handle, now);
+                tracing::debug!(message_id = %message.message_id, "a message is handed out, and stays visible: an injected fault");
             }
         }
         self.tell_others();

@@ -5,10 +5,11 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_sdk_sqs::types::BatchResultErrorEntry;
 use tokio::sync::oneshot;
 
 /// A call that takes up to ten entries, and answers for each.
-pub(super) trait BatchCall: Send + Sync + 'static {
+pub(crate) trait BatchCall: Send + Sync + 'static {
     type Entry: Send + Sync + 'static;
 
     /// The results, by position. Positions are the ids of entries: a message may be in one call twice.
@@ -17,34 +18,58 @@ pub(super) trait BatchCall: Send + Sync + 'static {
 
 /// Why an entry did not do what it was to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum EntryError {
+pub(crate) enum EntryError {
     /// It never will.
     SenderFault(String),
-    /// It may another time, or may even have done so.
+    /// It may another time, or may even have done so: SQS says so, or the call as a whole has failed.
     MayPass(String),
 }
 
 impl EntryError {
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         match self {
             Self::SenderFault(text) | Self::MayPass(text) => text,
         }
     }
 }
 
+/// The results of a batch call by position, which is the id of an entry.
+pub(super) fn by_position<'a>(
+    len: usize,
+    successful: impl Iterator<Item = &'a str>,
+    failed: &'a [BatchResultErrorEntry],
+) -> Vec<Result<(), EntryError>> {
+    let unnamed = || Err(EntryError::MayPass("the answer does not name it".to_owned()));
+    let mut results: Vec<_> = std::iter::repeat_with(unnamed).take(len).collect();
+    let mut set = |id: &str, result| {
+        if let Some(place) = id.parse::<usize>().ok().and_then(|position| results.get_mut(position)) {
+            *place = result;
+        }
+    };
+    for id in successful {
+        set(id, Ok(()));
+    }
+    for entry in failed {
+        let text = format!("{}: {}", entry.code(), entry.message().unwrap_or_default());
+        let error = if entry.sender_fault() { EntryError::SenderFault(text) } else { EntryError::MayPass(text) };
+        set(entry.id(), Err(error));
+    }
+    results
+}
+
 /// What SQS takes in one call.
-pub(super) const MAX_ENTRIES: usize = 10;
+pub(crate) const MAX_ENTRIES: usize = 10;
 
 /// How long the first entry of a call waits for others.
 const LINGER: Duration = Duration::from_millis(5);
 
-/// Tries of an entry that may pass. The SDK tries a call that failed as a whole again by itself; this is on top.
+/// Tries of an entry that may pass. The SDK makes a call that failed as a whole again by itself; this is on top.
 const ATTEMPTS: u32 = 4;
 /// The wait before the second try, at most; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// Puts entries together: a call leaves when it is full, or a few milliseconds after its first entry.
-pub(super) struct Coalescer<C: BatchCall> {
+pub(crate) struct Coalescer<C: BatchCall> {
     shared: Arc<Shared<C>>,
 }
 
@@ -66,13 +91,13 @@ struct Waiting<E> {
 }
 
 impl<C: BatchCall> Coalescer<C> {
-    pub(super) fn new(call: C) -> Self {
+    pub(crate) fn new(call: C) -> Self {
         let open = Mutex::new(Open { waiting: Vec::new(), left: 0 });
         Self { shared: Arc::new(Shared { call, open }) }
     }
 
     /// Has the entry sent. The future tells what becomes of it; to drop that does not take the entry back.
-    pub(super) fn submit(&self, entry: C::Entry) -> impl Future<Output = Result<(), EntryError>> + use<C> {
+    pub(crate) fn submit(&self, entry: C::Entry) -> impl Future<Output = Result<(), EntryError>> + use<C> {
         let (told, result) = oneshot::channel();
         self.shared.clone().add(Waiting { entry, told });
         async { result.await.unwrap_or_else(|_| Err(EntryError::MayPass("the runtime that sent it has ended".into()))) }

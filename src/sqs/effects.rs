@@ -16,7 +16,7 @@ use super::Backoff;
 use super::client::LazyClient;
 use super::dead_letter::{self, About};
 use super::queue::Queue;
-use super::visibility::{Change, VisibilityTimeout};
+use super::visibility::{Change, LONGEST_DELAY_ON_LAMBDA, VisibilityTimeout};
 use crate::batch::{Effect, Failed, OnFailure};
 use crate::outcome::Outcome;
 use crate::record::Record;
@@ -125,7 +125,7 @@ impl Effects {
     async fn delay(&self, failed: &Failed, delay: Duration) -> Result<(), String> {
         let cell = self.cell(&failed.record)?;
         let queue = cell.0.get_or_try_init(|| self.find(&failed.record)).await?;
-        let timeout = VisibilityTimeout::clamped(delay);
+        let timeout = VisibilityTimeout::clamped(delay, failed.longest_delay.unwrap_or(LONGEST_DELAY_ON_LAMBDA));
         let change = |record: &Record| {
             let receipt_handle = record.receipt_handle().ok().flatten().ok_or("it has no receipt handle")?.into_owned();
             Ok::<_, String>(queue.visibility.submit(Change { receipt_handle, timeout }))

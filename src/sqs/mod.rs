@@ -1,13 +1,18 @@
-//! What we do to a queue: visibility, and dead letters with their reason.
+//! What we do to a queue: visibility, and dead letters with their reason. And what it hands out, as a function gets it.
 
 mod backoff;
 mod client;
-mod coalesce;
+pub(crate) mod coalesce;
 mod dead_letter;
+#[cfg(feature = "worker")]
+pub(crate) mod delete;
 mod effects;
+#[cfg_attr(not(feature = "local"), allow(dead_code, reason = "the mapping of `local` asks for more than the worker"))]
+pub(crate) mod event;
 pub(crate) mod note;
 mod queue;
-mod visibility;
+pub(crate) mod source;
+pub(crate) mod visibility;
 
 pub use self::backoff::Backoff;
 pub use self::effects::Effects;

@@ -9,8 +9,8 @@ use super::plan::Plan;
 use super::screen::Screen;
 use crate::cli::sqs::{CallError, Elsewhere, Trouble};
 use crate::local::mapping::config::FunctionTimeout;
-use crate::local::mapping::source::Source;
 use crate::local::plan::PlannedQueue;
+use crate::sqs::source::Source;
 
 /// The queues that were looked for.
 pub(super) struct Queues(Vec<Queue>);

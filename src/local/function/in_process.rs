@@ -38,7 +38,7 @@ impl InProcess {
             Box::pin(async move {
                 let (remaining, origin) = (Some(invocation.timeout), origin(&invocation));
                 let event = Event::of(invocation.event.into());
-                let invocation = batch::Invocation { remaining, origin, handlers: Handle::current() };
+                let invocation = batch::Invocation { remaining, origin, handlers: Handle::current(), keeper: None };
                 let answer = engine.run(event, invocation).await;
                 let answer = answer.map_err(|error| Report::new("redrive::Error", error.to_string()))?;
                 let answer = serde_json::to_vec(&answer);

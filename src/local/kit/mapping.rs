@@ -13,10 +13,10 @@ use crate::local::function::{Function, InProcess};
 use crate::local::mapping::answer::problem::Severity;
 use crate::local::mapping::config::{BatchSize, Batching, FunctionTimeout, MaximumConcurrency, Window};
 use crate::local::mapping::filter::FilterCriteria;
-use crate::local::mapping::source::Source;
 use crate::local::poller::{self, News, NewsSink};
 use crate::outcome::BoxError;
 use crate::record::Record;
+use crate::sqs::source::Source;
 
 /// An event source mapping that is to be made. Where nothing is said, it is as Lambda makes mappings, with
 /// `ReportBatchItemFailures` on.

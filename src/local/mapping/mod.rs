@@ -8,10 +8,8 @@
 
 pub(crate) mod answer;
 pub(crate) mod config;
-pub(crate) mod event;
 pub(crate) mod filter;
 pub(crate) mod gather;
-pub(crate) mod source;
 
 #[cfg(test)]
 mod tests {
@@ -21,10 +19,10 @@ mod tests {
 
     use super::answer::judge;
     use super::config::{BatchSize, Batching, Window};
-    use super::event::{Record, event};
     use super::filter::FilterCriteria;
     use super::gather::{Gatherer, Permits};
-    use super::source::Source;
+    use crate::sqs::event::{Record, event};
+    use crate::sqs::source::Source;
 
     fn received(source: &Source, id: usize, receive_count: usize) -> Record {
         let message = Message::builder()

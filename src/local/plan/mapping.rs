@@ -9,9 +9,9 @@ use aws_sdk_sqs::Client;
 use crate::local::function::Function;
 use crate::local::mapping::config::{BatchSize, Batching, FunctionTimeout, MaximumConcurrency, Window};
 use crate::local::mapping::filter::FilterCriteria;
-use crate::local::mapping::source::Source;
 use crate::local::poller::{Mapping, NewsSink};
 use crate::local::template::{self, ACCOUNT, Place, Problem, Setting, VISIBILITY_TIMEOUT};
+use crate::sqs::source::Source;
 
 pub(crate) struct PlannedMapping {
     pub(crate) queue: String,

@@ -6,7 +6,7 @@ use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;
 
 use super::{Mapping, News, backoff};
-use crate::local::mapping::event::Record;
+use crate::sqs::event::Record;
 
 pub(super) const MAX_ENTRIES: usize = 10;
 /// Beyond these the message runs again, which it may at any time.

@@ -22,10 +22,10 @@ use self::receive::PollFailed;
 use super::function::{Function, FunctionError, Invocation};
 use super::mapping::answer::{Failed, judge};
 use super::mapping::config::{Batching, FunctionTimeout, MaximumConcurrency};
-use super::mapping::event::{Record, event};
 use super::mapping::filter::FilterCriteria;
 use super::mapping::gather::{Batch, Gatherer, Permits};
-use super::mapping::source::Source;
+use crate::sqs::event::{Record, event};
+use crate::sqs::source::Source;
 
 /// A queue, a function, and how the one reaches the other.
 pub(crate) struct Mapping {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::local::mapping::answer::Verdict;
 use crate::local::mapping::answer::problem::Severity;
-use crate::local::mapping::event::Record;
+use crate::sqs::event::Record;
 
 /// Takes the news as they come. It must not block.
 pub(crate) type NewsSink = Arc<dyn Fn(News) + Send + Sync>;

@@ -10,7 +10,7 @@ use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 
 use super::{Mapping, News};
-use crate::local::mapping::event::Record;
+use crate::sqs::event::Record;
 
 /// The most that SQS waits for a message.
 const WAIT_SECONDS: i32 = 20;

@@ -4,7 +4,7 @@ use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Entry;
 
 use super::Mapping;
 use super::delete::MAX_ENTRIES;
-use crate::local::mapping::event::Record;
+use crate::sqs::event::Record;
 
 impl Mapping {
     /// Makes these visible, for whoever polls next. Where that fails they come back by themselves, only later.
@@ -38,8 +38,8 @@ mod tests {
     use crate::local::function::InProcess;
     use crate::local::mapping::config::{BatchSize, Batching, FunctionTimeout, Window};
     use crate::local::mapping::filter::FilterCriteria;
-    use crate::local::mapping::source::Source;
     use crate::outcome::BoxError;
+    use crate::sqs::source::Source;
 
     #[tokio::test(start_paused = true)]
     async fn what_waits_for_its_batch_at_the_end_is_visible_at_once() {

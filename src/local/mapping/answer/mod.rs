@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use self::problem::{Cause, Problem};
-use super::event::Record;
+use crate::sqs::event::Record;
 
 /// An invocation that brought no answer.
 #[derive(Debug)]

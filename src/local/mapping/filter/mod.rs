@@ -20,7 +20,7 @@ use serde_json::Value;
 pub(crate) use self::error::PatternError;
 use self::error::Place;
 use self::pattern::Pattern;
-use super::event::Record;
+use crate::sqs::event::Record;
 
 /// Patterns of which a message must match one. Where there is none, all match.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub(crate) use self::permits::{Permit, Permits};
 use super::config::Batching;
-use super::event::{ENVELOPE_BYTES, Record};
+use crate::sqs::event::{ENVELOPE_BYTES, Record};
 
 /// What Lambda takes as the payload of one invocation.
 const MAX_EVENT_BYTES: usize = 6_291_456;

@@ -1,0 +1,54 @@
+//! What is done leaves the queue.
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;
+
+use super::coalesce::{BatchCall, EntryError, by_position};
+
+/// `DeleteMessageBatch` on one queue, by receipt handles.
+pub(crate) struct DeleteMessages {
+    pub(crate) client: Client,
+    pub(crate) queue_url: String,
+}
+
+impl BatchCall for DeleteMessages {
+    type Entry = String;
+
+    async fn call(&self, receipt_handles: &[String]) -> Vec<Result<(), EntryError>> {
+        let entries = receipt_handles.iter().enumerate().filter_map(|(position, receipt_handle)| {
+            Entry::builder().id(position.to_string()).receipt_handle(receipt_handle).build().ok()
+        });
+        let call = self.client.delete_message_batch().queue_url(&self.queue_url);
+        match call.set_entries(Some(entries.collect())).send().await {
+            Ok(answer) => {
+                let successful = answer.successful().iter().map(|entry| entry.id());
+                by_position(receipt_handles.len(), successful, answer.failed())
+            }
+            Err(error) => {
+                let text = format!("sqs:DeleteMessage: {}", DisplayErrorContext(error));
+                vec![Err(EntryError::MayPass(text)); receipt_handles.len()]
+            }
+        }
+    }
+}
+
+#[cfg(all(test, feature = "local"))]
+mod tests {
+    use super::*;
+    use crate::local::Sqs;
+
+    /// Were message ids the ids of entries, a message that was handed out twice would have the call refused.
+    #[tokio::test(start_paused = true)]
+    async fn the_same_message_may_be_in_a_call_twice() {
+        let client = Sqs::with_seed(1).client();
+        let queue_url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
+        client.send_message().queue_url(&queue_url).message_body("an order").send().await.unwrap();
+        let mut received = client.receive_message().queue_url(&queue_url).send().await.unwrap();
+        let receipt_handle = received.messages.take().unwrap()[0].receipt_handle.take().unwrap();
+        let deletes = DeleteMessages { client, queue_url };
+        let results = deletes.call(&[receipt_handle.clone(), "none".to_owned(), receipt_handle]).await;
+        assert_eq!((&results[0], &results[2]), (&Ok(()), &Ok(())));
+        assert!(matches!(&results[1], Err(EntryError::SenderFault(why)) if why.contains("ReceiptHandleIsInvalid")));
+    }
+}
