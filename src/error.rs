@@ -27,6 +27,9 @@ pub(crate) enum Kind {
     Environment(String),
     /// The host stopped.
     Host(BoxError),
+    /// The worker cannot begin: its queue cannot be polled, or not settled.
+    #[cfg(feature = "worker")]
+    Queue(String),
     /// The local queue or mapping refused what was asked of it.
     #[cfg(feature = "local")]
     Local(String),
@@ -58,6 +61,15 @@ impl Error {
     /// The host stopped: the Lambda Runtime API could not be reached any more, or a thread of it broke.
     pub fn is_host(&self) -> bool {
         matches!(self.kind, Kind::Host(_))
+    }
+}
+
+#[cfg(feature = "worker")]
+impl Error {
+    /// A [worker](crate::Worker) could not begin: there is no such queue, there are no credentials, or they do not allow what
+    /// it needs.
+    pub fn is_queue(&self) -> bool {
+        matches!(self.kind, Kind::Queue(_))
     }
 }
 
@@ -94,14 +106,22 @@ impl fmt::Display for Error {
             Kind::NoHost => f.write_str(NO_HOST),
             Kind::Environment(problem) => f.write_str(problem),
             Kind::Host(error) => write!(f, "the host stopped: {error}"),
+            #[cfg(feature = "worker")]
+            Kind::Queue(problem) => f.write_str(problem),
             #[cfg(feature = "local")]
             Kind::Local(problem) => f.write_str(problem),
         }
     }
 }
 
+#[cfg(not(feature = "worker"))]
 const NO_HOST: &str = "nothing here brings batches: AWS_LAMBDA_RUNTIME_API is not set, so this is not AWS Lambda. \
-    Deploy it as a Lambda function, or run it on this machine with `cargo lambda watch`";
+    Deploy it as a Lambda function, run it on this machine with `cargo lambda watch`, or build it with redrive's feature \
+    `worker` and set REDRIVE_QUEUE_URL to have it poll a queue itself";
+#[cfg(feature = "worker")]
+const NO_HOST: &str = "nothing here brings batches: AWS_LAMBDA_RUNTIME_API is not set, so this is not AWS Lambda, and \
+    neither is REDRIVE_QUEUE_URL. Deploy it as a Lambda function, run it on this machine with `cargo lambda watch`, or set \
+    REDRIVE_QUEUE_URL to the URL of the queue that it is to poll itself";
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

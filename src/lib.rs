@@ -26,6 +26,7 @@
 //!   bounds.
 //! - Many records at once: [`batch`](batch()).
 //! - What happens on Lambda, and what cannot be helped: [`docs::lambda`].
+//! - Everywhere else, with the feature `worker`: `docs::worker`. Delays and dead letters, with the feature `sqs`: `docs::effects`.
 //! - How it is built: [`docs::architecture`].
 //!
 //! # Features
@@ -34,10 +35,14 @@
 //! |---|---|---|
 //! | `lambda` | the Lambda host: [`run`](run()), `Context`, and consumers as tower services of lambda_runtime | yes |
 //! | `sqs` | effects on the queue: delays, and dead letters with their reason: `Effects` | no |
+//! | `worker` | the same handler as a worker that polls the queue itself: `Worker` | no |
 //! | `local` | SQS, event source mappings and a test kit on this machine: `redrive::local` | no |
 //! | `cli` | the `redrive` command: `dev`, `check`, `iam` | no |
 
-#![cfg_attr(not(feature = "lambda"), allow(dead_code, unused_imports, reason = "without a host nothing runs"))]
+#![cfg_attr(
+    not(any(feature = "lambda", feature = "worker")),
+    allow(dead_code, unused_imports, reason = "without a host nothing runs")
+)]
 
 mod batch;
 #[cfg(feature = "cli")]
@@ -47,7 +52,7 @@ mod error;
 mod event;
 mod extract;
 mod handler;
-#[cfg(feature = "lambda")]
+#[cfg(any(feature = "lambda", feature = "worker"))]
 mod host_thread;
 mod json;
 #[cfg(feature = "lambda")]
@@ -60,8 +65,10 @@ mod record;
 mod run;
 #[cfg(feature = "sqs")]
 mod sqs;
-#[cfg(feature = "lambda")]
+#[cfg(any(feature = "lambda", feature = "worker"))]
 mod subscriber;
+#[cfg(feature = "worker")]
+mod worker;
 
 pub mod docs;
 
@@ -83,3 +90,5 @@ pub use self::record::Record;
 pub use self::run::run;
 #[cfg(feature = "sqs")]
 pub use self::sqs::{Backoff, Effects};
+#[cfg(feature = "worker")]
+pub use self::worker::{Worker, WorkerHandle};

@@ -6,7 +6,8 @@ use crate::handler::{self, Consumer, Handler};
 use crate::outcome::IntoOutcome;
 
 /// Runs an async function as an SQS consumer, where the process finds itself: as an AWS Lambda function, if the
-/// [Lambda Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html) is there.
+/// [Lambda Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html) is there; else, with the feature
+/// `worker`, as a worker that polls the queue of `REDRIVE_QUEUE_URL`.
 ///
 /// ```no_run
 /// use redrive::Json;
@@ -49,12 +50,17 @@ pub(crate) async fn run_here<K: handler::Kind>(consumer: Consumer<K>) -> Result<
         prepare();
         return crate::lambda::run(consumer).await;
     }
+    #[cfg(feature = "worker")]
+    if let Some(queue_url) = crate::worker::queue_url()? {
+        prepare();
+        return crate::worker::run(consumer, queue_url).await;
+    }
     let _ = consumer;
     Err(Kind::NoHost.into())
 }
 
 /// What a process that is all a consumer's is given.
-#[cfg(feature = "lambda")]
+#[cfg(any(feature = "lambda", feature = "worker"))]
 fn prepare() {
     crate::subscriber::install();
     crate::batch::note_places();

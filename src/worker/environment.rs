@@ -1,0 +1,110 @@
+//! A worker as the process's environment has it.
+
+use std::env;
+
+use aws_sdk_sqs::Client;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::error::{Error, Kind};
+use crate::handler::{self, Consumer};
+use crate::host_thread;
+use crate::outcome::BoxError;
+
+const QUEUE_URL: &str = "REDRIVE_QUEUE_URL";
+
+/// The queue to poll, if this process is to be a worker.
+pub(crate) fn queue_url() -> Result<Option<String>, Error> {
+    let Some(value) = env::var_os(QUEUE_URL) else { return Ok(None) };
+    match value.to_str() {
+        Some(url) if url.contains("://") => Ok(Some(url.to_owned())),
+        _ => {
+            let problem = format!(
+                "{QUEUE_URL} is {value:?}, which is no URL; one reads https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
+            );
+            Err(Kind::Environment(problem).into())
+        }
+    }
+}
+
+/// Polls until SIGTERM or SIGINT, and to the end of what has begun by then; or until the second of them.
+///
+/// Polls and heartbeats have a thread of their own, and handlers keep the caller's runtime. So a handler that blocks its thread
+/// loses no message, though every thread of that runtime be blocked.
+pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>, queue_url: String) -> Result<(), Error> {
+    // Layers are made here, where what they spawn runs beside the handlers, and not on the host's thread.
+    consumer.engine();
+    let handlers = Handle::current();
+    host_thread::run("redrive-worker", move || poll(consumer, queue_url, handlers)).await
+}
+
+async fn poll<K: handler::Kind>(consumer: Consumer<K>, queue_url: String, handlers: Handle) -> Result<(), Error> {
+    let mut signals = signals().map_err(|error| Kind::Host(error.into()))?;
+    let mut first = signals.clone();
+    let client = Client::new(&aws_config::load_from_env().await);
+    let mut worker = consumer.worker(client, queue_url);
+    worker.settings.handlers = Some(handlers);
+    tracing::info!(queue_url = worker.queue_url, "polling");
+    let shutdown = async {
+        let _ = first.wait_for(|count| *count > 0).await;
+        tracing::info!("asked to end: what has begun runs to its end; once more ends it now");
+    };
+    tokio::select! {
+        result = worker.run_until(shutdown) => result,
+        _ = signals.wait_for(|count| *count > 1) => {
+            let stopped: BoxError =
+                "asked to end once more; what it had comes back when its visibility timeout runs out".into();
+            Err(Kind::Host(stopped).into())
+        }
+    }
+}
+
+/// How often the process has been asked to end.
+fn signals() -> std::io::Result<watch::Receiver<u32>> {
+    let (count, counted) = watch::channel(0);
+    let mut signal = Signal::listen()?;
+    tokio::spawn(async move {
+        while signal.next().await {
+            count.send_modify(|count| *count += 1);
+        }
+        // Nobody can ask any more: whoever waits goes on waiting.
+        std::future::pending::<()>().await;
+    });
+    Ok(counted)
+}
+
+/// SIGTERM, as orchestrators send it, and SIGINT, as a terminal does.
+#[cfg(unix)]
+struct Signal {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signal {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            signal = self.terminate.recv() => signal.is_some(),
+            signal = self.interrupt.recv() => signal.is_some(),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signal;
+
+#[cfg(not(unix))]
+impl Signal {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> bool {
+        tokio::signal::ctrl_c().await.is_ok()
+    }
+}

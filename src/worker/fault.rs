@@ -1,0 +1,83 @@
+//! What is wrong when a call fails, and whether waiting can help.
+
+use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+/// Why a call failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The network, a throttle, a service that is down: it may pass.
+    Passing(String),
+    /// It will not, before somebody changes something.
+    Lasting(String),
+}
+
+impl Fault {
+    /// The fault of a call that the IAM action allows.
+    pub(super) fn of<E, R>(action: &str, queue_url: &str, error: SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        let of_service = error.as_service_error().map(|error| {
+            let code = error.code().unwrap_or_default().to_owned();
+            (code, error.message().unwrap_or("no message").to_owned())
+        });
+        match (of_service, &error) {
+            (Some((code, message)), _) => {
+                Self::of_service(action, queue_url, &code, &message, DisplayErrorContext(&error))
+            }
+            (None, SdkError::ConstructionFailure(_)) => {
+                Self::cannot_call(action, queue_url, DisplayErrorContext(&error))
+            }
+            (None, SdkError::DispatchFailure(failure)) if !failure.is_io() && !failure.is_timeout() => {
+                Self::cannot_call(action, queue_url, DisplayErrorContext(&error))
+            }
+            _ => Self::Passing(format!("{action} on {queue_url}: {}", DisplayErrorContext(&error))),
+        }
+    }
+
+    fn of_service(action: &str, queue_url: &str, code: &str, message: &str, all: impl std::fmt::Display) -> Self {
+        match code {
+            _ if code.contains("AccessDenied") => Self::Lasting(format!(
+                "{action} on {queue_url} is not allowed: {message}. Allow it in the policy of who runs this; \
+                 `redrive iam` prints the least policy for a template's queues"
+            )),
+            _ if code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist") => Self::Lasting(format!(
+                "there is no queue at {queue_url} ({code}): check the URL, with its region and account. A worker makes none"
+            )),
+            _ if CREDENTIALS.contains(&code) => Self::Lasting(format!(
+                "the credentials are not accepted ({code}): {message}. {action} on {queue_url} needs others"
+            )),
+            "InvalidAddress" | "InvalidParameterValue" | "UnsupportedOperation" => {
+                Self::Lasting(format!("{action} on {queue_url}: {code}: {message}"))
+            }
+            _ => Self::Passing(format!("{action} on {queue_url}: {all}")),
+        }
+    }
+
+    fn cannot_call(action: &str, queue_url: &str, all: impl std::fmt::Display) -> Self {
+        Self::Lasting(format!(
+            "{action} on {queue_url} cannot be called: {all}. Check that AWS_REGION is set, and that there are credentials: in the \
+             environment, in a profile, or by the role of what runs this"
+        ))
+    }
+
+    pub(super) fn into_text(self) -> String {
+        match self {
+            Self::Passing(text) | Self::Lasting(text) => text,
+        }
+    }
+}
+
+/// By <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html>.
+const CREDENTIALS: [&str; 9] = [
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidSecurity",
+    "MissingAuthenticationToken",
+    "OptInRequired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+];

@@ -1,0 +1,230 @@
+//! For how long the messages of a poll are ours, and how that is extended.
+//!
+//! All leases of a poll begin at the same time, so one task extends them together. What a record's end does to its message begins
+//! after its lease was let go, and that waits for a heartbeat under way: none ever comes after a delete, or puts an end to a delay.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::settler::Receipt;
+use crate::sqs::coalesce::{BatchCall, EntryError};
+use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
+
+/// The leases of the messages of one poll, by position.
+pub(super) struct Leases {
+    table: Mutex<Vec<Lease>>,
+    /// Held by a heartbeat under way.
+    beating: tokio::sync::Mutex<()>,
+    /// A bit for each that is lost: a poll brings ten at most.
+    lost: watch::Sender<u16>,
+    received: Instant,
+    length: Duration,
+}
+
+struct Lease {
+    receipt: Receipt,
+    state: State,
+    /// When the message is visible again, by what SQS has confirmed.
+    expires: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Heartbeats extend it.
+    Kept,
+    /// They do not for the moment: its line's head is being settled, and this may have to come back with it.
+    Resting,
+    /// It was settled, or lost.
+    Gone,
+}
+
+/// SQS counts the 12 hours from when it handed the message out, which is a little before we had it.
+const LONGEST: Duration = MAX_VISIBILITY_TIMEOUT.saturating_sub(Duration::from_secs(10));
+
+impl Leases {
+    /// Leases of messages that have just been received.
+    pub(super) fn new(receipts: impl Iterator<Item = Receipt>, length: Duration) -> Self {
+        let received = Instant::now();
+        let lease = |receipt| Lease { receipt, state: State::Kept, expires: received + length };
+        Self {
+            table: Mutex::new(receipts.map(lease).collect()),
+            beating: tokio::sync::Mutex::default(),
+            lost: watch::Sender::new(0),
+            received,
+            length,
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Vec<Lease>> {
+        // No user's code runs under this lock.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_ours(&self, index: usize) -> bool {
+        self.table()[index].state != State::Gone
+    }
+
+    /// Ends when that one is lost.
+    pub(super) fn lost(&self, index: usize) -> impl Future<Output = ()> + Send + use<> {
+        let mut lost = self.lost.subscribe();
+        async move {
+            if lost.wait_for(|lost| lost & 1 << index != 0).await.is_err() {
+                // The batch is over, and nobody is left to tell.
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// How long SQS lets these messages be hidden from now on.
+    pub(super) fn longest_delay(&self) -> Duration {
+        LONGEST.saturating_sub(self.received.elapsed())
+    }
+
+    /// Extends these no more, and those not for the moment. Once this has ended no heartbeat is under way for either. Says whether
+    /// the first one was still ours.
+    pub(super) async fn let_go(&self, index: usize, copies: &[usize], behind: &[usize]) -> bool {
+        let was_ours = {
+            let mut table = self.table();
+            let was_ours = table[index].state != State::Gone;
+            for &each in copies.iter().chain([&index]) {
+                table[each].state = State::Gone;
+            }
+            for &each in behind {
+                table[each].rest(State::Resting);
+            }
+            was_ours
+        };
+        drop(self.beating.lock().await);
+        was_ours
+    }
+
+    /// Extends these again.
+    pub(super) fn keep_again(&self, indices: &[usize]) {
+        let mut table = self.table();
+        for &index in indices {
+            table[index].rest(State::Kept);
+        }
+    }
+
+    pub(super) fn receipt(&self, index: usize) -> Receipt {
+        self.table()[index].receipt.clone()
+    }
+
+    /// Takes those that are still ours. Once this has ended no heartbeat is under way for them.
+    pub(super) async fn take(&self, indices: impl IntoIterator<Item = usize>) -> Vec<Receipt> {
+        let taken = {
+            let mut table = self.table();
+            indices.into_iter().filter_map(|index| table[index].take()).collect()
+        };
+        drop(self.beating.lock().await);
+        taken
+    }
+
+    /// Extends what is ours at a third of its time, until this is dropped.
+    pub(super) async fn keep(&self, queue: &ChangeVisibility) {
+        let third = self.length / 3;
+        let mut next = self.received + third;
+        loop {
+            sleep_until(next.min(self.first_expiry().unwrap_or(next))).await;
+            self.expire();
+            let now = Instant::now();
+            if now < next {
+                continue;
+            }
+            next = match self.beat(queue).await {
+                Beat::All => now + third,
+                // There is time for some more before the lease is over.
+                Beat::Again => Instant::now() + (third / 10).mul_f64(1.0 + fastrand::f64()),
+            };
+        }
+    }
+
+    /// One heartbeat.
+    async fn beat(&self, queue: &ChangeVisibility) -> Beat {
+        let _beating = self.beating.lock().await;
+        let timeout_of_call = self.length / 3;
+        let began = Instant::now();
+        let extended = VisibilityTimeout::clamped(self.length, self.longest_delay());
+        let kept = self.kept();
+        if kept.is_empty() || extended == VisibilityTimeout::ZERO {
+            return Beat::All;
+        }
+        let (indices, changes): (Vec<_>, Vec<_>) = kept
+            .into_iter()
+            .map(|(index, receipt_handle)| (index, Change { receipt_handle, timeout: extended }))
+            .unzip();
+        let Ok(results) = timeout(timeout_of_call, queue.call(&changes)).await else { return Beat::Again };
+        let mut beat = Beat::All;
+        for (index, result) in indices.into_iter().zip(results) {
+            match result {
+                Ok(()) => self.table()[index].expires = began + extended.as_duration(),
+                Err(EntryError::MayPass(why)) => {
+                    tracing::debug!(why, "a heartbeat failed, and is tried again");
+                    beat = Beat::Again;
+                }
+                Err(EntryError::SenderFault(why)) => self.lose(index, &why),
+            }
+        }
+        beat
+    }
+
+    /// What is to be extended, by position and receipt handle.
+    fn kept(&self) -> Vec<(usize, String)> {
+        let table = self.table();
+        let kept = table.iter().enumerate().filter(|(_, lease)| lease.state == State::Kept);
+        kept.map(|(index, lease)| (index, lease.receipt.receipt_handle.clone())).collect()
+    }
+
+    fn first_expiry(&self) -> Option<Instant> {
+        self.table().iter().filter(|lease| lease.state != State::Gone).map(|lease| lease.expires).min()
+    }
+
+    /// Loses what is over.
+    fn expire(&self) {
+        let now = Instant::now();
+        let over: Vec<_> = {
+            let table = self.table();
+            let over = table.iter().enumerate().filter(|(_, lease)| lease.state != State::Gone && lease.expires <= now);
+            over.map(|(index, _)| index).collect()
+        };
+        for index in over {
+            self.lose(index, "its visibility timeout ran out");
+        }
+    }
+
+    fn lose(&self, index: usize, why: &str) {
+        {
+            let mut table = self.table();
+            let lease = &mut table[index];
+            // Whoever has let it go meanwhile is done with it.
+            if lease.take().is_none() {
+                return;
+            }
+            let message_id = lease.receipt.message_id.as_str();
+            tracing::warn!(message_id, why, "a message is lost to others while it is here, and comes back there");
+        }
+        self.lost.send_modify(|lost| *lost |= 1 << index);
+    }
+}
+
+impl Lease {
+    fn rest(&mut self, state: State) {
+        if self.state != State::Gone {
+            self.state = state;
+        }
+    }
+
+    fn take(&mut self) -> Option<Receipt> {
+        (std::mem::replace(&mut self.state, State::Gone) != State::Gone).then(|| self.receipt.clone())
+    }
+}
+
+/// What came of a heartbeat.
+enum Beat {
+    All,
+    /// Some is to be extended that is not.
+    Again,
+}

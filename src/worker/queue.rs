@@ -1,0 +1,118 @@
+//! The queue that is polled, and what has to be true of it.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::types::QueueAttributeName as Name;
+
+use super::fault::Fault;
+use crate::error::{Error, Kind};
+use crate::sqs::coalesce::{BatchCall, EntryError};
+use crate::sqs::delete::DeleteMessages;
+use crate::sqs::source::Source;
+use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
+
+pub(super) struct Queue {
+    pub(super) client: Client,
+    pub(super) url: String,
+    pub(super) source: Source,
+    /// For how long a message is ours when it is received, and whenever that is extended.
+    pub(super) lease: VisibilityTimeout,
+}
+
+/// An answer takes milliseconds. One that has not come after so long is not waited for: the call is made again.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// With less, a call that is slow once loses the message.
+const MIN_LEASE: Duration = Duration::from_secs(5);
+
+impl Queue {
+    /// Looks at the queue, and whether this may do what it will have to.
+    pub(super) async fn find(client: &Client, url: String, lease: Option<Duration>) -> Result<Self, Error> {
+        let client = impatient(client);
+        let (arn, own) = retried(|| attributes(client.clone(), url.clone())).await?;
+        let source = Source::from_arn(&arn).map_err(|error| Kind::Queue(format!("{url} is {error}")))?;
+        let wanted = lease.unwrap_or(own);
+        let lease = wanted.clamp(MIN_LEASE, MAX_VISIBILITY_TIMEOUT);
+        if lease != wanted {
+            tracing::warn!(?wanted, ?lease, "the visibility timeout is put into the range that a worker can keep");
+        }
+        let queue = Self { client, url, source, lease: VisibilityTimeout::clamped(lease, MAX_VISIBILITY_TIMEOUT) };
+        queue.check_permissions().await?;
+        Ok(queue)
+    }
+
+    pub(super) fn deletes(&self) -> DeleteMessages {
+        DeleteMessages { client: self.client.clone(), queue_url: self.url.clone() }
+    }
+
+    pub(super) fn visibility(&self) -> ChangeVisibility {
+        ChangeVisibility { client: self.client.clone(), queue_url: self.url.clone() }
+    }
+
+    /// Asks for something that cannot be done, with a receipt handle that is none: who may not ask at all is told so. Better now
+    /// than by a message that was processed and cannot be deleted. The permission to receive is seen at the first poll.
+    async fn check_permissions(&self) -> Result<(), Error> {
+        let nothing = || "none".to_owned();
+        let change = Change { receipt_handle: nothing(), timeout: VisibilityTimeout::ZERO };
+        let deleted = self.deletes().call(&[nothing()]).await;
+        let changed = self.visibility().call(&[change]).await;
+        for (action, results) in [("sqs:DeleteMessage", deleted), ("sqs:ChangeMessageVisibility", changed)] {
+            if let Some(Err(EntryError::MayPass(why) | EntryError::SenderFault(why))) = results.first()
+                && why.contains("AccessDenied")
+            {
+                let problem = format!("{action} on {} is not allowed, and a worker needs it: {why}", self.url);
+                return Err(Kind::Queue(problem).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same client, whose calls do not wait for ever.
+fn impatient(client: &Client) -> Client {
+    let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
+    if own.operation_attempt_timeout().is_some() {
+        return client.clone();
+    }
+    let timeouts = own.to_builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+    Client::from_conf(client.config().to_builder().timeout_config(timeouts).build())
+}
+
+/// The queue's ARN, and its visibility timeout.
+async fn attributes(client: Client, url: String) -> Result<(String, Duration), Fault> {
+    let get = client.get_queue_attributes().queue_url(&url);
+    let get = get.attribute_names(Name::QueueArn).attribute_names(Name::VisibilityTimeout);
+    let answer = get.send().await.map_err(|error| Fault::of("sqs:GetQueueAttributes", &url, error))?;
+    let mut attributes = answer.attributes.unwrap_or_default();
+    let timeout = attributes.get(&Name::VisibilityTimeout).and_then(|seconds| seconds.parse().ok());
+    let arn = attributes.remove(&Name::QueueArn);
+    arn.zip(timeout).map(|(arn, timeout)| (arn, Duration::from_secs(timeout))).ok_or_else(|| {
+        Fault::Lasting(format!(
+            "what is at {url} has no QueueArn or no VisibilityTimeout: check that it is a queue of SQS"
+        ))
+    })
+}
+
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// How long to wait after so many failures in a row: up to a bound that doubles, with full jitter.
+pub(super) fn wait_after(failures: u32) -> Duration {
+    let bound = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST_WAIT);
+    bound.mul_f64(fastrand::f64())
+}
+
+/// Tries again for as long as waiting can help: a container may be up before its network is.
+async fn retried<T, F: Future<Output = Result<T, Fault>>>(call: impl Fn() -> F) -> Result<T, Error> {
+    for failures in 1.. {
+        match call().await {
+            Ok(value) => return Ok(value),
+            Err(Fault::Lasting(problem)) => return Err(Kind::Queue(problem).into()),
+            Err(Fault::Passing(problem)) => tracing::warn!(problem, failures, "the worker cannot begin yet"),
+        }
+        tokio::time::sleep(wait_after(failures)).await;
+    }
+    unreachable!("the loop has no end")
+}

@@ -1,0 +1,206 @@
+//! A queue, a worker on it, and short words for what is asked of them.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_sqs::error::BoxError;
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName as Name};
+use redrive::local::Sqs;
+use redrive::{Consumer, Error, Kind, Worker};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// A queue of an account of its own.
+pub(crate) struct Queue {
+    pub(crate) sqs: Sqs,
+    pub(crate) client: Client,
+    pub(crate) url: String,
+    pub(crate) calls: Calls,
+}
+
+impl Queue {
+    /// A queue with these attributes. One whose name ends in `.fifo` is a FIFO queue.
+    pub(crate) async fn new(name: &str, attributes: &[(Name, &str)]) -> Self {
+        fastrand::seed(1);
+        let (sqs, calls) = (Sqs::with_seed(1), Calls::default());
+        let client = Client::from_conf(sqs.client().config().to_builder().interceptor(calls.clone()).build());
+        let mut create = sqs.client().create_queue().queue_name(name);
+        if name.ends_with(".fifo") {
+            create = create.attributes(Name::FifoQueue, "true").attributes(Name::ContentBasedDeduplication, "true");
+        }
+        for (name, value) in attributes {
+            create = create.attributes(name.clone(), *value);
+        }
+        let url = create.send().await.unwrap().queue_url.unwrap();
+        Self { sqs, client, url, calls }
+    }
+
+    pub(crate) async fn standard() -> Self {
+        Self::new("orders", &[]).await
+    }
+
+    pub(crate) async fn fifo() -> Self {
+        Self::new("orders.fifo", &[]).await
+    }
+
+    pub(crate) async fn send(&self, body: impl Into<String>) -> String {
+        let send = self.sqs.client().send_message().queue_url(&self.url).message_body(body);
+        send.send().await.unwrap().message_id.unwrap()
+    }
+
+    pub(crate) async fn send_to(&self, group: &str, body: impl Into<String>) {
+        let send = self.sqs.client().send_message().queue_url(&self.url).message_body(body);
+        send.message_group_id(group).send().await.unwrap();
+    }
+
+    /// How many messages are visible, and how many in flight.
+    pub(crate) async fn counts(&self) -> (usize, usize) {
+        let names = [Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
+        let get = self.sqs.client().get_queue_attributes().queue_url(&self.url);
+        let attributes = get.set_attribute_names(Some(names.to_vec())).send().await.unwrap().attributes.unwrap();
+        let count = |name| attributes[name].parse().unwrap();
+        (count(&names[0]), count(&names[1]))
+    }
+
+    /// Waits until the queue is empty.
+    pub(crate) async fn drained(&self) {
+        let begin = Instant::now();
+        while self.counts().await != (0, 0) {
+            assert!(begin.elapsed() < secs(100_000), "it never is");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// What is visible now, with its receive count.
+    pub(crate) async fn receive(&self) -> Vec<(String, u32)> {
+        let count = MessageSystemAttributeName::ApproximateReceiveCount;
+        let receive = self.sqs.client().receive_message().queue_url(&self.url).max_number_of_messages(10);
+        let answer = receive.message_system_attribute_names(count.clone()).send().await.unwrap();
+        let told = |message: &Message| {
+            (message.body().unwrap().to_owned(), message.attributes().unwrap()[&count].parse().unwrap())
+        };
+        answer.messages().iter().map(told).collect()
+    }
+
+    /// The consumer as a worker on this queue, not yet running.
+    pub(crate) fn worker<K: Kind>(&self, consumer: Consumer<K>) -> Worker<K> {
+        consumer.worker(self.client.clone(), &self.url)
+    }
+
+    /// The consumer as a worker on this queue.
+    pub(crate) fn run<K: Kind>(&self, consumer: Consumer<K>) -> Running {
+        Running::begin(self.worker(consumer))
+    }
+}
+
+/// A worker that runs. Dropped, it ends as in a crash.
+pub(crate) struct Running {
+    shutdown: Option<oneshot::Sender<()>>,
+    worker: JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    pub(crate) fn begin<K: Kind>(worker: Worker<K>) -> Self {
+        let (shutdown, asked) = oneshot::channel();
+        let worker = tokio::spawn(worker.run_until(async { asked.await.unwrap_or(()) }));
+        Self { shutdown: Some(shutdown), worker }
+    }
+
+    /// Asks it to end.
+    pub(crate) fn ask(&mut self) {
+        drop(self.shutdown.take());
+    }
+
+    /// Asks it to end, and waits for that.
+    pub(crate) async fn end(mut self) -> Result<(), Error> {
+        self.ask();
+        (&mut self.worker).await.unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.worker.abort();
+    }
+}
+
+/// The calls that a worker makes, each attempt for itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Calls(Arc<Mutex<BTreeMap<String, usize>>>);
+
+impl Calls {
+    /// How often each operation was called.
+    pub(crate) fn counts(&self) -> BTreeMap<String, usize> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn count(&self, operation: &str) -> usize {
+        self.counts().get(operation).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap().clear();
+    }
+}
+
+impl Intercept for Calls {
+    fn name(&self) -> &'static str {
+        "Calls"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let target = context.request().headers().get("x-amz-target").ok_or("a call of SQS has a target")?;
+        let operation = target.trim_start_matches("AmazonSQS.").to_owned();
+        *self.0.lock().unwrap().entry(operation).or_default() += 1;
+        Ok(())
+    }
+}
+
+/// Notes what handlers say, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Notes(watch::Sender<Vec<String>>);
+
+impl Notes {
+    pub(crate) fn add(&self, note: impl Into<String>) {
+        self.0.send_modify(|notes| notes.push(note.into()));
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.borrow().clone()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.send_modify(Vec::clear);
+    }
+
+    /// Waits for so many.
+    pub(crate) async fn until(&self, len: usize) {
+        self.0.subscribe().wait_for(|notes| notes.len() >= len).await.unwrap();
+    }
+}
+
+/// How much of the paused clock's time something takes.
+pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let begin = Instant::now();
+    let result = work.await;
+    (result, begin.elapsed())
+}
+
+pub(crate) const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}

@@ -1,0 +1,234 @@
+//! For how long a message is ours: heartbeats, and what comes after them.
+
+use std::future::pending;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName as Name;
+use redrive::local::Faults;
+use redrive::{Backoff, Body, Effects, Outcome, ReceiptHandle, ReceiveCount, State};
+use tokio::time::{Instant, sleep};
+
+use crate::kit::{Notes, Queue, Running, secs, timed};
+
+/// Says so when it is dropped: a handler that is cancelled drops what it has.
+struct Dropped(Notes, Instant);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.add(format!("dropped after {} s", self.1.elapsed().as_secs()));
+    }
+}
+
+async fn work_for(time: Duration, notes: &Notes) {
+    notes.add("begun");
+    sleep(time).await;
+    notes.add("done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_stays_ours_for_as_long_as_its_handler_runs() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    queue.send("an order").await;
+    let place = |Body(_): Body, State(notes): State<Notes>| async move { work_for(secs(300), &notes).await };
+    let consumer = redrive::handler(place).with_state(notes.clone());
+    let (one, other) = (queue.run(consumer.clone()), queue.run(consumer));
+    let ((), took) = timed(queue.drained()).await;
+    assert_eq!(notes.all(), ["begun", "done"]);
+    assert_eq!(took.as_secs(), 300);
+    // At a third of the visibility timeout of 30 s, and two calls of both workers to see whether they are allowed.
+    let beats = queue.calls.count("ChangeMessageVisibilityBatch") - 2;
+    assert!((29..=30).contains(&beats), "{beats}");
+    one.end().await.unwrap();
+    other.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_messages_of_a_poll_share_their_heartbeats() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    for number in 0..10 {
+        queue.send(number.to_string()).await;
+    }
+    let place = |Body(_): Body, State(notes): State<Notes>| async move { work_for(secs(25), &notes).await };
+    let worker = queue.run(redrive::handler(place).with_state(notes.clone()));
+    queue.drained().await;
+    assert_eq!(queue.calls.count("ChangeMessageVisibilityBatch"), 1 + 2);
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_is_throttled_is_tried_again() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    for number in 0..10 {
+        queue.send(number.to_string()).await;
+    }
+    let place = |Body(_): Body, State(notes): State<Notes>| async move { work_for(secs(2_000), &notes).await };
+    let worker = queue.run(redrive::handler(place).with_state(notes.clone()));
+    sleep(secs(1)).await;
+    queue.sqs.set_faults(Faults::none().throttles(0.3).lost_requests(0.1).failed_entries(0.2));
+    notes.until(20).await;
+    queue.sqs.set_faults(Faults::none());
+    queue.drained().await;
+    assert_eq!(notes.all().iter().filter(|note| *note == "begun").count(), 10, "none was lost, to run once more");
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_heartbeat_puts_an_end_to_a_delay() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    queue.send("an order").await;
+    let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
+        notes.add("begun");
+        // Right after the first heartbeat has begun, which is slow.
+        sleep(Duration::from_millis(10_050)).await;
+        if count == 1 { Outcome::RetryAfter(secs(100)) } else { Outcome::Done }
+    };
+    let effects = Effects::with_client(queue.client.clone());
+    let worker = queue.run(redrive::handler(place).effects(effects).with_state(notes.clone()));
+    notes.until(1).await;
+    let began = Instant::now();
+    sleep(Duration::from_millis(9_900)).await;
+    queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(4)));
+    sleep(Duration::from_millis(120)).await;
+    queue.sqs.set_faults(Faults::none());
+    notes.until(2).await;
+    let came_back = began.elapsed();
+    assert!((secs(110)..secs(115)).contains(&came_back), "{came_back:?}");
+    queue.drained().await;
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_heartbeat_comes_after_the_delete() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    queue.send("an order").await;
+    let place = |Body(_): Body, State(notes): State<Notes>| async move {
+        work_for(Duration::from_millis(10_050), &notes).await;
+    };
+    let worker = queue.run(redrive::handler(place).with_state(notes.clone()));
+    notes.until(1).await;
+    sleep(Duration::from_millis(9_900)).await;
+    queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(4)));
+    sleep(Duration::from_millis(120)).await;
+    queue.sqs.set_faults(Faults::none());
+    notes.until(2).await;
+    let before = queue.calls.count("DeleteMessageBatch");
+    sleep(Duration::from_millis(40)).await;
+    assert_eq!(queue.calls.count("DeleteMessageBatch"), before, "it waits for the heartbeat");
+    queue.drained().await;
+    sleep(secs(100)).await;
+    assert_eq!(queue.calls.count("ChangeMessageVisibilityBatch"), 1 + 1);
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_lease_cancels_the_handler() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    queue.send("an order").await;
+    let client = queue.sqs.client();
+    let url = queue.url.clone();
+    let place = move |ReceiptHandle(handle): ReceiptHandle, State(notes): State<Notes>| {
+        let (client, url) = (client.clone(), url.clone());
+        async move {
+            let _dropped = Dropped(notes, Instant::now());
+            // Somebody deletes it: the next heartbeat finds nothing to extend.
+            client.delete_message().queue_url(url).receipt_handle(handle).send().await.unwrap();
+            pending::<()>().await;
+        }
+    };
+    let worker = queue.run(redrive::handler(place).with_state(notes.clone()));
+    notes.until(1).await;
+    assert_eq!(notes.all(), ["dropped after 10 s"]);
+    let (result, took) = timed(worker.end()).await;
+    assert!(result.is_ok() && took < secs(21), "nothing is left to wait for: {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_cannot_be_extended_cancels_the_handler_when_it_is_over() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    queue.send("an order").await;
+    let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
+        if count == 1 {
+            let _dropped = Dropped(notes, Instant::now());
+            pending::<()>().await;
+        }
+    };
+    let worker = queue.run(redrive::handler(place).with_state(notes.clone()));
+    sleep(secs(5)).await;
+    queue.sqs.set_faults(Faults::none().throttles(1.0));
+    notes.until(1).await;
+    assert_eq!(notes.all(), ["dropped after 30 s"]);
+    queue.sqs.set_faults(Faults::none());
+    queue.drained().await;
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_twelve_hours_there_is_an_end_to_it() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    queue.send("an order").await;
+    let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
+        if count == 1 {
+            let _dropped = Dropped(notes, Instant::now());
+            pending::<()>().await;
+        }
+    };
+    let worker = queue.run(redrive::handler(place).with_state(notes.clone()));
+    notes.until(1).await;
+    let after: u64 = notes.all()[0].split(' ').nth(2).unwrap().parse().unwrap();
+    assert!((43_160..=43_200).contains(&after), "{after}");
+    queue.drained().await;
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_is_no_longer_than_what_is_left_of_twelve_hours() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    queue.send("an order").await;
+    let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
+        notes.add("begun");
+        sleep(secs(3_600)).await;
+        if count == 1 { Outcome::RetryAfter(secs(12 * 3_600)) } else { Outcome::Done }
+    };
+    let effects = Effects::with_client(queue.client.clone());
+    let worker = queue.run(redrive::handler(place).effects(effects).with_state(notes.clone()));
+    notes.until(1).await;
+    let ((), took) = timed(notes.until(2)).await;
+    assert!((secs(43_180)..=secs(43_201)).contains(&took), "{took:?}");
+    queue.drained().await;
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backoff_and_a_dead_letter_reach_the_queue() {
+    let dead = Queue::new("orders-dlq", &[]).await;
+    let policy = r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:orders-dlq","maxReceiveCount":5}"#;
+    let create = dead.sqs.client().create_queue().queue_name("orders").attributes(Name::RedrivePolicy, policy);
+    let url = create.send().await.unwrap().queue_url.unwrap();
+    let queue = Queue { url, sqs: dead.sqs.clone(), client: dead.client.clone(), calls: dead.calls.clone() };
+    queue.send("an order").await;
+    let fail = |Body(_): Body| async { Err::<(), _>("down") };
+    let backoff = Backoff::exponential(secs(10)..secs(10));
+    let effects = Effects::with_client(queue.client.clone()).backoff(backoff).dead_letter_at(3);
+    let worker = queue.run(redrive::handler(fail).effects(effects));
+    let ((), took) = timed(queue.drained()).await;
+    assert!(took < secs(21), "{took:?}");
+    assert_eq!(dead.receive().await, [("an order".to_owned(), 1)]);
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_visibility_timeout_of_the_worker_goes_before_that_of_the_queue() {
+    let queue = Queue::new("orders", &[(Name::VisibilityTimeout, "43200")]).await;
+    let notes = Notes::default();
+    queue.send("an order").await;
+    let place = |Body(_): Body, State(notes): State<Notes>| async move {
+        notes.add("begun");
+        pending::<()>().await;
+    };
+    let worker = queue.worker(redrive::handler(place).with_state(notes.clone())).visibility_timeout(secs(60));
+    let worker = Running::begin(worker);
+    notes.until(1).await;
+    drop(worker);
+    sleep(secs(61)).await;
+    assert_eq!(queue.counts().await, (1, 0), "after a crash it is back soon");
+}

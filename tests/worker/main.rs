@@ -1,0 +1,11 @@
+//! The worker against the local queue, on tokio's paused clock.
+
+mod fifo;
+mod kit;
+mod leases;
+mod polling;
+#[cfg(all(unix, feature = "lambda"))]
+mod process;
+mod shutdown;
+mod simulation;
+mod start;

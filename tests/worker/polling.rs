@@ -1,0 +1,225 @@
+//! From the queue to handlers, and no further than there are permits.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redrive::local::Faults;
+use redrive::{Body, Outcome, ReceiveCount, State};
+use tokio::time::Instant;
+
+use crate::kit::{Notes, Queue, Running, secs, timed};
+
+async fn note(Body(body): Body, State(notes): State<Notes>) {
+    notes.add(body);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_message_is_processed_and_deleted() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    for number in 0..25 {
+        queue.send(number.to_string()).await;
+    }
+    let worker = queue.run(redrive::handler(note).with_state(notes.clone()));
+    queue.drained().await;
+    worker.end().await.unwrap();
+    let mut seen: Vec<usize> = notes.all().iter().map(|body| body.parse().unwrap()).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, (0..25).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_messages_of_a_full_queue_take_few_calls() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    for number in 0..1_000 {
+        queue.send(number.to_string()).await;
+    }
+    let worker = queue.run(redrive::handler(note).with_state(notes.clone()));
+    notes.until(1_000).await;
+    queue.drained().await;
+    let calls = queue.calls.counts();
+    assert!(calls.values().sum::<usize>() <= 215, "{calls:?}");
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_queue_has_one_poll_at_a_time() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    for number in 0..200 {
+        queue.send(number.to_string()).await;
+    }
+    let worker = queue.run(redrive::handler(note).with_state(notes.clone()));
+    notes.until(200).await;
+    tokio::time::sleep(secs(60)).await;
+    queue.calls.clear();
+    tokio::time::sleep(secs(600)).await;
+    assert!((29..=31).contains(&queue.calls.count("ReceiveMessage")), "{:?}", queue.calls.counts());
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_message_is_received_without_a_permit() {
+    let queue = Queue::standard().await;
+    for number in 0..100 {
+        queue.send(number.to_string()).await;
+    }
+    let hang = |Body(_): Body| async { pending::<()>().await };
+    let _worker = queue.run(redrive::handler(hang).concurrency(23));
+    for _ in 0..50 {
+        tokio::time::sleep(secs(1)).await;
+        assert!(queue.counts().await.1 <= 23, "{:?}", queue.counts().await);
+    }
+    assert_eq!(queue.counts().await, (77, 23));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_slow_message_does_not_stop_the_polling() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    queue.send("slow").await;
+    let place = |Body(body): Body, State(notes): State<Notes>| async move {
+        if body == "slow" {
+            pending::<()>().await;
+        }
+        notes.add(body);
+    };
+    let _worker = queue.run(redrive::handler(place).concurrency(2).with_state(notes.clone()));
+    tokio::time::sleep(secs(1)).await;
+    for number in 0..100 {
+        queue.send(number.to_string()).await;
+    }
+    let ((), took) = timed(notes.until(100)).await;
+    assert!(took < secs(5), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_concurrency_is_used_up() {
+    let queue = Queue::standard().await;
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    for number in 0..500 {
+        queue.send(number.to_string()).await;
+    }
+    let place = |Body(_): Body, State((running, most)): State<(Arc<AtomicUsize>, Arc<AtomicUsize>)>| async move {
+        most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::time::sleep(secs(1)).await;
+        running.fetch_sub(1, Ordering::SeqCst);
+    };
+    let consumer = redrive::handler(place).concurrency(50).with_state((running, most.clone()));
+    let began = Instant::now();
+    let _worker = queue.run(consumer);
+    queue.drained().await;
+    assert_eq!(most.load(Ordering::SeqCst), 50);
+    assert!(began.elapsed() < Duration::from_millis(10_500), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_comes_back_at_its_visibility_timeout() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    queue.send("an order").await;
+    let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
+        notes.add(count.to_string());
+        if count < 3 { Outcome::Retry } else { Outcome::Done }
+    };
+    let _worker = queue.run(redrive::handler(place).with_state(notes.clone()));
+    let ((), took) = timed(queue.drained()).await;
+    assert_eq!(notes.all(), ["1", "2", "3"]);
+    assert_eq!(took.as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_never_answers_is_given_up() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    let worker = queue.run(redrive::handler(note).with_state(notes.clone()));
+    tokio::time::sleep(secs(1)).await;
+    queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(1_000_000)));
+    // The next poll begins, and hangs.
+    tokio::time::sleep(secs(25)).await;
+    queue.sqs.set_faults(Faults::none());
+    queue.send("an order").await;
+    let ((), took) = timed(notes.until(1)).await;
+    assert!(took < secs(40), "{took:?}");
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttles_and_broken_connections_pass() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    let worker = queue.run(redrive::handler(note).with_state(notes.clone()));
+    tokio::time::sleep(secs(1)).await;
+    for faults in [Faults::none().throttles(1.0), Faults::none().lost_requests(1.0)] {
+        queue.sqs.set_faults(faults);
+        tokio::time::sleep(secs(300)).await;
+        queue.sqs.set_faults(Faults::none());
+        notes.clear();
+        queue.send("an order").await;
+        let ((), took) = timed(notes.until(1)).await;
+        assert!(took < secs(30), "{took:?}");
+        queue.drained().await;
+    }
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_done_and_comes_back_is_deleted_and_not_run_again() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    let worker = queue.run(redrive::handler(note).with_state(notes.clone()));
+    tokio::time::sleep(secs(1)).await;
+    queue.send("an order").await;
+    // No delete arrives.
+    while notes.len() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    queue.sqs.set_faults(Faults::none().refused_entries(1.0));
+    tokio::time::sleep(secs(20)).await;
+    queue.sqs.set_faults(Faults::none());
+    assert_eq!(queue.counts().await, (0, 1));
+    queue.drained().await;
+    assert_eq!(notes.all(), ["an order"]);
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_message_twice_is_settled_twice_and_run_once() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    for number in 0..100 {
+        queue.send(number.to_string()).await;
+    }
+    queue.sqs.set_faults(Faults::none().duplicates(0.5));
+    let worker = queue.run(redrive::handler(note).with_state(notes.clone()));
+    queue.drained().await;
+    assert_eq!(notes.len(), 100);
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn paused_it_does_not_poll_and_resumed_it_does() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    let worker = queue.worker(redrive::handler(note).with_state(notes.clone()));
+    let handle = worker.handle();
+    let worker = Running::begin(worker);
+    tokio::time::sleep(secs(1)).await;
+    handle.pause();
+    // The poll under way ends.
+    tokio::time::sleep(secs(21)).await;
+    queue.send("an order").await;
+    tokio::time::sleep(secs(3_600)).await;
+    assert_eq!((queue.counts().await, handle.is_paused()), ((1, 0), true));
+    handle.resume();
+    queue.drained().await;
+    handle.pause();
+    let (result, took) = timed(worker.end()).await;
+    assert!(result.is_ok() && took < secs(21), "a worker that is paused ends as well: {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_messages_begin_in_a_second_than_asked_for() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    for number in 0..200 {
+        queue.send(number.to_string()).await;
+    }
+    let worker = queue.worker(redrive::handler(note).with_state(notes.clone())).messages_per_second(10.0);
+    let worker = Running::begin(worker);
+    let ((), took) = timed(notes.until(200)).await;
+    assert!((secs(18)..secs(21)).contains(&took), "{took:?}");
+    worker.end().await.unwrap();
+}

@@ -1,0 +1,118 @@
+//! `redrive::run` as a process: it is a worker where `REDRIVE_QUEUE_URL` says so, and ends as an orchestrator wants it to.
+//!
+//! What is real here, a process and its signals, keeps a test waiting: nothing of it is on the paused clock.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use redrive::local::Sqs;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+/// Signals of `kill`, by number.
+const INT: &str = "-2";
+const TERM: &str = "-15";
+
+struct Served {
+    sqs: Sqs,
+    url: String,
+    endpoint: String,
+    service: JoinHandle<()>,
+}
+
+impl Served {
+    async fn new() -> Self {
+        let sqs = Sqs::with_seed(1);
+        sqs.client().create_queue().queue_name("orders").send().await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let serve = sqs.clone().serve(listener, std::future::pending());
+        let service = tokio::spawn(async { serve.await.unwrap() });
+        let url = format!("{endpoint}/000000000000/orders");
+        Self { sqs, url, endpoint, service }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
+        command.env_clear().env("AWS_ENDPOINT_URL_SQS", &self.endpoint).env("AWS_REGION", "us-east-1");
+        command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x").env("REDRIVE_QUEUE_URL", &self.url);
+        command.stdout(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    async fn send(&self, body: &str) {
+        self.sqs.client().send_message().queue_url(&self.url).message_body(body).send().await.unwrap();
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.service.abort();
+    }
+}
+
+/// Waits for a line of the log with these words.
+async fn until_it_says(child: &mut Child, words: &str) {
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    let said = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.contains(words) {
+                return;
+            }
+        }
+        panic!("it has ended, and never said {words:?}");
+    };
+    tokio::time::timeout(Duration::from_secs(30), said).await.expect("it does not say so");
+}
+
+async fn signal(child: &Child, signal: &str) {
+    let id = child.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args([signal, &id]).status().await.unwrap().success());
+}
+
+const ORDER: &str =
+    r#"{"order_id":"1","customer":"c","currency":"EUR","items":[{"sku":"s","quantity":1,"unit_price_cents":5}]}"#;
+
+#[tokio::test]
+async fn it_polls_the_queue_of_the_environment_and_ends_at_a_signal() {
+    for asked in [TERM, INT] {
+        let served = Served::new().await;
+        served.send(ORDER).await;
+        let mut orders = served.command().spawn().unwrap();
+        until_it_says(&mut orders, "order placed").await;
+        signal(&orders, asked).await;
+        until_it_says(&mut orders, "asked to end").await;
+        // The poll under way has 20 s to bring something; this is it, and it goes back.
+        served.send("late").await;
+        assert!(orders.wait().await.unwrap().success());
+        let receive = served.sqs.client().receive_message().queue_url(&served.url).send().await.unwrap();
+        assert_eq!(receive.messages().len(), 1, "the first is deleted, the second is back");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_now() {
+    let served = Served::new().await;
+    served.send(ORDER).await;
+    let mut orders = served.command().spawn().unwrap();
+    until_it_says(&mut orders, "order placed").await;
+    signal(&orders, TERM).await;
+    until_it_says(&mut orders, "asked to end").await;
+    signal(&orders, TERM).await;
+    let status = tokio::time::timeout(Duration::from_secs(10), orders.wait()).await.expect("a poll takes longer");
+    assert_eq!(status.unwrap().code(), Some(1));
+}
+
+#[tokio::test]
+async fn without_a_queue_that_is_one_it_says_what_is_wrong() {
+    let served = Served::new().await;
+    for (url, expected) in
+        [("orders", "which is no URL"), (&*served.url.replace("orders", "oders"), "there is no queue at")]
+    {
+        let output = served.command().env("REDRIVE_QUEUE_URL", url).stderr(Stdio::piped()).output().await.unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains(expected), "{error}");
+    }
+}
