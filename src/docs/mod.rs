@@ -7,6 +7,10 @@ pub mod lambda {}
 #[doc = include_str!("effects.md")]
 pub mod effects {}
 
+#[cfg(feature = "worker")]
+#[doc = include_str!("worker.md")]
+pub mod worker {}
+
 #[cfg(feature = "local")]
 #[doc = include_str!("local.md")]
 pub mod local {}
