@@ -1,22 +1,22 @@
 //! The crate from outside: given this batch, these records come back.
 
-mod bulk;
 mod concurrency;
 mod deadline;
-mod extractors;
-mod fifo;
 mod kit;
-mod layers;
+mod lambda_runtime;
 mod malformed;
+mod odd_parts;
 mod on_lambda;
-mod outcomes;
-mod panics;
 mod properties;
-mod small_batches;
 mod tracing;
 mod ui;
+mod whole_batch;
 
+#[path = "../handlers/mod.rs"]
+mod handlers;
 #[path = "../support/invariants.rs"]
 mod invariants;
+#[path = "../support/records.rs"]
+mod records;
 #[path = "../support/runtime_api.rs"]
 mod runtime_api;

@@ -1,9 +1,9 @@
 //! What is malformed costs itself only, and nothing panics.
 
-use redrive::{Body, Json, Message, Outcome, Record};
+use redrive::{Body, Fifo, Json, Message, Outcome, Record};
 use serde_json::{Value, json};
 
-use crate::kit::{answer, event, event_of, record, with};
+use crate::kit::{FIFO, answer, event, event_of, fifo_record, record, with};
 
 async fn number(Json(_): Json<u32>) {}
 
@@ -97,6 +97,45 @@ async fn what_is_no_object_is_handed_to_no_handler() {
 async fn a_broken_key_is_none_that_is_looked_for() {
     let batch = r#"{"Records": [{"\ud800": 1, "messageId": "odd", "body": "7"}, {"messageId": "bad", "body": "x"}]}"#;
     assert_eq!(answer(&redrive::handler(number), batch.parse().unwrap()).await.unwrap(), ["bad"]);
+}
+
+async fn by_body(Body(body): Body) -> Outcome {
+    if body == "fail" { Outcome::Retry } else { Outcome::Done }
+}
+
+#[tokio::test]
+async fn a_record_without_a_group_fails_with_all_after_it() {
+    let groupless = with(record("2", "ok"), "eventSourceARN", json!(FIFO));
+    let batch = [fifo_record("1", "a", "ok"), groupless, fifo_record("3", "a", "ok"), fifo_record("4", "b", "ok")];
+    for mode in [Fifo::StopGroup, Fifo::StopBatch] {
+        let consumer = redrive::handler(by_body).fifo(mode);
+        assert_eq!(answer(&consumer, event(batch.clone())).await.unwrap(), ["2", "3", "4"]);
+    }
+}
+
+#[tokio::test]
+async fn a_record_whose_group_cannot_be_read_is_one_without() {
+    for odd in [json!(null), json!([]), json!({ "MessageGroupId": 7 }), json!("x")] {
+        let batch = [
+            fifo_record("1", "a", "ok"),
+            with(fifo_record("2", "a", "ok"), "attributes", odd),
+            fifo_record("3", "b", "ok"),
+        ];
+        let consumer = redrive::handler(by_body);
+        assert_eq!(answer(&consumer, event(batch)).await.unwrap(), ["2", "3"]);
+    }
+}
+
+#[tokio::test]
+async fn a_first_record_without_its_arn_does_not_make_the_queue_a_standard_one() {
+    for odd in [None, Some(json!(null)), Some(json!(7))] {
+        let first = with(fifo_record("1", "a", "fail"), "eventSourceARN", odd);
+        let batch = [first, json!("no record"), fifo_record("3", "a", "ok")];
+        let error = answer(&redrive::handler(by_body), event(batch.clone())).await.unwrap_err();
+        assert!(error.to_string().contains("positions [1]"), "{error}");
+        let batch = [batch[0].clone(), fifo_record("2", "a", "ok"), fifo_record("3", "b", "ok")];
+        assert_eq!(answer(&redrive::handler(by_body), event(batch)).await.unwrap(), ["1", "2"]);
+    }
 }
 
 #[tokio::test]

@@ -98,11 +98,3 @@ async fn a_layer_sees_the_handlers_own_error() {
     answer(&consumer, event([record("1", "")])).await.unwrap();
     assert_eq!(*seen.lock().unwrap(), ["hopeless"]);
 }
-
-/// This compiles, and that is what it shows: a consumer goes where lambda_runtime's functions go.
-#[allow(dead_code)]
-async fn lambda_runtimes_own_layers() -> Result<(), lambda_runtime::Error> {
-    let runtime = lambda_runtime::Runtime::new(redrive::handler(fails));
-    runtime.layer(lambda_runtime::layers::TracingLayer::new()).run_concurrent().await?;
-    lambda_runtime::run(redrive::handler(fails)).await
-}

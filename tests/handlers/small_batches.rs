@@ -1,4 +1,4 @@
-//! Every small batch: each arrangement of up to five records over groups, each record done, failing, panicking or
+//! Every small batch: each arrangement of up to four or five records over groups, each record done, failing, panicking or
 //! hanging, in each mode, against a statement of what must be reported that shares nothing with the engine.
 
 use std::collections::HashMap;
@@ -9,7 +9,8 @@ use redrive::{Body, Consumer, Fifo, Kind, MessageId, Outcome};
 use serde_json::Value;
 
 use crate::kit::{
-    INTENDED, answer_within, event, fifo_record, on_paused_clock, quiet_intended_panics, record, with_attribute,
+    A_BATCH_MAY_COME_IN_PARTS, INTENDED, LARGEST_BATCH, answer_within, event, fifo_record, on_paused_clock,
+    quiet_intended_panics, record, with_attribute,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -142,7 +143,7 @@ fn exactly_what_failed_is_reported() {
         for mode in MODES {
             let log = Log::default();
             let consumer = consumer(&log).fifo(fifo_of(mode));
-            for len in 1..=5 {
+            for len in 1..=LARGEST_BATCH {
                 let ids: Vec<usize> = (0..len).collect();
                 // Without groups there is one arrangement only.
                 let partitions = if mode == Mode::Standard { vec![vec![0; len]] } else { partitions(len) };
@@ -185,7 +186,9 @@ fn one_at_a_time_what_did_not_come_to_a_good_end_is_reported() {
                         let must: Vec<String> = ids.iter().map(|id| format!("m{id}")).filter(|id| !done(id)).collect();
                         assert_eq!(reported, must, "{context}");
                         let hung = batch.iter().position(|&behaviour| behaviour == Hangs);
-                        if hung.is_none() {
+                        // What stands behind a failure in another part of the batch may have been done before.
+                        let in_parts = A_BATCH_MAY_COME_IN_PARTS && mode == Mode::StopBatch;
+                        if hung.is_none() && !in_parts {
                             let must = must_be_reported(mode, groups, &batch);
                             let must: Vec<String> =
                                 ids.iter().filter(|&&id| must[id]).map(|id| format!("m{id}")).collect();
@@ -196,7 +199,9 @@ fn one_at_a_time_what_did_not_come_to_a_good_end_is_reported() {
                             !all_could_run || log.iter().filter(|(_, what)| *what == "began").count() == len,
                             "{context}"
                         );
-                        assert_order(mode, &log, groups, &context);
+                        if !in_parts {
+                            assert_order(mode, &log, groups, &context);
+                        }
                     }
                 }
             }
@@ -212,7 +217,7 @@ fn a_message_that_is_there_twice_runs_once() {
         for mode in [Mode::Standard, Mode::Fair, Mode::StopGroup, Mode::StopBatch] {
             let log = Log::default();
             let consumer = consumer(&log).fifo(fifo_of(mode));
-            for len in 2..=5 {
+            for len in 2..=LARGEST_BATCH {
                 // Here the partitions say which records are copies of one another; copies behave alike.
                 for ids in &partitions(len) {
                     let messages = ids.iter().max().unwrap() + 1;

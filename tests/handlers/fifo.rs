@@ -2,48 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use redrive::{Body, Fifo, MessageId, Outcome};
+use redrive::{Body, MessageId, Outcome};
 use serde_json::json;
 
-use crate::kit::{FIFO, answer, event, fifo_record, record, with, with_attribute};
+use crate::kit::{answer, event, fifo_record, record, with, with_attribute};
 
 async fn by_body(Body(body): Body) -> Outcome {
     if body == "fail" { Outcome::Retry } else { Outcome::Done }
-}
-
-#[tokio::test]
-async fn a_record_without_a_group_fails_with_all_after_it() {
-    let groupless = with(record("2", "ok"), "eventSourceARN", json!(FIFO));
-    let batch = [fifo_record("1", "a", "ok"), groupless, fifo_record("3", "a", "ok"), fifo_record("4", "b", "ok")];
-    for mode in [Fifo::StopGroup, Fifo::StopBatch] {
-        let consumer = redrive::handler(by_body).fifo(mode);
-        assert_eq!(answer(&consumer, event(batch.clone())).await.unwrap(), ["2", "3", "4"]);
-    }
-}
-
-#[tokio::test]
-async fn a_record_whose_group_cannot_be_read_is_one_without() {
-    for odd in [json!(null), json!([]), json!({ "MessageGroupId": 7 }), json!("x")] {
-        let batch = [
-            fifo_record("1", "a", "ok"),
-            with(fifo_record("2", "a", "ok"), "attributes", odd),
-            fifo_record("3", "b", "ok"),
-        ];
-        let consumer = redrive::handler(by_body);
-        assert_eq!(answer(&consumer, event(batch)).await.unwrap(), ["2", "3"]);
-    }
-}
-
-#[tokio::test]
-async fn a_first_record_without_its_arn_does_not_make_the_queue_a_standard_one() {
-    for odd in [None, Some(json!(null)), Some(json!(7))] {
-        let first = with(fifo_record("1", "a", "fail"), "eventSourceARN", odd);
-        let batch = [first, json!("no record"), fifo_record("3", "a", "ok")];
-        let error = answer(&redrive::handler(by_body), event(batch.clone())).await.unwrap_err();
-        assert!(error.to_string().contains("positions [1]"), "{error}");
-        let batch = [batch[0].clone(), fifo_record("2", "a", "ok"), fifo_record("3", "b", "ok")];
-        assert_eq!(answer(&redrive::handler(by_body), event(batch)).await.unwrap(), ["1", "2"]);
-    }
 }
 
 #[tokio::test]

@@ -1,0 +1,56 @@
+//! What extractors make of records that are not as SQS makes them.
+
+use redrive::{Attribute, Body, GroupId, Json, QueueArn, ReceiptHandle};
+use serde_json::json;
+
+use crate::handlers::extractors::{Order, Priority, Signature, assert_takes, extract, with_message_attribute};
+use crate::kit::{record, with};
+
+#[tokio::test]
+async fn without_a_body_there_is_none() {
+    let bodyless = with(record("1", ""), "body", None);
+    assert_eq!(extract::<Option<Json<Order>>>(bodyless.clone()).await.as_deref(), Some("None"));
+    assert_eq!(extract::<Json<Order>>(bodyless).await, None);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_base64_are_no_matter_to_who_reads_another_attribute() {
+    let mut both = with_message_attribute("signature", json!({ "binaryValue": "%", "dataType": "Binary" }));
+    both["messageAttributes"]["priority"] = json!({ "stringValue": "7", "dataType": "Number.int" });
+    assert_eq!(extract::<Option<Attribute<Signature>>>(both.clone()).await, None);
+    assert_takes(both, Attribute(Priority(7))).await;
+}
+
+#[tokio::test]
+async fn attributes_that_are_no_object_are_malformed() {
+    for odd in [json!("x"), json!([1]), json!(7)] {
+        assert_eq!(extract::<Option<GroupId>>(with(record("1", ""), "attributes", odd.clone())).await, None, "{odd}");
+        let odd = with(record("1", ""), "messageAttributes", odd);
+        assert_eq!(extract::<Option<Attribute<Priority>>>(odd).await, None);
+    }
+    assert!(extract::<Option<GroupId>>(with(record("1", ""), "attributes", json!(null))).await.is_some());
+}
+
+/// An `Option` must not make nothing of what is malformed: the handler would go on without it.
+#[tokio::test]
+async fn malformed_is_not_none_wherever_it_is() {
+    let odd = |key: &str| with(record("1", ""), key, json!(7));
+    assert_eq!(extract::<Option<Body>>(odd("body")).await, None);
+    assert_eq!(extract::<Option<ReceiptHandle>>(odd("receiptHandle")).await, None);
+    assert_eq!(extract::<Option<QueueArn>>(odd("eventSourceARN")).await, None);
+    let group = with(record("1", ""), "attributes", json!({ "MessageGroupId": 7 }));
+    assert_eq!(extract::<Option<GroupId>>(group).await, None);
+    let high = with_message_attribute("priority", json!({ "stringValue": "high", "dataType": "Number.int" }));
+    assert_eq!(extract::<Option<Attribute<Priority>>>(high).await, None);
+}
+
+#[tokio::test]
+async fn null_is_absent() {
+    type All = (Option<Body>, Option<GroupId>, Option<Attribute<Priority>>, Option<ReceiptHandle>, Option<QueueArn>);
+    for key in ["body", "attributes", "messageAttributes", "receiptHandle", "eventSourceARN"] {
+        let seen = extract::<All>(with(record("1", ""), key, json!(null))).await;
+        assert!(seen.is_some_and(|seen| seen.contains("None")), "{key}");
+    }
+    let group = with(record("1", ""), "attributes", json!({ "MessageGroupId": null }));
+    assert_eq!(extract::<Option<GroupId>>(group).await.as_deref(), Some("None"));
+}

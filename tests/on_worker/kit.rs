@@ -1,0 +1,74 @@
+//! A batch as a worker gets it: message by message, from a queue that tells which of them it was told to delete.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::thread;
+use std::time::Duration;
+
+use redrive::{Consumer, Error, Kind};
+use serde_json::Value;
+
+use crate::messages::{LEASE, Messages};
+
+pub(crate) use crate::records::*;
+
+/// A worker takes no more messages at once than it may run, and they are its batch.
+pub(crate) const A_BATCH_MAY_COME_IN_PARTS: bool = true;
+
+/// A worker a batch takes its time. On Lambda all batches of five are gone through.
+pub(crate) const LARGEST_BATCH: usize = 4;
+
+pub(crate) fn event(records: impl IntoIterator<Item = Value>) -> Vec<Value> {
+    records.into_iter().collect()
+}
+
+/// Runs the consumer as a worker until nothing happens any more, and returns what was not deleted.
+pub(crate) async fn answer<K: Kind>(consumer: &Consumer<K>, event: Vec<Value>) -> Result<Vec<String>, Error> {
+    on_its_clock(consumer, event, Messages::settled).await
+}
+
+/// Asks the worker to end after so much time, and gives handlers none beyond that.
+pub(crate) async fn answer_within<K: Kind>(
+    consumer: &Consumer<K>,
+    event: Vec<Value>,
+    time: Duration,
+) -> Result<Vec<String>, Error> {
+    on_its_clock(consumer, event, async move |_| tokio::time::sleep(time).await).await
+}
+
+/// A worker's waits are long: its clock is a paused one, whichever the test has.
+async fn on_its_clock<K: Kind>(
+    consumer: &Consumer<K>,
+    event: Vec<Value>,
+    end: impl AsyncFnOnce(Messages) + Send + 'static,
+) -> Result<Vec<String>, Error> {
+    let (consumer, messages) = (consumer.clone(), Messages::new(event));
+    if IS_PAUSED.get() {
+        return run(consumer, messages, end).await;
+    }
+    thread::spawn(|| on_paused_clock(run(consumer, messages, end))).join().expect("a worker does not panic")
+}
+
+async fn run<K: Kind>(
+    consumer: Consumer<K>,
+    messages: Messages,
+    end: impl AsyncFnOnce(Messages),
+) -> Result<Vec<String>, Error> {
+    let worker = consumer.worker(messages.client(), "http://sqs.localhost/orders");
+    let worker = worker.visibility_timeout(LEASE).drain_timeout(Duration::ZERO);
+    worker.run_until(end(messages.clone())).await?;
+    Ok(messages.not_deleted())
+}
+
+thread_local! {
+    static IS_PAUSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a test's future on a clock that jumps to the next thing due.
+pub(crate) fn on_paused_clock<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    IS_PAUSED.set(true);
+    let result = runtime.block_on(test);
+    IS_PAUSED.set(false);
+    result
+}
