@@ -1,8 +1,10 @@
 //! A worker as the process's environment has it.
 
 use std::env;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use aws_sdk_sqs::Client;
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -12,6 +14,7 @@ use crate::host_thread;
 use crate::outcome::BoxError;
 
 const QUEUE_URL: &str = "REDRIVE_QUEUE_URL";
+const HEALTH_PORT: &str = "REDRIVE_HEALTH_PORT";
 
 /// The queue to poll, if this process is to be a worker.
 pub(crate) fn queue_url() -> Result<Option<String>, Error> {
@@ -39,11 +42,13 @@ pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>, queue_url: Stri
 }
 
 async fn poll<K: handler::Kind>(consumer: Consumer<K>, queue_url: String, handlers: Handle) -> Result<(), Error> {
+    let health = health_listener().await?;
     let mut signals = signals().map_err(|error| Kind::Host(error.into()))?;
     let mut first = signals.clone();
     let client = Client::new(&aws_config::load_from_env().await);
     let mut worker = consumer.worker(client, queue_url);
     worker.settings.handlers = Some(handlers);
+    worker.settings.health = health;
     tracing::info!(queue_url = worker.queue_url, "polling");
     let shutdown = async {
         let _ = first.wait_for(|count| *count > 0).await;
@@ -57,6 +62,25 @@ async fn poll<K: handler::Kind>(consumer: Consumer<K>, queue_url: String, handle
             Err(Kind::Host(stopped).into())
         }
     }
+}
+
+/// Where an orchestrator's probes come, if there is a port for them. They come from another machine.
+async fn health_listener() -> Result<Option<TcpListener>, Error> {
+    let Some(value) = env::var_os(HEALTH_PORT) else { return Ok(None) };
+    let Some(port) = value.to_str().and_then(|port| port.parse::<u16>().ok()) else {
+        let problem = format!("{HEALTH_PORT} is {value:?}, which is no port; a port is a number up to 65535");
+        return Err(Kind::Environment(problem).into());
+    };
+    // The first listens on IPv4 as well, where there is IPv6 at all.
+    let addresses = [SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
+    let listener = TcpListener::bind(&addresses[..]).await.map_err(|error| {
+        Kind::Environment(format!("{HEALTH_PORT} is {port}, and nothing can listen there: {error}; take another port"))
+    })?;
+    match listener.local_addr() {
+        Ok(address) => tracing::info!(%address, "answering probes of /livez and /readyz"),
+        Err(error) => tracing::debug!(%error, "the health port has no address"),
+    }
+    Ok(Some(listener))
 }
 
 /// How often the process has been asked to end.

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use super::Settings;
 use super::desk::Desk;
 use super::handle::WorkerHandle;
+use super::health::Health;
 use super::memory::Memory;
 use super::queue::Queue;
 use super::settler::Settler;
@@ -25,6 +26,7 @@ pub(super) struct Hub {
     pub(super) desk: Desk,
     pub(super) settler: Settler,
     pub(super) handle: WorkerHandle,
+    pub(super) health: Arc<Health>,
     pub(super) wait_time: Duration,
     /// Told when a poll was full: there may be more for another one.
     pub(super) more: Notify,
@@ -52,6 +54,7 @@ impl Hub {
         client: &Client,
         queue_url: String,
         settings: Settings,
+        health: Arc<Health>,
     ) -> Result<Arc<Self>, Error> {
         let queue = Queue::find(client, queue_url, settings.visibility_timeout).await?;
         Ok(Arc::new(Self {
@@ -61,6 +64,7 @@ impl Hub {
             queue,
             engine,
             handle: settings.handle,
+            health,
             wait_time: settings.wait_time,
             more: Notify::new(),
             pollers: AtomicUsize::new(0),

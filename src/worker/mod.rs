@@ -11,6 +11,7 @@ mod desk;
 mod environment;
 mod fault;
 mod handle;
+mod health;
 mod hub;
 mod lease;
 mod memory;
@@ -23,15 +24,18 @@ mod settler;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 pub(crate) use self::environment::{queue_url, run};
 pub use self::handle::WorkerHandle;
 
+use self::health::Health;
 use self::hub::Hub;
 use self::pollers::Pollers;
 use crate::error::Error;
@@ -74,6 +78,8 @@ struct Settings {
     drain_timeout: Duration,
     messages_per_second: Option<f64>,
     handle: WorkerHandle,
+    /// Where probes of its health come.
+    health: Option<TcpListener>,
     /// Where handlers run, if that is not where the worker does.
     handlers: Option<Handle>,
 }
@@ -86,6 +92,7 @@ impl Default for Settings {
             drain_timeout: DRAIN_TIMEOUT,
             messages_per_second: None,
             handle: WorkerHandle::default(),
+            health: None,
             handlers: None,
         }
     }
@@ -135,6 +142,21 @@ impl<K: handler::Kind> Worker<K> {
         self.set(|settings| settings.messages_per_second = Some(limit).filter(|limit| *limit > 0.0))
     }
 
+    /// Answers an orchestrator's probes on this listener: `GET /livez` says whether a restart would help, `GET /readyz` whether the
+    /// worker does its work. Each answer is 200 or 503, with a line that says why. By default there is none;
+    /// [`redrive::run`](crate::run()) listens on the port of `REDRIVE_HEALTH_PORT`.
+    ///
+    /// ```no_run
+    /// # async fn example<K: redrive::Kind>(worker: redrive::Worker<K>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let worker = worker.health(tokio::net::TcpListener::bind("0.0.0.0:8080").await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// [The chapter on the worker](crate::docs::worker#health) has what the answers mean.
+    pub fn health(self, listener: TcpListener) -> Self {
+        self.set(|settings| settings.health = Some(listener))
+    }
+
     /// A handle by which the worker is paused and goes on.
     pub fn handle(&self) -> WorkerHandle {
         self.settings.handle.clone()
@@ -154,11 +176,21 @@ impl<K: handler::Kind> Worker<K> {
     ///
     /// Where it cannot begin: no such queue, no credentials, or not allowed what it needs. Once it has polled the queue it goes on,
     /// whatever happens to the queue or the network.
-    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let health = Arc::new(Health::new(self.settings.handle.clone()));
+        let Some(listener) = self.settings.health.take() else { return self.work_until(shutdown, health).await };
+        let handlers = self.settings.handlers.clone().unwrap_or_else(Handle::current);
+        tokio::select! {
+            result = self.work_until(shutdown, health.clone()) => result,
+            never = health.serve(listener, &handlers) => match never {},
+        }
+    }
+
+    async fn work_until(self, shutdown: impl Future<Output = ()>, health: Arc<Health>) -> Result<(), Error> {
         let mut shutdown = pin!(shutdown);
         let (engine, drain_timeout) = (self.consumer.engine(), self.settings.drain_timeout);
         let hub = tokio::select! {
-            hub = Hub::begin(engine, &self.client, self.queue_url, self.settings) => hub?,
+            hub = Hub::begin(engine, &self.client, self.queue_url, self.settings, health) => hub?,
             () = &mut shutdown => return Ok(()),
         };
         let mut pollers = Pollers::begin(hub);

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::batch;
 use super::fault::Fault;
+use super::health::Stage;
 use super::hub::{Hub, Phase};
 use super::memory::{Known, MessageKey};
 use super::pollers::Batches;
@@ -39,6 +40,7 @@ pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
         match hub.receive(asked, &attempt.id).await {
             Ok(messages) => {
                 hub.has_polled.store(true, Ordering::Relaxed);
+                hub.health.note(Stage::Polling);
                 (attempt, failures) = (Attempt::new(), 0);
                 hub.desk.unused(asked - messages.len().min(asked));
                 let count = messages.len();
@@ -53,6 +55,7 @@ pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
                 return Err(Kind::Queue(problem).into());
             }
             Err(fault) => {
+                hub.health.note(Stage::Failing);
                 hub.desk.unused(asked);
                 drop(permits);
                 failures += 1;

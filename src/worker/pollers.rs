@@ -9,6 +9,7 @@ use std::task::Context;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use super::health::Stage;
 use super::hub::{Hub, Phase};
 use super::poll::poll;
 use crate::error::Error;
@@ -85,6 +86,7 @@ impl Pollers {
     /// Finishes what has begun. What still runs at that time is cancelled and given back.
     pub(super) async fn end_by(mut self, cut: Instant) {
         self.hub.enter(Phase::Closing);
+        self.hub.health.note(Stage::Closing);
         if timeout_at(cut, self.end()).await.is_err() {
             self.hub.enter(Phase::Cut);
             self.end().await;

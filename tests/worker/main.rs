@@ -1,6 +1,7 @@
 //! The worker against the local queue, on tokio's paused clock.
 
 mod fifo;
+mod health;
 mod kit;
 mod leases;
 mod polling;

@@ -6,8 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use redrive::local::Sqs;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
@@ -54,17 +54,17 @@ impl Drop for Served {
 }
 
 /// Waits for a line of the log with these words.
-async fn until_it_says(child: &mut Child, words: &str) {
+async fn until_it_says(child: &mut Child, words: &str) -> String {
     let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
     let said = async {
         while let Some(line) = lines.next_line().await.unwrap() {
             if line.contains(words) {
-                return;
+                return line;
             }
         }
         panic!("it has ended, and never said {words:?}");
     };
-    tokio::time::timeout(Duration::from_secs(30), said).await.expect("it does not say so");
+    tokio::time::timeout(Duration::from_secs(30), said).await.expect("it does not say so")
 }
 
 async fn signal(child: &Child, signal: &str) {
@@ -112,6 +112,34 @@ async fn without_a_queue_that_is_one_it_says_what_is_wrong() {
         [("orders", "which is no URL"), (&*served.url.replace("orders", "oders"), "there is no queue at")]
     {
         let output = served.command().env("REDRIVE_QUEUE_URL", url).stderr(Stdio::piped()).output().await.unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn it_answers_probes_where_the_environment_says() {
+    let served = Served::new().await;
+    let mut orders = served.command().env("REDRIVE_HEALTH_PORT", "0").spawn().unwrap();
+    let line = until_it_says(&mut orders, "answering probes").await;
+    let port: u16 =
+        line.split("]:").nth(1).unwrap().split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
+    // It listens on IPv4 too.
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(b"GET /livez HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("200 OK") && answer.contains("alive"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_health_port_that_cannot_be_is_one_error() {
+    let served = Served::new().await;
+    let taken = TcpListener::bind("[::]:0").await.unwrap();
+    let taken = taken.local_addr().unwrap().port().to_string();
+    for (port, expected) in [("http", "which is no port"), (&taken, "take another port")] {
+        let mut command = served.command();
+        let output = command.env("REDRIVE_HEALTH_PORT", port).stderr(Stdio::piped()).output().await.unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && error.contains(expected), "{error}");
     }
