@@ -46,18 +46,26 @@ pub(super) async fn run(hub: Arc<Hub>, records: Vec<(MessageKey, Record)>, mut p
         keeper: Some(messages.clone()),
     };
     let visibility = hub.queue.visibility();
-    tokio::select! {
-        answer = hub.engine.clone().run(Event::of(event(&records).into_bytes()), invocation) => {
-            // Each record is settled by itself. What remains is said of Lambda's answer.
-            if let Err(error) = answer {
-                tracing::debug!(%error, "the answer to Lambda would be an error");
+    let settled = async {
+        tokio::select! {
+            answer = hub.engine.clone().run(Event::of(event(&records).into_bytes()), invocation) => {
+                // Each record is settled by itself. What remains is said of Lambda's answer.
+                if let Err(error) = answer {
+                    tracing::debug!(%error, "the answer to Lambda would be an error");
+                }
+            }
+            () = messages.give_back_at_the_end() => {}
+            () = hub.until(Phase::Cut) => {
+                tracing::warn!("the drain timeout is over: what still runs is cancelled, and given back");
             }
         }
+        messages.release(0..messages.entries.len()).await;
+    };
+    // To the very end: a heartbeat that is dropped halfway may still arrive, and hide what was given back.
+    tokio::select! {
+        () = settled => {}
         () = messages.leases.keep(&visibility) => {}
-        () = messages.give_back_at_the_end() => {}
-        () = hub.until(Phase::Cut) => tracing::warn!("the drain timeout is over: what still runs is cancelled, and given back"),
     }
-    messages.release(0..messages.entries.len()).await;
 }
 
 impl Messages {

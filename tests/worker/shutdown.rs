@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::time::Duration;
 
+use redrive::local::Faults;
 use redrive::{Body, State};
 use tokio::time::sleep;
 
@@ -72,6 +73,34 @@ async fn what_still_runs_after_the_drain_timeout_is_cancelled_and_given_back() {
     let (result, took) = timed(worker.end()).await;
     assert!(result.is_ok());
     assert_eq!(took.as_secs(), 30);
+    assert_eq!(queue.counts().await, (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_back_waits_for_a_heartbeat_under_way() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    queue.send("endless").await;
+    let endless = |Body(_): Body, State(notes): State<Notes>| async move {
+        notes.add("begun");
+        pending::<()>().await;
+    };
+    let drain_timeout = Duration::from_millis(10_050);
+    let worker = queue.worker(redrive::handler(endless).with_state(notes.clone())).drain_timeout(drain_timeout);
+    let mut worker = Running::begin(worker);
+    notes.until(1).await;
+    worker.ask();
+    sleep(Duration::from_millis(9_900)).await;
+    queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(4)));
+    sleep(Duration::from_millis(120)).await;
+    queue.sqs.set_faults(Faults::none());
+    let before = queue.calls.count("ChangeMessageVisibilityBatch");
+    sleep(Duration::from_millis(80)).await;
+    assert_eq!(
+        queue.calls.count("ChangeMessageVisibilityBatch"),
+        before,
+        "the drain timeout is over, and the heartbeat is not"
+    );
+    worker.end().await.unwrap();
     assert_eq!(queue.counts().await, (1, 0));
 }
 
