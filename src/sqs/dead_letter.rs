@@ -42,7 +42,7 @@ pub(super) fn message(
     queue_url: &str,
 ) -> Result<SendMessageInputBuilder, JsonError> {
     let body = record.body()?.unwrap_or_default().into_owned();
-    let own = record.message_attributes()?.into_iter().filter(|(name, _)| !name.starts_with(note::PREFIX)).collect();
+    let own = record.message_attributes()?.into_iter().filter(|(name, _)| !note::ALL.contains(&&**name)).collect();
     let attributes = with_note(own, body.len(), &noted(record, about)?);
     let trace = record
         .attribute("AWSTraceHeader")?
@@ -209,7 +209,7 @@ mod tests {
                 "http://q/1/dead",
             )
         };
-        assert_eq!(names(&of(10, "b".into())).iter().filter(|name| name.starts_with(note::PREFIX)).count(), 0);
+        assert_eq!(names(&of(10, "b".into())).iter().filter(|name| note::ALL.contains(name)).count(), 0);
         let nine = of(9, "b".into());
         assert!(names(&nine).contains(&"redrive.reason") && !names(&nine).contains(&"redrive.error"));
         // 33 bytes are room for the reason, which takes "redrive.reason", "String" and "no such order".

@@ -1,6 +1,8 @@
 //! What we do to a queue: visibility, and dead letters with their reason. And what it hands out, as a function gets it.
 
 mod backoff;
+#[cfg(any(feature = "cli", feature = "producer"))]
+pub(crate) mod call_error;
 mod client;
 pub(crate) mod coalesce;
 mod dead_letter;

@@ -1,8 +1,5 @@
 //! The attributes that a dead letter has from us, in the order in which they are kept where there is no room for all.
 
-/// Begins all their names.
-pub(crate) const PREFIX: &str = "redrive.";
-
 /// What the outcome said, or the last error.
 pub(crate) const REASON: &str = "redrive.reason";
 /// The error of the handler, with its causes.
@@ -17,3 +14,6 @@ pub(crate) const MESSAGE_ID: &str = "redrive.message_id";
 pub(crate) const DEDUPLICATION_ID: &str = "redrive.deduplication_id";
 /// Who sent it to the dead-letter queue.
 pub(crate) const FUNCTION: &str = "redrive.function";
+
+/// All of them.
+pub(crate) const ALL: [&str; 7] = [REASON, ERROR, RECEIVE_COUNT, SOURCE, MESSAGE_ID, DEDUPLICATION_ID, FUNCTION];

@@ -1,8 +1,8 @@
 //! An SQS that is somewhere else: on AWS, in an emulator, or served by `redrive dev`.
 
-mod call_error;
 mod endpoint;
 mod environment;
+mod explained;
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 
-pub(super) use self::call_error::{CallError, Trouble};
 pub(super) use self::endpoint::Endpoint;
 pub(super) use self::environment::variable;
+pub(super) use crate::sqs::call_error::{CallError, Trouble};
 
 /// Longer than any call takes that is answered at all, a long poll of 20 s too.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -3,17 +3,17 @@
 use std::error::Error;
 use std::io::ErrorKind;
 
+use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 #[derive(Debug)]
-pub(in crate::cli) struct CallError {
-    pub(in crate::cli) trouble: Trouble,
+pub(crate) struct CallError {
+    pub(crate) trouble: Trouble,
     text: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Trouble {
+pub(crate) enum Trouble {
     /// No connection came about: nothing was done.
     Unreachable,
     /// There was no answer, or one of the server's own trouble: it may be done or not.
@@ -49,24 +49,7 @@ where
 }
 
 impl CallError {
-    /// In one line: what failed, why, and what to do.
-    pub(in crate::cli) fn explained(&self, what: &str, endpoint: &str) -> String {
-        let Self { trouble, text } = self;
-        match trouble {
-            Trouble::Unreachable => format!(
-                "{what}: nobody listens at {endpoint}; start `redrive dev` or what is to answer there, or name another SQS with \
-                 --endpoint-url"
-            ),
-            Trouble::NoQueue => format!("{what}: there is no such queue at {endpoint} ({text}); check its name"),
-            Trouble::Denied => format!("{what}: {endpoint} does not allow it ({text}); check credentials and policies"),
-            Trouble::NoSqs => {
-                format!("{what}: what answers at {endpoint} is no SQS ({text}); name one with --endpoint-url")
-            }
-            Trouble::Lost | Trouble::Busy | Trouble::Refused => format!("{what} at {endpoint}: {text}"),
-        }
-    }
-
-    pub(in crate::cli) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 }

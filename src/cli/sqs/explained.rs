@@ -1,0 +1,22 @@
+//! What a failed call says to whoever typed the command.
+
+use crate::sqs::call_error::{CallError, Trouble};
+
+impl CallError {
+    /// In one line: what failed, why, and what to do.
+    pub(in crate::cli) fn explained(&self, what: &str, endpoint: &str) -> String {
+        let (trouble, text) = (self.trouble, self.text());
+        match trouble {
+            Trouble::Unreachable => format!(
+                "{what}: nobody listens at {endpoint}; start `redrive dev` or what is to answer there, or name another SQS with \
+                 --endpoint-url"
+            ),
+            Trouble::NoQueue => format!("{what}: there is no such queue at {endpoint} ({text}); check its name"),
+            Trouble::Denied => format!("{what}: {endpoint} does not allow it ({text}); check credentials and policies"),
+            Trouble::NoSqs => {
+                format!("{what}: what answers at {endpoint} is no SQS ({text}); name one with --endpoint-url")
+            }
+            Trouble::Lost | Trouble::Busy | Trouble::Refused => format!("{what} at {endpoint}: {text}"),
+        }
+    }
+}
