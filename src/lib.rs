@@ -27,6 +27,7 @@
 //! - Many records at once: [`batch`](batch()).
 //! - What happens on Lambda, and what cannot be helped: [`docs::lambda`].
 //! - Everywhere else, with the feature `worker`: `docs::worker`. Delays and dead letters, with the feature `sqs`: `docs::effects`.
+//! - The other end of the queue, with the feature `producer`: `docs::producer`.
 //! - How it is built: [`docs::architecture`].
 //!
 //! # Features
@@ -35,6 +36,7 @@
 //! |---|---|---|
 //! | `lambda` | the Lambda host: [`run`](run()), `Context`, and consumers as tower services of lambda_runtime | yes |
 //! | `sqs` | effects on the queue: delays, and dead letters with their reason: `Effects` | no |
+//! | `producer` | sends messages, together and none dropped: `Producer` | no |
 //! | `worker` | the same handler as a worker that polls the queue itself: `Worker` | no |
 //! | `local` | SQS, event source mappings and a test kit on this machine: `redrive::local` | no |
 //! | `cli` | the `redrive` command: `dev`, `check`, `iam` | no |
@@ -61,6 +63,8 @@ mod lambda;
 pub mod local;
 mod outcome;
 mod per_lane;
+#[cfg(feature = "producer")]
+mod producer;
 mod record;
 mod run;
 #[cfg(feature = "sqs")]
@@ -77,7 +81,7 @@ pub use self::event::Event;
 pub use self::extract::{
     Attribute, AttributeValue, Body, DeduplicationId, EventBridge, FirstReceivedAt, FromAttribute, FromRecord, FromRef,
     GroupId, Json, LastReceive, Message, MessageId, QueueArn, ReceiptHandle, ReceiveCount, Rejection, S3,
-    S3Notification, S3Record, SenderId, SentAt, SequenceNumber, Sns, State, TraceHeader,
+    S3Notification, S3Record, SendId, SenderId, SentAt, SequenceNumber, Sns, State, TraceHeader,
 };
 pub use self::handler::{
     Bulk, BulkArgs, Consumer, Each, Fifo, Handler, IntoOutcomes, Kind, RecordService, batch, handler,
@@ -86,6 +90,8 @@ pub use self::json::JsonError;
 #[cfg(feature = "lambda")]
 pub use self::lambda::Context;
 pub use self::outcome::{BoxError, HandlerError, IntoOutcome, Outcome};
+#[cfg(feature = "producer")]
+pub use self::producer::{IntoOutgoing, Order, Outgoing, Producer, ProducerBuilder, SendError, Sent, TraceContext};
 pub use self::record::Record;
 pub use self::run::run;
 #[cfg(feature = "sqs")]

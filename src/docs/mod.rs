@@ -7,6 +7,10 @@ pub mod lambda {}
 #[doc = include_str!("effects.md")]
 pub mod effects {}
 
+#[cfg(feature = "producer")]
+#[doc = include_str!("producer.md")]
+pub mod producer {}
+
 #[cfg(feature = "worker")]
 #[doc = include_str!("worker.md")]
 pub mod worker {}

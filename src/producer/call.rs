@@ -1,0 +1,103 @@
+//! One call of `SendMessageBatch`, and what it says of each of its messages.
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
+use aws_sdk_sqs::primitives::Blob;
+use aws_sdk_sqs::types::{
+    MessageAttributeValue, MessageSystemAttributeNameForSends as SystemAttribute, MessageSystemAttributeValue,
+    SendMessageBatchRequestEntry as Entry,
+};
+
+use super::Sent;
+use super::outgoing::Outgoing;
+use crate::extract::AttributeValue;
+use crate::sqs::call_error::{CallError, Trouble};
+
+/// What an attempt has come to, for one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Sent(Sent),
+    /// It never will go as it is.
+    Refused(String),
+    /// It did not go, and may another time.
+    Failed(String),
+    /// It may have gone. Another try brings it there once more, at worst.
+    Lost(String),
+    /// SQS has answered, and said nothing of it.
+    Unnamed,
+}
+
+/// Sends the messages in one call; each in one of its own where the call was refused, as one of them may be why.
+pub(super) async fn send(client: &Client, queue_url: &str, messages: &[&Outgoing]) -> Vec<Attempt> {
+    match call(client, queue_url, messages).await {
+        Ok(answer) => attempts(messages.len(), &answer),
+        Err(error) if error.trouble == Trouble::Refused && messages.len() > 1 => {
+            let mut attempts = Vec::new();
+            for message in messages {
+                attempts.extend(Box::pin(send(client, queue_url, &[message])).await);
+            }
+            attempts
+        }
+        Err(error) => vec![of_error(&error); messages.len()],
+    }
+}
+
+async fn call(client: &Client, queue_url: &str, messages: &[&Outgoing]) -> Result<SendMessageBatchOutput, CallError> {
+    let entries = messages.iter().enumerate().filter_map(|(position, message)| entry(position, message)).collect();
+    let call = client.send_message_batch().queue_url(queue_url).set_entries(Some(entries));
+    call.send().await.map_err(CallError::from)
+}
+
+fn of_error(error: &CallError) -> Attempt {
+    let text = error.text().to_owned();
+    match error.trouble {
+        Trouble::Unreachable | Trouble::Busy => Attempt::Failed(text),
+        Trouble::Lost => Attempt::Lost(text),
+        Trouble::NoQueue | Trouble::Denied | Trouble::NoSqs | Trouble::Refused => {
+            Attempt::Refused(format!("sqs:SendMessage: {text}"))
+        }
+    }
+}
+
+/// By position, which is an entry's id.
+fn attempts(len: usize, answer: &SendMessageBatchOutput) -> Vec<Attempt> {
+    let mut attempts = vec![Attempt::Unnamed; len];
+    let mut set = |id: &str, attempt| {
+        if let Some(place) = id.parse::<usize>().ok().and_then(|position| attempts.get_mut(position)) {
+            *place = attempt;
+        }
+    };
+    for entry in answer.successful() {
+        let sent = Sent {
+            message_id: entry.message_id().to_owned(),
+            sequence_number: entry.sequence_number().map(str::to_owned),
+        };
+        set(entry.id(), Attempt::Sent(sent));
+    }
+    for entry in answer.failed() {
+        let text = format!("{}: {}", entry.code(), entry.message().unwrap_or_default());
+        set(entry.id(), if entry.sender_fault() { Attempt::Refused(text) } else { Attempt::Failed(text) });
+    }
+    attempts
+}
+
+fn entry(position: usize, message: &Outgoing) -> Option<Entry> {
+    let mut entry = Entry::builder().id(position.to_string()).message_body(&message.body);
+    for (name, value) in &message.attributes {
+        entry = entry.message_attributes(name, attribute(value)?);
+    }
+    if let Some(header) = &message.trace_header {
+        let value = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build().ok()?;
+        entry = entry.message_system_attributes(SystemAttribute::AwsTraceHeader, value);
+    }
+    // SQS counts in whole seconds. Not before its time is what was asked for.
+    let seconds = |delay: std::time::Duration| i32::try_from(delay.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
+    let entry = entry.set_delay_seconds(message.delay.map(seconds)).set_message_group_id(message.group.clone());
+    entry.set_message_deduplication_id(message.deduplication_id.clone()).build().ok()
+}
+
+fn attribute(value: &AttributeValue) -> Option<MessageAttributeValue> {
+    let attribute = MessageAttributeValue::builder().data_type(value.data_type());
+    let attribute = attribute.set_string_value(value.as_str().map(str::to_owned));
+    attribute.set_binary_value(value.as_bytes().map(Blob::new)).build().ok()
+}

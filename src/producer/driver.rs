@@ -1,0 +1,241 @@
+//! Who has calls made when they are due, and settles what they bring.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::call::{Attempt, send};
+use super::error::SendError;
+use super::outgoing::Outgoing;
+use super::pack::{Next, Pack, Packed};
+use super::{Sent, Settings};
+
+/// What all clones of a producer share.
+pub(super) struct Shared {
+    pub(super) client: Client,
+    pub(super) queue_url: String,
+    pub(super) settings: Settings,
+    /// A permit a byte.
+    room: Arc<Semaphore>,
+    pack: Mutex<Pack<Item>>,
+    /// Something has happened that may have a call due.
+    wake: Notify,
+    /// All messages before this one are settled.
+    settled: watch::Sender<u64>,
+    is_closed: AtomicBool,
+    driver: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A message, and who waits for what becomes of it.
+struct Item {
+    message: Outgoing,
+    told: oneshot::Sender<Result<Sent, SendError>>,
+    _room: OwnedSemaphorePermit,
+    attempts: u32,
+    /// When it first left. What it waits before that, for others of its group say, is not its own trouble.
+    first_left: Option<Instant>,
+    /// An attempt was not answered.
+    may_be_sent: bool,
+}
+
+/// What tells of a message.
+pub(super) type Told = oneshot::Receiver<Result<Sent, SendError>>;
+
+/// What a message costs beside its bytes: a short one takes about as much memory.
+const OVERHEAD: usize = 512;
+
+impl Shared {
+    pub(super) fn new(client: Client, queue_url: String, settings: Settings) -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(settings.buffer.min(Semaphore::MAX_PERMITS))),
+            pack: Mutex::new(Pack::new(settings.linger, super::outgoing::MAX_BYTES, settings.calls)),
+            wake: Notify::new(),
+            settled: watch::Sender::new(0),
+            is_closed: AtomicBool::new(false),
+            driver: Mutex::default(),
+            client,
+            queue_url,
+            settings,
+        }
+    }
+
+    fn pack(&self) -> MutexGuard<'_, Pack<Item>> {
+        // No user's code runs under this lock.
+        self.pack.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a message that is as SQS wants it, as soon as there is room.
+    pub(super) async fn take(self: &Arc<Self>, message: Outgoing) -> Result<Told, SendError> {
+        let cost = (message.bytes() + OVERHEAD).min(self.settings.buffer);
+        let room = self.room.clone().acquire_many_owned(u32::try_from(cost).unwrap_or(u32::MAX)).await;
+        let room = room.map_err(|_| SendError::closed())?;
+        let now = Instant::now();
+        let (told, telling) = oneshot::channel();
+        let (bytes, group) = (message.bytes(), self.settings.line_of(&message));
+        let item = Item { message, told, _room: room, attempts: 0, first_left: None, may_be_sent: false };
+        let may_be_due = self.pack().push(item, bytes, group, now);
+        self.ensure_driver();
+        if may_be_due {
+            self.wake.notify_one();
+        }
+        Ok(telling)
+    }
+
+    /// The runtime of the first one may have ended.
+    fn ensure_driver(self: &Arc<Self>) {
+        let mut driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        if driver.as_ref().is_none_or(JoinHandle::is_finished) {
+            *driver = Some(tokio::spawn(self.clone().drive()));
+        }
+    }
+
+    /// Has calls made, until the producer is closed and all is settled.
+    async fn drive(self: Arc<Self>) {
+        loop {
+            let (next, is_empty) = {
+                let mut pack = self.pack();
+                (pack.next(Instant::now()), pack.len() == 0)
+            };
+            match next {
+                Next::Call(batch) => drop(tokio::spawn(Flight::begin(self.clone(), batch).fly())),
+                Next::Wait(_) if is_empty && self.is_closed() => return,
+                Next::Wait(None) => self.wake.notified().await,
+                Next::Wait(Some(until)) => tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = sleep_until(until) => {}
+                },
+            }
+        }
+    }
+
+    /// Has all that is here leave, and waits until it is settled.
+    pub(super) async fn flush(&self) {
+        let end = self.hurry();
+        // It cannot fail: this has the sender.
+        let _ = self.settled.subscribe().wait_for(|settled| *settled >= end).await;
+    }
+
+    /// Has all that is here leave without lingering. Says up to where that is.
+    pub(super) fn hurry(&self) -> u64 {
+        let end = self.pack().hurry();
+        self.wake.notify_one();
+        end
+    }
+
+    /// Takes no more messages. Says how many are not settled.
+    pub(super) fn close(&self) -> usize {
+        self.is_closed.store(true, Ordering::SeqCst);
+        self.room.close();
+        self.wake.notify_one();
+        self.pack().len()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
+    fn settle(&self, packed: Packed<Item>, attempt: Attempt) {
+        match attempt {
+            Attempt::Sent(sent) => self.pack().settle(packed).tell(Ok(sent)),
+            // It never will go, so those behind it do not wait for it.
+            Attempt::Refused(why) if packed.item.may_be_sent => {
+                self.pack().settle(packed).tell(Err(SendError::unknown(why)))
+            }
+            Attempt::Refused(why) => self.pack().settle(packed).tell(Err(SendError::refused(why))),
+            Attempt::Failed(why) => self.try_again(packed, why),
+            Attempt::Lost(why) => {
+                let mut packed = packed;
+                packed.item.may_be_sent = true;
+                self.try_again(packed, why);
+            }
+            Attempt::Unnamed => {
+                self.give_up(packed, SendError::unknown("SQS has answered, and not said what became of it".to_owned()));
+            }
+        }
+    }
+
+    fn try_again(&self, mut packed: Packed<Item>, why: String) {
+        let item = &mut packed.item;
+        item.attempts += 1;
+        let at = Instant::now() + wait_after(item.attempts);
+        if item.first_left.is_none_or(|first| at < first + self.settings.retry_for) {
+            tracing::debug!(attempts = item.attempts, error = why, "a message is sent again");
+            return self.pack().again(packed, at);
+        }
+        let why = format!("{why} (after {} attempts)", item.attempts);
+        let error = if item.may_be_sent { SendError::unknown(why) } else { SendError::failed(why) };
+        self.give_up(packed, error);
+    }
+
+    fn give_up(&self, packed: Packed<Item>, error: SendError) {
+        let behind_it = packed.group.as_deref().map(SendError::behind);
+        let (item, behind) = self.pack().give_up(packed);
+        item.tell(Err(error));
+        for (item, error) in behind.into_iter().zip(std::iter::repeat(behind_it).flatten()) {
+            item.tell(Err(error));
+        }
+    }
+}
+
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// Up to a bound that doubles with each attempt, with full jitter.
+fn wait_after(attempts: u32) -> Duration {
+    let bound = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1))).min(LONGEST_WAIT);
+    bound.mul_f64(fastrand::f64())
+}
+
+impl Item {
+    fn tell(self, result: Result<Sent, SendError>) {
+        // Whoever does not wait for it any more learns of a failure from the log alone.
+        if let Err(Err(error)) = self.told.send(result) {
+            tracing::error!(%error, "nobody waits for what became of a message");
+        }
+    }
+}
+
+/// A call on its way. One that is dropped, as its runtime ends, may have arrived.
+struct Flight {
+    shared: Arc<Shared>,
+    batch: Vec<Packed<Item>>,
+}
+
+impl Flight {
+    fn begin(shared: Arc<Shared>, mut batch: Vec<Packed<Item>>) -> Self {
+        let now = Instant::now();
+        for packed in &mut batch {
+            packed.item.first_left.get_or_insert(now);
+        }
+        Self { shared, batch }
+    }
+
+    async fn fly(mut self) {
+        let messages: Vec<_> = self.batch.iter().map(|packed| &packed.item.message).collect();
+        let attempts = send(&self.shared.client, &self.shared.queue_url, &messages).await;
+        for (packed, attempt) in self.batch.drain(..).zip(attempts) {
+            self.shared.settle(packed, attempt);
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let ended = || SendError::unknown("the runtime that sent it has ended".to_owned());
+        for packed in self.batch.drain(..) {
+            self.shared.give_up(packed, ended());
+        }
+        let settled = {
+            let mut pack = self.shared.pack();
+            pack.call_ended();
+            pack.settled_below()
+        };
+        self.shared.settled.send_if_modified(|below| std::mem::replace(below, settled) < settled);
+        self.shared.wake.notify_one();
+    }
+}

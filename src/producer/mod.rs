@@ -1,0 +1,315 @@
+//! Sends messages to a queue: together, and none dropped.
+//!
+//! ```text
+//! Outgoing -> check -> room -> pack (pure) -> driver -> call -> what became of each
+//! ```
+
+mod call;
+mod driver;
+mod error;
+mod outgoing;
+mod pack;
+mod trace;
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+
+pub use self::error::SendError;
+pub use self::outgoing::{IntoOutgoing, Outgoing};
+pub use self::trace::TraceContext;
+
+use self::driver::{Shared, Told};
+use crate::extract::{AttributeValue, SEND_ID};
+
+/// Sends messages to one queue.
+///
+/// Messages of many tasks leave together: a call goes when ten are there, when a mebibyte is, or a few milliseconds after its first.
+/// Each caller learns what became of its own message:
+///
+/// ```no_run
+/// use redrive::{Outgoing, Producer};
+///
+/// #[derive(serde::Serialize)]
+/// struct Order { order_id: u32 }
+///
+/// # async fn example() -> Result<(), redrive::SendError> {
+/// let client = aws_sdk_sqs::Client::new(&aws_config::load_from_env().await);
+/// let orders = Producer::new(client, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders");
+///
+/// let sent = orders.send(&Order { order_id: 7 }).await?;
+/// println!("SQS calls it {}", sent.message_id);
+///
+/// for (number, result) in orders.send_all((0..1_000).map(|n| Outgoing::text(n.to_string()))).await.iter().enumerate() {
+///     if let Err(error) = result {
+///         eprintln!("{number}: {error}");
+///     }
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// Clones send together, and are cheap. [The chapter on sending](crate::docs::producer) has what is retried, and what order holds.
+#[derive(Clone)]
+pub struct Producer {
+    handle: Arc<Handle>,
+}
+
+/// The last of these ends the producer.
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// SQS has the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sent {
+    /// The id that SQS gave it.
+    pub message_id: String,
+    /// On a FIFO queue, its place in the queue: larger for each message of a group.
+    pub sequence_number: Option<String>,
+}
+
+/// What order messages keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Order {
+    /// On a FIFO queue, the messages of a group leave one after the other, each when the one before it has arrived. One that does not
+    /// arrive takes those that wait behind it along: they fail, and none is ever in the queue before it.
+    #[default]
+    Strict,
+    /// Messages leave as they come, several of a group in one call and in several calls at a time.
+    Relaxed,
+}
+
+/// Makes a [`Producer`] with other settings than the usual ones.
+#[derive(Debug)]
+#[must_use = "`build` makes the producer"]
+pub struct ProducerBuilder {
+    client: Client,
+    queue_url: String,
+    settings: Settings,
+}
+
+#[derive(Debug)]
+struct Settings {
+    is_fifo: bool,
+    linger: Duration,
+    calls: usize,
+    buffer: usize,
+    retry_for: Duration,
+    order: Order,
+    content_based_deduplication: bool,
+    trace_context: trace::Source,
+}
+
+/// An answer takes milliseconds, and longer for a full mebibyte over a slow line.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+const LINGER: Duration = Duration::from_millis(5);
+const CALLS: usize = 10;
+const BUFFER: usize = 32 * 1_048_576;
+const RETRY_FOR: Duration = Duration::from_secs(60);
+
+impl Producer {
+    /// A producer for that queue, with the usual settings. No call is made before there is a message.
+    pub fn new(client: Client, queue_url: impl Into<String>) -> Self {
+        Self::builder(client, queue_url).build()
+    }
+
+    /// A producer whose settings are to be others.
+    pub fn builder(client: Client, queue_url: impl Into<String>) -> ProducerBuilder {
+        let queue_url = queue_url.into();
+        let settings = Settings {
+            is_fifo: queue_url.ends_with(".fifo"),
+            linger: LINGER,
+            calls: CALLS,
+            buffer: BUFFER,
+            retry_for: RETRY_FOR,
+            order: Order::Strict,
+            content_based_deduplication: false,
+            trace_context: trace::Source::default(),
+        };
+        ProducerBuilder { client, queue_url, settings }
+    }
+
+    /// Sends one message, and waits until SQS has it. A full buffer makes it wait too.
+    ///
+    /// To drop the future before it has ended does not take the message back. Should it fail then, the log says so.
+    ///
+    /// # Errors
+    ///
+    /// Where the message is not known to be in the queue: [`SendError`] says why, and what may be done about it.
+    pub async fn send(&self, message: impl IntoOutgoing) -> Result<Sent, SendError> {
+        let told = self.take(message).await?;
+        outcome(told).await
+    }
+
+    /// Sends all of them, and waits until it is known of each what became of it: the results are in the order of the messages.
+    ///
+    /// Messages are taken from the iterator as there is room for them. On a FIFO queue their order is kept within each group.
+    pub async fn send_all<I>(&self, messages: I) -> Vec<Result<Sent, SendError>>
+    where
+        I: IntoIterator<Item: IntoOutgoing>,
+    {
+        let mut taken = Vec::new();
+        for message in messages {
+            taken.push(self.take(message).await);
+        }
+        // Nothing comes behind the last of them that would be worth waiting for.
+        self.handle.shared.hurry();
+        let mut results = Vec::with_capacity(taken.len());
+        for told in taken {
+            results.push(match told {
+                Ok(told) => outcome(told).await,
+                Err(error) => Err(error),
+            });
+        }
+        results
+    }
+
+    /// Has all messages leave that were given to it, by this clone and others, and waits until it is known what became of each.
+    pub async fn flush(&self) {
+        self.handle.shared.flush().await;
+    }
+
+    /// Takes no more messages, from no clone, and waits until it is known what became of those that it has.
+    pub async fn close(self) {
+        self.handle.shared.close();
+        self.handle.shared.flush().await;
+    }
+
+    async fn take(&self, message: impl IntoOutgoing) -> Result<Told, SendError> {
+        let shared = &self.handle.shared;
+        let mut message = message.into_outgoing()?;
+        message.check(shared.settings.is_fifo)?;
+        shared.settings.complete(&mut message);
+        shared.take(message).await
+    }
+}
+
+async fn outcome(told: Told) -> Result<Sent, SendError> {
+    told.await.unwrap_or_else(|_| Err(SendError::unknown("the runtime that sent it has ended".to_owned())))
+}
+
+impl Settings {
+    /// The group that the message must not pass others of.
+    fn line_of(&self, message: &Outgoing) -> Option<Arc<str>> {
+        let group = message.group.as_deref().filter(|_| self.is_fifo && self.order == Order::Strict)?;
+        Some(group.into())
+    }
+
+    /// Adds what has the receiver know it again, and its trace.
+    fn complete(&self, message: &mut Outgoing) {
+        if !self.is_fifo {
+            // SQS takes such an id on FIFO queues only.
+            let id = message.deduplication_id.take().unwrap_or_else(random_id);
+            message.add_if_there_is_room(SEND_ID, AttributeValue::string(id));
+        } else if !self.content_based_deduplication {
+            message.deduplication_id.get_or_insert_with(random_id);
+        }
+        let TraceContext { trace_header, traceparent } = self.trace_context.now();
+        if message.trace_header.is_none() {
+            message.trace_header = trace_header;
+        }
+        if let Some(traceparent) = traceparent {
+            message.add_if_there_is_room("traceparent", AttributeValue::string(traceparent));
+        }
+    }
+}
+
+fn random_id() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
+impl ProducerBuilder {
+    /// How long the first message of a call waits for others, 5 ms by default. With none, a message leaves at once; those that come while
+    /// all calls are under way leave together all the same.
+    pub fn linger(self, linger: Duration) -> Self {
+        self.set(|settings| settings.linger = linger)
+    }
+
+    /// How many calls are under way at a time, 10 by default.
+    pub fn concurrency(self, calls: usize) -> Self {
+        self.set(|settings| settings.calls = NonZeroUsize::new(calls).map_or(1, NonZeroUsize::get))
+    }
+
+    /// The memory that messages may take until they are settled, in bytes: 32 MiB by default, and never less than one message of 1 MiB
+    /// takes. Where it is full, [`Producer::send`] waits.
+    pub fn buffer(self, bytes: usize) -> Self {
+        // A semaphore hands out what a u32 counts.
+        self.set(|settings| settings.buffer = bytes.clamp(2 * outgoing::MAX_BYTES, u32::MAX as usize))
+    }
+
+    /// For how long a message is tried again that fails for no fault of its own, 60 s by default.
+    ///
+    /// On a FIFO queue no longer than 5 minutes, within which SQS knows its deduplication id: beyond them a message whose answer was lost
+    /// would be there twice.
+    pub fn retry_for(self, time: Duration) -> Self {
+        self.set(|settings| settings.retry_for = if settings.is_fifo { time.min(LONGEST_RETRY) } else { time })
+    }
+
+    /// What order the messages of a group keep on a FIFO queue: [`Order::Strict`] by default.
+    pub fn order(self, order: Order) -> Self {
+        self.set(|settings| settings.order = order)
+    }
+
+    /// Leaves deduplication to the content, for a FIFO queue with `ContentBasedDeduplication`: messages of the same body within five
+    /// minutes are one. By default each message has an id of its own, so that only the tries of one are.
+    pub fn content_based_deduplication(self) -> Self {
+        self.set(|settings| settings.content_based_deduplication = true)
+    }
+
+    /// Where the trace of a message comes from. By default the X-Ray header is that of `_X_AMZN_TRACE_ID`, which AWS Lambda sets.
+    pub fn trace_context(self, context: impl Fn() -> TraceContext + Send + Sync + 'static) -> Self {
+        self.set(|settings| settings.trace_context = trace::Source::new(context))
+    }
+
+    /// The producer.
+    pub fn build(self) -> Producer {
+        let Self { client, queue_url, settings } = self;
+        let shared = Arc::new(Shared::new(attempts_alone(&client), queue_url, settings));
+        Producer { handle: Arc::new(Handle { shared }) }
+    }
+
+    fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+        set(&mut self.settings);
+        self
+    }
+}
+
+/// SQS remembers a deduplication id for 5 minutes. The last attempt takes its time.
+const LONGEST_RETRY: Duration = Duration::from_secs(280);
+
+/// The same client, which tries once: its own tries would hide which of them was not answered.
+fn attempts_alone(client: &Client) -> Client {
+    let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
+    let timeout = own.operation_attempt_timeout().unwrap_or(ATTEMPT_TIMEOUT);
+    let timeouts = own.to_builder().operation_attempt_timeout(timeout).build();
+    let config = client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts);
+    Client::from_conf(config.build())
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let unsettled = self.shared.close();
+        if unsettled > 0 {
+            tracing::warn!(
+                unsettled,
+                queue_url = self.shared.queue_url,
+                "a producer was dropped before its messages were sent; they are as long as the runtime is there. `close` waits for them"
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { queue_url, settings, .. } = &*self.handle.shared;
+        f.debug_struct("Producer").field("queue_url", queue_url).field("settings", settings).finish()
+    }
+}

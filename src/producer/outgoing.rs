@@ -1,0 +1,204 @@
+//! A message that is to be sent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::error::SendError;
+use crate::extract::AttributeValue;
+
+/// A message on its way out: a body, and what goes with it.
+///
+/// ```
+/// use std::time::Duration;
+/// use redrive::{AttributeValue, Outgoing};
+///
+/// # #[derive(serde::Serialize)] struct Order { order_id: u32 }
+/// # let order = Order { order_id: 7 };
+/// let message = Outgoing::json(&order)?
+///     .attribute("priority", AttributeValue::string("high"))
+///     .delay(Duration::from_secs(60));
+/// # Ok::<(), redrive::SendError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    pub(super) body: String,
+    pub(super) attributes: BTreeMap<String, AttributeValue>,
+    pub(super) group: Option<String>,
+    pub(super) deduplication_id: Option<String>,
+    pub(super) delay: Option<Duration>,
+    pub(super) trace_header: Option<String>,
+}
+
+/// What SQS takes in one message, and in one batch: 1 MiB of UTF-8, with the names, types and values of attributes.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+pub(super) const MAX_BYTES: usize = 1_048_576;
+
+/// The attributes of a message, at most.
+const MAX_ATTRIBUTES: usize = 10;
+
+const MAX_DELAY: Duration = Duration::from_secs(900);
+
+impl Outgoing {
+    /// A body of JSON, as [`Json`](crate::Json) takes it.
+    ///
+    /// # Errors
+    ///
+    /// Where the value cannot be written as JSON: a map whose keys are no texts, or its own `Serialize` says so.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, SendError> {
+        let body = serde_json::to_string(value);
+        Ok(Self::text(
+            body.map_err(|error| SendError::invalid(format!("the body cannot be written as JSON: {error}")))?,
+        ))
+    }
+
+    /// A body as it is. SQS takes at least one character, and of Unicode those of XML 1.0.
+    pub fn text(body: impl Into<String>) -> Self {
+        Self {
+            body: body.into(),
+            attributes: BTreeMap::new(),
+            group: None,
+            deduplication_id: None,
+            delay: None,
+            trace_header: None,
+        }
+    }
+
+    /// A message attribute, in place of one of the same name. There may be ten.
+    pub fn attribute(mut self, name: impl Into<String>, value: AttributeValue) -> Self {
+        self.attributes.insert(name.into(), value);
+        self
+    }
+
+    /// The group, up to 128 characters. On a FIFO queue every message needs one, and those of a group keep their order. On a standard
+    /// queue it is that of [fair queues](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html).
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+
+    /// By which the receiver knows the message when it comes twice, up to 128 characters. On a FIFO queue SQS itself drops a second one
+    /// within five minutes; on a standard queue a handler has it as [`SendId`](crate::SendId). Without one the producer makes one.
+    pub fn deduplication_id(mut self, id: impl Into<String>) -> Self {
+        self.deduplication_id = Some(id.into());
+        self
+    }
+
+    /// For how long nobody receives it, in whole seconds up to 15 minutes. A FIFO queue has one delay for all of its messages, and takes
+    /// none with a message.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = Some(delay);
+        self
+    }
+
+    /// The X-Ray trace that it belongs to, in place of the producer's.
+    pub fn trace_header(mut self, header: impl Into<String>) -> Self {
+        self.trace_header = Some(header.into());
+        self
+    }
+
+    /// Its bytes, as SQS counts them.
+    pub(super) fn bytes(&self) -> usize {
+        let attribute_bytes =
+            |(name, value): (&String, &AttributeValue)| name.len() + value.data_type().len() + value.len();
+        self.body.len() + self.attributes.iter().map(attribute_bytes).sum::<usize>()
+    }
+
+    /// Adds an attribute of ours, unless SQS would refuse the message for it.
+    pub(super) fn add_if_there_is_room(&mut self, name: &str, value: AttributeValue) {
+        let bytes = name.len() + value.data_type().len() + value.len();
+        if self.attributes.contains_key(name) {
+            return;
+        }
+        if self.attributes.len() == MAX_ATTRIBUTES || self.bytes() + bytes > MAX_BYTES {
+            tracing::debug!(attribute = name, "left out of a message: there is no room for it");
+            return;
+        }
+        self.attributes.insert(name.to_owned(), value);
+    }
+
+    /// What SQS would refuse, and with it, for some of it, all that is in the same call.
+    pub(super) fn check(&self, is_fifo: bool) -> Result<(), SendError> {
+        let problem = if self.body.is_empty() {
+            "its body is empty, and SQS takes none without a character".to_owned()
+        } else if let Some(char) = self.body.chars().find(|&char| !is_allowed(char)) {
+            format!("its body has the character U+{:04X}, which SQS does not take", u32::from(char))
+        } else if self.bytes() > MAX_BYTES {
+            return Err(SendError::too_large(self.bytes()));
+        } else if self.attributes.len() > MAX_ATTRIBUTES {
+            format!("it has {} attributes, and SQS takes {MAX_ATTRIBUTES}", self.attributes.len())
+        } else if is_fifo && self.group.is_none() {
+            "a message to a FIFO queue needs a group: Outgoing::group".to_owned()
+        } else if is_fifo && self.delay.is_some() {
+            "a FIFO queue takes no delay with a message: it has its own, DelaySeconds".to_owned()
+        } else if self.delay.is_some_and(|delay| delay > MAX_DELAY) {
+            format!("its delay is longer than the {} s that SQS takes", MAX_DELAY.as_secs())
+        } else {
+            return Ok(());
+        };
+        Err(SendError::invalid(problem))
+    }
+}
+
+/// The characters of XML 1.0, which are those of a message.
+fn is_allowed(char: char) -> bool {
+    matches!(char, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// What a [`Producer`](crate::Producer) sends: an [`Outgoing`], or a reference to whatever serde can write, as JSON.
+pub trait IntoOutgoing {
+    /// The message.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none to be made of it.
+    fn into_outgoing(self) -> Result<Outgoing, SendError>;
+}
+
+impl IntoOutgoing for Outgoing {
+    fn into_outgoing(self) -> Result<Outgoing, SendError> {
+        Ok(self)
+    }
+}
+
+impl<T: Serialize + ?Sized> IntoOutgoing for &T {
+    fn into_outgoing(self) -> Result<Outgoing, SendError> {
+        Outgoing::json(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(message: Outgoing, is_fifo: bool) -> String {
+        message.check(is_fifo).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_sqs_would_refuse_is_known_before_a_call() {
+        let message = || Outgoing::text("an order");
+        assert!(message().check(false).is_ok() && message().group("g").check(true).is_ok());
+        assert!(problem(Outgoing::text(""), false).contains("empty"));
+        assert!(problem(Outgoing::text("a\u{b}"), false).contains("U+000B"));
+        assert!(problem(message(), true).contains("needs a group"));
+        assert!(problem(message().group("g").delay(Duration::ZERO), true).contains("no delay"));
+        assert!(problem(message().delay(Duration::from_secs(901)), false).contains("900 s"));
+        let of = |count| {
+            (0..count).fold(message(), |message, n| message.attribute(n.to_string(), AttributeValue::string("x")))
+        };
+        assert!(of(10).check(false).is_ok() && problem(of(11), false).contains("11 attributes"));
+    }
+
+    #[test]
+    fn bytes_are_counted_as_sqs_does() {
+        let attributed =
+            |body: usize| Outgoing::text("b".repeat(body)).attribute("name", AttributeValue::binary([1, 2]));
+        // "name", "Binary" and two bytes.
+        assert!(attributed(MAX_BYTES - 12).check(false).is_ok());
+        let error = attributed(MAX_BYTES - 11).check(false).unwrap_err();
+        assert!(error.is_too_large() && error.to_string().contains("1048577"), "{error}");
+        assert!(Outgoing::text("é".repeat(MAX_BYTES / 2)).check(false).is_ok());
+    }
+}

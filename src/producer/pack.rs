@@ -1,0 +1,302 @@
+//! Which messages leave together, and when. Time comes in; nothing here waits or calls.
+//!
+//! A message is ready, behind another of its group, in a call, or waits for another try. On a FIFO queue a group has one message that
+//! is not behind another, whatever becomes of that; so no message ever passes one before it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What SQS takes in one call.
+pub(super) const MAX_ENTRIES: usize = 10;
+
+/// A message with its place in the order of arrival.
+#[derive(Debug)]
+pub(super) struct Packed<T> {
+    seq: u64,
+    /// When it is not worth waiting any longer.
+    due: Instant,
+    bytes: usize,
+    /// Of a message that must not pass others of its group.
+    pub(super) group: Option<Arc<str>>,
+    pub(super) item: T,
+}
+
+/// What is to be done now.
+#[derive(Debug)]
+pub(super) enum Next<T> {
+    /// These leave, in one call.
+    Call(Vec<Packed<T>>),
+    /// Nothing does before that time, unless something happens.
+    Wait(Option<Instant>),
+}
+
+pub(super) struct Pack<T> {
+    linger: Duration,
+    max_bytes: usize,
+    max_calls: usize,
+    calls: usize,
+    next_seq: u64,
+    /// In the order of arrival.
+    ready: VecDeque<Packed<T>>,
+    ready_bytes: usize,
+    /// By when they are to be tried again.
+    later: BTreeMap<(Instant, u64), Packed<T>>,
+    /// Of each group that has a message elsewhere: those behind that one.
+    behind: HashMap<Arc<str>, VecDeque<Packed<T>>>,
+    /// All that is here, or in a call.
+    open: BTreeSet<u64>,
+    /// What came before this one does not linger.
+    hurried: u64,
+}
+
+impl<T> Pack<T> {
+    pub(super) fn new(linger: Duration, max_bytes: usize, max_calls: usize) -> Self {
+        Self {
+            linger,
+            max_bytes,
+            max_calls,
+            calls: 0,
+            next_seq: 0,
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            later: BTreeMap::new(),
+            behind: HashMap::new(),
+            open: BTreeSet::new(),
+            hurried: 0,
+        }
+    }
+
+    /// Takes a message in. Says whether a call may be due earlier for it.
+    pub(super) fn push(&mut self, item: T, bytes: usize, group: Option<Arc<str>>, now: Instant) -> bool {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        self.open.insert(seq);
+        let packed = Packed { seq, due: now + self.linger, bytes, group, item };
+        if let Some(group) = &packed.group {
+            if let Some(behind) = self.behind.get_mut(group) {
+                behind.push_back(packed);
+                return false;
+            }
+            self.behind.insert(group.clone(), VecDeque::new());
+        }
+        self.make_ready(packed);
+        self.ready.len() == 1 || self.is_full()
+    }
+
+    fn make_ready(&mut self, packed: Packed<T>) {
+        self.ready_bytes += packed.bytes;
+        self.ready.push_back(packed);
+    }
+
+    fn is_full(&self) -> bool {
+        self.ready.len() >= MAX_ENTRIES || self.ready_bytes >= self.max_bytes
+    }
+
+    /// What is to be done now.
+    pub(super) fn next(&mut self, now: Instant) -> Next<T> {
+        while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= now) {
+            let packed = entry.remove();
+            self.make_ready(packed);
+        }
+        let retry = self.later.first_key_value().map(|((at, _), _)| *at);
+        let Some(first) = self.ready.front() else { return Next::Wait(retry) };
+        if self.calls == self.max_calls {
+            return Next::Wait(None);
+        }
+        // Whoever tries again has waited already, and stands behind those that linger.
+        let due = self.ready.iter().take(MAX_ENTRIES).map(|packed| packed.due).min().unwrap_or(first.due);
+        let is_due = self.is_full() || due <= now || first.seq < self.hurried;
+        if is_due { Next::Call(self.take()) } else { Next::Wait(Some(retry.map_or(due, |retry| retry.min(due)))) }
+    }
+
+    fn take(&mut self) -> Vec<Packed<T>> {
+        self.calls += 1;
+        let mut taken = Vec::new();
+        let mut room = self.max_bytes;
+        while taken.len() < MAX_ENTRIES
+            && let Some(packed) = self.ready.pop_front_if(|packed| packed.bytes <= room)
+        {
+            room -= packed.bytes;
+            self.ready_bytes -= packed.bytes;
+            taken.push(packed);
+        }
+        taken
+    }
+
+    /// A call has ended. Its messages are settled each for itself.
+    pub(super) fn call_ended(&mut self) {
+        self.calls -= 1;
+    }
+
+    /// Nothing more is to be done about this message: the next one of its group may go.
+    pub(super) fn settle(&mut self, packed: Packed<T>) -> T {
+        self.open.remove(&packed.seq);
+        if let Some(group) = &packed.group
+            && let Some(behind) = self.behind.get_mut(group)
+        {
+            match behind.pop_front() {
+                Some(next) => self.make_ready(next),
+                None => drop(self.behind.remove(group)),
+            }
+        }
+        packed.item
+    }
+
+    /// This message did not go, and those of its group that wait behind it must not go before it: all of them leave.
+    pub(super) fn give_up(&mut self, packed: Packed<T>) -> (T, Vec<T>) {
+        self.open.remove(&packed.seq);
+        let behind = packed.group.as_ref().and_then(|group| self.behind.remove(group)).unwrap_or_default();
+        for each in &behind {
+            self.open.remove(&each.seq);
+        }
+        (packed.item, behind.into_iter().map(|each| each.item).collect())
+    }
+
+    /// This message is to be tried again then.
+    pub(super) fn again(&mut self, mut packed: Packed<T>, at: Instant) {
+        packed.due = at;
+        self.later.insert((at, packed.seq), packed);
+    }
+
+    /// Has all that is here leave without lingering. Says up to where that is.
+    pub(super) fn hurry(&mut self) -> u64 {
+        self.hurried = self.next_seq;
+        self.hurried
+    }
+
+    /// All messages before this one are settled.
+    pub(super) fn settled_below(&self) -> u64 {
+        self.open.first().copied().unwrap_or(self.next_seq)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINGER: Duration = Duration::from_millis(5);
+
+    /// Of items that are their own names.
+    fn pack(max_calls: usize) -> (Pack<&'static str>, Instant) {
+        (Pack::new(LINGER, 100, max_calls), Instant::now())
+    }
+
+    fn of_group(group: &str) -> Option<Arc<str>> {
+        Some(group.into())
+    }
+
+    fn items(next: Next<&'static str>) -> Vec<&'static str> {
+        match next {
+            Next::Call(batch) => batch.into_iter().map(|packed| packed.item).collect(),
+            Next::Wait(_) => Vec::new(),
+        }
+    }
+
+    fn batch(next: Next<&'static str>) -> Vec<Packed<&'static str>> {
+        let Next::Call(batch) = next else { panic!("nothing leaves") };
+        batch
+    }
+
+    #[tokio::test]
+    async fn a_call_leaves_full_or_after_a_while() {
+        let (mut pack, now) = pack(9);
+        assert!(matches!(pack.next(now), Next::Wait(None)));
+        assert!(pack.push("a", 10, None, now), "there is a time to wait for");
+        assert!(!pack.push("b", 10, None, now));
+        assert!(matches!(pack.next(now), Next::Wait(Some(until)) if until == now + LINGER));
+        assert_eq!(items(pack.next(now + LINGER)), ["a", "b"]);
+        for _ in 0..9 {
+            pack.push("x", 1, None, now);
+        }
+        assert!(matches!(pack.next(now), Next::Wait(Some(_))));
+        assert!(pack.push("x", 1, None, now), "it is full");
+        assert_eq!(items(pack.next(now)).len(), 10);
+    }
+
+    #[tokio::test]
+    async fn bytes_fill_a_call_too_and_order_is_kept() {
+        let (mut pack, now) = pack(9);
+        for (item, bytes) in [("a", 60), ("b", 50), ("c", 10), ("d", 100)] {
+            pack.push(item, bytes, None, now);
+        }
+        assert_eq!(items(pack.next(now)), ["a"], "c would fit, and does not pass b");
+        assert_eq!(items(pack.next(now)), ["b", "c"]);
+        assert_eq!(items(pack.next(now)), ["d"]);
+    }
+
+    #[tokio::test]
+    async fn there_is_a_bound_to_calls() {
+        let (mut pack, now) = pack(1);
+        pack.push("a", 100, None, now);
+        pack.push("b", 100, None, now);
+        assert_eq!(items(pack.next(now)), ["a"]);
+        assert!(matches!(pack.next(now + LINGER), Next::Wait(None)));
+        pack.call_ended();
+        assert_eq!(items(pack.next(now)), ["b"]);
+    }
+
+    #[tokio::test]
+    async fn of_a_group_one_is_under_way() {
+        let (mut pack, now) = pack(9);
+        for (item, group) in [("a1", "a"), ("a2", "a"), ("b1", "b"), ("a3", "a")] {
+            pack.push(item, 1, of_group(group), now);
+        }
+        pack.hurry();
+        let mut first = batch(pack.next(now));
+        assert_eq!(first.iter().map(|packed| packed.item).collect::<Vec<_>>(), ["a1", "b1"]);
+        let (b1, a1) = (first.pop().unwrap(), first.pop().unwrap());
+        assert_eq!(pack.settle(b1), "b1");
+        assert!(matches!(pack.next(now + LINGER), Next::Wait(None)), "a1 is not settled");
+        pack.again(a1, now + LINGER * 2);
+        assert!(matches!(pack.next(now + LINGER), Next::Wait(Some(until)) if until == now + LINGER * 2));
+        let a1 = batch(pack.next(now + LINGER * 2)).pop().unwrap();
+        assert_eq!(a1.item, "a1");
+        pack.settle(a1);
+        assert_eq!(items(pack.next(now + LINGER * 2)), ["a2"]);
+    }
+
+    #[tokio::test]
+    async fn who_is_given_up_takes_those_behind_along() {
+        let (mut pack, now) = pack(9);
+        for item in ["1", "2", "3"] {
+            pack.push(item, 1, of_group("g"), now);
+        }
+        let first = batch(pack.next(now + LINGER)).pop().unwrap();
+        assert_eq!(pack.give_up(first), ("1", vec!["2", "3"]));
+        assert_eq!((pack.len(), pack.settled_below()), (0, 3));
+        pack.push("4", 1, of_group("g"), now);
+        assert_eq!(items(pack.next(now + LINGER)), ["4"], "the group goes on");
+    }
+
+    #[tokio::test]
+    async fn what_is_settled_is_told_up_to_the_first_that_is_not() {
+        let (mut pack, now) = pack(9);
+        for item in ["a", "b", "c"] {
+            pack.push(item, 1, None, now);
+        }
+        let mut batch = batch(pack.next(now + LINGER));
+        let (c, b, a) = (batch.pop().unwrap(), batch.pop().unwrap(), batch.pop().unwrap());
+        pack.settle(c);
+        pack.settle(a);
+        assert_eq!(pack.settled_below(), 1);
+        pack.settle(b);
+        assert_eq!(pack.settled_below(), 3);
+    }
+
+    #[tokio::test]
+    async fn who_hurries_does_not_linger_and_others_do() {
+        let (mut pack, now) = pack(9);
+        pack.push("a", 1, None, now);
+        assert_eq!(pack.hurry(), 1);
+        assert_eq!(items(pack.next(now)), ["a"]);
+        pack.push("b", 1, None, now);
+        assert!(matches!(pack.next(now), Next::Wait(Some(_))));
+    }
+}

@@ -1,0 +1,58 @@
+//! The trace that a message belongs to.
+
+use std::env;
+use std::fmt;
+use std::sync::Arc;
+
+/// What goes with a message so that its receiver goes on with the same trace: see
+/// [`ProducerBuilder::trace_context`](crate::ProducerBuilder::trace_context).
+///
+/// ```
+/// use redrive::TraceContext;
+///
+/// let context = TraceContext {
+///     traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+///     ..TraceContext::of_lambda()
+/// };
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The message system attribute `AWSTraceHeader`, which [X-Ray](https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html)
+    /// reads. It does not count against the size of the message.
+    pub trace_header: Option<String>,
+    /// The message attribute `traceparent`, of [W3C Trace Context](https://www.w3.org/TR/trace-context/), as OpenTelemetry has it.
+    pub traceparent: Option<String>,
+}
+
+impl TraceContext {
+    /// That of the invocation, as AWS Lambda says in `_X_AMZN_TRACE_ID`; elsewhere none.
+    pub fn of_lambda() -> Self {
+        Self { trace_header: env::var("_X_AMZN_TRACE_ID").ok().filter(|header| !header.is_empty()), traceparent: None }
+    }
+}
+
+/// Where the context comes from when a message does.
+#[derive(Clone)]
+pub(super) struct Source(Arc<dyn Fn() -> TraceContext + Send + Sync>);
+
+impl Source {
+    pub(super) fn new(context: impl Fn() -> TraceContext + Send + Sync + 'static) -> Self {
+        Self(Arc::new(context))
+    }
+
+    pub(super) fn now(&self) -> TraceContext {
+        (self.0)()
+    }
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::new(TraceContext::of_lambda)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source")
+    }
+}

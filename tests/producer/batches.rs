@@ -1,0 +1,113 @@
+//! Which messages leave together.
+
+use std::time::Duration;
+
+use redrive::{AttributeValue, Outgoing};
+use tokio::task::JoinSet;
+
+use crate::kit::{Queue, text, timed};
+
+#[derive(serde::Serialize)]
+struct Order {
+    order_id: u32,
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_many_tasks_share_calls_and_each_learns_of_its_own() {
+    let queue = Queue::new("orders", 1).await;
+    let producer = queue.producer();
+    let mut tasks = JoinSet::new();
+    for order_id in 0..100 {
+        let producer = producer.clone();
+        tasks.spawn(async move { (order_id, producer.send(&Order { order_id }).await.unwrap().message_id) });
+    }
+    let mut sent = tasks.join_all().await;
+    assert_eq!(queue.calls.count(), 10);
+    let all = queue.take_all().await;
+    let mut there: Vec<_> = all
+        .into_iter()
+        .map(|message| {
+            let order: serde_json::Value = serde_json::from_str(message.body().unwrap()).unwrap();
+            (u32::try_from(order["order_id"].as_u64().unwrap()).unwrap(), message.message_id.unwrap())
+        })
+        .collect();
+    sent.sort();
+    there.sort();
+    assert_eq!(sent, there);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_message_waits_a_little_for_others() {
+    let queue = Queue::new("orders", 1).await;
+    let (_, took) = timed(queue.producer().send(Outgoing::text("an order"))).await;
+    assert!((Duration::from_millis(5)..Duration::from_millis(7)).contains(&took), "{took:?}");
+    let at_once = queue.builder().linger(Duration::ZERO).build();
+    let (_, took) = timed(at_once.send(Outgoing::text("an order"))).await;
+    assert!(took < Duration::from_millis(1), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_of_many_does_not_wait() {
+    let queue = Queue::new("orders", 1).await;
+    let (results, took) = timed(queue.producer().send_all((0..23).map(|n| Outgoing::text(n.to_string())))).await;
+    assert!(results.iter().all(Result::is_ok) && took < Duration::from_millis(1), "{took:?}");
+    assert_eq!(queue.calls.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_has_no_more_than_a_mebibyte_with_all_that_counts() {
+    let queue = Queue::new("orders", 1).await;
+    let of_a_third = |_| Outgoing::text("x".repeat(349_000)).attribute("y", AttributeValue::binary(vec![0; 1_000]));
+    let results = queue.producer().send_all((0..6).map(of_a_third)).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    // With what we add, three are a little more than a mebibyte.
+    assert_eq!(queue.calls.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn results_are_in_the_order_of_the_messages() {
+    let queue = Queue::new("orders", 1).await;
+    let bodies = ["good", "", "good too", "a\u{1}"];
+    let results = queue.producer().send_all(bodies.map(Outgoing::text)).await;
+    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, false]);
+    assert!(results[1].as_ref().unwrap_err().to_string().contains("empty"));
+    assert_eq!(queue.bodies().await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_comes_as_it_was_sent() {
+    let queue = Queue::new("orders", 1).await;
+    let message = Outgoing::text("{}")
+        .attribute("priority", AttributeValue::number(7).labelled("int"))
+        .attribute("signature", AttributeValue::binary([1, 2]))
+        .group("tenant")
+        .deduplication_id("mine")
+        .delay(Duration::from_millis(1_500));
+    queue.producer().send(message).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_900)).await;
+    assert!(queue.take_all().await.is_empty(), "delays are whole seconds, and not cut short");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let [message] = &queue.take_all().await[..] else { panic!("one was sent") };
+    let attributes = message.message_attributes().unwrap();
+    assert_eq!((attributes["priority"].data_type(), text(message, "priority").unwrap().as_str()), ("Number.int", "7"));
+    assert_eq!(attributes["signature"].binary_value().unwrap().as_ref(), [1, 2]);
+    assert_eq!(text(message, "redrive.id").unwrap(), "mine");
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_load_calls_are_full() {
+    let queue = Queue::new("orders", 1).await;
+    let producer = queue.producer();
+    let mut tasks = JoinSet::new();
+    for _ in 0..50 {
+        let producer = producer.clone();
+        tasks.spawn(async move {
+            for n in 0..40 {
+                producer.send(&n).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    let fill = 2_000.0 / queue.calls.count() as f64;
+    assert!(fill >= 9.5, "{fill} messages a call");
+}

@@ -1,0 +1,140 @@
+//! A queue, and short words for what is in it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_sqs::error::BoxError;
+use aws_sdk_sqs::types::{
+    DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName as Name,
+};
+use redrive::local::Sqs;
+use redrive::{Producer, ProducerBuilder};
+use tokio::time::Instant;
+
+/// A queue of an account of its own, with all that is drawn by lot from a seed.
+pub(crate) struct Queue {
+    pub(crate) sqs: Sqs,
+    pub(crate) url: String,
+    pub(crate) calls: Calls,
+}
+
+impl Queue {
+    /// One whose name ends in `.fifo` is a FIFO queue.
+    pub(crate) async fn new(name: &str, seed: u64) -> Self {
+        Self::with(name, seed, &[]).await
+    }
+
+    pub(crate) async fn with(name: &str, seed: u64, attributes: &[(Name, &str)]) -> Self {
+        fastrand::seed(seed);
+        let sqs = Sqs::with_seed(seed);
+        let mut create = sqs.client().create_queue().queue_name(name);
+        if name.ends_with(".fifo") {
+            create = create.attributes(Name::FifoQueue, "true");
+        }
+        for (name, value) in attributes {
+            create = create.attributes(name.clone(), *value);
+        }
+        let url = create.send().await.unwrap().queue_url.unwrap();
+        Self { sqs, url, calls: Calls::default() }
+    }
+
+    /// A client whose calls are counted, each attempt for itself.
+    pub(crate) fn client(&self) -> Client {
+        Client::from_conf(self.sqs.client().config().to_builder().interceptor(self.calls.clone()).build())
+    }
+
+    pub(crate) fn builder(&self) -> ProducerBuilder {
+        Producer::builder(self.client(), &self.url)
+    }
+
+    pub(crate) fn producer(&self) -> Producer {
+        self.builder().build()
+    }
+
+    /// All its messages, in the order in which SQS hands them out. They are gone from it then.
+    pub(crate) async fn take_all(&self) -> Vec<Message> {
+        let client = self.sqs.client();
+        let mut all = Vec::new();
+        loop {
+            let receive = client.receive_message().queue_url(&self.url).max_number_of_messages(10);
+            let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
+            let messages = receive.message_attribute_names("All").send().await.unwrap().messages.unwrap_or_default();
+            if messages.is_empty() {
+                return all;
+            }
+            let entry = |(position, message): (usize, &Message)| {
+                let entry = DeleteMessageBatchRequestEntry::builder().id(position.to_string());
+                entry.receipt_handle(message.receipt_handle().unwrap()).build().unwrap()
+            };
+            let entries = messages.iter().enumerate().map(entry).collect();
+            client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await.unwrap();
+            all.extend(messages);
+        }
+    }
+
+    /// The bodies of all its messages, which are gone then.
+    pub(crate) async fn bodies(&self) -> Vec<String> {
+        self.take_all().await.into_iter().map(|message| message.body.unwrap()).collect()
+    }
+}
+
+/// The text of a message attribute.
+pub(crate) fn text(message: &Message, name: &str) -> Option<String> {
+    message.message_attributes()?.get(name)?.string_value().map(str::to_owned)
+}
+
+pub(crate) fn system(message: &Message, name: MessageSystemAttributeName) -> Option<String> {
+    message.attributes()?.get(&name).cloned()
+}
+
+/// How many calls were made.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Calls(Arc<AtomicUsize>);
+
+impl Calls {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Intercept for Calls {
+    fn name(&self) -> &'static str {
+        "Calls"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// How much of the paused clock's time something takes.
+pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let begin = Instant::now();
+    let result = work.await;
+    (result, begin.elapsed())
+}
+
+/// How often each is there.
+pub(crate) fn counted<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeMap<T, usize> {
+    let mut counts = BTreeMap::new();
+    for item in items {
+        *counts.entry(item).or_default() += 1;
+    }
+    counts
+}
+
+pub(crate) const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}

@@ -1,0 +1,10 @@
+//! The producer against the local queue, on tokio's paused clock.
+
+mod answers;
+mod batches;
+mod bounds;
+mod kit;
+mod order;
+mod retries;
+mod simulation;
+mod traces;

@@ -1,0 +1,116 @@
+//! What is sent again, and what is not.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName as Name;
+use redrive::Outgoing;
+use redrive::local::Faults;
+
+use crate::kit::{Queue, counted, secs, text, timed};
+
+fn numbers(count: usize) -> impl Iterator<Item = Outgoing> {
+    (0..count).map(|n| Outgoing::text(n.to_string()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_that_fail_for_no_fault_of_theirs_are_sent_again() {
+    let queue = Queue::new("orders", 1).await;
+    queue.sqs.set_faults(Faults::none().failed_entries(0.5));
+    let results = queue.producer().send_all(numbers(500)).await;
+    assert!(results.iter().all(Result::is_ok));
+    queue.sqs.set_faults(Faults::none());
+    assert!(counted(queue.bodies().await).values().eq(&[1; 500]), "each is there, and once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_the_sender_is_not_tried_again() {
+    let queue = Queue::new("orders", 1).await;
+    queue.sqs.set_faults(Faults::none().refused_entries(0.5));
+    let (results, took) = timed(queue.producer().send_all(numbers(500))).await;
+    queue.sqs.set_faults(Faults::none());
+    let there = counted(queue.bodies().await);
+    for (number, result) in results.iter().enumerate() {
+        assert_eq!(there.contains_key(&number.to_string()), result.is_ok());
+        assert!(result.as_ref().err().is_none_or(|error| error.is_refused() && !error.may_be_tried_again()));
+    }
+    assert!(there.len() < 400 && took < Duration::from_millis(100), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttles_and_connections_that_break_pass() {
+    let queue = Queue::new("orders", 1).await;
+    queue.sqs.set_faults(Faults::none().throttles(0.3).lost_requests(0.3));
+    assert!(queue.producer().send_all(numbers(500)).await.iter().all(Result::is_ok));
+    queue.sqs.set_faults(Faults::none());
+    assert!(counted(queue.bodies().await).values().eq(&[1; 500]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_there_twice_says_so() {
+    let queue = Queue::new("orders", 1).await;
+    queue.sqs.set_faults(Faults::none().lost_answers(0.3));
+    assert!(queue.producer().send_all(numbers(500)).await.iter().all(Result::is_ok));
+    queue.sqs.set_faults(Faults::none());
+    let all = queue.take_all().await;
+    let ids =
+        counted(all.iter().map(|message| (text(message, "redrive.id").unwrap(), message.body().unwrap().to_owned())));
+    assert_eq!(ids.len(), 500, "an id is that of one message");
+    assert!(all.len() > 550, "{} of 500 are there", all.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fifo_queue_drops_the_second_try() {
+    let queue = Queue::new("orders.fifo", 1).await;
+    queue.sqs.set_faults(Faults::none().lost_answers(0.3));
+    let results = queue.producer().send_all(numbers(100).map(|message| message.group("g"))).await;
+    assert!(results.iter().all(Result::is_ok));
+    queue.sqs.set_faults(Faults::none());
+    assert_eq!(queue.bodies().await, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_an_end_to_it_which_says_what_is_known() {
+    let queue = Queue::new("orders", 1).await;
+    queue.sqs.set_faults(Faults::none().throttles(1.0));
+    let (result, took) = timed(queue.producer().send(Outgoing::text("x"))).await;
+    let error = result.unwrap_err();
+    assert!(error.may_be_tried_again() && !error.is_unknown() && error.to_string().contains("Throttled"), "{error}");
+    assert!((secs(30)..=secs(60)).contains(&took), "{took:?}");
+    queue.sqs.set_faults(Faults::none().lost_answers(1.0));
+    let error = queue.builder().retry_for(secs(1)).build().send(Outgoing::text("x")).await.unwrap_err();
+    assert!(error.may_be_tried_again() && error.is_unknown(), "{error}");
+    queue.sqs.set_faults(Faults::none());
+    assert!(!queue.bodies().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_lost_answer_a_refusal_leaves_it_unknown() {
+    let queue = Queue::new("orders", 1).await;
+    queue.sqs.set_faults(Faults::none().lost_answers(1.0));
+    let producer = queue.producer();
+    let send = tokio::spawn(async move { producer.send(Outgoing::text("x")).await });
+    tokio::time::sleep(Duration::from_millis(6)).await;
+    queue.sqs.set_faults(Faults::none().refused_entries(1.0));
+    assert!(send.await.unwrap().unwrap_err().is_unknown());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_queue_there_is_one_clear_error() {
+    let queue = Queue::new("orders", 1).await;
+    let producer = redrive::Producer::new(queue.client(), queue.url.replace("orders", "oders"));
+    let error = producer.send(Outgoing::text("x")).await.unwrap_err();
+    assert!(error.is_refused() && error.to_string().contains("sqs:SendMessage"), "{error}");
+    assert_eq!(queue.calls.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_messages_are_two_unless_the_content_is_to_tell() {
+    let content_based = [(Name::ContentBasedDeduplication, "true")];
+    let queue = Queue::with("orders.fifo", 1, &content_based).await;
+    let twice = || [Outgoing::text("x").group("g"), Outgoing::text("x").group("g")];
+    assert!(queue.producer().send_all(twice()).await.iter().all(Result::is_ok));
+    assert_eq!(queue.bodies().await.len(), 2);
+    let results = queue.builder().content_based_deduplication().build().send_all(twice()).await;
+    assert_eq!(results[0], results[1], "SQS has dropped the second");
+    assert_eq!(queue.bodies().await.len(), 1);
+}
