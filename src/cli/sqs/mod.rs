@@ -3,6 +3,7 @@
 mod call_error;
 mod endpoint;
 mod environment;
+mod target;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 pub(super) use self::call_error::{CallError, Trouble};
 pub(super) use self::endpoint::Endpoint;
 pub(super) use self::environment::variable;
+pub(super) use self::target::{Found, Target};
 
 /// Longer than any call takes that is answered at all, a long poll of 20 s too.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,22 +24,36 @@ pub(super) struct Elsewhere {
     pub(super) client: Client,
     pub(super) endpoint: Endpoint,
     pub(super) region: String,
+    /// Those it began with.
     credentials: Credentials,
 }
 
 impl Elsewhere {
-    /// Region and credentials come from these variables, by the names that the SDKs read.
-    pub(super) fn at(endpoint: Endpoint, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let region = environment::region(&endpoint, &variable)?;
-        let credentials = environment::credentials(&endpoint, &variable)?;
+    /// What these variables say of region and credentials, by the names that the SDKs read, goes before all else.
+    pub(super) async fn at(endpoint: Endpoint, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let region = environment::region(&endpoint, &variable).await?;
+        let (credentials, provider) = environment::credentials(&endpoint, &region, &variable).await?;
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
         let config = aws_sdk_sqs::Config::builder()
             .timeout_config(timeouts)
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region.clone()))
-            .credentials_provider(credentials.clone())
+            .credentials_provider(provider)
             .endpoint_url(endpoint.url());
         Ok(Self { client: Client::from_conf(config.build()), endpoint, region, credentials })
+    }
+
+    /// The URL of the queue with that name.
+    pub(super) async fn url_of(&self, name: &str) -> Result<String, String> {
+        match self.client.get_queue_url().queue_name(name).send().await {
+            Ok(answer) => Ok(answer.queue_url.unwrap_or_default()),
+            Err(error) => Err(self.explained(error, &format!("cannot find the queue {name}"))),
+        }
+    }
+
+    /// A call that failed, in one line: what it was for, why it failed, and what to do.
+    pub(super) fn explained(&self, error: impl Into<CallError>, what: &str) -> String {
+        error.into().explained(what, self.endpoint.url())
     }
 
     /// What another program needs in its environment to call the same SQS in the same name.
