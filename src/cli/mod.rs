@@ -6,6 +6,7 @@ mod format;
 mod iam;
 mod input;
 mod interrupt;
+mod queue;
 mod send;
 mod sqs;
 
@@ -31,6 +32,7 @@ enum Subcommands {
     Check(check::Arguments),
     Dev(dev::Arguments),
     Iam(iam::Arguments),
+    Queue(queue::Arguments),
     Send(send::Arguments),
 }
 
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
         Subcommands::Check(arguments) => check::run(&arguments),
         Subcommands::Dev(arguments) => dev::run(&arguments),
         Subcommands::Iam(arguments) => iam::run(&arguments),
+        Subcommands::Queue(arguments) => queue::run(&arguments),
         Subcommands::Send(arguments) => send::run(&arguments),
     };
     match done {

@@ -8,6 +8,7 @@ mod input;
 mod kit;
 mod mappings;
 mod permissions;
+mod queue;
 mod queues;
 #[cfg(unix)]
 mod rebuild;

@@ -5,11 +5,13 @@ mod endpoint;
 mod environment;
 mod target;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_sqs::types::QueueAttributeName;
 
 pub(super) use self::call_error::{CallError, Trouble};
 pub(super) use self::endpoint::Endpoint;
@@ -49,6 +51,19 @@ impl Elsewhere {
             Ok(answer) => Ok(answer.queue_url.unwrap_or_default()),
             Err(error) => Err(self.explained(error, &format!("cannot find the queue {name}"))),
         }
+    }
+
+    /// What it says of a queue.
+    pub(super) async fn attributes_of(
+        &self,
+        url: &str,
+        name: &str,
+        wanted: &[QueueAttributeName],
+    ) -> Result<HashMap<QueueAttributeName, String>, String> {
+        let get = self.client.get_queue_attributes().queue_url(url).set_attribute_names(Some(wanted.to_vec()));
+        let got = get.send().await;
+        let got = got.map_err(|error| self.explained(error, &format!("cannot read the attributes of {name}")))?;
+        Ok(got.attributes.unwrap_or_default())
     }
 
     /// A call that failed, in one line: what it was for, why it failed, and what to do.
