@@ -53,6 +53,18 @@ impl Elsewhere {
         }
     }
 
+    /// The same for an ARN, whoever the queue belongs to.
+    pub(super) async fn url_of_arn(&self, arn: &str) -> Result<String, String> {
+        let mut parts = arn.splitn(6, ':').skip(4);
+        let (Some(account), Some(name)) = (parts.next(), parts.next()) else {
+            return Err(format!("{arn} is no ARN of a queue"));
+        };
+        match self.client.get_queue_url().queue_name(name).queue_owner_aws_account_id(account).send().await {
+            Ok(answer) => Ok(answer.queue_url.unwrap_or_default()),
+            Err(error) => Err(self.explained(error, &format!("cannot find the queue {name}"))),
+        }
+    }
+
     /// What it says of a queue.
     pub(super) async fn attributes_of(
         &self,
