@@ -236,9 +236,12 @@ fn with_profile(served: &Served, profile: &str) -> Ran {
 #[test]
 fn region_and_credentials_may_be_those_of_a_profile() {
     let served = Served::with(&["orders"]);
-    let process = r#"echo '{"Version": 1, "AccessKeyId": "id", "SecretAccessKey": "secret"}'"#;
+    let asked = directory().join("asked");
+    let answer = r#"{"Version": 1, "AccessKeyId": "id", "SecretAccessKey": "secret"}"#;
+    let process = format!("echo once >> {}; echo '{answer}'", asked.display());
     all_sent(&with_profile(&served, &format!("credential_process = {process}")), "orders: 1 sent, 0 failed");
     assert_eq!(served.bodies("orders"), ["a"]);
+    assert_eq!(std::fs::read_to_string(asked).unwrap(), "once\n", "who types a code of a second factor types one");
     let session =
         "sso_start_url = https://example.com/start\nsso_region = us-east-1\nsso_account_id = 1\nsso_role_name = a";
     refused(&with_profile(&served, session), &["no credentials for http://0.0.0.0", "aws sso login"]);

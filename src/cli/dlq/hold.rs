@@ -147,3 +147,62 @@ impl<'a> Hold<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::sqs::{Elsewhere, Found};
+    use crate::local::Sqs;
+
+    async fn queue(sqs: &Sqs) -> DeadLetterQueue {
+        let client = sqs.client();
+        let url = client.create_queue().queue_name("dead").send().await.unwrap().queue_url.unwrap();
+        let found = Found { sqs: Elsewhere::here(client).unwrap(), name: "dead".to_owned(), url };
+        DeadLetterQueue::at(found, true).await.unwrap()
+    }
+
+    async fn send(queue: &DeadLetterQueue) {
+        queue.sqs.client.send_message().queue_url(&queue.url).message_body("a").send().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_deleted_by_a_receipt_that_may_be_too_old() {
+        let queue = queue(&Sqs::with_seed(1)).await;
+        send(&queue).await;
+        let mut hold = Hold::on(&queue, SHORT);
+        let id = hold.receive(10).await.unwrap().remove(0).id;
+        tokio::time::sleep(SHORT).await;
+        let deleted = hold.delete(&[id]).await;
+        assert!(deleted[0].1.as_ref().unwrap_err().contains("hidden no longer"), "{deleted:?}");
+        assert_eq!(queue.counts().await.unwrap().visible, 1);
+        hold.give_back().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_more_is_received_where_the_first_would_soon_come_again() {
+        let queue = queue(&Sqs::with_seed(1)).await;
+        send(&queue).await;
+        let mut hold = Hold::on(&queue, SHORT);
+        assert_eq!(hold.receive(10).await.unwrap().len(), 1);
+        tokio::time::sleep(SHORT / 2).await;
+        send(&queue).await;
+        assert!(hold.receive(10).await.unwrap().is_empty());
+        hold.give_back().await.unwrap();
+        assert_eq!(queue.counts().await.unwrap().visible, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_is_seen_once_and_what_is_deleted_is_not_given_back() {
+        let queue = queue(&Sqs::with_seed(1)).await;
+        send(&queue).await;
+        let mut hold = Hold::on(&queue, Duration::from_secs(3));
+        let id = hold.receive(10).await.unwrap().remove(0).id;
+        hold.ends += LONGEST;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(hold.receive(10).await.unwrap().is_empty(), "it came again");
+        assert!(hold.delete(&[id]).await[0].1.is_ok(), "by its new receipt");
+        assert!(hold.held.is_empty());
+        hold.give_back().await.unwrap();
+        assert_eq!(queue.counts().await.unwrap().visible, 0);
+    }
+}

@@ -94,8 +94,8 @@ async fn one_by_one(
     stop: &Stop,
 ) -> Result<Done, String> {
     queue.check_receivable()?;
-    // What is moved back may fail at once and be here again: no more are looked at than there are now.
-    let limit = if matches!(wanted, Wanted::Ids(_)) { usize::MAX } else { queue.counts().await?.visible };
+    // What is moved back may fail at once and be here again: no more are looked at than there are now. That count lags.
+    let limit = if matches!(wanted, Wanted::Ids(_)) { usize::MAX } else { queue.counts().await?.visible.max(10) };
     let (mut hold, mut carrier) = (Hold::on(queue, LONGEST), Carrier::new(queue, to.map(|to| to.url.as_str())));
     let end = wanted.search(&mut hold, limit, stop, async |hold, letters| carrier.carry(hold, letters).await).await;
     let given_back = hold.give_back().await;

@@ -75,7 +75,7 @@ impl Place {
 }
 
 impl DeadLetterQueue {
-    async fn at(Found { sqs, name, url }: Found, is_forced: bool) -> Result<Self, String> {
+    pub(super) async fn at(Found { sqs, name, url }: Found, is_forced: bool) -> Result<Self, String> {
         let mut attributes = sqs.attributes_of(&url, &name, &[Name::QueueArn, Name::RedrivePolicy]).await?;
         let arn = attributes.remove(&Name::QueueArn);
         let arn =

@@ -45,6 +45,14 @@ impl Elsewhere {
         Ok(Self { client: Client::from_conf(config.build()), endpoint, region, credentials })
     }
 
+    /// One that answers in this process.
+    #[cfg(test)]
+    pub(super) fn here(client: Client) -> Result<Self, String> {
+        let endpoint = Endpoint::parse("http://sqs.localhost")?;
+        let credentials = Credentials::new("local", "local", None, None, "test");
+        Ok(Self { client, endpoint, region: "us-east-1".to_owned(), credentials })
+    }
+
     /// The URL of the queue with that name.
     pub(super) async fn url_of(&self, name: &str) -> Result<String, String> {
         match self.client.get_queue_url().queue_name(name).send().await {
