@@ -2,10 +2,12 @@
 
 mod check;
 mod dev;
+mod dlq;
 mod format;
 mod iam;
 mod input;
 mod interrupt;
+mod queue;
 mod send;
 mod sqs;
 
@@ -19,7 +21,7 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "redrive",
     version,
-    about = "SQS consumers: checks their templates, runs them here, and sends to them"
+    about = "SQS consumers: checks their templates, runs them here, sends to them, and looks after their dead letters"
 )]
 struct Command {
     #[command(subcommand)]
@@ -30,7 +32,9 @@ struct Command {
 enum Subcommands {
     Check(check::Arguments),
     Dev(dev::Arguments),
+    Dlq(dlq::Arguments),
     Iam(iam::Arguments),
+    Queue(queue::Arguments),
     Send(send::Arguments),
 }
 
@@ -47,7 +51,9 @@ pub fn main() -> ExitCode {
     let done = match Command::parse().command {
         Subcommands::Check(arguments) => check::run(&arguments),
         Subcommands::Dev(arguments) => dev::run(&arguments),
+        Subcommands::Dlq(arguments) => dlq::run(&arguments),
         Subcommands::Iam(arguments) => iam::run(&arguments),
+        Subcommands::Queue(arguments) => queue::run(&arguments),
         Subcommands::Send(arguments) => send::run(&arguments),
     };
     match done {

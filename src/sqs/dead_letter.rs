@@ -65,6 +65,7 @@ pub(super) fn message(
 /// What we note, the most useful first.
 fn noted(record: &Record, about: &About<'_>) -> Result<Vec<(&'static str, &'static str, String)>, JsonError> {
     let owned = |text: Option<std::borrow::Cow<'_, str>>| text.map(|text| text.into_owned());
+    let sent_timestamp = record.attribute("SentTimestamp")?.and_then(|sent| sent.parse::<u64>().ok());
     let noted = [
         (note::REASON, STRING, Some(about.reason.to_owned())),
         (note::ERROR, STRING, about.error.map(str::to_owned)),
@@ -72,6 +73,7 @@ fn noted(record: &Record, about: &About<'_>) -> Result<Vec<(&'static str, &'stat
         (note::SOURCE, STRING, owned(record.queue_arn()?)),
         (note::MESSAGE_ID, STRING, owned(record.message_id())),
         (note::DEDUPLICATION_ID, STRING, owned(record.attribute("MessageDeduplicationId")?)),
+        (note::SENT_TIMESTAMP, NUMBER, sent_timestamp.map(|sent| sent.to_string())),
         (note::FUNCTION, STRING, about.function.map(str::to_owned)),
     ];
     let noted = noted.into_iter().filter_map(|(name, data_type, text)| Some((name, data_type, allowed(&text?))));
@@ -162,7 +164,7 @@ mod tests {
                 "messageId": "m", "body": "a \"body\"", "eventSourceARN": "arn:aws:sqs:us-east-1:1:orders.fifo",
                 "attributes": {
                     "ApproximateReceiveCount": "3", "MessageGroupId": "g", "MessageDeduplicationId": "d",
-                    "AWSTraceHeader": "Root=1",
+                    "AWSTraceHeader": "Root=1", "SentTimestamp": "1545082649183",
                 },
                 "messageAttributes": {
                     "text": attribute("t"),
@@ -181,6 +183,7 @@ mod tests {
         let text = |name: &str| attributes[name].string_value().unwrap();
         assert_eq!((text("text"), text("redrive.reason"), text("redrive.error")), ("t", "no such order", "a: b"));
         assert_eq!((text("redrive.receive_count"), text("redrive.deduplication_id")), ("3", "d"));
+        assert_eq!(text("redrive.sent_timestamp"), "1545082649183");
         assert_eq!(
             (text("redrive.source"), text("redrive.function")),
             ("arn:aws:sqs:us-east-1:1:orders.fifo", "orders")

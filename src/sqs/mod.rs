@@ -6,7 +6,7 @@ pub(crate) mod call_error;
 mod client;
 pub(crate) mod coalesce;
 mod dead_letter;
-#[cfg(feature = "worker")]
+#[cfg(any(feature = "worker", feature = "cli"))]
 pub(crate) mod delete;
 mod effects;
 #[cfg_attr(not(feature = "local"), allow(dead_code, reason = "the mapping of `local` asks for more than the worker"))]

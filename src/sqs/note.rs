@@ -12,8 +12,11 @@ pub(crate) const SOURCE: &str = "redrive.source";
 pub(crate) const MESSAGE_ID: &str = "redrive.message_id";
 /// Of a FIFO queue's message: the id of its sender.
 pub(crate) const DEDUPLICATION_ID: &str = "redrive.deduplication_id";
+/// When its producer sent it, in milliseconds since 1970. SQS keeps that where it moves a message itself.
+pub(crate) const SENT_TIMESTAMP: &str = "redrive.sent_timestamp";
 /// Who sent it to the dead-letter queue.
 pub(crate) const FUNCTION: &str = "redrive.function";
 
 /// All of them.
-pub(crate) const ALL: [&str; 7] = [REASON, ERROR, RECEIVE_COUNT, SOURCE, MESSAGE_ID, DEDUPLICATION_ID, FUNCTION];
+pub(crate) const ALL: [&str; 8] =
+    [REASON, ERROR, RECEIVE_COUNT, SOURCE, MESSAGE_ID, DEDUPLICATION_ID, SENT_TIMESTAMP, FUNCTION];

@@ -35,6 +35,7 @@ pub(crate) struct VisibilityTimeout(i32);
 
 impl VisibilityTimeout {
     /// At once.
+    #[cfg(any(feature = "worker", feature = "cli"))]
     pub(crate) const ZERO: Self = Self(0);
 
     /// Rounded up, as what is to wait a little is not to come back at once; but no more than there is.
@@ -43,6 +44,7 @@ impl VisibilityTimeout {
         Self(i32::try_from(seconds.min(longest.as_secs())).unwrap_or(i32::MAX))
     }
 
+    #[cfg(feature = "worker")]
     pub(crate) fn as_duration(self) -> Duration {
         Duration::from_secs(self.0.unsigned_abs().into())
     }

@@ -9,7 +9,7 @@ use crate::kit::{GOOD, Ran, command, directory, ran};
 use crate::served::Served;
 
 /// On no other machine, and not known for it: no loopback address, with which every system yet connects to itself.
-fn away(served: &Served) -> String {
+pub(crate) fn away(served: &Served) -> String {
     served.url.replace("127.0.0.1", "0.0.0.0")
 }
 

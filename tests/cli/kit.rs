@@ -30,6 +30,11 @@ pub(crate) fn command(directory: &PathBuf, arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    // Nor with the profiles of whoever runs the tests, or the role of the machine.
+    for name in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"] {
+        command.env(name, directory.join("none"));
+    }
+    command.env("AWS_EC2_METADATA_DISABLED", "true");
     command.args(arguments).current_dir(directory);
     command
 }

@@ -1,6 +1,7 @@
 //! The `redrive` command, as it is run.
 
 mod dev;
+mod dlq;
 mod elsewhere;
 mod formats;
 mod iam;
@@ -8,6 +9,8 @@ mod input;
 mod kit;
 mod mappings;
 mod permissions;
+mod proxy;
+mod queue;
 mod queues;
 #[cfg(unix)]
 mod rebuild;

@@ -7,6 +7,8 @@ use std::process::Stdio;
 use aws_sdk_sqs::types::MessageSystemAttributeName as System;
 use redrive::local::Faults;
 
+#[cfg(unix)]
+use crate::elsewhere::away;
 use crate::kit::{Ran, command, directory, ran};
 use crate::served::Served;
 
@@ -218,4 +220,29 @@ fn elsewhere_it_takes_credentials() {
     let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders";
     let ran = ran(command(&directory(), &["send", url, "--body", "a"]).output().unwrap());
     refused(&ran, &["no credentials", "AWS_ACCESS_KEY_ID", "export-credentials"]);
+}
+
+/// Sends to a queue away from this machine, with a profile of this configuration.
+#[cfg(unix)]
+fn with_profile(served: &Served, profile: &str) -> Ran {
+    let directory = directory();
+    let file = directory.join("config");
+    std::fs::write(&file, format!("[profile shop]\nregion = us-east-1\n{profile}")).unwrap();
+    let mut command = command(&directory, &["send", "orders", "--body", "a", "--endpoint-url", &away(served)]);
+    ran(command.env("AWS_CONFIG_FILE", file).env("AWS_PROFILE", "shop").output().unwrap())
+}
+
+#[cfg(unix)]
+#[test]
+fn region_and_credentials_may_be_those_of_a_profile() {
+    let served = Served::with(&["orders"]);
+    let asked = directory().join("asked");
+    let answer = r#"{"Version": 1, "AccessKeyId": "id", "SecretAccessKey": "secret"}"#;
+    let process = format!("echo once >> {}; echo '{answer}'", asked.display());
+    all_sent(&with_profile(&served, &format!("credential_process = {process}")), "orders: 1 sent, 0 failed");
+    assert_eq!(served.bodies("orders"), ["a"]);
+    assert_eq!(std::fs::read_to_string(asked).unwrap(), "once\n", "who types a code of a second factor types one");
+    let session =
+        "sso_start_url = https://example.com/start\nsso_region = us-east-1\nsso_account_id = 1\nsso_role_name = a";
+    refused(&with_profile(&served, session), &["no credentials for http://0.0.0.0", "aws sso login"]);
 }

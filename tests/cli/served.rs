@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::thread;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
-use redrive::local::{Faults, Sqs};
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
+use redrive::local::{Faults, Kit, Sqs};
 use tokio::runtime::{Handle, Runtime};
 
 /// It is served for as long as the test runs.
@@ -19,12 +19,23 @@ pub(crate) struct Served {
 impl Served {
     /// With these queues.
     pub(crate) fn with(queues: &[&str]) -> Self {
+        let served = Self::after(async |_| {});
+        queues.iter().for_each(|name| served.create(name));
+        served
+    }
+
+    /// With what was done before it was served. Consumers end with that.
+    pub(crate) fn after(done: impl AsyncFnOnce(&Kit)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         listener.set_nonblocking(true).unwrap();
         let runtime = Runtime::new().unwrap();
         let handle = runtime.handle().clone();
-        let sqs = runtime.block_on(async { Sqs::with_seed(1) });
+        let sqs = runtime.block_on(async {
+            let kit = Kit::with_seed(1);
+            done(&kit).await;
+            kit.sqs().clone()
+        });
         let (client, served) = (sqs.client(), sqs.clone());
         thread::spawn(move || {
             runtime.block_on(async move {
@@ -32,9 +43,7 @@ impl Served {
                 served.serve(listener, std::future::pending()).await.unwrap();
             });
         });
-        let served = Self { url, sqs, client, handle };
-        queues.iter().for_each(|name| served.create(name));
-        served
+        Self { url, sqs, client, handle }
     }
 
     fn create(&self, name: &str) {
@@ -60,6 +69,35 @@ impl Served {
     pub(crate) fn send(&self, queue: &str, body: &str) {
         let send = self.client.send_message().queue_url(self.url_of(queue)).message_body(body);
         self.handle.block_on(send.send()).unwrap();
+    }
+
+    /// Sends to a group, with an attribute.
+    pub(crate) fn send_to(&self, queue: &str, group: &str, body: &str) {
+        let channel = MessageAttributeValue::builder().data_type("String").string_value("web").build().unwrap();
+        let send = self.client.send_message().queue_url(self.url_of(queue)).message_body(body);
+        let send = send.message_group_id(group).message_attributes("channel", channel);
+        let send = if queue.ends_with(".fifo") { send.message_deduplication_id(body) } else { send };
+        self.handle.block_on(send.send()).unwrap();
+    }
+
+    /// Receives all that a queue has, and has it visible again at once, so often.
+    pub(crate) fn fail(&self, queue: &str, times: usize) {
+        for _ in 0..times {
+            let mut receipts = Vec::new();
+            loop {
+                let receive = self.client.receive_message().queue_url(self.url_of(queue)).max_number_of_messages(10);
+                let received = self.handle.block_on(receive.visibility_timeout(600).wait_time_seconds(0).send());
+                let received = received.unwrap().messages.unwrap_or_default();
+                if received.is_empty() {
+                    break;
+                }
+                receipts.extend(received.into_iter().map(|message| message.receipt_handle.unwrap()));
+            }
+            for receipt in receipts {
+                let change = self.client.change_message_visibility().queue_url(self.url_of(queue));
+                self.handle.block_on(change.receipt_handle(receipt).visibility_timeout(0).send()).unwrap();
+            }
+        }
     }
 
     pub(crate) fn attribute(&self, queue: &str, name: &str) -> String {

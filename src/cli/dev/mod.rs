@@ -43,8 +43,8 @@ use crate::local::poller::{Mapping, NewsSink};
 /// With --endpoint-url another SQS has the queues. On this machine (moto, LocalStack) those that are missing are made. Anywhere
 /// else nothing is made and nothing is set: the queues that functions read from have to be there, by the names that the
 /// template has for them. Queues that are there are left as they are, and what a function is done with is deleted from them.
-/// Region and credentials are those of AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and functions
-/// get them too; an SQS on this machine needs none.
+/// Region and credentials are found as the AWS CLI finds them, from variables, profiles and single sign-on, and functions get
+/// those it began with; an SQS on this machine needs none.
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
 
 async fn dev(arguments: &Arguments) -> Result<Done, String> {
     let mut site = match &arguments.endpoint_url {
-        Some(url) => Site::elsewhere(url)?,
+        Some(url) => Site::elsewhere(url).await?,
         None => Site::here(arguments.port, arguments.template.region()).await?,
     };
     let screen = Arc::new(Screen::new(arguments.json, std::io::stdout().is_terminal()));

@@ -39,8 +39,8 @@ impl Site {
         Ok(Self::Here { sqs, region, url, listener: Some(listener) })
     }
 
-    pub(super) fn elsewhere(url: &str) -> Result<Self, String> {
-        Ok(Self::Elsewhere(Elsewhere::at(Endpoint::parse(url)?, variable)?))
+    pub(super) async fn elsewhere(url: &str) -> Result<Self, String> {
+        Ok(Self::Elsewhere(Elsewhere::at(Endpoint::parse(url)?, variable).await?))
     }
 
     pub(super) fn client(&self) -> Client {

@@ -10,25 +10,25 @@ use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 
 use super::message::{Message, Place};
-use crate::cli::sqs::{CallError, Trouble};
+use crate::cli::sqs::{CallError, Found, Trouble};
 
 /// A message that fails so often is given up.
 const ATTEMPTS: u32 = 8;
 
 /// A queue to send to.
-pub(super) struct Queue {
-    pub(super) client: Client,
-    pub(super) url: String,
+pub(in crate::cli) struct Queue {
+    pub(in crate::cli) client: Client,
+    pub(in crate::cli) url: String,
     /// For errors.
-    pub(super) name: String,
-    pub(super) endpoint: String,
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) endpoint: String,
     /// Once somebody has answered, a connection that is refused is worth another attempt.
     has_answered: AtomicBool,
 }
 
 /// What has become of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(in crate::cli) enum Fate {
     Sent,
     Failed(String),
     /// It may be in the queue or not.
@@ -39,10 +39,10 @@ pub(super) enum Fate {
 
 /// What has become of a batch.
 #[derive(Debug, Default)]
-pub(super) struct Delivered {
-    pub(super) fates: Vec<(Place, Fate)>,
+pub(in crate::cli) struct Delivered {
+    pub(in crate::cli) fates: Vec<(Place, Fate)>,
     /// Why it is of no use to send more.
-    pub(super) hopeless: Option<String>,
+    pub(in crate::cli) hopeless: Option<String>,
 }
 
 /// A message that is not in the queue yet.
@@ -60,17 +60,23 @@ enum Entry {
     Failed { cause: String, is_senders_fault: bool },
 }
 
+impl From<Found> for Queue {
+    fn from(Found { sqs, name, url }: Found) -> Self {
+        Self::new(sqs.client, url, name, sqs.endpoint.url().to_owned())
+    }
+}
+
 impl Queue {
-    pub(super) fn new(client: Client, url: String, name: String, endpoint: String) -> Self {
+    pub(in crate::cli) fn new(client: Client, url: String, name: String, endpoint: String) -> Self {
         Self { client, url, name, endpoint, has_answered: AtomicBool::new(false) }
     }
 
-    pub(super) fn is_fifo(&self) -> bool {
+    pub(in crate::cli) fn is_fifo(&self) -> bool {
         self.name.ends_with(".fifo")
     }
 
     /// Sends the batch, and again what failed for no fault of its own.
-    pub(super) async fn deliver(&self, batch: Vec<Message>) -> Delivered {
+    pub(in crate::cli) async fn deliver(&self, batch: Vec<Message>) -> Delivered {
         let mut left: Vec<_> = batch.into_iter().map(Pending::new).collect();
         let (mut delivered, mut was_answered) = (Delivered::default(), false);
         for attempt in 1..=ATTEMPTS {

@@ -14,19 +14,19 @@ use crate::local::queue::{MAX_MESSAGE_BYTES, check_body};
 pub(super) const MAX_ATTRIBUTES: usize = 10;
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Message {
-    pub(super) place: Place,
-    pub(super) body: String,
-    pub(super) attributes: BTreeMap<String, MessageAttributeValue>,
-    pub(super) trace_header: Option<String>,
-    pub(super) group: Option<String>,
-    pub(super) deduplication_id: Option<String>,
-    pub(super) delay_seconds: Option<i32>,
+pub(in crate::cli) struct Message {
+    pub(in crate::cli) place: Place,
+    pub(in crate::cli) body: String,
+    pub(in crate::cli) attributes: BTreeMap<String, MessageAttributeValue>,
+    pub(in crate::cli) trace_header: Option<String>,
+    pub(in crate::cli) group: Option<String>,
+    pub(in crate::cli) deduplication_id: Option<String>,
+    pub(in crate::cli) delay_seconds: Option<i32>,
 }
 
 /// Where in the input a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(in crate::cli) enum Place {
     /// Counted from 1.
     Line(u64),
     /// A record of an event, counted from 0 as its path is.
@@ -36,13 +36,13 @@ pub(super) enum Place {
 
 /// A message that is not sent, and why.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unsendable {
-    pub(super) place: Place,
-    pub(super) cause: String,
+pub(in crate::cli) struct Unsendable {
+    pub(in crate::cli) place: Place,
+    pub(in crate::cli) cause: String,
 }
 
 impl Message {
-    pub(super) fn new(place: Place, body: String) -> Self {
+    pub(in crate::cli) fn new(place: Place, body: String) -> Self {
         Self {
             place,
             body,
@@ -57,7 +57,7 @@ impl Message {
     /// What SQS counts against its limits: the body, and names, types and values of attributes; not those of the system.
     ///
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
-    pub(super) fn size_bytes(&self) -> usize {
+    pub(in crate::cli) fn size_bytes(&self) -> usize {
         let attributes = self.attributes.iter().map(|(name, value)| {
             let string = value.string_value().map_or(0, str::len);
             let binary = value.binary_value().map_or(0, |binary| binary.as_ref().len());
@@ -67,7 +67,7 @@ impl Message {
     }
 
     /// Refuses what would have SQS refuse all of a batch, and not this message alone.
-    pub(super) fn checked(self, is_fifo: bool) -> Result<Self, Unsendable> {
+    pub(in crate::cli) fn checked(self, is_fifo: bool) -> Result<Self, Unsendable> {
         let place = self.place;
         let unsendable = |cause: String| Err(Unsendable { place, cause });
         if self.body.is_empty() {
@@ -90,7 +90,7 @@ impl Message {
     }
 
     /// `None` is for what cannot be: an entry without an id or a body.
-    pub(super) fn entry(&self, id: String) -> Option<Entry> {
+    pub(in crate::cli) fn entry(&self, id: String) -> Option<Entry> {
         let attributes = self.attributes.iter().map(|(name, value)| (name.clone(), value.clone()));
         let mut entry = Entry::builder()
             .id(id)
@@ -112,7 +112,7 @@ impl Message {
 
 impl Place {
     /// For a deduplication id: which message of the input this is, from 1.
-    pub(super) fn number(self) -> u64 {
+    pub(in crate::cli) fn number(self) -> u64 {
         match self {
             Self::Line(line) => line,
             Self::Record(record) => record + 1,

@@ -8,7 +8,6 @@ mod flow;
 mod input;
 mod message;
 mod report;
-mod target;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,14 +15,15 @@ use std::sync::Arc;
 use clap::Args;
 
 use self::attribute::{Attribute, attribute};
+pub(super) use self::deliver::{Delivered, Fate, Queue};
 use self::extras::Extras;
 use self::flow::{End, flow};
 use self::input::{Form, Input};
+pub(super) use self::message::{Message, Place};
 use self::report::{Progress, Report};
-use self::target::Target;
 use super::Done;
 use super::interrupt::interrupted;
-use super::sqs::variable;
+use super::sqs::{Target, variable};
 
 /// Send bodies, or the messages of a sample event, to a queue
 ///
@@ -37,8 +37,8 @@ use super::sqs::variable;
 /// for no fault of its own is sent again, up to 8 times. Every other failure is told with its line or record and its cause. On
 /// a FIFO queue a message that failed when a later one of its group was taken is not sent again: it would come out of order.
 ///
-/// Region and credentials are those of AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. An SQS on
-/// this machine needs none; for a profile: eval "$(aws configure export-credentials --format env)".
+/// Region and credentials are found as the AWS CLI finds them: from AWS_REGION, AWS_ACCESS_KEY_ID and so on, from AWS_PROFILE and
+/// single sign-on, and from the role of a machine at AWS. An SQS on this machine needs none.
 ///
 /// Exits with 0 where everything was sent, with 1 where a message failed or may not have arrived, or on Ctrl-C, and with 2
 /// where nothing could be sent or the input could not be read to its end.
@@ -85,7 +85,7 @@ async fn send(arguments: &Arguments) -> Result<Done, String> {
     let target = Target::of(&arguments.queue, arguments.endpoint_url.as_deref(), variable)?;
     let extras = arguments.extras(&target)?;
     let input = arguments.input()?;
-    let queue = Arc::new(target.find(variable).await?);
+    let queue = Arc::new(Queue::from(target.find(variable).await?));
     let progress = Progress::new(input.length_bytes, input.read_bytes.clone());
     let mut report = Report::new(input.name.clone(), queue.name.clone(), progress);
     let items = input.start(arguments.form(), extras)?;

@@ -1,9 +1,15 @@
 //! Region and credentials.
 //!
-//! They come from the variables alone. What people have on their own machines is mostly single sign-on, which takes the
-//! clients of two more services; the AWS CLI puts what it knows of it into the variables in one line.
+//! What is on this machine takes any, so nobody is asked for them: not a profile, and not a service for machines of AWS's that
+//! a laptop waits for in vain. For all else they come from where the AWS CLI has them.
 
-use aws_sdk_sqs::config::Credentials;
+use std::error::Error;
+use std::sync::Mutex;
+
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::default_provider::region::DefaultRegionChain;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_sdk_sqs::config::{Credentials, Region};
 
 use super::endpoint::Endpoint;
 
@@ -13,31 +19,74 @@ pub(in crate::cli) fn variable(name: &str) -> Option<String> {
 }
 
 /// A signature has to name the region that the host is in, so what the host says goes first.
-pub(super) fn region(endpoint: &Endpoint, variable: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+pub(super) async fn region(endpoint: &Endpoint, variable: impl Fn(&str) -> Option<String>) -> Result<String, String> {
     let known = endpoint.region().map(str::to_owned);
     let known = known.or_else(|| variable("AWS_REGION")).or_else(|| variable("AWS_DEFAULT_REGION"));
     match known {
         Some(region) => Ok(region),
         None if endpoint.is_loopback() => Ok("us-east-1".to_owned()),
-        None => Err(format!("the region of {} is not known; set AWS_REGION", endpoint.url())),
+        None => {
+            let region = DefaultRegionChain::builder().build().region().await;
+            let region = region.map(|region| region.as_ref().to_owned());
+            region.ok_or_else(|| format!("the region of {} is not known; set AWS_REGION", endpoint.url()))
+        }
     }
 }
 
-pub(super) fn credentials(
+/// The credentials that calls begin with, and where those come from that follow when they expire.
+pub(super) async fn credentials(
     endpoint: &Endpoint,
+    region: &str,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<Credentials, String> {
-    let key = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
-    match key {
-        Some((id, secret)) => Ok(Credentials::new(id, secret, variable("AWS_SESSION_TOKEN"), None, "environment")),
-        // What is on this machine believes every signature, but there has to be one.
-        None if endpoint.is_loopback() => Ok(Credentials::new("local", "local", None, None, "placeholder")),
-        None => Err(format!(
-            "there are no credentials for {}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from a profile with \
-             eval \"$(aws configure export-credentials --format env)\"",
-            endpoint.url()
-        )),
+) -> Result<(Credentials, SharedCredentialsProvider), String> {
+    if endpoint.is_loopback() {
+        let credentials = on_this_machine(variable);
+        return Ok((credentials.clone(), SharedCredentialsProvider::new(credentials)));
     }
+    let chain = DefaultCredentialsChain::builder().region(Region::new(region.to_owned())).build().await;
+    let credentials = chain.provide_credentials().await.map_err(|error| {
+        format!(
+            "there are no credentials for {}: {}; set AWS_PROFILE or sign in with `aws sso login`, or set AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY, as does eval \"$(aws configure export-credentials --format env)\"",
+            endpoint.url(),
+            with_causes(&error)
+        )
+    })?;
+    let begun = Begun { first: Mutex::new(Some(credentials.clone())), chain };
+    Ok((credentials, SharedCredentialsProvider::new(begun)))
+}
+
+/// It believes every signature, but there has to be one.
+fn on_this_machine(variable: impl Fn(&str) -> Option<String>) -> Credentials {
+    match variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY")) {
+        Some((id, secret)) => Credentials::new(id, secret, variable("AWS_SESSION_TOKEN"), None, "environment"),
+        None => Credentials::new("local", "local", None, None, "placeholder"),
+    }
+}
+
+/// A chain that was asked already. To ask again at once may have a person type a second code of their second factor.
+#[derive(Debug)]
+struct Begun {
+    first: Mutex<Option<Credentials>>,
+    chain: DefaultCredentialsChain,
+}
+
+impl ProvideCredentials for Begun {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let first = self.first.lock().ok().and_then(|mut first| first.take());
+        match first {
+            Some(first) => future::ProvideCredentials::ready(Ok(first)),
+            None => self.chain.provide_credentials(),
+        }
+    }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(|cause| cause.to_string().replace('\n', " ")).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
@@ -54,29 +103,28 @@ mod tests {
         Endpoint::parse(url).unwrap()
     }
 
-    #[test]
-    fn on_this_machine_there_are_placeholders_for_what_is_not_set() {
+    #[tokio::test]
+    async fn on_this_machine_there_are_placeholders_for_what_is_not_set() {
         let local = endpoint("http://127.0.0.1:9324");
-        assert_eq!(credentials(&local, set(&[])).unwrap().access_key_id(), "local");
-        assert_eq!(credentials(&local, set(&KEY[..1])).unwrap().access_key_id(), "local", "half a key is none");
-        assert_eq!(credentials(&local, set(&KEY)).unwrap().access_key_id(), "id");
-        assert_eq!(region(&local, set(&[])).unwrap(), "us-east-1");
-    }
-
-    #[test]
-    fn elsewhere_what_is_missing_is_an_error_with_the_remedy() {
-        let elsewhere = endpoint("https://sqs.example.com");
-        assert!(credentials(&elsewhere, set(&[])).unwrap_err().contains("AWS_ACCESS_KEY_ID"));
-        assert!(region(&elsewhere, set(&[])).unwrap_err().contains("set AWS_REGION"));
+        let key = async |variables| {
+            let (credentials, provider) = credentials(&local, "r", set(variables)).await.unwrap();
+            assert_eq!(provider.provide_credentials().await.unwrap(), credentials);
+            credentials
+        };
+        assert_eq!(key(&[]).await.access_key_id(), "local");
+        assert_eq!(key(&KEY[..1]).await.access_key_id(), "local", "half a key is none");
+        assert_eq!(key(&KEY).await.access_key_id(), "id");
         let session = [KEY[0], KEY[1], ("AWS_SESSION_TOKEN", "token")];
-        assert_eq!(credentials(&elsewhere, set(&session)).unwrap().session_token(), Some("token"));
+        assert_eq!(key(&session).await.session_token(), Some("token"));
+        assert_eq!(region(&local, set(&[])).await.unwrap(), "us-east-1");
     }
 
-    #[test]
-    fn the_region_is_the_hosts_and_then_the_variables() {
+    #[tokio::test]
+    async fn the_region_is_the_hosts_and_then_the_variables() {
         let both = [("AWS_DEFAULT_REGION", "b"), ("AWS_REGION", "a")];
-        assert_eq!(region(&endpoint("https://sqs.eu-west-1.amazonaws.com"), set(&both)).unwrap(), "eu-west-1");
-        assert_eq!(region(&endpoint("http://localhost"), set(&both)).unwrap(), "a");
-        assert_eq!(region(&endpoint("http://localhost"), set(&both[..1])).unwrap(), "b");
+        let region = async |url, variables| region(&endpoint(url), set(variables)).await.unwrap();
+        assert_eq!(region("https://sqs.eu-west-1.amazonaws.com", &both).await, "eu-west-1");
+        assert_eq!(region("http://localhost", &both).await, "a");
+        assert_eq!(region("http://localhost", &both[..1]).await, "b");
     }
 }

@@ -1,24 +1,30 @@
 //! From what the user calls a queue to the queue.
 
-use super::deliver::Queue;
-use crate::cli::sqs::{CallError, Elsewhere, Endpoint};
+use super::{Elsewhere, Endpoint};
 
 /// Where `redrive dev` serves unless it is told otherwise.
 const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:9324";
 
 /// A queue as the user has named it, and where.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) name: String,
+pub(in crate::cli) struct Target {
+    pub(in crate::cli) name: String,
     /// If it was not the name alone.
     url: Option<String>,
-    pub(super) endpoint: Endpoint,
+    pub(in crate::cli) endpoint: Endpoint,
+}
+
+/// A queue, and what answers for it.
+pub(in crate::cli) struct Found {
+    pub(in crate::cli) sqs: Elsewhere,
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) url: String,
 }
 
 impl Target {
     /// The endpoint is the one that is named, or the one of the queue's URL, or the environment's, or else that of
     /// `redrive dev`.
-    pub(super) fn of(
+    pub(in crate::cli) fn of(
         queue: &str,
         endpoint_url: Option<&str>,
         variable: impl Fn(&str) -> Option<String>,
@@ -45,25 +51,24 @@ impl Target {
         Ok(Self { name: name.to_owned(), url, endpoint })
     }
 
-    pub(super) fn is_fifo(&self) -> bool {
+    pub(in crate::cli) fn is_fifo(&self) -> bool {
         self.name.ends_with(".fifo")
     }
 
-    /// Looks a name up. A producer on AWS may not be allowed to do that, so a URL is believed.
-    pub(super) async fn find(self, variable: impl Fn(&str) -> Option<String>) -> Result<Queue, String> {
-        let Self { name, url, endpoint } = self;
-        let Elsewhere { client, endpoint, .. } = Elsewhere::at(endpoint, variable)?;
-        let url = match url {
+    /// The queue, at its endpoint.
+    pub(in crate::cli) async fn find(self, variable: impl Fn(&str) -> Option<String>) -> Result<Found, String> {
+        let sqs = Elsewhere::at(self.endpoint.clone(), variable).await?;
+        let (name, url) = self.find_at(&sqs).await?;
+        Ok(Found { sqs, name, url })
+    }
+
+    /// Its name and its URL. Looks a name up; a producer on AWS may not be allowed to do that, so a URL is believed.
+    pub(in crate::cli) async fn find_at(self, sqs: &Elsewhere) -> Result<(String, String), String> {
+        let url = match self.url {
             Some(url) => url,
-            None => match client.get_queue_url().queue_name(&name).send().await {
-                Ok(answer) => answer.queue_url.unwrap_or_default(),
-                Err(error) => {
-                    let what = format!("cannot find the queue {name}");
-                    return Err(CallError::from(error).explained(&what, endpoint.url()));
-                }
-            },
+            None => sqs.url_of(&self.name).await?,
         };
-        Ok(Queue::new(client, url, name, endpoint.url().to_owned()))
+        Ok((self.name, url))
     }
 }
 

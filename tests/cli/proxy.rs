@@ -1,0 +1,62 @@
+//! Stands before an SQS that this test serves, and knows which call is made.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+/// What becomes of a call.
+pub(crate) enum Way {
+    Through,
+    /// Later.
+    After(Duration),
+    /// It does not get there, and has this answer.
+    Answered(Value),
+}
+
+/// The URL of what stands before the SQS at that URL, for as long as the test runs.
+pub(crate) fn proxy(url: &str, way: impl Fn(&str) -> Way + Send + Sync + 'static) -> String {
+    let (address, way) = (url.trim_start_matches("http://").to_owned(), Arc::new(way));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    listener.set_nonblocking(true).unwrap();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let pass = move |request: Request| {
+                let (address, way) = (address.clone(), way.clone());
+                async move {
+                    let target = request.headers()["x-amz-target"].to_str().unwrap();
+                    match way(target.trim_start_matches("AmazonSQS.")) {
+                        Way::Through => forward(&address, request).await,
+                        Way::After(wait) => {
+                            tokio::time::sleep(wait).await;
+                            forward(&address, request).await
+                        }
+                        Way::Answered(answer) => answer.to_string().into_response(),
+                    }
+                }
+            };
+            let router = Router::new().fallback(pass);
+            axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await.unwrap();
+        });
+    });
+    url
+}
+
+/// With the caller's host, of which the URLs of queues are made.
+async fn forward(address: &str, request: Request) -> Response {
+    let stream = TokioIo::new(tokio::net::TcpStream::connect(address).await.unwrap());
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
+    let body = to_bytes(Body::new(body), usize::MAX).await.unwrap();
+    Response::from_parts(parts, Body::from(body))
+}
