@@ -14,7 +14,7 @@ pub(super) struct Place {
     /// The SQS that has the queue: without it that of the queue's URL, or AWS_ENDPOINT_URL_SQS, or http://127.0.0.1:9324, where
     /// `redrive dev` serves
     #[arg(long, value_name = "URL")]
-    pub(super) endpoint_url: Option<String>,
+    endpoint_url: Option<String>,
     /// Go on though no queue has this one as its dead-letter queue, or though it has a RedrivePolicy of its own, by which a message
     /// that is looked at too often is moved on
     #[arg(long)]
