@@ -60,7 +60,11 @@ impl Crew {
             Work::Chunks { size, .. } => shared.board.width().div_ceil(size.get()),
         };
         let limit = width.min(shared.options.concurrency);
-        let at_first = handlers.metrics().num_workers();
+        let at_first = match &shared.keeper {
+            // They are few, and each has a permit that it holds while it waits for its lane.
+            Some(_) => limit,
+            None => handlers.metrics().num_workers(),
+        };
         let handlers_end = cut.filter(|_| shared.options.on_failure.is_some()).map(before_effects);
         let (begun, lanes) = (AtomicUsize::new(0), Mutex::default());
         let host = Handle::current();

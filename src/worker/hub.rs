@@ -56,7 +56,7 @@ impl Hub {
         settings: Settings,
         health: Arc<Health>,
     ) -> Result<Arc<Self>, Error> {
-        let queue = Queue::find(client, queue_url, settings.visibility_timeout).await?;
+        let queue = Queue::find(client, queue_url, settings.visibility_timeout, settings.wait_time).await?;
         Ok(Arc::new(Self {
             desk: Desk::new(engine.room(), settings.messages_per_second),
             settler: Settler::new(&queue),

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use aws_sdk_sqs::config::Config;
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -20,9 +18,6 @@ use super::queue::wait_after;
 use super::settler::Receipt;
 use crate::error::{Error, Kind};
 use crate::sqs::event::Record;
-
-/// Longer than SQS waits: a connection that has died would be waited at for ever.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// For so long SQS gives the same messages to a receive that is made again.
 const ATTEMPT_ID_TIME: Duration = Duration::from_secs(4 * 60);
@@ -111,14 +106,12 @@ impl Hub {
     async fn receive(&self, most: usize, attempt_id: &str) -> Result<Vec<Message>, Fault> {
         let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
         let queue = &self.queue;
-        let receive = queue.client.receive_message().queue_url(&queue.url).wait_time_seconds(seconds(self.wait_time));
+        let receive = queue.receives.receive_message().queue_url(&queue.url).wait_time_seconds(seconds(self.wait_time));
         let receive = receive.max_number_of_messages(i32::try_from(most).unwrap_or(1));
         let receive = receive.visibility_timeout(seconds(queue.lease.as_duration()));
         let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
         let receive = receive.message_attribute_names("All");
         let receive = receive.set_receive_request_attempt_id(queue.source.is_fifo().then(|| attempt_id.to_owned()));
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(self.wait_time + PATIENCE).build();
-        let receive = receive.customize().config_override(Config::builder().timeout_config(timeouts));
         let answer = receive.send().await.map_err(|error| Fault::of("sqs:ReceiveMessage", &queue.url, error))?;
         Ok(answer.messages.unwrap_or_default())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::config::timeout::{TimeoutConfig, TimeoutConfigBuilder};
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 
 use super::fault::Fault;
@@ -15,6 +15,8 @@ use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, V
 
 pub(super) struct Queue {
     pub(super) client: Client,
+    /// The same client, as patient as a long poll takes.
+    pub(super) receives: Client,
     pub(super) url: String,
     pub(super) source: Source,
     /// For how long a message is ours when it is received, and whenever that is extended.
@@ -29,8 +31,13 @@ const MIN_LEASE: Duration = Duration::from_secs(5);
 
 impl Queue {
     /// Looks at the queue, and whether this may do what it will have to.
-    pub(super) async fn find(client: &Client, url: String, lease: Option<Duration>) -> Result<Self, Error> {
-        let client = impatient(client);
+    pub(super) async fn find(
+        client: &Client,
+        url: String,
+        lease: Option<Duration>,
+        wait_time: Duration,
+    ) -> Result<Self, Error> {
+        let (client, receives) = (impatient(client), patient(client, wait_time));
         let (arn, own) = retried(|| attributes(client.clone(), url.clone())).await?;
         let source = Source::from_arn(&arn).map_err(|error| Kind::Queue(format!("{url} is {error}")))?;
         let wanted = lease.unwrap_or(own);
@@ -38,7 +45,8 @@ impl Queue {
         if lease != wanted {
             tracing::warn!(?wanted, ?lease, "the visibility timeout is put into the range that a worker can keep");
         }
-        let queue = Self { client, url, source, lease: VisibilityTimeout::clamped(lease, MAX_VISIBILITY_TIMEOUT) };
+        let lease = VisibilityTimeout::clamped(lease, MAX_VISIBILITY_TIMEOUT);
+        let queue = Self { client, receives, url, source, lease };
         queue.check_permissions().await?;
         Ok(queue)
     }
@@ -76,8 +84,21 @@ fn impatient(client: &Client) -> Client {
     if own.operation_attempt_timeout().is_some() {
         return client.clone();
     }
-    let timeouts = own.to_builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
-    Client::from_conf(client.config().to_builder().timeout_config(timeouts).build())
+    with_timeouts(client, own.to_builder().operation_attempt_timeout(ATTEMPT_TIMEOUT))
+}
+
+/// Longer than SQS waits: a connection that has died would be waited at for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same client, whose calls wait for as long as a poll does. It is made once: to change a client's configuration for one call
+/// costs a tenth of the call.
+fn patient(client: &Client, wait_time: Duration) -> Client {
+    let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
+    with_timeouts(client, own.to_builder().operation_attempt_timeout(wait_time + PATIENCE))
+}
+
+fn with_timeouts(client: &Client, timeouts: TimeoutConfigBuilder) -> Client {
+    Client::from_conf(client.config().to_builder().timeout_config(timeouts.build()).build())
 }
 
 /// The queue's ARN, and its visibility timeout.

@@ -1,0 +1,115 @@
+//! Redrive's worker in a process of its own: this program again.
+
+use std::env;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_sqs::error::BoxError;
+use tokio::io::AsyncReadExt as _;
+use tokio::task::JoinSet;
+
+/// Says to a process which role it has.
+pub(crate) const ROLE: &str = "BENCH_ROLE";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A worker whose handler does nothing.
+    Noop,
+    /// A worker whose handler waits.
+    Wait,
+    /// What the limit allows: as many tasks as that worker has, and the same handler, without a queue.
+    Limit,
+}
+
+/// What a handler that waits does, and how many of them may at a time.
+const WAIT: Duration = Duration::from_millis(20);
+const CONCURRENCY: usize = 200;
+/// For how long it is measured what the limit allows.
+const LIMIT_TIME: Duration = Duration::from_secs(2);
+
+impl Role {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Noop => "noop",
+            Self::Wait => "wait",
+            Self::Limit => "limit",
+        }
+    }
+
+    pub(crate) fn from_env() -> Option<Self> {
+        let name = env::var(ROLE).ok()?;
+        [Self::Noop, Self::Wait, Self::Limit].into_iter().find(|role| role.name() == name)
+    }
+}
+
+async fn noop() {}
+
+async fn wait() {
+    tokio::time::sleep(WAIT).await;
+}
+
+/// Works until the standard input ends, and says how many calls it has made; or what the limit allows, in messages a second.
+pub(crate) async fn run(role: Role) {
+    // As a service would have it.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let figure = match role {
+        Role::Limit => limit().await,
+        Role::Noop => work(|client, url| redrive::handler(noop).worker(client, url)).await,
+        Role::Wait => work(|client, url| redrive::handler(wait).concurrency(CONCURRENCY).worker(client, url)).await,
+    };
+    writeln!(std::io::stdout(), "{figure}").expect("somebody reads it");
+}
+
+async fn work<K: redrive::Kind>(worker: impl FnOnce(Client, String) -> redrive::Worker<K>) -> f64 {
+    let calls = Calls::default();
+    let config = aws_sdk_sqs::config::Builder::from(&aws_config::load_from_env().await).interceptor(calls.clone());
+    let url = env::var("REDRIVE_QUEUE_URL").expect("the URL of a queue");
+    let mut input = tokio::io::stdin();
+    let mut nothing = Vec::new();
+    tokio::select! {
+        worked = worker(Client::from_conf(config.build()), url).run_until(std::future::pending()) => panic!("{worked:?}"),
+        // The queue is empty by then. A shutdown would wait for the polls under way, which is 20 s.
+        _ = input.read_to_end(&mut nothing) => calls.0.load(Ordering::Relaxed) as f64,
+    }
+}
+
+async fn limit() -> f64 {
+    let end = Instant::now() + LIMIT_TIME;
+    let mut tasks = JoinSet::new();
+    for _ in 0..CONCURRENCY {
+        tasks.spawn(async move {
+            let mut runs = 0_u32;
+            while Instant::now() < end {
+                wait().await;
+                runs += 1;
+            }
+            runs
+        });
+    }
+    f64::from(tasks.join_all().await.into_iter().sum::<u32>()) / LIMIT_TIME.as_secs_f64()
+}
+
+/// Counts what is sent to the queue, with each try.
+#[derive(Clone, Debug, Default)]
+struct Calls(Arc<AtomicUsize>);
+
+impl Intercept for Calls {
+    fn name(&self) -> &'static str {
+        "Calls"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
