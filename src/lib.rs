@@ -61,6 +61,8 @@ mod json;
 mod lambda;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "outbox")]
+mod outbox;
 mod outcome;
 mod per_lane;
 #[cfg(feature = "producer")]
@@ -89,6 +91,10 @@ pub use self::handler::{
 pub use self::json::JsonError;
 #[cfg(feature = "lambda")]
 pub use self::lambda::Context;
+#[cfg(feature = "outbox")]
+pub use self::outbox::{
+    Migration, Outbox, OutboxDatabase, OutboxError, OutboxStatus, ParkedMessage, Relay, WhenParked,
+};
 pub use self::outcome::{BoxError, HandlerError, IntoOutcome, Outcome};
 #[cfg(feature = "producer")]
 pub use self::producer::{IntoOutgoing, Order, Outgoing, Producer, ProducerBuilder, SendError, Sent, TraceContext};

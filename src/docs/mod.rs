@@ -11,6 +11,10 @@ pub mod effects {}
 #[doc = include_str!("producer.md")]
 pub mod producer {}
 
+#[cfg(feature = "outbox")]
+#[doc = include_str!("outbox.md")]
+pub mod outbox {}
+
 #[cfg(feature = "worker")]
 #[doc = include_str!("worker.md")]
 pub mod worker {}

@@ -90,6 +90,20 @@ impl AttributeValue {
         self.text.as_ref().map_or(0, String::len) + self.bytes.as_ref().map_or(0, Vec::len)
     }
 
+    /// As an event has it.
+    #[cfg(feature = "outbox")]
+    fn to_wire(&self) -> serde_json::Value {
+        use base64::Engine as _;
+        let mut wire = serde_json::json!({ "dataType": self.data_type });
+        if let Some(text) = &self.text {
+            wire["stringValue"] = text.as_str().into();
+        }
+        if let Some(bytes) = &self.bytes {
+            wire["binaryValue"] = base64::engine::general_purpose::STANDARD.encode(bytes).into();
+        }
+        wire
+    }
+
     /// `String`, `Number` or `Binary`, with what the sender put after it, as in `Number.int`.
     pub fn data_type(&self) -> &str {
         &self.data_type
@@ -150,10 +164,25 @@ impl Record {
     /// All message attributes, by name.
     #[cfg(feature = "sqs")]
     pub(crate) fn message_attributes(&self) -> Result<BTreeMap<String, AttributeValue>, JsonError> {
-        let json = self.raw_message_attributes();
-        let wires: Option<BTreeMap<String, Wire>> = if json.is_empty() { None } else { serde_json::from_str(json)? };
-        Ok(wires.into_iter().flatten().map(|(name, wire)| (name, wire.into())).collect())
+        match self.raw_message_attributes() {
+            "" => Ok(BTreeMap::new()),
+            json => attributes_from_json(json),
+        }
     }
+}
+
+/// Message attributes as an event has them, by name.
+#[cfg(feature = "sqs")]
+pub(crate) fn attributes_from_json(json: &str) -> Result<BTreeMap<String, AttributeValue>, JsonError> {
+    let wires: Option<BTreeMap<String, Wire>> = serde_json::from_str(json)?;
+    Ok(wires.into_iter().flatten().map(|(name, wire)| (name, wire.into())).collect())
+}
+
+/// The same, the other way.
+#[cfg(feature = "outbox")]
+pub(crate) fn attributes_to_json(attributes: &BTreeMap<String, AttributeValue>) -> String {
+    let wire = |(name, value): (&String, &AttributeValue)| (name.clone(), value.to_wire());
+    serde_json::Value::Object(attributes.iter().map(wire).collect()).to_string()
 }
 
 impl<S: Sync, A: FromAttribute> FromRecord<S> for Attribute<A> {

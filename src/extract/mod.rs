@@ -16,6 +16,8 @@ mod tuple;
 use std::future::Future;
 
 pub use self::attribute::{Attribute, AttributeValue, FromAttribute};
+#[cfg(feature = "outbox")]
+pub(crate) use self::attribute::{attributes_from_json, attributes_to_json};
 pub use self::body::Body;
 pub use self::envelope::{EventBridge, Sns};
 pub use self::json::Json;

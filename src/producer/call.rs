@@ -19,6 +19,8 @@ pub(super) enum Attempt {
     Sent(Sent),
     /// It never will go as it is.
     Refused(String),
+    /// Neither will any other: there is no queue, or no permission.
+    Denied(String),
     /// It did not go, and may another time.
     Failed(String),
     /// It may have gone. Another try brings it there once more, at worst.
@@ -53,9 +55,8 @@ fn of_error(error: &CallError) -> Attempt {
     match error.trouble {
         Trouble::Unreachable | Trouble::Busy => Attempt::Failed(text),
         Trouble::Lost => Attempt::Lost(text),
-        Trouble::NoQueue | Trouble::Denied | Trouble::NoSqs | Trouble::Refused => {
-            Attempt::Refused(format!("sqs:SendMessage: {text}"))
-        }
+        Trouble::NoQueue | Trouble::Denied | Trouble::NoSqs => Attempt::Denied(format!("sqs:SendMessage: {text}")),
+        Trouble::Refused => Attempt::Refused(format!("sqs:SendMessage: {text}")),
     }
 }
 

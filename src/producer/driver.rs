@@ -143,10 +143,11 @@ impl Shared {
         match attempt {
             Attempt::Sent(sent) => self.pack().settle(packed).tell(Ok(sent)),
             // It never will go, so those behind it do not wait for it.
-            Attempt::Refused(why) if packed.item.may_be_sent => {
+            Attempt::Refused(why) | Attempt::Denied(why) if packed.item.may_be_sent => {
                 self.pack().settle(packed).tell(Err(SendError::unknown(why)))
             }
             Attempt::Refused(why) => self.pack().settle(packed).tell(Err(SendError::refused(why))),
+            Attempt::Denied(why) => self.pack().settle(packed).tell(Err(SendError::denied(why))),
             Attempt::Failed(why) => self.try_again(packed, why),
             Attempt::Lost(why) => {
                 let mut packed = packed;

@@ -17,6 +17,7 @@ pub struct SendError {
 enum Kind {
     TooLarge,
     Refused,
+    Denied,
     Failed,
     Unknown,
     Behind,
@@ -33,13 +34,17 @@ impl SendError {
     }
 
     /// SQS would refuse it.
-    pub(super) fn invalid(text: String) -> Self {
+    pub(crate) fn invalid(text: String) -> Self {
         Self { kind: Kind::Refused, text }
     }
 
     /// SQS has refused it.
     pub(super) fn refused(text: String) -> Self {
         Self { kind: Kind::Refused, text }
+    }
+
+    pub(super) fn denied(text: String) -> Self {
+        Self { kind: Kind::Denied, text }
     }
 
     pub(super) fn failed(text: String) -> Self {
@@ -55,7 +60,7 @@ impl SendError {
         Self { kind: Kind::Behind, text }
     }
 
-    pub(super) fn closed() -> Self {
+    pub(crate) fn closed() -> Self {
         Self { kind: Kind::Closed, text: "the producer is closed".to_owned() }
     }
 
@@ -66,7 +71,13 @@ impl SendError {
 
     /// It never will be sent as it is: SQS takes no such message, or the queue or the permission to send is not there.
     pub fn is_refused(&self) -> bool {
-        self.kind == Kind::Refused
+        matches!(self.kind, Kind::Refused | Kind::Denied)
+    }
+
+    /// It was refused for no fault of its own: the queue or the permission to send to it is not there. No other message will go either,
+    /// until somebody mends that.
+    pub fn is_denied(&self) -> bool {
+        self.kind == Kind::Denied
     }
 
     /// It may be in the queue or not: no answer came, or one that does not name it.

@@ -22,6 +22,8 @@ use aws_sdk_sqs::config::timeout::TimeoutConfig;
 
 pub use self::error::SendError;
 pub use self::outgoing::{IntoOutgoing, Outgoing};
+#[cfg(feature = "outbox")]
+pub(crate) use self::trace::Source as TraceSource;
 pub use self::trace::TraceContext;
 
 use self::driver::{Shared, Told};
@@ -212,17 +214,11 @@ impl Settings {
         } else if !self.content_based_deduplication {
             message.deduplication_id.get_or_insert_with(random_id);
         }
-        let TraceContext { trace_header, traceparent } = self.trace_context.now();
-        if message.trace_header.is_none() {
-            message.trace_header = trace_header;
-        }
-        if let Some(traceparent) = traceparent {
-            message.add_if_there_is_room("traceparent", AttributeValue::string(traceparent));
-        }
+        self.trace_context.complete(message);
     }
 }
 
-fn random_id() -> String {
+pub(crate) fn random_id() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 

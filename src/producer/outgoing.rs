@@ -23,12 +23,12 @@ use crate::extract::AttributeValue;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    pub(super) body: String,
-    pub(super) attributes: BTreeMap<String, AttributeValue>,
-    pub(super) group: Option<String>,
-    pub(super) deduplication_id: Option<String>,
-    pub(super) delay: Option<Duration>,
-    pub(super) trace_header: Option<String>,
+    pub(crate) body: String,
+    pub(crate) attributes: BTreeMap<String, AttributeValue>,
+    pub(crate) group: Option<String>,
+    pub(crate) deduplication_id: Option<String>,
+    pub(crate) delay: Option<Duration>,
+    pub(crate) trace_header: Option<String>,
 }
 
 /// What SQS takes in one message, and in one batch: 1 MiB of UTF-8, with the names, types and values of attributes.
@@ -106,7 +106,7 @@ impl Outgoing {
     }
 
     /// Adds an attribute of ours, unless SQS would refuse the message for it.
-    pub(super) fn add_if_there_is_room(&mut self, name: &str, value: AttributeValue) {
+    pub(crate) fn add_if_there_is_room(&mut self, name: &str, value: AttributeValue) {
         let bytes = name.len() + value.data_type().len() + value.len();
         if self.attributes.contains_key(name) {
             return;
@@ -119,7 +119,7 @@ impl Outgoing {
     }
 
     /// What SQS would refuse, and with it, for some of it, all that is in the same call.
-    pub(super) fn check(&self, is_fifo: bool) -> Result<(), SendError> {
+    pub(crate) fn check(&self, is_fifo: bool) -> Result<(), SendError> {
         let problem = if self.body.is_empty() {
             "its body is empty, and SQS takes none without a character".to_owned()
         } else if let Some(char) = self.body.chars().find(|&char| !is_allowed(char)) {

@@ -4,6 +4,9 @@ use std::env;
 use std::fmt;
 use std::sync::Arc;
 
+use super::outgoing::Outgoing;
+use crate::extract::AttributeValue;
+
 /// What goes with a message so that its receiver goes on with the same trace: see
 /// [`ProducerBuilder::trace_context`](crate::ProducerBuilder::trace_context).
 ///
@@ -33,15 +36,22 @@ impl TraceContext {
 
 /// Where the context comes from when a message does.
 #[derive(Clone)]
-pub(super) struct Source(Arc<dyn Fn() -> TraceContext + Send + Sync>);
+pub(crate) struct Source(Arc<dyn Fn() -> TraceContext + Send + Sync>);
 
 impl Source {
-    pub(super) fn new(context: impl Fn() -> TraceContext + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(context: impl Fn() -> TraceContext + Send + Sync + 'static) -> Self {
         Self(Arc::new(context))
     }
 
-    pub(super) fn now(&self) -> TraceContext {
-        (self.0)()
+    /// Adds the trace of now to a message that has none of its own.
+    pub(crate) fn complete(&self, message: &mut Outgoing) {
+        let TraceContext { trace_header, traceparent } = (self.0)();
+        if message.trace_header.is_none() {
+            message.trace_header = trace_header;
+        }
+        if let Some(traceparent) = traceparent {
+            message.add_if_there_is_room("traceparent", AttributeValue::string(traceparent));
+        }
     }
 }
 

@@ -36,7 +36,7 @@ impl Backoff {
     }
 
     /// A delay after so many receives.
-    pub(super) fn delay(&self, receive_count: u32) -> Duration {
+    pub(crate) fn delay(&self, receive_count: u32) -> Duration {
         self.bound(receive_count).mul_f64(fastrand::f64())
     }
 }

@@ -1,0 +1,119 @@
+//! [`Store`](super::store::Store) for a database whose module has its `SQL`, its `MIGRATIONS` and its `listen`.
+//!
+//! A macro, because sqlx says what a database can do with bounds that would have to stand again at each generic function.
+
+macro_rules! implement_store {
+    ($database:ty) => {
+        impl Store for $database {
+            const MIGRATIONS: &'static [Migration] = MIGRATIONS;
+
+            async fn version(pool: &Pool<Self>) -> Result<i64, Error> {
+                version(&mut *pool.acquire().await?).await
+            }
+
+            async fn migrate(pool: &Pool<Self>) -> Result<(), Error> {
+                let mut transaction = pool.begin_with(SQL.begin).await?;
+                sqlx::query(SQL.lock_migrations).execute(&mut *transaction).await?;
+                let version = version(&mut *transaction).await?;
+                for migration in MIGRATIONS.iter().filter(|migration| migration.version > version) {
+                    sqlx::raw_sql(migration.sql).execute(&mut *transaction).await?;
+                }
+                transaction.commit().await
+            }
+
+            async fn insert(connection: &mut Self::Connection, row: &NewRow<'_>, notify: bool) -> Result<(), Error> {
+                let insert = if notify { SQL.insert_and_notify } else { SQL.insert };
+                let insert = sqlx::query(insert).bind(row.message_id).bind(row.queue_url).bind(row.group_id);
+                let insert = insert.bind(row.order_key.as_deref()).bind(row.lane).bind(row.body);
+                let insert = insert.bind(&row.attributes).bind(row.delay_seconds).bind(row.trace_header);
+                insert.execute(connection).await.map(drop)
+            }
+
+            async fn claim(pool: &Pool<Self>, lanes: usize, lease: Duration) -> Result<Option<Claim>, Error> {
+                let claim = sqlx::query_scalar(SQL.claim).bind(store::rows(lanes)).bind(store::millis(lease));
+                let tokens: Vec<i64> = claim.fetch_all(pool).await?;
+                Ok(tokens.first().map(|&token| Claim { token, lanes: tokens.len() }))
+            }
+
+            async fn read(pool: &Pool<Self>, claim: Claim, rows: usize, holds: bool) -> Result<Vec<Row>, Error> {
+                let mut transaction = pool.begin_with(SQL.begin).await?;
+                if !has_lanes(&mut *transaction, claim).await? {
+                    return Ok(Vec::new());
+                }
+                if holds {
+                    sqlx::query(SQL.hold).bind(claim.token).execute(&mut *transaction).await?;
+                }
+                let read = sqlx::query_as(SQL.read).bind(claim.token);
+                let read = read.bind(store::rows(claim.share(rows))).bind(store::rows(rows));
+                let rows: Vec<columns::Row> = read.fetch_all(&mut *transaction).await?;
+                transaction.commit().await?;
+                Ok(rows.into_iter().map(Row::from).collect())
+            }
+
+            async fn mark(pool: &Pool<Self>, claim: Claim, marks: &[Mark]) -> Result<bool, Error> {
+                let (sent, failed) = mark::as_json(marks);
+                let mut transaction = pool.begin_with(SQL.begin).await?;
+                if !has_lanes(&mut *transaction, claim).await? {
+                    return Ok(false);
+                }
+                for (statement, marks) in [(SQL.mark_sent, sent), (SQL.mark_failed, failed)] {
+                    let Some(marks) = marks else { continue };
+                    sqlx::query(statement).bind(claim.token).bind(marks).execute(&mut *transaction).await?;
+                }
+                transaction.commit().await?;
+                Ok(true)
+            }
+
+            async fn release(pool: &Pool<Self>, claim: Claim) -> Result<(), Error> {
+                sqlx::query(SQL.release).bind(claim.token).execute(pool).await.map(drop)
+            }
+
+            async fn clean(pool: &Pool<Self>, keep: Duration, rows: usize) -> Result<u64, Error> {
+                let clean = sqlx::query(SQL.clean).bind(store::millis(keep)).bind(store::rows(rows));
+                Ok(clean.execute(pool).await?.rows_affected())
+            }
+
+            async fn status(pool: &Pool<Self>) -> Result<OutboxStatus, Error> {
+                let status: columns::Status = sqlx::query_as(SQL.status).fetch_one(pool).await?;
+                Ok(status.into())
+            }
+
+            async fn parked(pool: &Pool<Self>, rows: usize) -> Result<Vec<ParkedMessage>, Error> {
+                let parked = sqlx::query_as(SQL.parked).bind(store::rows(rows));
+                let parked: Vec<columns::Parked> = parked.fetch_all(pool).await?;
+                Ok(parked.into_iter().map(ParkedMessage::from).collect())
+            }
+
+            async fn retry(pool: &Pool<Self>, ids: Option<&[i64]>) -> Result<u64, Error> {
+                let ids = ids.map(|ids| format!("{ids:?}"));
+                let mut transaction = pool.begin_with(SQL.begin).await?;
+                sqlx::query(SQL.lock_parked).bind(&ids).execute(&mut *transaction).await?;
+                let retried = sqlx::query(SQL.retry).bind(&ids).execute(&mut *transaction).await?;
+                sqlx::query(SQL.release_held).execute(&mut *transaction).await?;
+                transaction.commit().await?;
+                Ok(retried.rows_affected())
+            }
+
+            async fn listen(pool: &Pool<Self>) -> Result<Hint, Error> {
+                listen(pool).await
+            }
+        }
+
+        async fn version(connection: &mut Connection) -> Result<i64, Error> {
+            let tables: bool = sqlx::query_scalar(SQL.tables).fetch_one(&mut *connection).await?;
+            match tables {
+                true => sqlx::query_scalar(SQL.version).fetch_one(connection).await,
+                false => Ok(0),
+            }
+        }
+
+        /// Whether the claim's lease still holds. Nobody else takes its lanes then until the transaction has ended.
+        async fn has_lanes(connection: &mut Connection, claim: Claim) -> Result<bool, Error> {
+            let lanes: Vec<i64> = sqlx::query_scalar(SQL.lock).bind(claim.token).fetch_all(connection).await?;
+            Ok(lanes.len() == claim.lanes)
+        }
+
+        type Connection = <$database as sqlx::Database>::Connection;
+    };
+}
+pub(super) use implement_store;

@@ -1,0 +1,51 @@
+-- Version 1 of redrive's outbox. Copy it into your own migrations, or let `redrive outbox migrate` run it; never both.
+
+create table redrive_outbox_migration (
+    version bigint primary key,
+    applied_at timestamptz not null default now()
+);
+
+create table redrive_outbox (
+    id bigint generated always as identity primary key,
+    -- The deduplication id, and what a receiver knows the message by.
+    message_id text not null,
+    queue_url text not null,
+    group_id text,
+    -- Rows of the same key leave in the order of their ids, one after the other. Only FIFO queues have an order.
+    order_key text,
+    -- A relay leases lanes, and all rows of a key are in one.
+    lane smallint not null check (lane between 0 and 255),
+    body text not null,
+    -- As in the events that Lambda functions get: {"name": {"dataType": "String", "stringValue": "..."}}
+    attributes jsonb not null default '{}',
+    delay_seconds integer,
+    trace_header text,
+    -- pending: to be sent. held: behind a parked row of its key. parked: SQS has refused it too often. sent: SQS has it.
+    state text not null default 'pending' check (state in ('pending', 'held', 'parked', 'sent')),
+    enqueued_at timestamptz not null default clock_timestamp(),
+    next_attempt_at timestamptz not null default clock_timestamp(),
+    attempts integer not null default 0,
+    refusals integer not null default 0,
+    last_error text,
+    sent_at timestamptz,
+    sqs_message_id text
+);
+
+create index redrive_outbox_pending on redrive_outbox (lane, id) where state = 'pending';
+create index redrive_outbox_order on redrive_outbox (order_key, id) where state <> 'sent' and order_key is not null;
+create index redrive_outbox_parked on redrive_outbox (lane) where state = 'parked';
+create index redrive_outbox_sent on redrive_outbox (sent_at) where state = 'sent';
+
+-- Each claim has a number of its own, larger than those before it. What a relay writes counts only as long as its lanes have that
+-- number still, and the time is not over.
+create sequence redrive_outbox_fence;
+
+create table redrive_outbox_lane (
+    lane smallint primary key,
+    token bigint not null default 0,
+    leased_until timestamptz not null default '-infinity'
+);
+
+insert into redrive_outbox_lane (lane) select generate_series(0, 255);
+
+insert into redrive_outbox_migration (version) values (1);

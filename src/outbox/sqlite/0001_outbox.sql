@@ -1,0 +1,52 @@
+-- Version 1 of redrive's outbox. Copy it into your own migrations, or let `redrive outbox migrate` run it; never both.
+-- Times are milliseconds since 1970.
+
+create table redrive_outbox_migration (
+    version integer primary key,
+    applied_at integer not null default (cast(unixepoch('now', 'subsec') * 1000 as integer))
+);
+
+create table redrive_outbox (
+    -- Never one a second time, though the row with the largest be deleted: the order of ids is the order of messages.
+    id integer primary key autoincrement,
+    -- The deduplication id, and what a receiver knows the message by.
+    message_id text not null,
+    queue_url text not null,
+    group_id text,
+    -- Rows of the same key leave in the order of their ids, one after the other. Only FIFO queues have an order.
+    order_key text,
+    -- A relay leases lanes, and all rows of a key are in one.
+    lane integer not null check (lane between 0 and 255),
+    body text not null,
+    -- As in the events that Lambda functions get: {"name": {"dataType": "String", "stringValue": "..."}}
+    attributes text not null default '{}',
+    delay_seconds integer,
+    trace_header text,
+    -- pending: to be sent. held: behind a parked row of its key. parked: SQS has refused it too often. sent: SQS has it.
+    state text not null default 'pending' check (state in ('pending', 'held', 'parked', 'sent')),
+    enqueued_at integer not null default (cast(unixepoch('now', 'subsec') * 1000 as integer)),
+    next_attempt_at integer not null default 0,
+    attempts integer not null default 0,
+    refusals integer not null default 0,
+    last_error text,
+    sent_at integer,
+    sqs_message_id text
+);
+
+create index redrive_outbox_pending on redrive_outbox (lane, id) where state = 'pending';
+create index redrive_outbox_order on redrive_outbox (order_key, id) where state <> 'sent' and order_key is not null;
+create index redrive_outbox_parked on redrive_outbox (lane) where state = 'parked';
+create index redrive_outbox_sent on redrive_outbox (sent_at) where state = 'sent';
+
+-- Each claim has a number of its own, larger than those before it. What a relay writes counts only as long as its lanes have that
+-- number still, and the time is not over.
+create table redrive_outbox_lane (
+    lane integer primary key,
+    token integer not null default 0,
+    leased_until integer not null default 0
+);
+
+with recursive lanes (lane) as (select 0 union all select lane + 1 from lanes where lane < 255)
+insert into redrive_outbox_lane (lane) select lane from lanes;
+
+insert into redrive_outbox_migration (version) values (1);

@@ -1,0 +1,12 @@
+//! The outbox, on real databases, in front of the local queue.
+
+mod database;
+mod enqueue;
+mod kit;
+mod on_postgres;
+#[path = "../support/postgres/mod.rs"]
+mod postgres;
+mod proxy;
+#[path = "../producer/kit.rs"]
+mod queue;
+mod relay;

@@ -1,0 +1,202 @@
+//! What a relay does with what is written.
+
+use std::time::Duration;
+
+use redrive::local::Faults;
+use redrive::{Outbox, Outgoing, Relay, WhenParked};
+use tokio::time::Instant;
+
+use crate::database::{TestDatabase, on_each_database};
+use crate::kit::{MOMENT, World, in_time, of, quick};
+use crate::queue::secs;
+
+on_each_database! {
+    groups_are_sent_in_order
+    what_fails_is_tried_again_and_its_group_waits
+    poison_is_parked_and_holds_its_group
+    poison_is_parked_and_its_group_goes_on
+    what_was_parked_is_sent_when_it_is_retried
+    a_queue_that_is_not_there_parks_nothing
+    a_relay_that_died_is_followed_by_another
+    a_mark_without_a_lease_is_not_written
+    sent_rows_are_cleaned
+    without_tables_there_is_one_clear_error
+    attributes_of_others_that_cannot_be_read_are_parked
+}
+
+/// Bodies of the form g1 are of the group g.
+async fn enqueue_all<DB: TestDatabase>(world: &World<DB>, bodies: &[&str]) {
+    for body in bodies {
+        world.enqueue(of(&body[..1], body)).await;
+    }
+}
+
+/// Those of one group.
+fn of_group<'a>(bodies: &'a [String], group: &str) -> Vec<&'a str> {
+    bodies.iter().map(String::as_str).filter(|body| body.starts_with(group)).collect()
+}
+
+async fn groups_are_sent_in_order<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders.fifo").await;
+    enqueue_all(&world, &["a1", "b1", "a2", "c1", "a3", "b2"]).await;
+    let relays = [world.relay(), world.relay(), world.relay()];
+    let sent = || world.until(|status| status.pending == 0);
+    for ended in futures_util::future::join_all(relays.map(|relay| relay.run_until(sent()))).await {
+        ended.unwrap();
+    }
+    let bodies = world.queue.bodies().await;
+    assert_eq!(bodies.len(), 6);
+    assert_eq!(of_group(&bodies, "a"), ["a1", "a2", "a3"]);
+    assert_eq!(of_group(&bodies, "b"), ["b1", "b2"]);
+}
+
+async fn what_fails_is_tried_again_and_its_group_waits<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders.fifo").await;
+    world.queue.sqs.set_faults(Faults::none().failed_entries(0.5).throttles(0.2));
+    let bodies: Vec<String> = (0..30).map(|n| format!("{}{n:02}", ["a", "b", "c"][n % 3])).collect();
+    enqueue_all(&world, &bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    // So that a producer gives up soon, and the relay has something to do.
+    let relay = world.relay().lease(secs(1));
+    relay.run_until(world.until(|status| status.pending == 0)).await.unwrap();
+    world.queue.sqs.set_faults(Faults::none());
+    let there = world.queue.bodies().await;
+    assert_eq!(there.len(), bodies.len());
+    for group in ["a", "b", "c"] {
+        assert_eq!(of_group(&there, group), of_group(&bodies, group));
+    }
+}
+
+/// A row that SQS refuses, as one may write who knows better.
+async fn poison<DB: TestDatabase>(world: &World<DB>, body: &str) {
+    world.enqueue(of(&body[..1], body)).await;
+    DB::execute(&world.pool, &format!("update redrive_outbox set body = '' where body = '{body}'")).await;
+}
+
+async fn poison_is_parked_and_holds_its_group<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders.fifo").await;
+    enqueue_all(&world, &["a1", "b1"]).await;
+    poison(&world, "a2").await;
+    enqueue_all(&world, &["a3", "b2"]).await;
+    let parked = world.until(|status| status.parked == 1 && status.held == 1 && status.pending == 0);
+    world.relay().park_after(2).run_until(parked).await.unwrap();
+    // What is written later waits too.
+    enqueue_all(&world, &["a4", "b3"]).await;
+    world.relay().run_until(world.until(|status| status.held == 2 && status.pending == 0)).await.unwrap();
+    assert_eq!(world.states().await, ["sent", "sent", "parked", "held", "sent", "held", "sent"]);
+    let parked = Outbox::parked(&world.pool, 10).await.unwrap().pop().unwrap();
+    assert_eq!((parked.id, parked.attempts, parked.group.as_deref()), (3, 2, Some("a")));
+    assert!(parked.error.contains("empty"), "{}", parked.error);
+}
+
+async fn poison_is_parked_and_its_group_goes_on<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders.fifo").await;
+    poison(&world, "a1").await;
+    enqueue_all(&world, &["a2", "a3"]).await;
+    let relay = world.relay().park_after(3).when_parked(WhenParked::GoOn);
+    relay.run_until(world.until(|status| status.pending == 0)).await.unwrap();
+    assert_eq!(world.states().await, ["parked", "sent", "sent"]);
+    assert_eq!(world.queue.bodies().await, ["a2", "a3"]);
+}
+
+async fn what_was_parked_is_sent_when_it_is_retried<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders.fifo").await;
+    poison(&world, "a1").await;
+    poison(&world, "b1").await;
+    enqueue_all(&world, &["a2", "b2"]).await;
+    let held = world.until(|status| status.parked == 2 && status.held == 2);
+    world.relay().park_after(1).run_until(held).await.unwrap();
+    DB::execute(&world.pool, "update redrive_outbox set body = 'mended' where body = ''").await;
+    assert_eq!(Outbox::retry(&world.pool, Some(&[1])).await.unwrap(), 1);
+    assert_eq!(world.states().await, ["pending", "parked", "pending", "held"]);
+    world.relay_all().await;
+    assert_eq!(world.queue.bodies().await, ["mended", "a2"]);
+    assert_eq!(Outbox::retry(&world.pool, None).await.unwrap(), 1);
+    world.relay_all().await;
+    assert_eq!(world.queue.bodies().await, ["mended", "b2"]);
+}
+
+async fn a_queue_that_is_not_there_parks_nothing<DB: TestDatabase>() {
+    let mut world = World::<DB>::new("orders").await;
+    world.enqueue(Outgoing::text("goes on")).await;
+    world.outbox = Outbox::new(world.queue.url.replace("orders", "missing"));
+    world.enqueue(Outgoing::text("waits")).await;
+    let tried = async {
+        let often = "select id from redrive_outbox where attempts > 3";
+        while DB::numbers(&world.pool, often).await.is_empty() {
+            tokio::time::sleep(MOMENT).await;
+        }
+    };
+    world.relay().park_after(1).run_until(in_time(tried)).await.unwrap();
+    assert_eq!(world.states().await, ["sent", "pending"]);
+    let error = DB::texts(&world.pool, "select last_error from redrive_outbox where attempts > 3").await;
+    assert!(error[0].contains("sqs:SendMessage"), "{error:?}");
+}
+
+async fn a_relay_that_died_is_followed_by_another<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders").await;
+    world.enqueue(Outgoing::text("x")).await;
+    // It has claimed the lane, and never comes back.
+    world.queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(60)));
+    let dead = tokio::time::timeout(
+        Duration::from_millis(300),
+        world.relay().lease(secs(1)).run_until(std::future::pending()),
+    );
+    assert!(dead.await.is_err());
+    world.queue.sqs.set_faults(Faults::none());
+    let begin = Instant::now();
+    world.relay_all().await;
+    assert!(begin.elapsed() > Duration::from_millis(200), "the lease held no one back");
+    assert_eq!(world.states().await, ["sent"]);
+}
+
+async fn a_mark_without_a_lease_is_not_written<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders").await;
+    world.enqueue(Outgoing::text("x")).await;
+    world.queue.sqs.set_faults(Faults::none().slow_calls(1.0, Duration::from_millis(400)));
+    let relay = world.relay();
+    let stolen = async {
+        let leased = "select token from redrive_outbox_lane where token > 0";
+        while DB::numbers(&world.pool, leased).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Another has the lanes now, for a long time.
+        DB::execute(&world.pool, "update redrive_outbox_lane set token = token + 1000").await;
+        while world.queue.calls.count() == 0 {
+            tokio::time::sleep(MOMENT).await;
+        }
+    };
+    in_time(relay.run_until(stolen)).await.unwrap();
+    assert_eq!(world.states().await, ["pending"]);
+}
+
+async fn sent_rows_are_cleaned<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders").await;
+    for n in 0..5 {
+        world.enqueue(Outgoing::text(n.to_string())).await;
+    }
+    world.relay_all().await;
+    assert_eq!(world.states().await.len(), 5);
+    let gone = async {
+        while !world.states().await.is_empty() {
+            tokio::time::sleep(MOMENT).await;
+        }
+    };
+    world.relay().keep_sent(Duration::ZERO).run_until(in_time(gone)).await.unwrap();
+}
+
+async fn without_tables_there_is_one_clear_error<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders").await;
+    DB::execute(&world.pool, "drop table redrive_outbox_migration").await;
+    let relay = quick(Relay::new(world.pool.clone(), world.queue.client()));
+    let error = relay.run_until(std::future::pending()).await.unwrap_err();
+    assert!(error.is_no_tables() && error.to_string().contains("redrive outbox migrate"), "{error}");
+}
+
+async fn attributes_of_others_that_cannot_be_read_are_parked<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders").await;
+    world.enqueue(Outgoing::text("x")).await;
+    DB::execute(&world.pool, "update redrive_outbox set attributes = '[7]'").await;
+    world.relay().park_after(1).run_until(world.until(|status| status.parked == 1)).await.unwrap();
+    let error = Outbox::parked(&world.pool, 1).await.unwrap().pop().unwrap().error;
+    assert!(error.contains("attributes of its row"), "{error}");
+}
