@@ -7,7 +7,7 @@ use super::Done;
 use super::input::TemplateArguments;
 use crate::local::template::{Queue, Setting};
 
-/// Print the policies that the producers and consumers of each queue need, and no more
+/// Print the policies that the producers, the outbox relays and the consumers of each queue need, and no more
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -38,7 +38,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
                 dead_letter_queue(queue, &template.queues, arguments).map(|arn| allow(&DEAD_LETTER_ACTIONS, &arn)),
             );
         }
-        policies.insert(queue.id.clone(), json!({ "producer": producer, "consumer": policy(consumer) }));
+        // A relay sends what others have written: it needs what a producer does, and they then need nothing.
+        let policies_of = json!({ "producer": producer, "relay": producer, "consumer": policy(consumer) });
+        policies.insert(queue.id.clone(), policies_of);
     }
     Ok(Done { output: format!("{:#}\n", Value::Object(policies)), is_good: true })
 }

@@ -7,6 +7,8 @@ mod format;
 mod iam;
 mod input;
 mod interrupt;
+#[cfg(feature = "outbox")]
+mod outbox;
 mod queue;
 mod send;
 mod sqs;
@@ -34,9 +36,21 @@ enum Subcommands {
     Dev(dev::Arguments),
     Dlq(dlq::Arguments),
     Iam(iam::Arguments),
+    #[cfg(feature = "outbox")]
+    Outbox(outbox::Arguments),
+    /// Send the messages of a transactional outbox (this command was built without it)
+    #[cfg(not(feature = "outbox"))]
+    Outbox {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        arguments: Vec<String>,
+    },
     Queue(queue::Arguments),
     Send(send::Arguments),
 }
+
+#[cfg(not(feature = "outbox"))]
+const WITHOUT_OUTBOX: &str =
+    "this command was built without the outbox; `cargo install redrive --features cli,outbox` builds one with it";
 
 /// What a command leaves behind: its output, and whether it found what it was to look for.
 struct Done {
@@ -53,6 +67,10 @@ pub fn main() -> ExitCode {
         Subcommands::Dev(arguments) => dev::run(&arguments),
         Subcommands::Dlq(arguments) => dlq::run(&arguments),
         Subcommands::Iam(arguments) => iam::run(&arguments),
+        #[cfg(feature = "outbox")]
+        Subcommands::Outbox(arguments) => outbox::run(&arguments),
+        #[cfg(not(feature = "outbox"))]
+        Subcommands::Outbox { arguments: _ } => Err(WITHOUT_OUTBOX.to_owned()),
         Subcommands::Queue(arguments) => queue::run(&arguments),
         Subcommands::Send(arguments) => send::run(&arguments),
     };

@@ -2,6 +2,7 @@
 
 mod database;
 mod enqueue;
+mod kills;
 mod kit;
 mod on_postgres;
 #[path = "../support/postgres/mod.rs"]
@@ -10,3 +11,4 @@ mod proxy;
 #[path = "../producer/kit.rs"]
 mod queue;
 mod relay;
+mod simulation;

