@@ -14,6 +14,7 @@ use super::error::SendError;
 use super::outgoing::Outgoing;
 use super::pack::{Next, Pack, Packed};
 use super::{Sent, Settings};
+use crate::sqs::Backoff;
 
 /// What all clones of a producer share.
 pub(super) struct Shared {
@@ -162,7 +163,7 @@ impl Shared {
     fn try_again(&self, mut packed: Packed<Item>, why: String) {
         let item = &mut packed.item;
         item.attempts += 1;
-        let at = Instant::now() + wait_after(item.attempts);
+        let at = Instant::now() + Backoff::exponential(FIRST_WAIT..LONGEST_WAIT).delay(item.attempts);
         if item.first_left.is_none_or(|first| at < first + self.settings.retry_for) {
             tracing::debug!(attempts = item.attempts, error = why, "a message is sent again");
             return self.pack().again(packed, at);
@@ -182,14 +183,9 @@ impl Shared {
     }
 }
 
+/// The waits between the attempts of a message, at most.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
-
-/// Up to a bound that doubles with each attempt, with full jitter.
-fn wait_after(attempts: u32) -> Duration {
-    let bound = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1))).min(LONGEST_WAIT);
-    bound.mul_f64(fastrand::f64())
-}
 
 impl Item {
     fn tell(self, result: Result<Sent, SendError>) {

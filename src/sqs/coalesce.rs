@@ -8,6 +8,8 @@ use std::time::Duration;
 use aws_sdk_sqs::types::BatchResultErrorEntry;
 use tokio::sync::oneshot;
 
+use super::Backoff;
+
 /// A call that takes up to ten entries, and answers for each.
 pub(crate) trait BatchCall: Send + Sync + 'static {
     type Entry: Send + Sync + 'static;
@@ -65,8 +67,9 @@ const LINGER: Duration = Duration::from_millis(5);
 
 /// Tries of an entry that may pass. The SDK makes a call that failed as a whole again by itself; this is on top.
 const ATTEMPTS: u32 = 4;
-/// The wait before the second try, at most; it doubles with each.
+/// The wait before the second try, and before the last, at most.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_millis(400);
 
 /// Puts entries together: a call leaves when it is full, or a few milliseconds after its first entry.
 pub(crate) struct Coalescer<C: BatchCall> {
@@ -136,6 +139,7 @@ impl<C: BatchCall> Shared<C> {
     /// Sends the entries, and those again that may pass.
     async fn send(&self, waiting: Vec<Waiting<C::Entry>>) {
         let (mut entries, mut told): (Vec<_>, Vec<_>) = waiting.into_iter().map(|each| (each.entry, each.told)).unzip();
+        let backoff = Backoff::exponential(FIRST_WAIT..LONGEST_WAIT);
         for attempt in 1.. {
             if entries.is_empty() {
                 return;
@@ -153,9 +157,8 @@ impl<C: BatchCall> Shared<C> {
                 }
             }
             (entries, told) = again;
-            let wait = FIRST_WAIT * 2_u32.pow(attempt - 1);
             if !entries.is_empty() {
-                tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
+                tokio::time::sleep(backoff.delay(attempt)).await;
             }
         }
     }

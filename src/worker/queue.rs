@@ -8,6 +8,7 @@ use aws_sdk_sqs::types::QueueAttributeName as Name;
 
 use super::fault::Fault;
 use crate::error::{Error, Kind};
+use crate::sqs::Backoff;
 use crate::sqs::coalesce::{BatchCall, EntryError};
 use crate::sqs::delete::DeleteMessages;
 use crate::sqs::source::Source;
@@ -119,10 +120,9 @@ async fn attributes(client: Client, url: String) -> Result<(String, Duration), F
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// How long to wait after so many failures in a row: up to a bound that doubles, with full jitter.
+/// How long to wait after so many failures in a row.
 pub(super) fn wait_after(failures: u32) -> Duration {
-    let bound = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST_WAIT);
-    bound.mul_f64(fastrand::f64())
+    Backoff::exponential(FIRST_WAIT..LONGEST_WAIT).delay(failures)
 }
 
 /// Tries again for as long as waiting can help: a container may be up before its network is.
