@@ -15,6 +15,7 @@ use super::outgoing::Outgoing;
 use super::pack::{Next, Pack, Packed};
 use super::{Sent, Settings};
 use crate::sqs::Backoff;
+use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
 /// What all clones of a producer share.
 pub(super) struct Shared {
@@ -54,7 +55,7 @@ impl Shared {
     pub(super) fn new(client: Client, queue_url: String, settings: Settings) -> Self {
         Self {
             room: Arc::new(Semaphore::new(settings.buffer.min(Semaphore::MAX_PERMITS))),
-            pack: Mutex::new(Pack::new(settings.linger, super::outgoing::MAX_BYTES, settings.calls)),
+            pack: Mutex::new(Pack::new(settings.linger, MAX_MESSAGE_BYTES, settings.calls)),
             wake: Notify::new(),
             settled: watch::Sender::new(0),
             is_closed: AtomicBool::new(false),

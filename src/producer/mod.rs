@@ -26,6 +26,7 @@ pub use self::trace::TraceContext;
 
 use self::driver::{Shared, Told};
 use crate::extract::{AttributeValue, SEND_ID};
+use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
 /// Sends messages to one queue.
 ///
@@ -112,7 +113,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LINGER: Duration = Duration::from_millis(5);
 const CALLS: usize = 10;
-const BUFFER: usize = 32 * 1_048_576;
+const BUFFER: usize = 32 * MAX_MESSAGE_BYTES;
 const RETRY_FOR: Duration = Duration::from_secs(60);
 
 impl Producer {
@@ -242,7 +243,7 @@ impl ProducerBuilder {
     /// takes. Where it is full, [`Producer::send`] waits.
     pub fn buffer(self, bytes: usize) -> Self {
         // A semaphore hands out what a u32 counts.
-        self.set(|settings| settings.buffer = bytes.clamp(2 * outgoing::MAX_BYTES, u32::MAX as usize))
+        self.set(|settings| settings.buffer = bytes.clamp(2 * MAX_MESSAGE_BYTES, u32::MAX as usize))
     }
 
     /// For how long a message is tried again that fails for no fault of its own, 60 s by default.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::error::SendError;
 use crate::extract::AttributeValue;
+use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, is_allowed};
 
 /// A message on its way out: a body, and what goes with it.
 ///
@@ -30,13 +31,6 @@ pub struct Outgoing {
     pub(super) delay: Option<Duration>,
     pub(super) trace_header: Option<String>,
 }
-
-/// What SQS takes in one message, and in one batch: 1 MiB of UTF-8, with the names, types and values of attributes.
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
-pub(super) const MAX_BYTES: usize = 1_048_576;
-
-/// The attributes of a message, at most.
-const MAX_ATTRIBUTES: usize = 10;
 
 const MAX_DELAY: Duration = Duration::from_secs(900);
 
@@ -111,7 +105,7 @@ impl Outgoing {
         if self.attributes.contains_key(name) {
             return;
         }
-        if self.attributes.len() == MAX_ATTRIBUTES || self.bytes() + bytes > MAX_BYTES {
+        if self.attributes.len() == MAX_ATTRIBUTES || self.bytes() + bytes > MAX_MESSAGE_BYTES {
             tracing::debug!(attribute = name, "left out of a message: there is no room for it");
             return;
         }
@@ -124,7 +118,7 @@ impl Outgoing {
             "its body is empty, and SQS takes none without a character".to_owned()
         } else if let Some(char) = self.body.chars().find(|&char| !is_allowed(char)) {
             format!("its body has the character U+{:04X}, which SQS does not take", u32::from(char))
-        } else if self.bytes() > MAX_BYTES {
+        } else if self.bytes() > MAX_MESSAGE_BYTES {
             return Err(SendError::too_large(self.bytes()));
         } else if self.attributes.len() > MAX_ATTRIBUTES {
             format!("it has {} attributes, and SQS takes {MAX_ATTRIBUTES}", self.attributes.len())
@@ -139,11 +133,6 @@ impl Outgoing {
         };
         Err(SendError::invalid(problem))
     }
-}
-
-/// The characters of XML 1.0, which are those of a message.
-fn is_allowed(char: char) -> bool {
-    matches!(char, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 /// What a [`Producer`](crate::Producer) sends: an [`Outgoing`], or a reference to whatever serde can write, as JSON.
@@ -196,9 +185,9 @@ mod tests {
         let attributed =
             |body: usize| Outgoing::text("b".repeat(body)).attribute("name", AttributeValue::binary([1, 2]));
         // "name", "Binary" and two bytes.
-        assert!(attributed(MAX_BYTES - 12).check(false).is_ok());
-        let error = attributed(MAX_BYTES - 11).check(false).unwrap_err();
+        assert!(attributed(MAX_MESSAGE_BYTES - 12).check(false).is_ok());
+        let error = attributed(MAX_MESSAGE_BYTES - 11).check(false).unwrap_err();
         assert!(error.is_too_large() && error.to_string().contains("1048577"), "{error}");
-        assert!(Outgoing::text("é".repeat(MAX_BYTES / 2)).check(false).is_ok());
+        assert!(Outgoing::text("é".repeat(MAX_MESSAGE_BYTES / 2)).check(false).is_ok());
     }
 }

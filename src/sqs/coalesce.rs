@@ -9,6 +9,7 @@ use aws_sdk_sqs::types::BatchResultErrorEntry;
 use tokio::sync::oneshot;
 
 use super::Backoff;
+use super::limits::MAX_ENTRIES;
 
 /// A call that takes up to ten entries, and answers for each.
 pub(crate) trait BatchCall: Send + Sync + 'static {
@@ -58,9 +59,6 @@ pub(super) fn by_position<'a>(
     }
     results
 }
-
-/// What SQS takes in one call.
-pub(crate) const MAX_ENTRIES: usize = 10;
 
 /// How long the first entry of a call waits for others.
 const LINGER: Duration = Duration::from_millis(5);

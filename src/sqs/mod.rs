@@ -11,6 +11,7 @@ pub(crate) mod delete;
 mod effects;
 #[cfg_attr(not(feature = "local"), allow(dead_code, reason = "the mapping of `local` asks for more than the worker"))]
 pub(crate) mod event;
+pub(crate) mod limits;
 pub(crate) mod note;
 mod queue;
 pub(crate) mod source;

@@ -7,8 +7,8 @@ use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;
 
 use super::{Mapping, News, backoff};
 use crate::sqs::event::Record;
+use crate::sqs::limits::MAX_ENTRIES;
 
-pub(super) const MAX_ENTRIES: usize = 10;
 /// Beyond these the message runs again, which it may at any time.
 const ATTEMPTS: u32 = 8;
 
