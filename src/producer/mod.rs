@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
 
 pub use self::error::SendError;
 pub use self::outgoing::{IntoOutgoing, Outgoing};
@@ -26,6 +25,7 @@ pub use self::trace::TraceContext;
 
 use self::driver::{Shared, Told};
 use crate::extract::{AttributeValue, SEND_ID};
+use crate::sqs::client::impatient;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
 /// Sends messages to one queue.
@@ -288,10 +288,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(280);
 
 /// The same client, which tries once: its own tries would hide which of them was not answered.
 fn attempts_alone(client: &Client) -> Client {
-    let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
-    let timeout = own.operation_attempt_timeout().unwrap_or(ATTEMPT_TIMEOUT);
-    let timeouts = own.to_builder().operation_attempt_timeout(timeout).build();
-    let config = client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts);
+    let config = impatient(client, ATTEMPT_TIMEOUT).config().to_builder().retry_config(RetryConfig::disabled());
     Client::from_conf(config.build())
 }
 

@@ -3,7 +3,7 @@
 mod backoff;
 #[cfg(any(feature = "cli", feature = "producer"))]
 pub(crate) mod call_error;
-mod client;
+pub(crate) mod client;
 pub(crate) mod coalesce;
 mod dead_letter;
 #[cfg(any(feature = "worker", feature = "cli"))]
