@@ -5,10 +5,10 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_sqs::types::BatchResultErrorEntry;
 use tokio::sync::oneshot;
 
 use super::Backoff;
+use super::entries::EntryError;
 use super::limits::MAX_ENTRIES;
 
 /// A call that takes up to ten entries, and answers for each.
@@ -17,47 +17,6 @@ pub(crate) trait BatchCall: Send + Sync + 'static {
 
     /// The results, by position. Positions are the ids of entries: a message may be in one call twice.
     fn call(&self, entries: &[Self::Entry]) -> impl Future<Output = Vec<Result<(), EntryError>>> + Send;
-}
-
-/// Why an entry did not do what it was to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum EntryError {
-    /// It never will.
-    SenderFault(String),
-    /// It may another time, or may even have done so: SQS says so, or the call as a whole has failed.
-    MayPass(String),
-}
-
-impl EntryError {
-    pub(crate) fn text(&self) -> &str {
-        match self {
-            Self::SenderFault(text) | Self::MayPass(text) => text,
-        }
-    }
-}
-
-/// The results of a batch call by position, which is the id of an entry.
-pub(super) fn by_position<'a>(
-    len: usize,
-    successful: impl Iterator<Item = &'a str>,
-    failed: &'a [BatchResultErrorEntry],
-) -> Vec<Result<(), EntryError>> {
-    let unnamed = || Err(EntryError::MayPass("the answer does not name it".to_owned()));
-    let mut results: Vec<_> = std::iter::repeat_with(unnamed).take(len).collect();
-    let mut set = |id: &str, result| {
-        if let Some(place) = id.parse::<usize>().ok().and_then(|position| results.get_mut(position)) {
-            *place = result;
-        }
-    };
-    for id in successful {
-        set(id, Ok(()));
-    }
-    for entry in failed {
-        let text = format!("{}: {}", entry.code(), entry.message().unwrap_or_default());
-        let error = if entry.sender_fault() { EntryError::SenderFault(text) } else { EntryError::MayPass(text) };
-        set(entry.id(), Err(error));
-    }
-    results
 }
 
 /// How long the first entry of a call waits for others.

@@ -9,6 +9,7 @@ mod dead_letter;
 #[cfg(any(feature = "worker", feature = "cli"))]
 pub(crate) mod delete;
 mod effects;
+pub(crate) mod entries;
 #[cfg_attr(not(feature = "local"), allow(dead_code, reason = "the mapping of `local` asks for more than the worker"))]
 pub(crate) mod event;
 pub(crate) mod limits;

@@ -9,8 +9,9 @@ use super::fault::Fault;
 use crate::error::{Error, Kind};
 use crate::sqs::Backoff;
 use crate::sqs::client::{ATTEMPT_TIMEOUT, impatient, with_attempt_timeout};
-use crate::sqs::coalesce::{BatchCall, EntryError};
+use crate::sqs::coalesce::BatchCall;
 use crate::sqs::delete::DeleteMessages;
+use crate::sqs::entries::EntryError;
 use crate::sqs::source::Source;
 use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
 
