@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::call::{Attempt, send};
 use super::error::SendError;
-use super::outgoing::Outgoing;
+use super::outgoing::{Checked, Outgoing};
 use super::pack::{Next, Pack, Packed};
 use super::{Sent, Settings};
 use crate::sqs::Backoff;
@@ -71,14 +71,14 @@ impl Shared {
         self.pack.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a message that is as SQS wants it, as soon as there is room.
-    pub(super) async fn take(self: &Arc<Self>, message: Outgoing) -> Result<Told, SendError> {
-        let cost = (message.bytes() + OVERHEAD).min(self.settings.buffer);
+    /// Takes a message as soon as there is room.
+    pub(super) async fn take(self: &Arc<Self>, Checked { message, bytes }: Checked) -> Result<Told, SendError> {
+        let cost = (bytes + OVERHEAD).min(self.settings.buffer);
         let room = self.room.clone().acquire_many_owned(u32::try_from(cost).unwrap_or(u32::MAX)).await;
         let room = room.map_err(|_| SendError::closed())?;
         let now = Instant::now();
         let (told, telling) = oneshot::channel();
-        let (bytes, group) = (message.bytes(), self.settings.line_of(&message));
+        let group = self.settings.line_of(&message);
         let item = Item { message, told, _room: room, attempts: 0, first_left: None, may_be_sent: false };
         let may_be_due = self.pack().push(item, bytes, group, now);
         self.ensure_driver();

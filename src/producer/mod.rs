@@ -24,6 +24,7 @@ pub use self::outgoing::{IntoOutgoing, Outgoing};
 pub use self::trace::TraceContext;
 
 use self::driver::{Shared, Told};
+use self::outgoing::Checked;
 use crate::extract::{AttributeValue, SEND_ID};
 use crate::sqs::client::impatient;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
@@ -186,10 +187,9 @@ impl Producer {
 
     async fn take(&self, message: impl IntoOutgoing) -> Result<Told, SendError> {
         let shared = &self.handle.shared;
-        let mut message = message.into_outgoing()?;
-        message.check(shared.settings.is_fifo)?;
-        shared.settings.complete(&mut message);
-        shared.take(message).await
+        let mut checked = message.into_outgoing()?.check(shared.settings.is_fifo)?;
+        shared.settings.complete(&mut checked);
+        shared.take(checked).await
     }
 }
 
@@ -205,20 +205,20 @@ impl Settings {
     }
 
     /// Adds what has the receiver know it again, and its trace.
-    fn complete(&self, message: &mut Outgoing) {
+    fn complete(&self, checked: &mut Checked) {
         if !self.is_fifo {
             // SQS takes such an id on FIFO queues only.
-            let id = message.deduplication_id.take().unwrap_or_else(random_id);
-            message.add_if_there_is_room(SEND_ID, AttributeValue::string(id));
+            let id = checked.message.deduplication_id.take().unwrap_or_else(random_id);
+            checked.add_if_there_is_room(SEND_ID, AttributeValue::string(id));
         } else if !self.content_based_deduplication {
-            message.deduplication_id.get_or_insert_with(random_id);
+            checked.message.deduplication_id.get_or_insert_with(random_id);
         }
         let TraceContext { trace_header, traceparent } = self.trace_context.now();
-        if message.trace_header.is_none() {
-            message.trace_header = trace_header;
+        if checked.message.trace_header.is_none() {
+            checked.message.trace_header = trace_header;
         }
         if let Some(traceparent) = traceparent {
-            message.add_if_there_is_room("traceparent", AttributeValue::string(traceparent));
+            checked.add_if_there_is_room("traceparent", AttributeValue::string(traceparent));
         }
     }
 }

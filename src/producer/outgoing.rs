@@ -32,6 +32,13 @@ pub struct Outgoing {
     pub(super) trace_header: Option<String>,
 }
 
+/// A message that SQS takes, and its bytes: to count them goes through all of its attributes.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) message: Outgoing,
+    pub(super) bytes: usize,
+}
+
 const MAX_DELAY: Duration = Duration::from_secs(900);
 
 impl Outgoing {
@@ -93,33 +100,20 @@ impl Outgoing {
     }
 
     /// Its bytes, as SQS counts them.
-    pub(super) fn bytes(&self) -> usize {
-        let attribute_bytes =
-            |(name, value): (&String, &AttributeValue)| name.len() + value.data_type().len() + value.len();
-        self.body.len() + self.attributes.iter().map(attribute_bytes).sum::<usize>()
+    fn bytes(&self) -> usize {
+        let of_attributes = self.attributes.iter().map(|(name, value)| attribute_bytes(name, value));
+        self.body.len() + of_attributes.sum::<usize>()
     }
 
-    /// Adds an attribute of ours, unless SQS would refuse the message for it.
-    pub(super) fn add_if_there_is_room(&mut self, name: &str, value: AttributeValue) {
-        let bytes = name.len() + value.data_type().len() + value.len();
-        if self.attributes.contains_key(name) {
-            return;
-        }
-        if self.attributes.len() == MAX_ATTRIBUTES || self.bytes() + bytes > MAX_MESSAGE_BYTES {
-            tracing::debug!(attribute = name, "left out of a message: there is no room for it");
-            return;
-        }
-        self.attributes.insert(name.to_owned(), value);
-    }
-
-    /// What SQS would refuse, and with it, for some of it, all that is in the same call.
-    pub(super) fn check(&self, is_fifo: bool) -> Result<(), SendError> {
+    /// Refuses what SQS would refuse, and with it, for some of it, all that is in the same call.
+    pub(super) fn check(self, is_fifo: bool) -> Result<Checked, SendError> {
+        let bytes = self.bytes();
         let problem = if self.body.is_empty() {
             "its body is empty, and SQS takes none without a character".to_owned()
         } else if let Some(char) = self.body.chars().find(|&char| !is_allowed(char)) {
             format!("its body has the character U+{:04X}, which SQS does not take", u32::from(char))
-        } else if self.bytes() > MAX_MESSAGE_BYTES {
-            return Err(SendError::too_large(self.bytes()));
+        } else if bytes > MAX_MESSAGE_BYTES {
+            return Err(SendError::too_large(bytes));
         } else if self.attributes.len() > MAX_ATTRIBUTES {
             format!("it has {} attributes, and SQS takes {MAX_ATTRIBUTES}", self.attributes.len())
         } else if is_fifo && self.group.is_none() {
@@ -129,10 +123,31 @@ impl Outgoing {
         } else if self.delay.is_some_and(|delay| delay > MAX_DELAY) {
             format!("its delay is longer than the {} s that SQS takes", MAX_DELAY.as_secs())
         } else {
-            return Ok(());
+            return Ok(Checked { message: self, bytes });
         };
         Err(SendError::invalid(problem))
     }
+}
+
+impl Checked {
+    /// Adds an attribute of ours, unless SQS would refuse the message for it.
+    pub(super) fn add_if_there_is_room(&mut self, name: &str, value: AttributeValue) {
+        let attributes = &mut self.message.attributes;
+        if attributes.contains_key(name) {
+            return;
+        }
+        let bytes = self.bytes + attribute_bytes(name, &value);
+        if attributes.len() == MAX_ATTRIBUTES || bytes > MAX_MESSAGE_BYTES {
+            tracing::debug!(attribute = name, "left out of a message: there is no room for it");
+            return;
+        }
+        attributes.insert(name.to_owned(), value);
+        self.bytes = bytes;
+    }
+}
+
+fn attribute_bytes(name: &str, value: &AttributeValue) -> usize {
+    name.len() + value.data_type().len() + value.len()
 }
 
 /// What a [`Producer`](crate::Producer) sends: an [`Outgoing`], or a reference to whatever serde can write, as JSON.
