@@ -8,3 +8,8 @@ mod order;
 mod retries;
 mod simulation;
 mod traces;
+
+#[path = "../support/calls.rs"]
+mod calls;
+#[path = "../support/setting.rs"]
+mod setting;
