@@ -11,5 +11,7 @@ mod traces;
 
 #[path = "../support/calls.rs"]
 mod calls;
+#[path = "../support/fake_sqs.rs"]
+mod fake_sqs;
 #[path = "../support/setting.rs"]
 mod setting;
