@@ -42,6 +42,15 @@ impl Queue {
         Self::new("orders", &[]).await
     }
 
+    /// A standard queue with so many messages, whose bodies are their numbers.
+    pub(crate) async fn with_messages(count: usize) -> Self {
+        let queue = Self::standard().await;
+        for number in 0..count {
+            queue.send(number.to_string()).await;
+        }
+        queue
+    }
+
     pub(crate) async fn fifo() -> Self {
         Self::new("orders.fifo", &[]).await
     }
