@@ -10,6 +10,8 @@
 //! measures. Behind `--`: `--memory` adds a million messages, which take some minutes, `--quick` looks only whether everything runs,
 //! `--check` makes a missed bar an error, and `--no-peers` leaves out what needs Python and Node.
 
+#[path = "../tests/support/calls.rs"]
+mod calls;
 #[path = "worker/consumer.rs"]
 mod consumer;
 #[path = "worker/program.rs"]

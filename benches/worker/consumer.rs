@@ -2,16 +2,13 @@
 
 use std::env;
 use std::io::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
-use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_sqs::error::BoxError;
 use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinSet;
+
+use crate::calls::Calls;
 
 /// Says to a process which role it has.
 pub(crate) const ROLE: &str = "BENCH_ROLE";
@@ -74,7 +71,7 @@ async fn work<K: redrive::Kind>(worker: impl FnOnce(Client, String) -> redrive::
     tokio::select! {
         worked = worker(Client::from_conf(config.build()), url).run_until(std::future::pending()) => panic!("{worked:?}"),
         // The queue is empty by then. A shutdown would wait for the polls under way, which is 20 s.
-        _ = input.read_to_end(&mut nothing) => calls.0.load(Ordering::Relaxed) as f64,
+        _ = input.read_to_end(&mut nothing) => calls.total() as f64,
     }
 }
 
@@ -92,24 +89,4 @@ async fn limit() -> f64 {
         });
     }
     f64::from(tasks.join_all().await.into_iter().sum::<u32>()) / LIMIT_TIME.as_secs_f64()
-}
-
-/// Counts what is sent to the queue, with each try.
-#[derive(Clone, Debug, Default)]
-struct Calls(Arc<AtomicUsize>);
-
-impl Intercept for Calls {
-    fn name(&self) -> &'static str {
-        "Calls"
-    }
-
-    fn read_before_transmit(
-        &self,
-        _: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
 }

@@ -27,7 +27,7 @@ pub use self::store::{Migration, OutboxStatus, ParkedMessage};
 use self::row::NewRow;
 use self::store::Store;
 use crate::extract::{AttributeValue, SEND_ID};
-use crate::producer::{IntoOutgoing, TraceContext, TraceSource};
+use crate::producer::{IntoOutgoing, TraceContext, TraceSource, random_id};
 
 /// Writes messages for one queue into a database, in the transactions that they belong to.
 ///
@@ -104,12 +104,11 @@ impl Outbox {
         transaction: &mut Transaction<'_, DB>,
         message: impl IntoOutgoing,
     ) -> Result<String, OutboxError> {
-        let mut message = message.into_outgoing()?;
-        message.check(self.is_fifo)?;
-        let id = row::message_id(&message).into_owned();
-        message.add_if_there_is_room(SEND_ID, AttributeValue::string(&*id));
-        self.trace_context.complete(&mut message);
-        let row = NewRow::of(&message, &id, &self.queue_url, self.is_fifo);
+        let mut checked = message.into_outgoing()?.check(self.is_fifo)?;
+        let id = checked.message.deduplication_id.clone().unwrap_or_else(random_id);
+        checked.add_if_there_is_room(SEND_ID, AttributeValue::string(&*id));
+        self.trace_context.complete(&mut checked);
+        let row = NewRow::of(&checked.message, &id, &self.queue_url, self.is_fifo);
         DB::insert(transaction, &row, self.notifies).await?;
         Ok(id)
     }

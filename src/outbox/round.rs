@@ -16,6 +16,7 @@ use super::row::{Line, Row, lines};
 use super::store::Claim;
 use crate::producer::{Producer, TraceContext};
 use crate::sqs::Backoff;
+use crate::sqs::client::impatient;
 
 /// How many lanes a relay leases at a time: others find some too.
 pub(super) const LANES: u32 = 64;
@@ -156,8 +157,9 @@ const LINGER: Duration = Duration::from_millis(2);
 
 impl Producers {
     pub(super) fn new(client: Client, settings: &Settings) -> Self {
-        // With the call under way it has an end before the lease has.
-        Self { client, calls: settings.calls, retry_for: settings.lease / 6, of: HashMap::new() }
+        // With the call under way, what is sent has an end before the lease has.
+        let retry_for = settings.lease / 6;
+        Self { client: impatient(&client, retry_for), calls: settings.calls, retry_for, of: HashMap::new() }
     }
 
     fn make_those_of(&mut self, rows: &[Row]) {

@@ -1,6 +1,6 @@
 //! A message as it is in its row.
 
-use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::store::columns;
@@ -91,7 +91,7 @@ pub(super) type Line = Vec<Row>;
 /// The rows in lines: those of a key are one, and any other is one by itself. The order of the rows is kept.
 pub(super) fn lines(rows: Vec<Row>) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
-    let mut line_of = std::collections::HashMap::new();
+    let mut line_of = HashMap::new();
     for row in rows {
         let line = row.order_key.clone().map(|key| *line_of.entry(key).or_insert(lines.len()));
         match line.and_then(|line| lines.get_mut(line)) {
@@ -100,12 +100,4 @@ pub(super) fn lines(rows: Vec<Row>) -> Vec<Line> {
         }
     }
     lines
-}
-
-/// What a message is known by.
-pub(super) fn message_id(message: &Outgoing) -> Cow<'_, str> {
-    match &message.deduplication_id {
-        Some(id) => Cow::Borrowed(id),
-        None => Cow::Owned(crate::producer::random_id()),
-    }
 }

@@ -12,6 +12,7 @@ use super::Sent;
 use super::outgoing::Outgoing;
 use crate::extract::AttributeValue;
 use crate::sqs::call_error::{CallError, Trouble};
+use crate::sqs::entries::{EntryError, by_position};
 
 /// What an attempt has come to, for one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,26 +61,18 @@ fn of_error(error: &CallError) -> Attempt {
     }
 }
 
-/// By position, which is an entry's id.
 fn attempts(len: usize, answer: &SendMessageBatchOutput) -> Vec<Attempt> {
-    let mut attempts = vec![Attempt::Unnamed; len];
-    let mut set = |id: &str, attempt| {
-        if let Some(place) = id.parse::<usize>().ok().and_then(|position| attempts.get_mut(position)) {
-            *place = attempt;
-        }
+    let successful = answer.successful().iter().map(|entry| {
+        let sequence_number = entry.sequence_number().map(str::to_owned);
+        (entry.id(), Sent { message_id: entry.message_id().to_owned(), sequence_number })
+    });
+    let attempt = |result| match result {
+        Some(Ok(sent)) => Attempt::Sent(sent),
+        Some(Err(EntryError::SenderFault(why))) => Attempt::Refused(why),
+        Some(Err(EntryError::MayPass(why))) => Attempt::Failed(why),
+        None => Attempt::Unnamed,
     };
-    for entry in answer.successful() {
-        let sent = Sent {
-            message_id: entry.message_id().to_owned(),
-            sequence_number: entry.sequence_number().map(str::to_owned),
-        };
-        set(entry.id(), Attempt::Sent(sent));
-    }
-    for entry in answer.failed() {
-        let text = format!("{}: {}", entry.code(), entry.message().unwrap_or_default());
-        set(entry.id(), if entry.sender_fault() { Attempt::Refused(text) } else { Attempt::Failed(text) });
-    }
-    attempts
+    by_position(len, successful, answer.failed()).into_iter().map(attempt).collect()
 }
 
 fn entry(position: usize, message: &Outgoing) -> Option<Entry> {

@@ -11,9 +11,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::call::{Attempt, send};
 use super::error::SendError;
-use super::outgoing::Outgoing;
+use super::outgoing::{Checked, Outgoing};
 use super::pack::{Next, Pack, Packed};
 use super::{Sent, Settings};
+use crate::sqs::Backoff;
+use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
 /// What all clones of a producer share.
 pub(super) struct Shared {
@@ -53,7 +55,7 @@ impl Shared {
     pub(super) fn new(client: Client, queue_url: String, settings: Settings) -> Self {
         Self {
             room: Arc::new(Semaphore::new(settings.buffer.min(Semaphore::MAX_PERMITS))),
-            pack: Mutex::new(Pack::new(settings.linger, super::outgoing::MAX_BYTES, settings.calls)),
+            pack: Mutex::new(Pack::new(settings.linger, MAX_MESSAGE_BYTES, settings.calls)),
             wake: Notify::new(),
             settled: watch::Sender::new(0),
             is_closed: AtomicBool::new(false),
@@ -69,14 +71,14 @@ impl Shared {
         self.pack.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a message that is as SQS wants it, as soon as there is room.
-    pub(super) async fn take(self: &Arc<Self>, message: Outgoing) -> Result<Told, SendError> {
-        let cost = (message.bytes() + OVERHEAD).min(self.settings.buffer);
+    /// Takes a message as soon as there is room.
+    pub(super) async fn take(self: &Arc<Self>, Checked { message, bytes }: Checked) -> Result<Told, SendError> {
+        let cost = (bytes + OVERHEAD).min(self.settings.buffer);
         let room = self.room.clone().acquire_many_owned(u32::try_from(cost).unwrap_or(u32::MAX)).await;
         let room = room.map_err(|_| SendError::closed())?;
         let now = Instant::now();
         let (told, telling) = oneshot::channel();
-        let (bytes, group) = (message.bytes(), self.settings.line_of(&message));
+        let group = self.settings.line_of(&message);
         let item = Item { message, told, _room: room, attempts: 0, first_left: None, may_be_sent: false };
         let may_be_due = self.pack().push(item, bytes, group, now);
         self.ensure_driver();
@@ -163,7 +165,7 @@ impl Shared {
     fn try_again(&self, mut packed: Packed<Item>, why: String) {
         let item = &mut packed.item;
         item.attempts += 1;
-        let at = Instant::now() + wait_after(item.attempts);
+        let at = Instant::now() + Backoff::exponential(FIRST_WAIT..LONGEST_WAIT).delay(item.attempts);
         if item.first_left.is_none_or(|first| at < first + self.settings.retry_for) {
             tracing::debug!(attempts = item.attempts, error = why, "a message is sent again");
             return self.pack().again(packed, at);
@@ -183,14 +185,9 @@ impl Shared {
     }
 }
 
+/// The waits between the attempts of a message, at most.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
-
-/// Up to a bound that doubles with each attempt, with full jitter.
-fn wait_after(attempts: u32) -> Duration {
-    let bound = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1))).min(LONGEST_WAIT);
-    bound.mul_f64(fastrand::f64())
-}
 
 impl Item {
     fn tell(self, result: Result<Sent, SendError>) {

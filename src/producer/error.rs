@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::sqs::limits::MAX_MESSAGE_BYTES;
+
 /// What became of a message that was not accepted.
 ///
 /// Whoever has one knows what may be done about it: a message that is [too large](Self::is_too_large) or [refused](Self::is_refused)
@@ -26,9 +28,8 @@ enum Kind {
 
 impl SendError {
     pub(super) fn too_large(bytes: usize) -> Self {
-        let limit = super::outgoing::MAX_BYTES;
         let text = format!(
-            "it is {bytes} bytes with its attributes, and SQS takes {limit}; put the payload elsewhere, into S3 say, and send where it is"
+            "it is {bytes} bytes with its attributes, and SQS takes {MAX_MESSAGE_BYTES}; put the payload elsewhere, into S3 say, and send where it is"
         );
         Self { kind: Kind::TooLarge, text }
     }

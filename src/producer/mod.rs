@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
 
 pub use self::error::SendError;
 pub use self::outgoing::{IntoOutgoing, Outgoing};
@@ -27,7 +26,10 @@ pub(crate) use self::trace::Source as TraceSource;
 pub use self::trace::TraceContext;
 
 use self::driver::{Shared, Told};
+use self::outgoing::Checked;
 use crate::extract::{AttributeValue, SEND_ID};
+use crate::sqs::client::impatient;
+use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
 /// Sends messages to one queue.
 ///
@@ -114,7 +116,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LINGER: Duration = Duration::from_millis(5);
 const CALLS: usize = 10;
-const BUFFER: usize = 32 * 1_048_576;
+const BUFFER: usize = 32 * MAX_MESSAGE_BYTES;
 const RETRY_FOR: Duration = Duration::from_secs(60);
 
 impl Producer {
@@ -187,10 +189,9 @@ impl Producer {
 
     async fn take(&self, message: impl IntoOutgoing) -> Result<Told, SendError> {
         let shared = &self.handle.shared;
-        let mut message = message.into_outgoing()?;
-        message.check(shared.settings.is_fifo)?;
-        shared.settings.complete(&mut message);
-        shared.take(message).await
+        let mut checked = message.into_outgoing()?.check(shared.settings.is_fifo)?;
+        shared.settings.complete(&mut checked);
+        shared.take(checked).await
     }
 }
 
@@ -206,15 +207,15 @@ impl Settings {
     }
 
     /// Adds what has the receiver know it again, and its trace.
-    fn complete(&self, message: &mut Outgoing) {
+    fn complete(&self, checked: &mut Checked) {
         if !self.is_fifo {
             // SQS takes such an id on FIFO queues only.
-            let id = message.deduplication_id.take().unwrap_or_else(random_id);
-            message.add_if_there_is_room(SEND_ID, AttributeValue::string(id));
+            let id = checked.message.deduplication_id.take().unwrap_or_else(random_id);
+            checked.add_if_there_is_room(SEND_ID, AttributeValue::string(id));
         } else if !self.content_based_deduplication {
-            message.deduplication_id.get_or_insert_with(random_id);
+            checked.message.deduplication_id.get_or_insert_with(random_id);
         }
-        self.trace_context.complete(message);
+        self.trace_context.complete(checked);
     }
 }
 
@@ -238,7 +239,7 @@ impl ProducerBuilder {
     /// takes. Where it is full, [`Producer::send`] waits.
     pub fn buffer(self, bytes: usize) -> Self {
         // A semaphore hands out what a u32 counts.
-        self.set(|settings| settings.buffer = bytes.clamp(2 * outgoing::MAX_BYTES, u32::MAX as usize))
+        self.set(|settings| settings.buffer = bytes.clamp(2 * MAX_MESSAGE_BYTES, u32::MAX as usize))
     }
 
     /// For how long a message is tried again that fails for no fault of its own, 60 s by default.
@@ -283,10 +284,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(280);
 
 /// The same client, which tries once: its own tries would hide which of them was not answered.
 fn attempts_alone(client: &Client) -> Client {
-    let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
-    let timeout = own.operation_attempt_timeout().unwrap_or(ATTEMPT_TIMEOUT);
-    let timeouts = own.to_builder().operation_attempt_timeout(timeout).build();
-    let config = client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts);
+    let config = impatient(client, ATTEMPT_TIMEOUT).config().to_builder().retry_config(RetryConfig::disabled());
     Client::from_conf(config.build())
 }
 

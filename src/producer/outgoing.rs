@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::error::SendError;
 use crate::extract::AttributeValue;
+use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, is_allowed};
 
 /// A message on its way out: a body, and what goes with it.
 ///
@@ -31,12 +32,12 @@ pub struct Outgoing {
     pub(crate) trace_header: Option<String>,
 }
 
-/// What SQS takes in one message, and in one batch: 1 MiB of UTF-8, with the names, types and values of attributes.
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
-pub(super) const MAX_BYTES: usize = 1_048_576;
-
-/// The attributes of a message, at most.
-const MAX_ATTRIBUTES: usize = 10;
+/// A message that SQS takes, and its bytes: to count them goes through all of its attributes.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) message: Outgoing,
+    pub(super) bytes: usize,
+}
 
 const MAX_DELAY: Duration = Duration::from_secs(900);
 
@@ -99,33 +100,20 @@ impl Outgoing {
     }
 
     /// Its bytes, as SQS counts them.
-    pub(super) fn bytes(&self) -> usize {
-        let attribute_bytes =
-            |(name, value): (&String, &AttributeValue)| name.len() + value.data_type().len() + value.len();
-        self.body.len() + self.attributes.iter().map(attribute_bytes).sum::<usize>()
+    fn bytes(&self) -> usize {
+        let of_attributes = self.attributes.iter().map(|(name, value)| attribute_bytes(name, value));
+        self.body.len() + of_attributes.sum::<usize>()
     }
 
-    /// Adds an attribute of ours, unless SQS would refuse the message for it.
-    pub(crate) fn add_if_there_is_room(&mut self, name: &str, value: AttributeValue) {
-        let bytes = name.len() + value.data_type().len() + value.len();
-        if self.attributes.contains_key(name) {
-            return;
-        }
-        if self.attributes.len() == MAX_ATTRIBUTES || self.bytes() + bytes > MAX_BYTES {
-            tracing::debug!(attribute = name, "left out of a message: there is no room for it");
-            return;
-        }
-        self.attributes.insert(name.to_owned(), value);
-    }
-
-    /// What SQS would refuse, and with it, for some of it, all that is in the same call.
-    pub(crate) fn check(&self, is_fifo: bool) -> Result<(), SendError> {
+    /// Refuses what SQS would refuse, and with it, for some of it, all that is in the same call.
+    pub(crate) fn check(self, is_fifo: bool) -> Result<Checked, SendError> {
+        let bytes = self.bytes();
         let problem = if self.body.is_empty() {
             "its body is empty, and SQS takes none without a character".to_owned()
         } else if let Some(char) = self.body.chars().find(|&char| !is_allowed(char)) {
             format!("its body has the character U+{:04X}, which SQS does not take", u32::from(char))
-        } else if self.bytes() > MAX_BYTES {
-            return Err(SendError::too_large(self.bytes()));
+        } else if bytes > MAX_MESSAGE_BYTES {
+            return Err(SendError::too_large(bytes));
         } else if self.attributes.len() > MAX_ATTRIBUTES {
             format!("it has {} attributes, and SQS takes {MAX_ATTRIBUTES}", self.attributes.len())
         } else if is_fifo && self.group.is_none() {
@@ -135,15 +123,31 @@ impl Outgoing {
         } else if self.delay.is_some_and(|delay| delay > MAX_DELAY) {
             format!("its delay is longer than the {} s that SQS takes", MAX_DELAY.as_secs())
         } else {
-            return Ok(());
+            return Ok(Checked { message: self, bytes });
         };
         Err(SendError::invalid(problem))
     }
 }
 
-/// The characters of XML 1.0, which are those of a message.
-fn is_allowed(char: char) -> bool {
-    matches!(char, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+impl Checked {
+    /// Adds an attribute of ours, unless SQS would refuse the message for it.
+    pub(crate) fn add_if_there_is_room(&mut self, name: &str, value: AttributeValue) {
+        let attributes = &mut self.message.attributes;
+        if attributes.contains_key(name) {
+            return;
+        }
+        let bytes = self.bytes + attribute_bytes(name, &value);
+        if attributes.len() == MAX_ATTRIBUTES || bytes > MAX_MESSAGE_BYTES {
+            tracing::debug!(attribute = name, "left out of a message: there is no room for it");
+            return;
+        }
+        attributes.insert(name.to_owned(), value);
+        self.bytes = bytes;
+    }
+}
+
+fn attribute_bytes(name: &str, value: &AttributeValue) -> usize {
+    name.len() + value.data_type().len() + value.len()
 }
 
 /// What a [`Producer`](crate::Producer) sends: an [`Outgoing`], or a reference to whatever serde can write, as JSON.
@@ -196,9 +200,9 @@ mod tests {
         let attributed =
             |body: usize| Outgoing::text("b".repeat(body)).attribute("name", AttributeValue::binary([1, 2]));
         // "name", "Binary" and two bytes.
-        assert!(attributed(MAX_BYTES - 12).check(false).is_ok());
-        let error = attributed(MAX_BYTES - 11).check(false).unwrap_err();
+        assert!(attributed(MAX_MESSAGE_BYTES - 12).check(false).is_ok());
+        let error = attributed(MAX_MESSAGE_BYTES - 11).check(false).unwrap_err();
         assert!(error.is_too_large() && error.to_string().contains("1048577"), "{error}");
-        assert!(Outgoing::text("é".repeat(MAX_BYTES / 2)).check(false).is_ok());
+        assert!(Outgoing::text("é".repeat(MAX_MESSAGE_BYTES / 2)).check(false).is_ok());
     }
 }

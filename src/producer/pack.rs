@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What SQS takes in one call.
-pub(super) const MAX_ENTRIES: usize = 10;
+use crate::sqs::limits::MAX_ENTRIES;
 
 /// A message with its place in the order of arrival.
 #[derive(Debug)]

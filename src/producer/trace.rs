@@ -4,7 +4,7 @@ use std::env;
 use std::fmt;
 use std::sync::Arc;
 
-use super::outgoing::Outgoing;
+use super::outgoing::Checked;
 use crate::extract::AttributeValue;
 
 /// What goes with a message so that its receiver goes on with the same trace: see
@@ -44,13 +44,13 @@ impl Source {
     }
 
     /// Adds the trace of now to a message that has none of its own.
-    pub(crate) fn complete(&self, message: &mut Outgoing) {
+    pub(crate) fn complete(&self, checked: &mut Checked) {
         let TraceContext { trace_header, traceparent } = (self.0)();
-        if message.trace_header.is_none() {
-            message.trace_header = trace_header;
+        if checked.message.trace_header.is_none() {
+            checked.message.trace_header = trace_header;
         }
         if let Some(traceparent) = traceparent {
-            message.add_if_there_is_room("traceparent", AttributeValue::string(traceparent));
+            checked.add_if_there_is_room("traceparent", AttributeValue::string(traceparent));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How long a record that failed waits, by how often it has been received.
+//! How long to wait for the next try, by how many there have been.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Backoff {
         self.first.saturating_mul(2_u32.saturating_pow(doublings)).min(self.most)
     }
 
-    /// A delay after so many receives.
+    /// A delay after so many receives; for calls of our own, after so many failures.
     pub(crate) fn delay(&self, receive_count: u32) -> Duration {
         self.bound(receive_count).mul_f64(fastrand::f64())
     }

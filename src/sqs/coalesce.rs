@@ -5,8 +5,11 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_sqs::types::BatchResultErrorEntry;
 use tokio::sync::oneshot;
+
+use super::Backoff;
+use super::entries::EntryError;
+use super::limits::MAX_ENTRIES;
 
 /// A call that takes up to ten entries, and answers for each.
 pub(crate) trait BatchCall: Send + Sync + 'static {
@@ -16,57 +19,14 @@ pub(crate) trait BatchCall: Send + Sync + 'static {
     fn call(&self, entries: &[Self::Entry]) -> impl Future<Output = Vec<Result<(), EntryError>>> + Send;
 }
 
-/// Why an entry did not do what it was to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum EntryError {
-    /// It never will.
-    SenderFault(String),
-    /// It may another time, or may even have done so: SQS says so, or the call as a whole has failed.
-    MayPass(String),
-}
-
-impl EntryError {
-    pub(crate) fn text(&self) -> &str {
-        match self {
-            Self::SenderFault(text) | Self::MayPass(text) => text,
-        }
-    }
-}
-
-/// The results of a batch call by position, which is the id of an entry.
-pub(super) fn by_position<'a>(
-    len: usize,
-    successful: impl Iterator<Item = &'a str>,
-    failed: &'a [BatchResultErrorEntry],
-) -> Vec<Result<(), EntryError>> {
-    let unnamed = || Err(EntryError::MayPass("the answer does not name it".to_owned()));
-    let mut results: Vec<_> = std::iter::repeat_with(unnamed).take(len).collect();
-    let mut set = |id: &str, result| {
-        if let Some(place) = id.parse::<usize>().ok().and_then(|position| results.get_mut(position)) {
-            *place = result;
-        }
-    };
-    for id in successful {
-        set(id, Ok(()));
-    }
-    for entry in failed {
-        let text = format!("{}: {}", entry.code(), entry.message().unwrap_or_default());
-        let error = if entry.sender_fault() { EntryError::SenderFault(text) } else { EntryError::MayPass(text) };
-        set(entry.id(), Err(error));
-    }
-    results
-}
-
-/// What SQS takes in one call.
-pub(crate) const MAX_ENTRIES: usize = 10;
-
 /// How long the first entry of a call waits for others.
 const LINGER: Duration = Duration::from_millis(5);
 
 /// Tries of an entry that may pass. The SDK makes a call that failed as a whole again by itself; this is on top.
 const ATTEMPTS: u32 = 4;
-/// The wait before the second try, at most; it doubles with each.
+/// The wait before the second try, and before the last, at most.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_millis(400);
 
 /// Puts entries together: a call leaves when it is full, or a few milliseconds after its first entry.
 pub(crate) struct Coalescer<C: BatchCall> {
@@ -136,6 +96,7 @@ impl<C: BatchCall> Shared<C> {
     /// Sends the entries, and those again that may pass.
     async fn send(&self, waiting: Vec<Waiting<C::Entry>>) {
         let (mut entries, mut told): (Vec<_>, Vec<_>) = waiting.into_iter().map(|each| (each.entry, each.told)).unzip();
+        let backoff = Backoff::exponential(FIRST_WAIT..LONGEST_WAIT);
         for attempt in 1.. {
             if entries.is_empty() {
                 return;
@@ -153,9 +114,8 @@ impl<C: BatchCall> Shared<C> {
                 }
             }
             (entries, told) = again;
-            let wait = FIRST_WAIT * 2_u32.pow(attempt - 1);
             if !entries.is_empty() {
-                tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
+                tokio::time::sleep(backoff.delay(attempt)).await;
             }
         }
     }

@@ -8,6 +8,7 @@ use aws_sdk_sqs::types::{
     MessageAttributeValue, MessageSystemAttributeNameForSends as SystemAttribute, MessageSystemAttributeValue,
 };
 
+use super::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, is_allowed};
 use super::note;
 use crate::extract::AttributeValue;
 use crate::json::JsonError;
@@ -20,9 +21,6 @@ pub(super) struct About<'a> {
     pub(super) function: Option<&'a str>,
 }
 
-/// What SQS takes in a message: its body, and its attributes' names, types and values.
-const MAX_BYTES: usize = 1_048_576;
-const MAX_ATTRIBUTES: usize = 10;
 /// Enough for a chain of causes, and no copy of a payload that some error quotes.
 const MAX_TEXT_BYTES: usize = 4_096;
 
@@ -98,7 +96,7 @@ fn with_note(
     }
     for (name, data_type, text) in noted {
         let added = name.len() + data_type.len() + text.len();
-        if attributes.len() == MAX_ATTRIBUTES || bytes + added > MAX_BYTES {
+        if attributes.len() == MAX_ATTRIBUTES || bytes + added > MAX_MESSAGE_BYTES {
             tracing::debug!(attribute = name, "left out of a dead letter: there is no room for it");
             continue;
         }
@@ -113,8 +111,7 @@ fn with_note(
 fn allowed(text: &str) -> String {
     let mut allowed = String::new();
     for character in text.chars() {
-        let is_allowed = matches!(character, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
-        let character = if is_allowed { character } else { char::REPLACEMENT_CHARACTER };
+        let character = if is_allowed(character) { character } else { char::REPLACEMENT_CHARACTER };
         if allowed.len() + character.len_utf8() > MAX_TEXT_BYTES {
             break;
         }
@@ -216,8 +213,8 @@ mod tests {
         let nine = of(9, "b".into());
         assert!(names(&nine).contains(&"redrive.reason") && !names(&nine).contains(&"redrive.error"));
         // 33 bytes are room for the reason, which takes "redrive.reason", "String" and "no such order".
-        assert_eq!(names(&of(0, "b".repeat(MAX_BYTES - 33))), ["redrive.reason"]);
-        assert!(!names(&of(0, "b".repeat(MAX_BYTES - 32))).contains(&"redrive.reason"));
+        assert_eq!(names(&of(0, "b".repeat(MAX_MESSAGE_BYTES - 33))), ["redrive.reason"]);
+        assert!(!names(&of(0, "b".repeat(MAX_MESSAGE_BYTES - 32))).contains(&"redrive.reason"));
     }
 
     #[test]

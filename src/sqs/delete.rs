@@ -4,7 +4,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;
 
-use super::coalesce::{BatchCall, EntryError, by_position};
+use super::coalesce::BatchCall;
+use super::entries::{EntryError, by_position, or_may_pass};
 
 /// `DeleteMessageBatch` on one queue, by receipt handles.
 pub(crate) struct DeleteMessages {
@@ -22,8 +23,8 @@ impl BatchCall for DeleteMessages {
         let call = self.client.delete_message_batch().queue_url(&self.queue_url);
         match call.set_entries(Some(entries.collect())).send().await {
             Ok(answer) => {
-                let successful = answer.successful().iter().map(|entry| entry.id());
-                by_position(receipt_handles.len(), successful, answer.failed())
+                let successful = answer.successful().iter().map(|entry| (entry.id(), ()));
+                or_may_pass(by_position(receipt_handles.len(), successful, answer.failed()))
             }
             Err(error) => {
                 let text = format!("sqs:DeleteMessage: {}", DisplayErrorContext(error));

@@ -3,14 +3,16 @@
 mod backoff;
 #[cfg(any(feature = "cli", feature = "producer"))]
 pub(crate) mod call_error;
-mod client;
+pub(crate) mod client;
 pub(crate) mod coalesce;
 mod dead_letter;
 #[cfg(any(feature = "worker", feature = "cli"))]
 pub(crate) mod delete;
 mod effects;
+pub(crate) mod entries;
 #[cfg_attr(not(feature = "local"), allow(dead_code, reason = "the mapping of `local` asks for more than the worker"))]
 pub(crate) mod event;
+pub(crate) mod limits;
 pub(crate) mod note;
 mod queue;
 pub(crate) mod source;

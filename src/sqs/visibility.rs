@@ -6,7 +6,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Entry;
 
-use super::coalesce::{BatchCall, EntryError, by_position};
+use super::coalesce::BatchCall;
+use super::entries::{EntryError, by_position, or_may_pass};
 
 /// From the receive on, and not from the call: what is left of these 12 hours is the most that SQS takes.
 pub(crate) const MAX_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(43_200);
@@ -66,7 +67,8 @@ impl BatchCall for ChangeVisibility {
                 return vec![Err(EntryError::MayPass(text)); changes.len()];
             }
         };
-        by_position(changes.len(), answer.successful().iter().map(|entry| entry.id()), answer.failed())
+        let successful = answer.successful().iter().map(|entry| (entry.id(), ()));
+        or_may_pass(by_position(changes.len(), successful, answer.failed()))
     }
 }
 

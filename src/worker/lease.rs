@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::settler::Receipt;
-use crate::sqs::coalesce::{BatchCall, EntryError};
+use crate::sqs::coalesce::BatchCall;
+use crate::sqs::entries::EntryError;
 use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
 
 /// The leases of the messages of one poll, by position.

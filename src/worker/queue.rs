@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::timeout::{TimeoutConfig, TimeoutConfigBuilder};
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 
 use super::fault::Fault;
 use crate::error::{Error, Kind};
-use crate::sqs::coalesce::{BatchCall, EntryError};
+use crate::sqs::Backoff;
+use crate::sqs::client::{ATTEMPT_TIMEOUT, impatient, with_attempt_timeout};
+use crate::sqs::coalesce::BatchCall;
 use crate::sqs::delete::DeleteMessages;
+use crate::sqs::entries::EntryError;
 use crate::sqs::source::Source;
 use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
 
@@ -23,8 +25,8 @@ pub(super) struct Queue {
     pub(super) lease: VisibilityTimeout,
 }
 
-/// An answer takes milliseconds. One that has not come after so long is not waited for: the call is made again.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than SQS waits: a connection that has died would be waited at for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// With less, a call that is slow once loses the message.
 const MIN_LEASE: Duration = Duration::from_secs(5);
@@ -37,7 +39,9 @@ impl Queue {
         lease: Option<Duration>,
         wait_time: Duration,
     ) -> Result<Self, Error> {
-        let (client, receives) = (impatient(client), patient(client, wait_time));
+        // Made once: to change a client's configuration for one call costs a tenth of the call.
+        let receives = with_attempt_timeout(client, wait_time + PATIENCE);
+        let client = impatient(client, ATTEMPT_TIMEOUT);
         let (arn, own) = retried(|| attributes(client.clone(), url.clone())).await?;
         let source = Source::from_arn(&arn).map_err(|error| Kind::Queue(format!("{url} is {error}")))?;
         let wanted = lease.unwrap_or(own);
@@ -78,29 +82,6 @@ impl Queue {
     }
 }
 
-/// The same client, whose calls do not wait for ever.
-fn impatient(client: &Client) -> Client {
-    let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
-    if own.operation_attempt_timeout().is_some() {
-        return client.clone();
-    }
-    with_timeouts(client, own.to_builder().operation_attempt_timeout(ATTEMPT_TIMEOUT))
-}
-
-/// Longer than SQS waits: a connection that has died would be waited at for ever.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The same client, whose calls wait for as long as a poll does. It is made once: to change a client's configuration for one call
-/// costs a tenth of the call.
-fn patient(client: &Client, wait_time: Duration) -> Client {
-    let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
-    with_timeouts(client, own.to_builder().operation_attempt_timeout(wait_time + PATIENCE))
-}
-
-fn with_timeouts(client: &Client, timeouts: TimeoutConfigBuilder) -> Client {
-    Client::from_conf(client.config().to_builder().timeout_config(timeouts.build()).build())
-}
-
 /// The queue's ARN, and its visibility timeout.
 async fn attributes(client: Client, url: String) -> Result<(String, Duration), Fault> {
     let get = client.get_queue_attributes().queue_url(&url);
@@ -119,10 +100,9 @@ async fn attributes(client: Client, url: String) -> Result<(String, Duration), F
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// How long to wait after so many failures in a row: up to a bound that doubles, with full jitter.
+/// How long to wait after so many failures in a row.
 pub(super) fn wait_after(failures: u32) -> Duration {
-    let bound = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST_WAIT);
-    bound.mul_f64(fastrand::f64())
+    Backoff::exponential(FIRST_WAIT..LONGEST_WAIT).delay(failures)
 }
 
 /// Tries again for as long as waiting can help: a container may be up before its network is.

@@ -2,30 +2,18 @@
 //! command, which the gate runs.
 
 use std::net::TcpListener;
-use std::thread;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use crate::kit::{GOOD, Ran, run};
+use crate::kit::{GOOD, Ran, run, served};
 
 /// Serves a function as `cargo lambda watch` does, for as long as the test runs.
 pub(crate) fn serve(function: fn(Value) -> Value) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    listener.set_nonblocking(true).unwrap();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let invoke =
-                move |event: Bytes| async move { function(serde_json::from_slice(&event).unwrap()).to_string() };
-            let router = Router::new().route("/2015-03-31/functions/_/invocations", post(invoke));
-            axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await.unwrap();
-        });
-    });
-    url
+    let invoke = move |event: Bytes| async move { function(serde_json::from_slice(&event).unwrap()).to_string() };
+    served(Router::new().route("/2015-03-31/functions/_/invocations", post(invoke)))
 }
 
 /// Fails what the demo means to fail, as `orders` does.

@@ -1,8 +1,12 @@
 //! Runs the command on templates, and a template without a fault to break.
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use axum::Router;
 
 /// What a run of the command left.
 pub(crate) struct Ran {
@@ -51,6 +55,20 @@ pub(crate) fn directory() -> PathBuf {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&directory).unwrap();
     directory
+}
+
+/// Serves this for as long as the test runs, on a thread of its own. Says at which URL.
+pub(crate) fn served(router: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    listener.set_nonblocking(true).unwrap();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await.unwrap();
+        });
+    });
+    url
 }
 
 /// A template in which there is nothing to find.

@@ -1,8 +1,6 @@
 //! Stands before an SQS that this test serves, and knows which call is made.
 
-use std::net::TcpListener;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,6 +9,8 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+
+use crate::kit::served;
 
 /// What becomes of a call.
 pub(crate) enum Way {
@@ -24,31 +24,21 @@ pub(crate) enum Way {
 /// The URL of what stands before the SQS at that URL, for as long as the test runs.
 pub(crate) fn proxy(url: &str, way: impl Fn(&str) -> Way + Send + Sync + 'static) -> String {
     let (address, way) = (url.trim_start_matches("http://").to_owned(), Arc::new(way));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    listener.set_nonblocking(true).unwrap();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let pass = move |request: Request| {
-                let (address, way) = (address.clone(), way.clone());
-                async move {
-                    let target = request.headers()["x-amz-target"].to_str().unwrap();
-                    match way(target.trim_start_matches("AmazonSQS.")) {
-                        Way::Through => forward(&address, request).await,
-                        Way::After(wait) => {
-                            tokio::time::sleep(wait).await;
-                            forward(&address, request).await
-                        }
-                        Way::Answered(answer) => answer.to_string().into_response(),
-                    }
+    let pass = move |request: Request| {
+        let (address, way) = (address.clone(), way.clone());
+        async move {
+            let target = request.headers()["x-amz-target"].to_str().unwrap();
+            match way(target.trim_start_matches("AmazonSQS.")) {
+                Way::Through => forward(&address, request).await,
+                Way::After(wait) => {
+                    tokio::time::sleep(wait).await;
+                    forward(&address, request).await
                 }
-            };
-            let router = Router::new().fallback(pass);
-            axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await.unwrap();
-        });
-    });
-    url
+                Way::Answered(answer) => answer.to_string().into_response(),
+            }
+        }
+    };
+    served(Router::new().fallback(pass))
 }
 
 /// With the caller's host, of which the URLs of queues are made.

@@ -9,7 +9,8 @@ use redrive::local::{Delivery, Faults, Kit, TestQueue};
 use redrive::{Backoff, Body, Effects, Json, LastReceive, Outcome, ReceiveCount, State};
 use tokio::time::Instant;
 
-use crate::kit::{Calls, Queue, attribute, secs};
+use crate::calls::Calls;
+use crate::kit::{Queue, attribute, secs};
 
 fn effects(queue: &TestQueue) -> Effects {
     Effects::with_client(queue.client().clone())
@@ -297,7 +298,7 @@ async fn the_delays_of_a_batch_share_calls() {
         orders.send(number.to_string()).await.unwrap();
     }
     kit.until_idle().await;
-    let made = calls.made();
+    let made = calls.counts();
     assert_eq!((made["ChangeMessageVisibilityBatch"], made["GetQueueUrl"]), (10, 1), "{made:?}");
 }
 
@@ -323,7 +324,7 @@ async fn a_batch_handlers_outcomes_reach_the_queue_together() {
     kit.until_idle().await;
     assert_eq!(began.elapsed().as_secs(), 6, "the delay, and the window of a batch that is not full");
     assert_eq!((orders.dead_letters().len(), orders.deliveries().len()), (10, 40));
-    assert_eq!(calls.made()["ChangeMessageVisibilityBatch"], 1);
+    assert_eq!(calls.counts()["ChangeMessageVisibilityBatch"], 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,13 +1,9 @@
 //! A queue, and short words for what is done with it.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
-use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_sqs::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as Name, QueueAttributeName};
 use redrive::local::Sqs;
 use tokio::time::Instant;
@@ -17,39 +13,6 @@ use tokio::time::Instant;
 pub(crate) struct Queue {
     pub(crate) client: Client,
     pub(crate) url: String,
-}
-
-/// Counts the calls that a client makes, each attempt for itself.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Calls(Arc<Mutex<BTreeMap<String, usize>>>);
-
-impl Calls {
-    /// A client of that account whose calls are counted.
-    pub(crate) fn client_of(&self, sqs: &Sqs) -> Client {
-        Client::from_conf(sqs.client().config().to_builder().interceptor(self.clone()).build())
-    }
-
-    pub(crate) fn made(&self) -> BTreeMap<String, usize> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-impl Intercept for Calls {
-    fn name(&self) -> &'static str {
-        "Calls"
-    }
-
-    fn read_before_transmit(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let target = context.request().headers().get("x-amz-target").ok_or("a call of SQS has a target")?;
-        let operation = target.trim_start_matches("AmazonSQS.").to_owned();
-        *self.0.lock().unwrap().entry(operation).or_default() += 1;
-        Ok(())
-    }
 }
 
 /// The client of a new account.

@@ -14,3 +14,8 @@ mod served;
 mod simulation;
 mod standard;
 mod template;
+
+#[path = "../support/calls.rs"]
+mod calls;
+#[path = "../support/setting.rs"]
+mod setting;

@@ -4,8 +4,6 @@
 //! `REDRIVE_SIMULATION_SEED` repeats a run.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::env;
-use std::str::FromStr;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry as Entry;
@@ -13,15 +11,12 @@ use redrive::local::{Faults, Kit, TestQueue};
 use redrive::{Body, ReceiveCount};
 
 use crate::kit::secs;
+use crate::setting::messages_and_seed;
 
 const MESSAGES: usize = 100_000;
 /// A prime: what fails is of every group. Were all poison of one, that one would have messages for longer than SQS keeps them.
 const GROUPS: usize = 53;
 const BATCH: usize = 10;
-
-fn setting<T: FromStr>(name: &str, default: T) -> T {
-    env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
 
 fn faults() -> Faults {
     Faults::none()
@@ -85,8 +80,7 @@ fn account(queue: &TestQueue) -> BTreeMap<String, (usize, bool)> {
 
 #[tokio::test(start_paused = true)]
 async fn each_message_is_done_or_dead_and_none_is_lost() {
-    let (messages, seed) = (setting("REDRIVE_SIMULATION_MESSAGES", MESSAGES), setting("REDRIVE_SIMULATION_SEED", 42));
-    println!("REDRIVE_SIMULATION_SEED={seed}");
+    let (messages, seed) = messages_and_seed(MESSAGES, 42);
     let kit = Kit::with_seed(seed);
     let queue = kit.queue("orders").max_receive_count(8).create().await.unwrap();
     queue.mapping(redrive::handler(place)).function_timeout(secs(30)).start().unwrap();
@@ -106,8 +100,7 @@ async fn each_message_is_done_or_dead_and_none_is_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn each_group_is_in_order_and_none_is_lost() {
-    let (messages, seed) = (setting("REDRIVE_SIMULATION_MESSAGES", MESSAGES), setting("REDRIVE_SIMULATION_SEED", 43));
-    println!("REDRIVE_SIMULATION_SEED={seed}");
+    let (messages, seed) = messages_and_seed(MESSAGES, 43);
     let kit = Kit::with_seed(seed);
     let queue = kit.queue("orders.fifo").max_receive_count(8).create().await.unwrap();
     queue.mapping(redrive::handler(place)).function_timeout(secs(30)).start().unwrap();

@@ -3,6 +3,8 @@
 mod kit;
 mod messages;
 
+#[path = "../support/fake_sqs.rs"]
+mod fake_sqs;
 #[path = "../handlers/mod.rs"]
 mod handlers;
 #[path = "../support/records.rs"]

@@ -3,21 +3,14 @@
 //! Records of tests have ids of their own choice, and several may have the same one: the embedded queue takes neither.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::http::{HttpRequest, HttpResponse};
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, RuntimeComponents};
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::http::StatusCode;
-use aws_smithy_types::body::SdkBody;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+use crate::fake_sqs;
 use crate::records::STANDARD;
 
 /// For how long a message is hidden. While its handler runs, that is extended.
@@ -66,13 +59,11 @@ impl Messages {
     }
 
     pub(crate) fn client(&self) -> Client {
-        let config = aws_sdk_sqs::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static("eu-west-1"))
-            .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
-            .endpoint_url("http://sqs.localhost")
-            .http_client(self.clone());
-        Client::from_conf(config.build())
+        let messages = self.clone();
+        fake_sqs::client(move |operation, request| {
+            let messages = messages.clone();
+            async move { (200, messages.answer(&operation, &request).await) }
+        })
     }
 
     /// Waits until no message was handed out, extended or deleted for longer than a lease: none runs any more.
@@ -202,32 +193,4 @@ fn message_attribute(value: &Value) -> Value {
         }
     }
     attribute.into()
-}
-
-impl HttpClient for Messages {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for Messages {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let messages = self.clone();
-        HttpConnectorFuture::new(async move {
-            let target = request.headers().get("x-amz-target").expect("a call of SQS has a target");
-            let operation = target.trim_start_matches("AmazonSQS.");
-            let body = serde_json::from_slice(request.body().bytes().unwrap_or_default()).expect("JSON");
-            let answer = messages.answer(operation, &body).await;
-            let status = StatusCode::try_from(200).expect("a status");
-            let mut response = HttpResponse::new(status, SdkBody::from(answer.to_string()));
-            response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
-            Ok(response)
-        })
-    }
-}
-
-impl fmt::Debug for Messages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Messages").field("arn", &self.0.arn).finish_non_exhaustive()
-    }
 }

@@ -5,10 +5,15 @@ mod enqueue;
 mod kills;
 mod kit;
 mod on_postgres;
-#[path = "../support/postgres/mod.rs"]
-mod postgres;
 mod proxy;
-#[path = "../producer/kit.rs"]
-mod queue;
 mod relay;
 mod simulation;
+
+#[path = "../support/calls.rs"]
+mod calls;
+#[path = "../support/postgres/mod.rs"]
+mod postgres;
+#[path = "../support/queue.rs"]
+mod queue;
+#[path = "../support/setting.rs"]
+mod setting;

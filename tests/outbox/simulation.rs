@@ -4,8 +4,6 @@
 //! own: what is drawn by lot comes from the seed, and what happens at the same time as what does not.
 
 use std::collections::HashMap;
-use std::env;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +19,7 @@ use crate::kit::quick;
 use crate::postgres::Server;
 use crate::proxy::Proxy;
 use crate::queue::{Queue, secs, text};
+use crate::setting::messages_and_seed;
 
 const MESSAGES: usize = 100_000;
 const WRITERS: usize = 8;
@@ -29,10 +28,6 @@ const GROUPS: usize = 400;
 const RELAYS: usize = 3;
 const RESTARTS: usize = 2;
 const LIMIT: Duration = secs(240);
-
-fn setting<T: FromStr>(name: &str, default: T) -> T {
-    env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
 
 fn faults() -> Faults {
     let faults = Faults::none().throttles(0.02).lost_requests(0.01).lost_answers(0.02);
@@ -135,8 +130,7 @@ impl World {
 
 /// The numbers that are in the queue, as it hands them out, with the ids that their receivers know them by.
 async fn simulate(queue: &str) -> (usize, Vec<(usize, String)>) {
-    let (messages, seed) = (setting("REDRIVE_SIMULATION_MESSAGES", MESSAGES), setting("REDRIVE_SIMULATION_SEED", 1));
-    println!("{messages} messages, seed {seed}");
+    let (messages, seed) = messages_and_seed(MESSAGES, 1);
     let world = World::new(queue, seed).await;
     let begin = Instant::now();
     let mut others = JoinSet::new();

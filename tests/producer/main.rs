@@ -3,8 +3,16 @@
 mod answers;
 mod batches;
 mod bounds;
-mod kit;
 mod order;
 mod retries;
 mod simulation;
 mod traces;
+
+#[path = "../support/calls.rs"]
+mod calls;
+#[path = "../support/fake_sqs.rs"]
+mod fake_sqs;
+#[path = "../support/queue.rs"]
+mod kit;
+#[path = "../support/setting.rs"]
+mod setting;

@@ -100,7 +100,7 @@ async fn without_a_queue_there_is_one_clear_error() {
     let producer = redrive::Producer::new(queue.client(), queue.url.replace("orders", "oders"));
     let error = producer.send(Outgoing::text("x")).await.unwrap_err();
     assert!(error.is_refused() && error.to_string().contains("sqs:SendMessage"), "{error}");
-    assert_eq!(queue.calls.count(), 1);
+    assert_eq!(queue.calls.total(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,22 +3,17 @@
 //! `REDRIVE_SIMULATION_MESSAGES` and `REDRIVE_SIMULATION_SEED` change a run, as in the other simulations.
 
 use std::collections::HashMap;
-use std::env;
-use std::str::FromStr;
 
 use redrive::local::Faults;
 use redrive::{Outgoing, Producer, SendError, Sent};
 use tokio::task::JoinSet;
 
 use crate::kit::{Queue, secs, text};
+use crate::setting::messages_and_seed;
 
 const MESSAGES: usize = 100_000;
 const TASKS: usize = 50;
 const GROUPS: usize = 500;
-
-fn setting<T: FromStr>(name: &str, default: T) -> T {
-    env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
 
 fn faults() -> Faults {
     let faults = Faults::none().throttles(0.02).lost_requests(0.01).slow_calls(0.02, secs(12));
@@ -72,8 +67,7 @@ fn reported(results: &[Result]) -> usize {
 
 #[test]
 fn each_message_is_accepted_or_reported() {
-    let (messages, seed) = (setting("REDRIVE_SIMULATION_MESSAGES", MESSAGES), setting("REDRIVE_SIMULATION_SEED", 1));
-    println!("{messages} messages, seed {seed}");
+    let (messages, seed) = messages_and_seed(MESSAGES, 1);
     on_paused_clock(async {
         for (lost_answers, may_be_there_twice) in [(0.0, false), (0.02, true)] {
             let queue = Queue::new("orders", seed).await;
@@ -91,8 +85,7 @@ fn each_message_is_accepted_or_reported() {
 
 #[test]
 fn each_group_is_in_order_and_nothing_is_there_twice() {
-    let (messages, seed) = (setting("REDRIVE_SIMULATION_MESSAGES", MESSAGES), setting("REDRIVE_SIMULATION_SEED", 1));
-    println!("{messages} messages, seed {seed}");
+    let (messages, seed) = messages_and_seed(MESSAGES, 1);
     on_paused_clock(async {
         let queue = Queue::new("orders.fifo", seed).await;
         queue.sqs.set_faults(faults().lost_answers(0.02));

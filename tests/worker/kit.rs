@@ -1,20 +1,17 @@
 //! A queue, a worker on it, and short words for what is asked of them.
 
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
-use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_sqs::error::BoxError;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName as Name};
 use redrive::local::Sqs;
 use redrive::{Consumer, Error, Kind, Worker};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+use crate::calls::Calls;
 
 /// A queue of an account of its own.
 pub(crate) struct Queue {
@@ -29,7 +26,7 @@ impl Queue {
     pub(crate) async fn new(name: &str, attributes: &[(Name, &str)]) -> Self {
         fastrand::seed(1);
         let (sqs, calls) = (Sqs::with_seed(1), Calls::default());
-        let client = Client::from_conf(sqs.client().config().to_builder().interceptor(calls.clone()).build());
+        let client = calls.client_of(&sqs);
         let mut create = sqs.client().create_queue().queue_name(name);
         if name.ends_with(".fifo") {
             create = create.attributes(Name::FifoQueue, "true").attributes(Name::ContentBasedDeduplication, "true");
@@ -43,6 +40,15 @@ impl Queue {
 
     pub(crate) async fn standard() -> Self {
         Self::new("orders", &[]).await
+    }
+
+    /// A standard queue with so many messages, whose bodies are their numbers.
+    pub(crate) async fn with_messages(count: usize) -> Self {
+        let queue = Self::standard().await;
+        for number in 0..count {
+            queue.send(number.to_string()).await;
+        }
+        queue
     }
 
     pub(crate) async fn fifo() -> Self {
@@ -127,43 +133,6 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.worker.abort();
-    }
-}
-
-/// The calls that a worker makes, each attempt for itself.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Calls(Arc<Mutex<BTreeMap<String, usize>>>);
-
-impl Calls {
-    /// How often each operation was called.
-    pub(crate) fn counts(&self) -> BTreeMap<String, usize> {
-        self.0.lock().unwrap().clone()
-    }
-
-    pub(crate) fn count(&self, operation: &str) -> usize {
-        self.counts().get(operation).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn clear(&self) {
-        self.0.lock().unwrap().clear();
-    }
-}
-
-impl Intercept for Calls {
-    fn name(&self) -> &'static str {
-        "Calls"
-    }
-
-    fn read_before_transmit(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let target = context.request().headers().get("x-amz-target").ok_or("a call of SQS has a target")?;
-        let operation = target.trim_start_matches("AmazonSQS.").to_owned();
-        *self.0.lock().unwrap().entry(operation).or_default() += 1;
-        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use redrive::local::Faults;
-use redrive::{Backoff, Body, Effects, Outcome, ReceiptHandle, ReceiveCount, State};
+use redrive::{Backoff, Body, Consumer, Effects, Kind, Outcome, ReceiptHandle, ReceiveCount, State};
 use tokio::time::{Instant, sleep};
 
 use crate::kit::{Notes, Queue, Running, secs, timed};
@@ -19,18 +19,36 @@ impl Drop for Dropped {
     }
 }
 
-async fn work_for(time: Duration, notes: &Notes) {
-    notes.add("begun");
-    sleep(time).await;
-    notes.add("done");
+/// A consumer whose handler takes so long.
+fn works_for(time: Duration, notes: &Notes) -> Consumer<impl Kind> {
+    let work = move |Body(_): Body, State(notes): State<Notes>| async move {
+        notes.add("begun");
+        sleep(time).await;
+        notes.add("done");
+    };
+    redrive::handler(work).with_state(notes.clone())
+}
+
+/// A handler that a lease has to put an end to, when a message comes for the first time.
+async fn never_ends_at_first(ReceiveCount(count): ReceiveCount, State(notes): State<Notes>) {
+    if count == 1 {
+        let _dropped = Dropped(notes, Instant::now());
+        pending::<()>().await;
+    }
+}
+
+/// Has the first heartbeat of what was received just now take 4 s. It begins after 10 s.
+async fn slow_heartbeat(queue: &Queue) {
+    sleep(Duration::from_millis(9_900)).await;
+    queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(4)));
+    sleep(Duration::from_millis(120)).await;
+    queue.sqs.set_faults(Faults::none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_stays_ours_for_as_long_as_its_handler_runs() {
-    let (queue, notes) = (Queue::standard().await, Notes::default());
-    queue.send("an order").await;
-    let place = |Body(_): Body, State(notes): State<Notes>| async move { work_for(secs(300), &notes).await };
-    let consumer = redrive::handler(place).with_state(notes.clone());
+    let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
+    let consumer = works_for(secs(300), &notes);
     let (one, other) = (queue.run(consumer.clone()), queue.run(consumer));
     let ((), took) = timed(queue.drained()).await;
     assert_eq!(notes.all(), ["begun", "done"]);
@@ -44,12 +62,8 @@ async fn a_message_stays_ours_for_as_long_as_its_handler_runs() {
 
 #[tokio::test(start_paused = true)]
 async fn the_messages_of_a_poll_share_their_heartbeats() {
-    let (queue, notes) = (Queue::standard().await, Notes::default());
-    for number in 0..10 {
-        queue.send(number.to_string()).await;
-    }
-    let place = |Body(_): Body, State(notes): State<Notes>| async move { work_for(secs(25), &notes).await };
-    let worker = queue.run(redrive::handler(place).with_state(notes.clone()));
+    let (queue, notes) = (Queue::with_messages(10).await, Notes::default());
+    let worker = queue.run(works_for(secs(25), &notes));
     queue.drained().await;
     assert_eq!(queue.calls.count("ChangeMessageVisibilityBatch"), 1 + 2);
     worker.end().await.unwrap();
@@ -57,12 +71,8 @@ async fn the_messages_of_a_poll_share_their_heartbeats() {
 
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_that_is_throttled_is_tried_again() {
-    let (queue, notes) = (Queue::standard().await, Notes::default());
-    for number in 0..10 {
-        queue.send(number.to_string()).await;
-    }
-    let place = |Body(_): Body, State(notes): State<Notes>| async move { work_for(secs(2_000), &notes).await };
-    let worker = queue.run(redrive::handler(place).with_state(notes.clone()));
+    let (queue, notes) = (Queue::with_messages(10).await, Notes::default());
+    let worker = queue.run(works_for(secs(2_000), &notes));
     sleep(secs(1)).await;
     queue.sqs.set_faults(Faults::none().throttles(0.3).lost_requests(0.1).failed_entries(0.2));
     notes.until(20).await;
@@ -74,8 +84,7 @@ async fn a_heartbeat_that_is_throttled_is_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn no_heartbeat_puts_an_end_to_a_delay() {
-    let (queue, notes) = (Queue::standard().await, Notes::default());
-    queue.send("an order").await;
+    let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
         notes.add("begun");
         // Right after the first heartbeat has begun, which is slow.
@@ -86,10 +95,7 @@ async fn no_heartbeat_puts_an_end_to_a_delay() {
     let worker = queue.run(redrive::handler(place).effects(effects).with_state(notes.clone()));
     notes.until(1).await;
     let began = Instant::now();
-    sleep(Duration::from_millis(9_900)).await;
-    queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(4)));
-    sleep(Duration::from_millis(120)).await;
-    queue.sqs.set_faults(Faults::none());
+    slow_heartbeat(&queue).await;
     notes.until(2).await;
     let came_back = began.elapsed();
     assert!((secs(110)..secs(115)).contains(&came_back), "{came_back:?}");
@@ -99,17 +105,10 @@ async fn no_heartbeat_puts_an_end_to_a_delay() {
 
 #[tokio::test(start_paused = true)]
 async fn no_heartbeat_comes_after_the_delete() {
-    let (queue, notes) = (Queue::standard().await, Notes::default());
-    queue.send("an order").await;
-    let place = |Body(_): Body, State(notes): State<Notes>| async move {
-        work_for(Duration::from_millis(10_050), &notes).await;
-    };
-    let worker = queue.run(redrive::handler(place).with_state(notes.clone()));
+    let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
+    let worker = queue.run(works_for(Duration::from_millis(10_050), &notes));
     notes.until(1).await;
-    sleep(Duration::from_millis(9_900)).await;
-    queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(4)));
-    sleep(Duration::from_millis(120)).await;
-    queue.sqs.set_faults(Faults::none());
+    slow_heartbeat(&queue).await;
     notes.until(2).await;
     let before = queue.calls.count("DeleteMessageBatch");
     sleep(Duration::from_millis(40)).await;
@@ -122,8 +121,7 @@ async fn no_heartbeat_comes_after_the_delete() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_lease_cancels_the_handler() {
-    let (queue, notes) = (Queue::standard().await, Notes::default());
-    queue.send("an order").await;
+    let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let client = queue.sqs.client();
     let url = queue.url.clone();
     let place = move |ReceiptHandle(handle): ReceiptHandle, State(notes): State<Notes>| {
@@ -144,15 +142,8 @@ async fn a_dead_lease_cancels_the_handler() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_cannot_be_extended_cancels_the_handler_when_it_is_over() {
-    let (queue, notes) = (Queue::standard().await, Notes::default());
-    queue.send("an order").await;
-    let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
-        if count == 1 {
-            let _dropped = Dropped(notes, Instant::now());
-            pending::<()>().await;
-        }
-    };
-    let worker = queue.run(redrive::handler(place).with_state(notes.clone()));
+    let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
+    let worker = queue.run(redrive::handler(never_ends_at_first).with_state(notes.clone()));
     sleep(secs(5)).await;
     queue.sqs.set_faults(Faults::none().throttles(1.0));
     notes.until(1).await;
@@ -164,15 +155,8 @@ async fn a_lease_that_cannot_be_extended_cancels_the_handler_when_it_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn after_twelve_hours_there_is_an_end_to_it() {
-    let (queue, notes) = (Queue::standard().await, Notes::default());
-    queue.send("an order").await;
-    let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
-        if count == 1 {
-            let _dropped = Dropped(notes, Instant::now());
-            pending::<()>().await;
-        }
-    };
-    let worker = queue.run(redrive::handler(place).with_state(notes.clone()));
+    let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
+    let worker = queue.run(redrive::handler(never_ends_at_first).with_state(notes.clone()));
     notes.until(1).await;
     let after: u64 = notes.all()[0].split(' ').nth(2).unwrap().parse().unwrap();
     assert!((43_160..=43_200).contains(&after), "{after}");
@@ -182,8 +166,7 @@ async fn after_twelve_hours_there_is_an_end_to_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_delay_is_no_longer_than_what_is_left_of_twelve_hours() {
-    let (queue, notes) = (Queue::standard().await, Notes::default());
-    queue.send("an order").await;
+    let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
         notes.add("begun");
         sleep(secs(3_600)).await;

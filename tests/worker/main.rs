@@ -10,3 +10,8 @@ mod process;
 mod shutdown;
 mod simulation;
 mod start;
+
+#[path = "../support/calls.rs"]
+mod calls;
+#[path = "../support/setting.rs"]
+mod setting;

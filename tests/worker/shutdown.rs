@@ -17,10 +17,7 @@ async fn slow(Body(body): Body, State(notes): State<Notes>) {
 
 #[tokio::test(start_paused = true)]
 async fn what_runs_comes_to_its_end_and_is_deleted() {
-    let (queue, notes) = (Queue::standard().await, Notes::default());
-    for number in 0..30 {
-        queue.send(number.to_string()).await;
-    }
+    let (queue, notes) = (Queue::with_messages(30).await, Notes::default());
     let worker = queue.run(redrive::handler(slow).concurrency(20).with_state(notes.clone()));
     notes.until(20).await;
     let (result, took) = timed(worker.end()).await;
@@ -106,10 +103,7 @@ async fn what_is_given_back_waits_for_a_heartbeat_under_way() {
 
 #[tokio::test(start_paused = true)]
 async fn under_load_nothing_is_processed_twice() {
-    let (queue, notes) = (Queue::standard().await, Notes::default());
-    for number in 0..500 {
-        queue.send(number.to_string()).await;
-    }
+    let (queue, notes) = (Queue::with_messages(500).await, Notes::default());
     let quick = |Body(body): Body, State(notes): State<Notes>| async move {
         sleep(Duration::from_millis(body.parse::<u64>().unwrap() % 70)).await;
         notes.add(body);

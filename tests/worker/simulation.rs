@@ -3,9 +3,7 @@
 //! `REDRIVE_SIMULATION_MESSAGES` and `REDRIVE_SIMULATION_SEED` change a run, as in the simulation of the mapping alone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::env;
 use std::fmt::Debug;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +17,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry};
 
 use crate::kit::secs;
+use crate::setting::messages_and_seed;
 
 const MESSAGES: usize = 100_000;
 const GROUPS: usize = 200;
@@ -26,10 +25,6 @@ const WORKERS: usize = 4;
 
 /// What a crash takes with it: what was done before it and is not deleted yet.
 const BEFORE_A_CRASH: Duration = Duration::from_secs(120);
-
-fn setting<T: FromStr>(name: &str, default: T) -> T {
-    env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
 
 fn faults() -> Faults {
     Faults::none()
@@ -167,7 +162,6 @@ struct Plan {
 /// Runs the whole fleet until the queue is empty.
 async fn fleet(name: &str, messages: &[(Option<String>, String)], plan: Plan) -> Vec<Run> {
     let seed = plan.seed;
-    println!("REDRIVE_SIMULATION_SEED={seed}");
     let kit = Kit::with_seed(seed);
     let (runs, causes, crashes) = (Runs::default(), Causes::default(), Arc::new(Mutex::new(BTreeMap::new())));
     let _log = tracing::subscriber::set_default(Registry::default().with(causes.clone()));
@@ -214,7 +208,7 @@ fn done(runs: &[Run]) -> Vec<&str> {
 
 #[tokio::test(start_paused = true)]
 async fn no_message_is_lost_and_each_further_run_has_a_cause() {
-    let (messages, seed) = (setting("REDRIVE_SIMULATION_MESSAGES", MESSAGES), setting("REDRIVE_SIMULATION_SEED", 44));
+    let (messages, seed) = messages_and_seed(MESSAGES, 44);
     let bodies: Vec<_> = (0..messages).map(|number| (None, format!("order-{number}"))).collect();
     let runs = fleet("orders", &bodies, Plan { seed, crash_every: secs(1) }).await;
     assert_eq!(done(&runs).len(), messages);
@@ -222,7 +216,7 @@ async fn no_message_is_lost_and_each_further_run_has_a_cause() {
 
 #[tokio::test(start_paused = true)]
 async fn no_message_of_a_group_is_lost_or_overtaken() {
-    let (messages, seed) = (setting("REDRIVE_SIMULATION_MESSAGES", MESSAGES), setting("REDRIVE_SIMULATION_SEED", 45));
+    let (messages, seed) = messages_and_seed(MESSAGES, 45);
     let group = |number: usize| format!("group{}", number % GROUPS);
     let bodies: Vec<_> =
         (0..messages).map(|number| (Some(group(number)), format!("{}-{number}", group(number)))).collect();

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use super::counted;
 use super::letter::Letter;
 use super::place::DeadLetterQueue;
-use crate::sqs::coalesce::{Coalescer, EntryError};
+use crate::sqs::coalesce::Coalescer;
 use crate::sqs::delete::DeleteMessages;
+use crate::sqs::entries::EntryError;
 use crate::sqs::visibility::{Change, ChangeVisibility, VisibilityTimeout};
 
 /// For how long a list hides what it looks at, should it never give it back.

@@ -5,7 +5,7 @@ use tokio::time::{Duration, Instant};
 
 use super::input::Item;
 use super::message::{Message, Unsendable};
-use crate::local::queue::{MAX_ENTRIES, MAX_MESSAGE_BYTES};
+use crate::sqs::limits::{MAX_ENTRIES, MAX_MESSAGE_BYTES};
 
 /// How long a message waits for others to go with it: longer than it takes to read them from a file, and too short to be
 /// noticed by whoever types.

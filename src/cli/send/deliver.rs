@@ -1,6 +1,5 @@
 //! One batch on its way into the queue, and what becomes of each of its messages.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 
 use super::message::{Message, Place};
 use crate::cli::sqs::{CallError, Found, Trouble};
+use crate::sqs::entries::{EntryError, by_position};
 
 /// A message that fails so often is given up.
 const ATTEMPTS: u32 = 8;
@@ -52,12 +52,6 @@ struct Pending {
     may_be_sent: bool,
     /// What was wrong the last time.
     cause: String,
-}
-
-/// What an answer says of an entry.
-enum Entry {
-    Successful,
-    Failed { cause: String, is_senders_fault: bool },
 }
 
 impl From<Found> for Queue {
@@ -187,25 +181,26 @@ fn settle(
     is_fifo: bool,
     fates: &mut Vec<(Place, Fate)>,
 ) -> Vec<Pending> {
-    let entries = entries(answer);
+    let successful = answer.successful().iter().map(|entry| (entry.id(), ()));
+    let results = by_position(batch.len(), successful, answer.failed());
     // On a FIFO queue no message of a group is to follow one that came behind it.
     let mut groups_gone = Vec::new();
     let mut left = Vec::new();
-    for (position, mut pending) in batch.into_iter().enumerate().rev() {
+    for (mut pending, result) in batch.into_iter().zip(results).rev() {
         let (place, group) = (pending.message.place, pending.message.group.clone());
         let is_overtaken = is_fifo && groups_gone.contains(&group);
-        match entries.get(&position) {
-            Some(Entry::Successful) => {
+        match result {
+            Some(Ok(())) => {
                 fates.push((place, Fate::Sent));
                 groups_gone.push(group);
             }
-            Some(Entry::Failed { cause, is_senders_fault: true }) => fates.push((place, Fate::Failed(cause.clone()))),
-            Some(Entry::Failed { cause, .. }) if is_overtaken => {
+            Some(Err(EntryError::SenderFault(cause))) => fates.push((place, Fate::Failed(cause))),
+            Some(Err(EntryError::MayPass(cause))) if is_overtaken => {
                 let cause = format!("{cause}; later messages of its group were taken, so it is not sent again");
                 fates.push((place, Fate::Failed(cause)));
             }
-            Some(Entry::Failed { cause, .. }) => {
-                pending.cause.clone_from(cause);
+            Some(Err(EntryError::MayPass(cause))) => {
+                pending.cause = cause;
                 left.push(pending);
             }
             None => {
@@ -233,16 +228,6 @@ fn lack_ids(batch: &[Pending], answer: &Result<SendMessageBatchOutput, CallError
         Err(error) => names_it(error.text()),
     };
     is_told && batch.iter().all(|pending| pending.message.deduplication_id.is_none())
-}
-
-/// By position in the call.
-fn entries(answer: &SendMessageBatchOutput) -> HashMap<usize, Entry> {
-    let successful = answer.successful().iter().map(|entry| (entry.id(), Entry::Successful));
-    let failed = answer.failed().iter().map(|entry| {
-        let cause = format!("{}: {}", entry.code(), entry.message().unwrap_or_default());
-        (entry.id(), Entry::Failed { cause, is_senders_fault: entry.sender_fault() })
-    });
-    successful.chain(failed).filter_map(|(id, entry)| Some((id.parse().ok()?, entry))).collect()
 }
 
 /// How long to wait after so many attempts: longer each time, up to a bound, and not as long as others do.

@@ -8,10 +8,8 @@ use aws_sdk_sqs::types::{
     SendMessageBatchRequestEntry as Entry,
 };
 
-use crate::local::queue::{MAX_MESSAGE_BYTES, check_body};
-
-/// SQS takes no more attributes with a message.
-pub(super) const MAX_ATTRIBUTES: usize = 10;
+use crate::local::queue::check_body;
+use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::cli) struct Message {

@@ -1,14 +1,13 @@
 //! What is done leaves the queue, ten at a time.
 
-use std::collections::HashMap;
-
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;
 
 use super::{Mapping, News, backoff};
+use crate::sqs::entries::{EntryError, by_position};
 use crate::sqs::event::Record;
+use crate::sqs::limits::MAX_ENTRIES;
 
-pub(super) const MAX_ENTRIES: usize = 10;
 /// Beyond these the message runs again, which it may at any time.
 const ATTEMPTS: u32 = 8;
 
@@ -31,12 +30,12 @@ impl Mapping {
         let mut left: Vec<_> = records.iter().map(|&record| (record, String::new())).collect();
         let mut refused = Vec::new();
         for attempt in 0..ATTEMPTS {
-            let mut results = self.delete_once(&left).await;
-            for (position, (record, _)) in std::mem::take(&mut left).into_iter().enumerate() {
-                match results.remove(&position) {
-                    Some(Deletion::Done) => {}
-                    Some(Deletion::Refused(error)) => refused.push((record, error)),
-                    Some(Deletion::Failed(error)) => left.push((record, error)),
+            let results = self.delete_once(&left).await;
+            for ((record, _), result) in std::mem::take(&mut left).into_iter().zip(results) {
+                match result {
+                    Some(Ok(())) => {}
+                    Some(Err(EntryError::SenderFault(error))) => refused.push((record, error)),
+                    Some(Err(EntryError::MayPass(error))) => left.push((record, error)),
                     // It may be deleted or not; deleting it once more does no harm.
                     None => left.push((record, "the answer does not name it".to_owned())),
                 }
@@ -50,8 +49,7 @@ impl Mapping {
         left
     }
 
-    /// The results by position. A message may be in a batch twice, so positions are the ids of entries.
-    async fn delete_once(&self, records: &[(&Record, String)]) -> HashMap<usize, Deletion> {
+    async fn delete_once(&self, records: &[(&Record, String)]) -> Vec<Option<Result<(), EntryError>>> {
         let entries = records.iter().enumerate().filter_map(|(position, (record, _))| {
             Entry::builder().id(position.to_string()).receipt_handle(record.receipt_handle()).build().ok()
         });
@@ -59,24 +57,11 @@ impl Mapping {
         let answer = match delete.set_entries(Some(entries.collect())).send().await {
             Ok(answer) => answer,
             Err(error) => {
-                let error = DisplayErrorContext(error).to_string();
-                return (0..records.len()).map(|position| (position, Deletion::Failed(error.clone()))).collect();
+                let error = EntryError::MayPass(DisplayErrorContext(error).to_string());
+                return vec![Some(Err(error)); records.len()];
             }
         };
-        let successful = answer.successful().iter().map(|entry| (entry.id(), Deletion::Done));
-        let failed = answer.failed().iter().map(|entry| {
-            let error = format!("{}: {}", entry.code(), entry.message().unwrap_or_default());
-            (entry.id(), if entry.sender_fault() { Deletion::Refused(error) } else { Deletion::Failed(error) })
-        });
-        successful.chain(failed).filter_map(|(id, deletion)| Some((id.parse().ok()?, deletion))).collect()
+        let successful = answer.successful().iter().map(|entry| (entry.id(), ()));
+        by_position(records.len(), successful, answer.failed())
     }
-}
-
-/// What became of an entry.
-enum Deletion {
-    Done,
-    /// It may succeed another time.
-    Failed(String),
-    /// It never will: the handle is dead, for one.
-    Refused(String),
 }

@@ -3,8 +3,8 @@
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Entry;
 
 use super::Mapping;
-use super::delete::MAX_ENTRIES;
 use crate::sqs::event::Record;
+use crate::sqs::limits::MAX_ENTRIES;
 
 impl Mapping {
     /// Makes these visible, for whoever polls next. Where that fails they come back by themselves, only later.

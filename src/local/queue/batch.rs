@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::error::{Code, SqsError};
 
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
-pub(crate) const MAX_ENTRIES: usize = 10;
+const MAX_ENTRIES: usize = 10;
 const MAX_ID_CHARS: usize = 80;
 
 /// The answer to a batch call.

@@ -11,7 +11,7 @@ use super::time::Time;
 
 /// The bytes of one message, and of one batch call, at most: 1 MiB.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
-pub(crate) const MAX_MESSAGE_BYTES: usize = 1_048_576;
+pub(super) const MAX_MESSAGE_BYTES: usize = 1_048_576;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Message {

@@ -27,11 +27,11 @@ mod tag;
 mod time;
 
 pub(crate) use self::account::{Account, Happening, QueueId};
-pub(crate) use self::batch::{BatchResult, Failed, MAX_ENTRIES};
+pub(crate) use self::batch::{BatchResult, Failed};
 pub(crate) use self::error::{Code, SqsError};
+pub(crate) use self::message::Message;
 #[cfg(feature = "cli")]
 pub(crate) use self::message::check_body;
-pub(crate) use self::message::{MAX_MESSAGE_BYTES, Message};
 pub(crate) use self::move_task::{ListMessageMoveTasks, StartMessageMoveTask, TaskHandle};
 pub(crate) use self::permission::{AddPermission, RemovePermission};
 pub(crate) use self::queue_attributes::{GetQueueAttributes, SetQueueAttributes};

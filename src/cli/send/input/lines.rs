@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::{Gone, Item, Reading, no_text, too_long};
 use crate::cli::send::message::{Message, Place};
-use crate::local::queue::MAX_MESSAGE_BYTES;
+use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
 /// The longest body, and the end of its line.
 const MAX_LINE_BYTES: usize = MAX_MESSAGE_BYTES + 2;

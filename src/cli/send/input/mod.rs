@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use self::form::begins_an_event;
 use super::extras::Extras;
 use super::message::{Message, Place, Unsendable};
-use crate::local::queue::MAX_MESSAGE_BYTES;
+use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
 /// How many messages wait to be sent. Whoever reads waits when there are so many.
 const MAX_WAITING: usize = 100;

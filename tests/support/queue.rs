@@ -1,21 +1,20 @@
 //! A queue, and short words for what is in it.
 
+#![allow(dead_code, reason = "each of the tests asks for a part of it")]
+
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
-use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_sqs::error::BoxError;
 use aws_sdk_sqs::types::{
     DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName as Name,
 };
 use redrive::local::Sqs;
 use redrive::{Producer, ProducerBuilder};
 use tokio::time::Instant;
+
+use crate::calls::Calls;
 
 /// A queue of an account of its own, with all that is drawn by lot from a seed.
 pub(crate) struct Queue {
@@ -46,7 +45,7 @@ impl Queue {
 
     /// A client whose calls are counted, each attempt for itself.
     pub(crate) fn client(&self) -> Client {
-        Client::from_conf(self.sqs.client().config().to_builder().interceptor(self.calls.clone()).build())
+        self.calls.client_of(&self.sqs)
     }
 
     pub(crate) fn builder(&self) -> ProducerBuilder {
@@ -91,32 +90,6 @@ pub(crate) fn text(message: &Message, name: &str) -> Option<String> {
 
 pub(crate) fn system(message: &Message, name: MessageSystemAttributeName) -> Option<String> {
     message.attributes()?.get(&name).cloned()
-}
-
-/// How many calls were made.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Calls(Arc<AtomicUsize>);
-
-impl Calls {
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-impl Intercept for Calls {
-    fn name(&self) -> &'static str {
-        "Calls"
-    }
-
-    fn read_before_transmit(
-        &self,
-        _: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Ok(())
-    }
 }
 
 /// How much of the paused clock's time something takes.

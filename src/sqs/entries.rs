@@ -1,0 +1,68 @@
+//! What the answer to a batch call says of each of its entries.
+
+use aws_sdk_sqs::types::BatchResultErrorEntry;
+
+/// Why an entry did not do what it was to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EntryError {
+    /// It never will.
+    SenderFault(String),
+    /// It may another time, or may even have done so: SQS says so, or the call as a whole has failed.
+    MayPass(String),
+}
+
+impl EntryError {
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::SenderFault(text) | Self::MayPass(text) => text,
+        }
+    }
+}
+
+impl From<&BatchResultErrorEntry> for EntryError {
+    fn from(entry: &BatchResultErrorEntry) -> Self {
+        let text = format!("{}: {}", entry.code(), entry.message().unwrap_or_default());
+        if entry.sender_fault() { Self::SenderFault(text) } else { Self::MayPass(text) }
+    }
+}
+
+/// The results of so many entries, by position, and `None` of one that the answer does not name. Positions are the ids of
+/// entries, and not message ids: a message may be in a call twice.
+pub(crate) fn by_position<'a, T>(
+    len: usize,
+    successful: impl Iterator<Item = (&'a str, T)>,
+    failed: &'a [BatchResultErrorEntry],
+) -> Vec<Option<Result<T, EntryError>>> {
+    let mut results: Vec<_> = std::iter::repeat_with(|| None).take(len).collect();
+    let failed = failed.iter().map(|entry| (entry.id(), Err(entry.into())));
+    for (id, result) in successful.map(|(id, value)| (id, Ok(value))).chain(failed) {
+        if let Some(place) = id.parse::<usize>().ok().and_then(|position| results.get_mut(position)) {
+            *place = Some(result);
+        }
+    }
+    results
+}
+
+/// The same, for calls that may be made again: what the answer does not name may pass.
+pub(super) fn or_may_pass(results: Vec<Option<Result<(), EntryError>>>) -> Vec<Result<(), EntryError>> {
+    let unnamed = || Err(EntryError::MayPass("the answer does not name it".to_owned()));
+    results.into_iter().map(|result| result.unwrap_or_else(unnamed)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_entry_has_what_the_answer_says_of_it() {
+        let failed = |id: &str, senders| {
+            let entry = BatchResultErrorEntry::builder().id(id).code("Broken").message("no").sender_fault(senders);
+            entry.build().unwrap()
+        };
+        let failed = [failed("3", true), failed("0", false), failed("9", true), failed("x", true)];
+        let results = by_position(4, [("1", 'a'), ("4", 'b')].into_iter(), &failed);
+        let broken = "Broken: no".to_owned();
+        let may_pass = Err(EntryError::MayPass(broken.clone()));
+        assert_eq!(results, [Some(may_pass), Some(Ok('a')), None, Some(Err(EntryError::SenderFault(broken)))]);
+    }
+}
