@@ -16,6 +16,8 @@ use super::string::{escape_end, unescape};
 /// somewhere in it.
 pub(crate) struct Scanner<'a> {
     text: Text<'a>,
+    /// Each step begins where the one before it ended. So what is between two of them is inlined: through memory this
+    /// would take longer than what there is to do at it.
     at: usize,
     /// The brackets that are open in the value that is gone past.
     open: Vec<u8>,
@@ -72,6 +74,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes past a value of any kind, and says where it is.
+    #[inline(always)]
     pub(crate) fn value(&mut self) -> Option<Range<usize>> {
         let (begin, first) = self.peek()?;
         match first {
@@ -116,6 +119,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes past a value with no others in it.
+    #[inline(always)]
     fn leaf(&mut self, first: u8) -> Option<()> {
         if first == b'"' { self.string().map(drop) } else { self.scalar() }
     }
@@ -151,6 +155,7 @@ impl<'a> Scanner<'a> {
         Some(at)
     }
 
+    #[inline(always)]
     fn key(&mut self) -> Option<Cow<'a, str>> {
         let (_, b'"') = self.peek()? else { return None };
         let begin = self.at + 1;
@@ -161,6 +166,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes past the string that begins here, and says whether there are escapes in it.
+    #[inline(always)]
     fn string(&mut self) -> Option<bool> {
         let bytes = self.text.str.as_bytes();
         let (mut at, mut escaped) = (self.at + 1, false);
