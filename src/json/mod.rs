@@ -2,6 +2,7 @@
 
 mod error;
 mod scan;
+mod special;
 mod string;
 
 pub use self::error::JsonError;

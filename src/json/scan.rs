@@ -9,12 +9,15 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::JsonError;
-use super::string::{escape_end, special, unescape};
+use super::special::Text;
+use super::string::{escape_end, unescape};
 
 /// Reads a text from its beginning on. Where a method says `None`, the text is no JSON there, and the scanner is
 /// somewhere in it.
 pub(crate) struct Scanner<'a> {
-    text: &'a str,
+    text: Text<'a>,
+    /// Each step begins where the one before it ended. So what is between two of them is inlined: through memory this
+    /// would take longer than what there is to do at it.
     at: usize,
     /// The brackets that are open in the value that is gone past.
     open: Vec<u8>,
@@ -22,12 +25,12 @@ pub(crate) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, open: Vec::new() }
+        Self { text: Text::new(text), at: 0, open: Vec::new() }
     }
 
     /// The first byte of what comes next, and where it is.
     pub(crate) fn peek(&mut self) -> Option<(usize, u8)> {
-        let bytes = self.text.as_bytes();
+        let bytes = self.text.str.as_bytes();
         let mut byte = *bytes.get(self.at)?;
         while is_space(byte) {
             self.at += 1;
@@ -71,6 +74,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes past a value of any kind, and says where it is.
+    #[inline(always)]
     pub(crate) fn value(&mut self) -> Option<Range<usize>> {
         let (begin, first) = self.peek()?;
         match first {
@@ -115,6 +119,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes past a value with no others in it.
+    #[inline(always)]
     fn leaf(&mut self, first: u8) -> Option<()> {
         if first == b'"' { self.string().map(drop) } else { self.scalar() }
     }
@@ -130,12 +135,12 @@ impl<'a> Scanner<'a> {
     }
 
     pub(crate) fn text(&self) -> &'a str {
-        self.text
+        self.text.str
     }
 
     /// How many bytes are still to come.
     pub(crate) fn rest(&self) -> usize {
-        self.text.len() - self.at
+        self.text.str.len() - self.at
     }
 
     /// Whether there is nothing more.
@@ -150,21 +155,23 @@ impl<'a> Scanner<'a> {
         Some(at)
     }
 
+    #[inline(always)]
     fn key(&mut self) -> Option<Cow<'a, str>> {
         let (_, b'"') = self.peek()? else { return None };
         let begin = self.at + 1;
         let escaped = self.string()?;
-        let key = self.text.get(begin..self.at - 1)?;
+        let key = self.text.str.get(begin..self.at - 1)?;
         // Half a surrogate pair is the key of nothing that is looked for.
         Some(if escaped { unescape(key).unwrap_or_default() } else { Cow::Borrowed(key) })
     }
 
     /// Goes past the string that begins here, and says whether there are escapes in it.
+    #[inline(always)]
     fn string(&mut self) -> Option<bool> {
-        let bytes = self.text.as_bytes();
+        let bytes = self.text.str.as_bytes();
         let (mut at, mut escaped) = (self.at + 1, false);
         loop {
-            let found = special(bytes, at)?;
+            let found = self.text.next_special(at)?;
             match bytes[found] {
                 b'"' => {
                     self.at = found + 1;
@@ -179,7 +186,7 @@ impl<'a> Scanner<'a> {
 
     /// Goes past a number, `true`, `false` or `null`.
     fn scalar(&mut self) -> Option<()> {
-        let rest = self.text.get(self.at..)?;
+        let rest = self.text.str.get(self.at..)?;
         let words = ["true", "false", "null"];
         let word = words.into_iter().find(|word| rest.starts_with(word));
         self.at += word.map(str::len).or_else(|| number(rest.as_bytes()))?;
@@ -342,19 +349,25 @@ mod tests {
             }
         }
 
-        /// Of a random text, of tokens in random order, and of a value with a random part in the place of another.
+        /// Of a random text, of tokens in random order, and of a value with a random part in the place of another; and of
+        /// all of them somewhere in a long text.
         #[test]
         fn json_is_what_the_parser_takes_for_it(
             random in "[\\[\\]{}\",:\\\\u0-9a-fn \t\u{1}.+eE-]{0,16}",
             tokens in r#"(\[|\]|\{|\}|,|:| |"a"|"\\n"|"\\u00e9"|"\\x"|1|-0\.5e\+7|01|-|1\.|null|true|nul){0,8}"#,
             at in 0_usize..60,
             len in 0_usize..3,
+            before in ".{0,99}",
         ) {
             let parses = |json: &str| serde_json::from_str::<serde::de::IgnoredAny>(json).is_ok();
             let mut damaged = r#"{"a": [1, {"b\n": "c"}, [], -1.5e+3], "d": {}, "\ud83d": true}"#.to_owned();
             damaged.replace_range(at..at + len, &random.chars().take(2).collect::<String>());
             for json in [random, tokens, damaged] {
-                prop_assert_eq!(is_json(&json), parses(&json), "{}", json);
+                let before = serde_json::to_string(&before).unwrap();
+                let long = format!("[{before}, {json}, {:99}]", 1);
+                for json in [json, long] {
+                    prop_assert_eq!(is_json(&json), parses(&json), "{}", json);
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::JsonError;
+use super::special::special;
 
 /// A JSON string without its quotes and escapes; `None` where there is nothing, or `null`.
 ///
@@ -71,36 +72,6 @@ fn unit(digits: &str) -> Option<(u16, &str)> {
     // The standard library takes a sign as well.
     let unit = digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16))?;
     Some((unit.ok()?, rest))
-}
-
-/// Where the next byte is that is special in a string: a quote, a backslash or a control character.
-///
-/// Eight bytes at a time. Most strings here are short, and over before a search with wider steps has begun.
-#[inline(always)]
-pub(super) fn special(bytes: &[u8], begin: usize) -> Option<usize> {
-    let mut at = begin;
-    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let found = specials(u64::from_le_bytes(*word));
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    let found = bytes.get(at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
-    Some(at + found)
-}
-
-/// The high bit of each byte that is special. (Of a byte above such a byte it may be wrong: only the lowest one counts.)
-const fn specials(word: u64) -> u64 {
-    let quotes = (word ^ each_byte(b'"')).wrapping_sub(each_byte(0x01));
-    let backslashes = (word ^ each_byte(b'\\')).wrapping_sub(each_byte(0x01));
-    let controls = word.wrapping_sub(each_byte(0x20));
-    // Below zero by the subtraction, and not a byte beyond ASCII, which was so before.
-    (quotes | backslashes | controls) & !word & each_byte(0x80)
-}
-
-const fn each_byte(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
 }
 
 /// Where the escape ends that begins with this backslash.
