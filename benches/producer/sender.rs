@@ -1,0 +1,134 @@
+//! Sends in a process of its own: this program again.
+
+use std::env;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_sqs::error::BoxError;
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry as Entry;
+use redrive::{Outgoing, Producer};
+use tokio::task::JoinSet;
+
+/// Says to a process which role it has.
+pub(crate) const ROLE: &str = "BENCH_ROLE";
+
+const BATCH: usize = 10;
+const AT_A_TIME: usize = 10;
+
+/// Who sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Producer,
+    /// `send_message_batch` in tens, one call after the other.
+    Sequential,
+    /// The same, ten calls at a time.
+    TenAtATime,
+}
+
+impl Role {
+    pub(crate) const ALL: [Self; 3] = [Self::Producer, Self::Sequential, Self::TenAtATime];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Sequential => "sequential",
+            Self::TenAtATime => "ten-at-a-time",
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Producer => "redrive",
+            Self::Sequential => "by hand, one call at a time",
+            Self::TenAtATime => "by hand, ten at a time",
+        }
+    }
+
+    pub(crate) fn from_env() -> Option<Self> {
+        let name = env::var(ROLE).ok()?;
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// Sends as many messages as the environment says, and says how many seconds that took, how many of the CPU, and how many calls.
+pub(crate) async fn run(role: Role) {
+    let calls = Calls::default();
+    let config = aws_sdk_sqs::config::Builder::from(&aws_config::load_from_env().await).interceptor(calls.clone());
+    let client = Client::from_conf(config.build());
+    let url = env::var("BENCH_QUEUE_URL").expect("the URL of a queue");
+    let messages: usize =
+        env::var("BENCH_MESSAGES").ok().and_then(|count| count.parse().ok()).expect("how many messages");
+    let (begin, cpu) = (Instant::now(), cpu_seconds());
+    match role {
+        Role::Producer => through_a_producer(client, url, messages).await,
+        Role::Sequential => by_hand(client, url, messages, 1).await,
+        Role::TenAtATime => by_hand(client, url, messages, AT_A_TIME).await,
+    }
+    println!("{} {} {}", begin.elapsed().as_secs_f64(), cpu_seconds() - cpu, calls.0.load(Ordering::Relaxed));
+}
+
+fn body(number: usize) -> String {
+    format!(r#"{{"order_id":"{number:032x}","customer_id":"c-7","amount_cents":1999}}"#)
+}
+
+async fn through_a_producer(client: Client, url: String, messages: usize) {
+    let producer = Producer::new(client, url);
+    let results = producer.send_all((0..messages).map(|number| Outgoing::text(body(number)))).await;
+    assert!(results.iter().all(Result::is_ok));
+}
+
+async fn by_hand(client: Client, url: String, messages: usize, at_a_time: usize) {
+    let batches = Arc::new(AtomicUsize::new(messages / BATCH));
+    let mut senders = JoinSet::new();
+    for _ in 0..at_a_time {
+        let (client, url, batches) = (client.clone(), url.clone(), batches.clone());
+        senders.spawn(async move {
+            while let Ok(batch) = batches.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+                let entry = |id: usize| {
+                    Entry::builder()
+                        .id(id.to_string())
+                        .message_body(body(batch * BATCH + id))
+                        .build()
+                        .expect("an entry")
+                };
+                let entries = (0..BATCH).map(entry).collect();
+                client.send_message_batch().queue_url(&url).set_entries(Some(entries)).send().await.expect("a send");
+            }
+        });
+    }
+    senders.join_all().await;
+}
+
+/// Of all threads of this process, by what `/proc` counts: 10 ms a tick wherever Rust has Linux.
+fn cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").expect("this benchmark needs Linux's /proc");
+    // The name before them may have spaces in it, and is in parentheses.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks = |field| fields.split_whitespace().nth(field)?.parse::<f64>().ok();
+    [11, 12].into_iter().filter_map(ticks).sum::<f64>() / 100.0
+}
+
+/// Counts what is sent to the queue, with each try.
+#[derive(Clone, Debug, Default)]
+struct Calls(Arc<AtomicUsize>);
+
+impl Intercept for Calls {
+    fn name(&self) -> &'static str {
+        "Calls"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
