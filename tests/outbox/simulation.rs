@@ -21,7 +21,8 @@ use crate::proxy::Proxy;
 use crate::queue::{Queue, secs, text};
 use crate::setting::messages_and_seed;
 
-const MESSAGES: usize = 100_000;
+/// Each of two runs. A hundred thousand take some minutes.
+const MESSAGES: usize = 50_000;
 const WRITERS: usize = 8;
 const PER_TRANSACTION: usize = 50;
 const GROUPS: usize = 400;
