@@ -28,6 +28,7 @@
 //! - What happens on Lambda, and what cannot be helped: [`docs::lambda`].
 //! - Everywhere else, with the feature `worker`: `docs::worker`. Delays and dead letters, with the feature `sqs`: `docs::effects`.
 //! - The other end of the queue, with the feature `producer`: `docs::producer`.
+//! - Messages that belong to a transaction of a database, with the feature `outbox`: `docs::outbox`.
 //! - How it is built: [`docs::architecture`].
 //!
 //! # Features
@@ -37,9 +38,10 @@
 //! | `lambda` | the Lambda host: [`run`](run()), `Context`, and consumers as tower services of lambda_runtime | yes |
 //! | `sqs` | effects on the queue: delays, and dead letters with their reason: `Effects` | no |
 //! | `producer` | sends messages, together and none dropped: `Producer` | no |
+//! | `outbox` | messages that are written in a transaction, and sent once it is committed: `Outbox`, `Relay` | no |
 //! | `worker` | the same handler as a worker that polls the queue itself: `Worker` | no |
 //! | `local` | SQS, event source mappings and a test kit on this machine: `redrive::local` | no |
-//! | `cli` | the `redrive` command: `dev`, `check`, `iam` | no |
+//! | `cli` | the `redrive` command: `dev`, `send`, `dlq`, `queue`, `check`, `iam`, and with `outbox` that too | no |
 
 #![cfg_attr(
     not(any(feature = "lambda", feature = "worker")),

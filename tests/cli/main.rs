@@ -8,6 +8,8 @@ mod iam;
 mod input;
 mod kit;
 mod mappings;
+#[cfg(all(unix, feature = "outbox"))]
+mod outbox;
 mod permissions;
 mod proxy;
 mod queue;

@@ -228,6 +228,11 @@ async fn no_message_of_a_group_is_lost_or_overtaken() {
         let (group, number) = body.split_once('-').expect("a group and a number");
         let number: usize = number.parse().expect("a number");
         let before = last.insert(group, number);
-        assert!(before.is_none_or(|before| before < number), "{group}: {number} after {before:?}");
+        let of_both = || {
+            let is_one =
+                |run: &&Run| run.body == body || before.is_some_and(|before| run.body == format!("{group}-{before}"));
+            runs.iter().filter(is_one).collect::<Vec<_>>()
+        };
+        assert!(before.is_none_or(|before| before < number), "{group}: {number} after {before:?}: {:#?}", of_both());
     }
 }

@@ -75,10 +75,10 @@ const SQL: Sql = Sql {
     clean: "delete from redrive_outbox where id in (
         select id from redrive_outbox where state = 'sent' and sent_at <= now() - $1 * interval '1 ms'
         order by sent_at limit $2 for update skip locked)",
-    status: "select count(*) filter (where state = 'pending'), count(*) filter (where state = 'held'),
-            count(*) filter (where state = 'parked'),
-            (extract(epoch from now() - min(enqueued_at) filter (where state = 'pending')) * 1000)::bigint
-        from redrive_outbox where state <> 'sent'",
+    status: "select p.count, a.held, a.parked, (extract(epoch from now() - p.oldest) * 1000)::bigint
+        from (select count(*), min(enqueued_at) as oldest from redrive_outbox where state = 'pending') p,
+            (select count(*) filter (where state = 'held') as held, count(*) filter (where state = 'parked') as parked
+            from redrive_outbox where state in ('held', 'parked')) a",
     parked: "select id, queue_url, group_id, message_id, attempts::bigint, last_error,
             (extract(epoch from now() - enqueued_at) * 1000)::bigint
         from redrive_outbox where state = 'parked' order by id limit $1",

@@ -71,10 +71,10 @@ const SQL: Sql = Sql {
         select id from redrive_outbox
         where state = 'sent' and sent_at <= cast(unixepoch('now', 'subsec') * 1000 as integer) - ?1
         order by sent_at limit ?2)",
-    status: "select count(*) filter (where state = 'pending'), count(*) filter (where state = 'held'),
-            count(*) filter (where state = 'parked'),
-            cast(unixepoch('now', 'subsec') * 1000 as integer) - min(enqueued_at) filter (where state = 'pending')
-        from redrive_outbox where state <> 'sent'",
+    status: "select p.count, a.held, a.parked, cast(unixepoch('now', 'subsec') * 1000 as integer) - p.oldest
+        from (select count(*) as count, min(enqueued_at) as oldest from redrive_outbox where state = 'pending') p,
+            (select count(*) filter (where state = 'held') as held, count(*) filter (where state = 'parked') as parked
+            from redrive_outbox where state in ('held', 'parked')) a",
     parked: "select id, queue_url, group_id, message_id, attempts, last_error,
             cast(unixepoch('now', 'subsec') * 1000 as integer) - enqueued_at
         from redrive_outbox where state = 'parked' order by id limit ?1",
