@@ -2,6 +2,10 @@
 //!
 //! A macro, because sqlx says what a database can do with bounds that would have to stand again at each generic function.
 
+use std::future::Future;
+
+use sqlx::Error;
+
 macro_rules! implement_store {
     ($database:ty) => {
         impl Store for $database {
@@ -30,52 +34,73 @@ macro_rules! implement_store {
             }
 
             async fn claim(pool: &Pool<Self>, lanes: usize, lease: Duration) -> Result<Option<Claim>, Error> {
-                let claim = sqlx::query_scalar(SQL.claim).bind(store::rows(lanes)).bind(store::millis(lease));
-                let tokens: Vec<i64> = claim.fetch_all(pool).await?;
-                Ok(tokens.first().map(|&token| Claim { token, lanes: tokens.len() }))
+                let pool = pool.clone();
+                to_its_end(async move {
+                    let claim = sqlx::query_scalar(SQL.claim).bind(store::rows(lanes)).bind(store::millis(lease));
+                    let tokens: Vec<i64> = claim.fetch_all(&pool).await?;
+                    Ok(tokens.first().map(|&token| Claim { token, lanes: tokens.len() }))
+                })
+                .await
             }
 
             async fn read(pool: &Pool<Self>, claim: Claim, rows: usize, holds: bool) -> Result<Vec<Row>, Error> {
-                let mut transaction = pool.begin_with(SQL.begin).await?;
-                if !has_lanes(&mut *transaction, claim).await? {
-                    return Ok(Vec::new());
-                }
-                if holds {
-                    sqlx::query(SQL.hold).bind(claim.token).execute(&mut *transaction).await?;
-                }
-                let read = sqlx::query_as(SQL.read).bind(claim.token);
-                let read = read.bind(store::rows(claim.share(rows))).bind(store::rows(rows));
-                let rows: Vec<columns::Row> = read.fetch_all(&mut *transaction).await?;
-                transaction.commit().await?;
-                Ok(rows.into_iter().map(Row::from).collect())
+                let pool = pool.clone();
+                to_its_end(async move {
+                    let mut transaction = pool.begin_with(SQL.begin).await?;
+                    if !has_lanes(&mut *transaction, claim).await? {
+                        return Ok(Vec::new());
+                    }
+                    if holds {
+                        sqlx::query(SQL.hold).bind(claim.token).execute(&mut *transaction).await?;
+                    }
+                    let read = sqlx::query_as(SQL.read).bind(claim.token);
+                    let read = read.bind(store::rows(claim.share(rows))).bind(store::rows(rows));
+                    let rows: Vec<columns::Row> = read.fetch_all(&mut *transaction).await?;
+                    transaction.commit().await?;
+                    Ok(rows.into_iter().map(Row::from).collect())
+                })
+                .await
             }
 
             async fn mark(pool: &Pool<Self>, claim: Claim, marks: &[Mark]) -> Result<bool, Error> {
-                let (sent, failed) = mark::as_json(marks);
-                let mut transaction = pool.begin_with(SQL.begin).await?;
-                if !has_lanes(&mut *transaction, claim).await? {
-                    return Ok(false);
-                }
-                for (statement, marks) in [(SQL.mark_sent, sent), (SQL.mark_failed, failed)] {
-                    let Some(marks) = marks else { continue };
-                    sqlx::query(statement).bind(claim.token).bind(marks).execute(&mut *transaction).await?;
-                }
-                transaction.commit().await?;
-                Ok(true)
+                let (pool, (sent, failed)) = (pool.clone(), mark::as_json(marks));
+                to_its_end(async move {
+                    let mut transaction = pool.begin_with(SQL.begin).await?;
+                    if !has_lanes(&mut *transaction, claim).await? {
+                        return Ok(false);
+                    }
+                    for (statement, marks) in [(SQL.mark_sent, sent), (SQL.mark_failed, failed)] {
+                        let Some(marks) = marks else { continue };
+                        sqlx::query(statement).bind(claim.token).bind(marks).execute(&mut *transaction).await?;
+                    }
+                    transaction.commit().await?;
+                    Ok(true)
+                })
+                .await
             }
 
             async fn release(pool: &Pool<Self>, claim: Claim) -> Result<(), Error> {
-                sqlx::query(SQL.release).bind(claim.token).execute(pool).await.map(drop)
+                let pool = pool.clone();
+                let release = async move { sqlx::query(SQL.release).bind(claim.token).execute(&pool).await.map(drop) };
+                to_its_end(release).await
             }
 
             async fn clean(pool: &Pool<Self>, keep: Duration, rows: usize) -> Result<u64, Error> {
-                let clean = sqlx::query(SQL.clean).bind(store::millis(keep)).bind(store::rows(rows));
-                Ok(clean.execute(pool).await?.rows_affected())
+                let pool = pool.clone();
+                to_its_end(async move {
+                    let clean = sqlx::query(SQL.clean).bind(store::millis(keep)).bind(store::rows(rows));
+                    Ok(clean.execute(&pool).await?.rows_affected())
+                })
+                .await
             }
 
             async fn status(pool: &Pool<Self>) -> Result<OutboxStatus, Error> {
-                let status: columns::Status = sqlx::query_as(SQL.status).fetch_one(pool).await?;
-                Ok(status.into())
+                let pool = pool.clone();
+                to_its_end(async move {
+                    let status: columns::Status = sqlx::query_as(SQL.status).fetch_one(&pool).await?;
+                    Ok(status.into())
+                })
+                .await
             }
 
             async fn parked(pool: &Pool<Self>, rows: usize) -> Result<Vec<ParkedMessage>, Error> {
@@ -95,7 +120,8 @@ macro_rules! implement_store {
             }
 
             async fn listen(pool: &Pool<Self>) -> Result<Hint, Error> {
-                listen(pool).await
+                let pool = pool.clone();
+                to_its_end(async move { listen(&pool).await }).await
             }
         }
 
@@ -117,3 +143,15 @@ macro_rules! implement_store {
     };
 }
 pub(super) use implement_store;
+
+/// What a relay asks of the database is answered, though the relay be dropped meanwhile: a connection that is left in the middle of an
+/// answer may be lost to its pool, which is the application's.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        // It panicked, or its runtime has ended.
+        Err(_) => Err(Error::WorkerCrashed),
+    }
+}

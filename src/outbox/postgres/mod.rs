@@ -8,7 +8,7 @@ use sqlx::postgres::{PgListener, Postgres};
 use sqlx::{Error, Pool};
 
 use super::hint::Hint;
-use super::implement::implement_store;
+use super::implement::{implement_store, to_its_end};
 use super::mark::{self, Mark};
 use super::row::{NewRow, Row};
 use super::store::{self, Claim, Migration, OutboxStatus, ParkedMessage, Sql, Store, columns};
