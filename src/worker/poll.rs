@@ -1,5 +1,6 @@
 //! One poller: from a permit to the messages that it was for, again and again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -102,6 +103,11 @@ impl Attempt {
     }
 }
 
+/// The group of a message of which little else can be read.
+fn group_of(message: &Message) -> Option<String> {
+    message.attributes.as_ref()?.get(&MessageSystemAttributeName::MessageGroupId).cloned()
+}
+
 impl Hub {
     async fn receive(&self, most: usize, attempt_id: &str) -> Result<Vec<Message>, Fault> {
         let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
@@ -116,17 +122,25 @@ impl Hub {
         Ok(answer.messages.unwrap_or_default())
     }
 
-    /// Begins what is new of that, and deletes what was done before.
+    /// Begins what is new of that, and deletes what was done before. On a FIFO queue, what stands behind a message that is not begun is
+    /// given back: SQS hands it out again when that one is settled.
     async fn take(self: Arc<Self>, messages: Vec<Message>, permits: OwnedSemaphorePermit, batches: &Batches) {
-        let (mut fresh, mut done) = (Vec::new(), Vec::new());
+        let (mut fresh, mut done, mut behind) = (Vec::new(), Vec::new(), Vec::new());
+        // Of these groups one is left out, and none that comes after it may be before it.
+        let mut left_out = HashSet::new();
         for message in messages {
             let record = match Record::new(&message, &self.queue.source) {
                 Ok(record) => record,
                 Err(error) => {
                     tracing::error!(%error, "a message is left alone");
+                    left_out.extend(group_of(&message));
                     continue;
                 }
             };
+            if record.group().is_some_and(|group| left_out.contains(group)) {
+                behind.push(Receipt::of(&record));
+                continue;
+            }
             let key = MessageKey::of(record.message_id());
             // The same message twice in one poll is the engine's matter.
             if fresh.iter().any(|(other, _)| *other == key) {
@@ -135,6 +149,9 @@ impl Hub {
             }
             let message_id = record.message_id();
             let known = self.memory().receive(&key, Instant::now());
+            if known != Known::Nothing {
+                left_out.extend(record.group().map(str::to_owned));
+            }
             match known {
                 Known::Nothing => fresh.push((key, record)),
                 Known::Done => {
@@ -147,6 +164,9 @@ impl Hub {
         }
         if !done.is_empty() {
             drop(self.settler.delete(done).await);
+        }
+        if !behind.is_empty() {
+            drop(self.settler.release(behind).await);
         }
         if !fresh.is_empty() {
             batches.spawn(batch::run(self, fresh, permits));

@@ -1,11 +1,15 @@
 //! Groups in parallel, each in order, whatever happens.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redrive::local::Faults;
 use redrive::{Body, Effects, Outcome, ReceiveCount, State};
-use tokio::time::sleep;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
+use crate::fake_sqs;
 use crate::kit::{Notes, Queue, secs, timed};
 
 async fn fill(queue: &Queue, groups: usize, messages: usize) {
@@ -176,4 +180,77 @@ async fn order_holds_through_faults() {
     for worker in workers {
         worker.end().await.unwrap();
     }
+}
+
+/// A message of the group g, handed out under that receipt handle.
+fn handed_out(number: usize, receipt_handle: &str) -> Value {
+    json!({
+        "MessageId": format!("m-{number}"), "ReceiptHandle": receipt_handle, "Body": number.to_string(),
+        "Attributes": { "MessageGroupId": "g", "ApproximateReceiveCount": "1", "SentTimestamp": "0" },
+    })
+}
+
+/// A worker whose handler of the first message takes ten seconds, on a queue that hands out these messages, poll by poll. Gives back
+/// what has run after five of them, and which receipts were given back.
+async fn after_polls(polls: Vec<Vec<Value>>) -> (Vec<String>, Vec<String>) {
+    let (poll, given_back, notes) = (AtomicUsize::new(0), Arc::<Mutex<Vec<String>>>::default(), Notes::default());
+    let released = given_back.clone();
+    let client = fake_sqs::client(move |operation, request| {
+        let messages = match &*operation {
+            "ReceiveMessage" => polls.get(poll.fetch_add(1, Ordering::SeqCst)).cloned(),
+            _ => None,
+        };
+        let entries = request["Entries"].as_array().cloned().unwrap_or_default();
+        // At its start a worker finds out whether it may do so, with a receipt of no message.
+        let is_given_back = |entry: &&Value| entry["VisibilityTimeout"] == 0 && entry["ReceiptHandle"] != "none";
+        let handles =
+            entries.iter().filter(is_given_back).map(|entry| entry["ReceiptHandle"].as_str().unwrap().to_owned());
+        released.lock().unwrap().extend(handles);
+        async move {
+            let answer = match &*operation {
+                "GetQueueAttributes" => json!({ "Attributes": {
+                    "QueueArn": "arn:aws:sqs:eu-west-1:123456789012:orders.fifo", "VisibilityTimeout": "30",
+                } }),
+                "ReceiveMessage" if messages.is_none() => {
+                    sleep(secs(20)).await;
+                    json!({})
+                }
+                "ReceiveMessage" => json!({ "Messages": messages }),
+                _ => {
+                    let successful: Vec<_> = entries.iter().map(|entry| json!({ "Id": entry["Id"] })).collect();
+                    json!({ "Successful": successful, "Failed": [] })
+                }
+            };
+            (200, answer)
+        }
+    });
+    let place = |Body(body): Body, State(notes): State<Notes>| async move {
+        if body == "1" {
+            sleep(secs(10)).await;
+        }
+        notes.add(body);
+    };
+    let consumer = redrive::handler(place).with_state(notes.clone());
+    let worker = consumer.worker(client, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo");
+    assert!(timeout(secs(5), worker.run_until(std::future::pending())).await.is_err());
+    let given_back = given_back.lock().unwrap().clone();
+    (notes.all(), given_back)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_with_a_message_that_still_runs_does_not_overtake_it() {
+    // Its lease is over for SQS, and its handler has not ended: so it comes once more, and others of its group behind it.
+    let polls = vec![vec![handed_out(1, "a")], vec![handed_out(1, "b"), handed_out(2, "c"), handed_out(3, "d")]];
+    let (ran, given_back) = after_polls(polls).await;
+    assert_eq!(ran, [""; 0], "the first is not done");
+    assert_eq!(given_back, ["c", "d"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_with_a_message_that_cannot_be_read_does_not_overtake_it() {
+    let mut unreadable = handed_out(1, "a");
+    unreadable["MessageId"] = json!(null);
+    let (ran, given_back) = after_polls(vec![vec![unreadable, handed_out(2, "b")]]).await;
+    assert_eq!(ran, [""; 0], "the first is not done");
+    assert_eq!(given_back, ["b"]);
 }

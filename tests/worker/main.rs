@@ -13,5 +13,7 @@ mod start;
 
 #[path = "../support/calls.rs"]
 mod calls;
+#[path = "../support/fake_sqs.rs"]
+mod fake_sqs;
 #[path = "../support/setting.rs"]
 mod setting;
