@@ -69,6 +69,7 @@ fn attempts(len: usize, answer: &SendMessageBatchOutput) -> Vec<Attempt> {
     let attempt = |result| match result {
         Some(Ok(sent)) => Attempt::Sent(sent),
         Some(Err(EntryError::SenderFault(why))) => Attempt::Refused(why),
+        Some(Err(EntryError::Denied(why))) => Attempt::Denied(why),
         Some(Err(EntryError::MayPass(why))) => Attempt::Failed(why),
         None => Attempt::Unnamed,
     };

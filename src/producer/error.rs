@@ -44,11 +44,11 @@ impl SendError {
         Self { kind: Kind::Refused, text }
     }
 
-    pub(super) fn denied(text: String) -> Self {
+    pub(crate) fn denied(text: String) -> Self {
         Self { kind: Kind::Denied, text }
     }
 
-    pub(super) fn failed(text: String) -> Self {
+    pub(crate) fn failed(text: String) -> Self {
         Self { kind: Kind::Failed, text }
     }
 

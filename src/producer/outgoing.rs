@@ -108,25 +108,83 @@ impl Outgoing {
     /// Refuses what SQS would refuse, and with it, for some of it, all that is in the same call.
     pub(crate) fn check(self, is_fifo: bool) -> Result<Checked, SendError> {
         let bytes = self.bytes();
-        let problem = if self.body.is_empty() {
-            "its body is empty, and SQS takes none without a character".to_owned()
-        } else if let Some(char) = self.body.chars().find(|&char| !is_allowed(char)) {
-            format!("its body has the character U+{:04X}, which SQS does not take", u32::from(char))
-        } else if bytes > MAX_MESSAGE_BYTES {
+        if bytes > MAX_MESSAGE_BYTES {
             return Err(SendError::too_large(bytes));
-        } else if self.attributes.len() > MAX_ATTRIBUTES {
-            format!("it has {} attributes, and SQS takes {MAX_ATTRIBUTES}", self.attributes.len())
-        } else if is_fifo && self.group.is_none() {
+        }
+        let problem = self.problem_of_texts().or_else(|| self.problem_of_queue(is_fifo));
+        match problem.or_else(|| self.problem_of_attributes()) {
+            Some(problem) => Err(SendError::invalid(problem)),
+            None => Ok(Checked { message: self, bytes }),
+        }
+    }
+
+    fn problem_of_texts(&self) -> Option<String> {
+        if self.body.is_empty() {
+            return Some("its body is empty, and SQS takes none without a character".to_owned());
+        }
+        let of = |what: &str, text: &str| foreign(text).map(|problem| format!("{what} has {problem}"));
+        let header = self.trace_header.as_deref().and_then(|header| of("its trace header", header));
+        let ids = [("group", &self.group), ("deduplication id", &self.deduplication_id)];
+        let id = ids.into_iter().find_map(|(what, id)| {
+            let is_wrong = id.as_deref().is_some_and(|id| !is_id(id));
+            is_wrong.then(|| format!("its {what} is not of 1 to {MAX_ID} letters, digits and punctuation of ASCII"))
+        });
+        of("its body", &self.body).or(header).or(id)
+    }
+
+    fn problem_of_queue(&self, is_fifo: bool) -> Option<String> {
+        let problem = if is_fifo && self.group.is_none() {
             "a message to a FIFO queue needs a group: Outgoing::group".to_owned()
         } else if is_fifo && self.delay.is_some() {
             "a FIFO queue takes no delay with a message: it has its own, DelaySeconds".to_owned()
         } else if self.delay.is_some_and(|delay| delay > MAX_DELAY) {
             format!("its delay is longer than the {} s that SQS takes", MAX_DELAY.as_secs())
         } else {
-            return Ok(Checked { message: self, bytes });
+            return None;
         };
-        Err(SendError::invalid(problem))
+        Some(problem)
     }
+
+    fn problem_of_attributes(&self) -> Option<String> {
+        if self.attributes.len() > MAX_ATTRIBUTES {
+            return Some(format!("it has {} attributes, and SQS takes {MAX_ATTRIBUTES}", self.attributes.len()));
+        }
+        self.attributes.iter().find_map(|(name, value)| {
+            let problem = problem_of_attribute(name, value)?;
+            Some(format!("its attribute {name:?} {problem}"))
+        })
+    }
+}
+
+/// Characters of a group, of a deduplication id.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+const MAX_ID: usize = 128;
+
+fn is_id(text: &str) -> bool {
+    (1..=MAX_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn foreign(text: &str) -> Option<String> {
+    let char = text.chars().find(|&char| !is_allowed(char))?;
+    Some(format!("the character U+{:04X}, which SQS does not take", u32::from(char)))
+}
+
+/// By <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>.
+fn problem_of_attribute(name: &str, value: &AttributeValue) -> Option<String> {
+    let of_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let lower = name.to_ascii_lowercase();
+    let problem = if !(1..=256).contains(&name.len()) || !name.bytes().all(of_allowed) {
+        "has a name that is not of 1 to 256 letters, digits, hyphens, underscores and periods of ASCII"
+    } else if name.starts_with('.') || name.ends_with('.') || name.contains("..") {
+        "has a name whose periods do not stand alone, and between other characters"
+    } else if lower.starts_with("aws.") || lower.starts_with("amazon.") {
+        "has a name that begins with AWS. or Amazon., as only theirs do"
+    } else if value.len() == 0 {
+        "has an empty value"
+    } else {
+        return foreign(value.as_str()?).map(|problem| format!("has {problem}"));
+    };
+    Some(problem.to_owned())
 }
 
 impl Checked {
@@ -193,6 +251,22 @@ mod tests {
             (0..count).fold(message(), |message, n| message.attribute(n.to_string(), AttributeValue::string("x")))
         };
         assert!(of(10).check(false).is_ok() && problem(of(11), false).contains("11 attributes"));
+    }
+
+    #[test]
+    fn what_only_some_of_its_texts_may_have_is_known_too() {
+        let with =
+            |name: &str, value| problem(Outgoing::text("x").attribute(name, AttributeValue::string(value)), false);
+        for name in ["", "a b", ".a", "a.", "a..b", "aws.x", "Amazon.x", &"n".repeat(257)] {
+            assert!(with(name, "x").contains("name"), "{name}");
+        }
+        assert!(with("a", "").contains("empty value") && with("a", "\0").contains("U+0000"));
+        for id in ["", "a b", "é", &"i".repeat(129)] {
+            assert!(problem(Outgoing::text("x").group(id), true).contains("its group"), "{id}");
+            assert!(problem(Outgoing::text("x").group("g").deduplication_id(id), true).contains("deduplication id"));
+        }
+        assert!(Outgoing::text("x").group("g".repeat(128)).deduplication_id("~!").check(true).is_ok());
+        assert!(problem(Outgoing::text("x").trace_header("Root=\0"), false).contains("trace header"));
     }
 
     #[test]

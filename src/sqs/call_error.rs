@@ -61,13 +61,31 @@ fn of_answer(status: u16, code: Option<&str>) -> Trouble {
         Trouble::Busy
     } else if is("NonExistentQueue") || is("QueueDoesNotExist") {
         Trouble::NoQueue
-    } else if is("AccessDenied") || is("Token") || is("Signature") || is("UnrecognizedClient") || is("AccessKey") {
+    } else if is_denied(code) {
         Trouble::Denied
     } else if status >= 500 {
         Trouble::Lost
     } else {
         Trouble::Refused
     }
+}
+
+/// Whether it says that whoever calls may not, with this message or another: by their credentials, by the queue's key, by how they call.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html#API_SendMessage_Errors>
+pub(super) fn is_denied(code: &str) -> bool {
+    const SIGNS: [&str; 10] = [
+        "AccessDenied",
+        "AccessKey",
+        "InvalidAddress",
+        "InvalidSecurity",
+        "KMS.",
+        "Kms",
+        "OptInRequired",
+        "Signature",
+        "Token",
+        "UnrecognizedClient",
+    ];
+    SIGNS.iter().any(|sign| code.contains(sign))
 }
 
 fn of_connection(error: &(dyn Error + 'static)) -> Trouble {
@@ -99,6 +117,11 @@ mod tests {
             (400, Some("InvalidClientTokenId"), Trouble::Denied),
             (403, Some("AccessDeniedException"), Trouble::Denied),
             (403, Some("SignatureDoesNotMatch"), Trouble::Denied),
+            (400, Some("KmsDisabled"), Trouble::Denied),
+            (400, Some("KMS.AccessDeniedException"), Trouble::Denied),
+            (400, Some("KMS.ThrottlingException"), Trouble::Busy),
+            (400, Some("InvalidAddress"), Trouble::Denied),
+            (400, Some("InvalidSecurity"), Trouble::Denied),
             (500, Some("InternalFailure"), Trouble::Lost),
             (502, None, Trouble::Lost),
             (404, None, Trouble::NoSqs),

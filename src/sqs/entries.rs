@@ -2,11 +2,15 @@
 
 use aws_sdk_sqs::types::BatchResultErrorEntry;
 
+use super::call_error::is_denied;
+
 /// Why an entry did not do what it was to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EntryError {
     /// It never will.
     SenderFault(String),
+    /// Neither will any other: the queue's key may not be used, say.
+    Denied(String),
     /// It may another time, or may even have done so: SQS says so, or the call as a whole has failed.
     MayPass(String),
 }
@@ -14,7 +18,7 @@ pub(crate) enum EntryError {
 impl EntryError {
     pub(crate) fn text(&self) -> &str {
         match self {
-            Self::SenderFault(text) | Self::MayPass(text) => text,
+            Self::SenderFault(text) | Self::Denied(text) | Self::MayPass(text) => text,
         }
     }
 }
@@ -22,7 +26,11 @@ impl EntryError {
 impl From<&BatchResultErrorEntry> for EntryError {
     fn from(entry: &BatchResultErrorEntry) -> Self {
         let text = format!("{}: {}", entry.code(), entry.message().unwrap_or_default());
-        if entry.sender_fault() { Self::SenderFault(text) } else { Self::MayPass(text) }
+        match entry.sender_fault() {
+            true if is_denied(entry.code()) => Self::Denied(text),
+            true => Self::SenderFault(text),
+            false => Self::MayPass(text),
+        }
     }
 }
 
@@ -52,6 +60,13 @@ pub(super) fn or_may_pass(results: Vec<Option<Result<(), EntryError>>>) -> Vec<R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_may_not_be_used_is_no_fault_of_the_message() {
+        let entry = BatchResultErrorEntry::builder().id("0").code("KMS.AccessDeniedException").sender_fault(true);
+        let results = by_position::<()>(1, std::iter::empty(), &[entry.build().unwrap()]);
+        assert!(matches!(&results[..], [Some(Err(EntryError::Denied(why)))] if why.contains("KMS")), "{results:?}");
+    }
 
     #[test]
     fn each_entry_has_what_the_answer_says_of_it() {

@@ -166,7 +166,7 @@ impl Leases {
                     tracing::debug!(why, "a heartbeat failed, and is tried again");
                     beat = Beat::Again;
                 }
-                Err(EntryError::SenderFault(why)) => self.lose(index, &why),
+                Err(EntryError::SenderFault(why) | EntryError::Denied(why)) => self.lose(index, &why),
             }
         }
         beat

@@ -11,7 +11,6 @@ use crate::sqs::Backoff;
 use crate::sqs::client::{ATTEMPT_TIMEOUT, impatient, with_attempt_timeout};
 use crate::sqs::coalesce::BatchCall;
 use crate::sqs::delete::DeleteMessages;
-use crate::sqs::entries::EntryError;
 use crate::sqs::source::Source;
 use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
 
@@ -71,10 +70,11 @@ impl Queue {
         let deleted = self.deletes().call(&[nothing()]).await;
         let changed = self.visibility().call(&[change]).await;
         for (action, results) in [("sqs:DeleteMessage", deleted), ("sqs:ChangeMessageVisibility", changed)] {
-            if let Some(Err(EntryError::MayPass(why) | EntryError::SenderFault(why))) = results.first()
-                && why.contains("AccessDenied")
+            if let Some(Err(error)) = results.first()
+                && error.text().contains("AccessDenied")
             {
-                let problem = format!("{action} on {} is not allowed, and a worker needs it: {why}", self.url);
+                let problem =
+                    format!("{action} on {} is not allowed, and a worker needs it: {}", self.url, error.text());
                 return Err(Kind::Queue(problem).into());
             }
         }

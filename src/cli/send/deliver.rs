@@ -194,7 +194,9 @@ fn settle(
                 fates.push((place, Fate::Sent));
                 groups_gone.push(group);
             }
-            Some(Err(EntryError::SenderFault(cause))) => fates.push((place, Fate::Failed(cause))),
+            Some(Err(EntryError::SenderFault(cause) | EntryError::Denied(cause))) => {
+                fates.push((place, Fate::Failed(cause)))
+            }
             Some(Err(EntryError::MayPass(cause))) if is_overtaken => {
                 let cause = format!("{cause}; later messages of its group were taken, so it is not sent again");
                 fates.push((place, Fate::Failed(cause)));

@@ -34,7 +34,9 @@ impl Mapping {
             for ((record, _), result) in std::mem::take(&mut left).into_iter().zip(results) {
                 match result {
                     Some(Ok(())) => {}
-                    Some(Err(EntryError::SenderFault(error))) => refused.push((record, error)),
+                    Some(Err(EntryError::SenderFault(error) | EntryError::Denied(error))) => {
+                        refused.push((record, error))
+                    }
                     Some(Err(EntryError::MayPass(error))) => left.push((record, error)),
                     // It may be deleted or not; deleting it once more does no harm.
                     None => left.push((record, "the answer does not name it".to_owned())),
