@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use sqlx::Pool;
 use sqlx::postgres::PgListener;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+
+use super::store::Store;
 
 /// Who tells of committed rows, if anyone does.
 pub struct Hint(Option<PgListener>);
@@ -17,12 +20,6 @@ impl Hint {
         Self(Some(listener))
     }
 
-    /// Waits for a word, no longer than that.
-    pub(super) async fn word_within(&mut self, time: Duration) {
-        // Who waits longer looks for itself.
-        let _ = timeout(time, self.word()).await;
-    }
-
     async fn word(&mut self) {
         let Some(listener) = &mut self.0 else { return std::future::pending().await };
         // It connects anew by itself. What was said meanwhile is lost, and that it may be is as good as a word.
@@ -34,9 +31,43 @@ impl Hint {
         // Many transactions are one reason to look.
         while listener.next_buffered().is_some() {}
     }
+}
 
-    /// Whether somebody is there to give one.
-    pub(super) fn is_none(&self) -> bool {
-        self.0.is_none()
+/// Hints, from whoever tells of rows at the time.
+pub(super) struct Hints {
+    from: Hint,
+    listen_at: Instant,
+}
+
+/// A database that has no connection left, or none for this, is not asked for one after each round.
+const LISTEN_EVERY: Duration = Duration::from_secs(10);
+
+impl Hints {
+    pub(super) fn none() -> Self {
+        Self { from: Hint::none(), listen_at: Instant::now() }
+    }
+
+    /// Looks for somebody where there is nobody.
+    pub(super) async fn listen_if_due<DB: Store>(&mut self, pool: &Pool<DB>) {
+        let now = Instant::now();
+        if self.from.0.is_some() || now < self.listen_at {
+            return;
+        }
+        self.listen_at = now + LISTEN_EVERY;
+        self.from = DB::listen(pool).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "nobody tells of new rows; they are looked for");
+            Hint::none()
+        });
+    }
+
+    /// Waits for a word, no longer than that.
+    pub(super) async fn word_within(&mut self, time: Duration) {
+        // Who waits longer looks for itself.
+        let _ = timeout(time, self.from.word()).await;
+    }
+
+    /// Takes what has been said already: PostgreSQL keeps for all what one of its listeners does not take.
+    pub(super) async fn drain(&mut self) {
+        while self.from.0.is_some() && timeout(Duration::ZERO, self.from.word()).await.is_ok() {}
     }
 }

@@ -33,28 +33,33 @@ macro_rules! implement_store {
                 insert.execute(connection).await.map(drop)
             }
 
-            async fn claim(pool: &Pool<Self>, lanes: usize, lease: Duration) -> Result<Option<Claim>, Error> {
-                let pool = pool.clone();
+            async fn claim(
+                pool: &Pool<Self>,
+                lanes: usize,
+                lease: Duration,
+                wanted: &Wanted,
+            ) -> Result<Option<Claim>, Error> {
+                let (pool, wanted) = (pool.clone(), wanted.clone());
                 to_its_end(async move {
                     let claim = sqlx::query_scalar(SQL.claim).bind(store::rows(lanes)).bind(store::millis(lease));
+                    let claim = claim.bind(wanted.not_for);
                     let tokens: Vec<i64> = claim.fetch_all(&pool).await?;
                     Ok(tokens.first().map(|&token| Claim { token, lanes: tokens.len() }))
                 })
                 .await
             }
 
-            async fn read(pool: &Pool<Self>, claim: Claim, rows: usize, holds: bool) -> Result<Vec<Row>, Error> {
-                let pool = pool.clone();
+            async fn read(pool: &Pool<Self>, claim: Claim, wanted: &Wanted) -> Result<Vec<Row>, Error> {
+                let (pool, Wanted { rows, holds, not_for }) = (pool.clone(), wanted.clone());
                 to_its_end(async move {
                     let mut transaction = pool.begin_with(SQL.begin).await?;
-                    if !has_lanes(&mut *transaction, claim).await? {
-                        return Ok(Vec::new());
-                    }
+                    lock_lanes(&mut *transaction, claim).await?;
                     if holds {
                         sqlx::query(SQL.hold).bind(claim.token).execute(&mut *transaction).await?;
                     }
                     let read = sqlx::query_as(SQL.read).bind(claim.token);
                     let read = read.bind(store::rows(claim.share(rows))).bind(store::rows(rows));
+                    let read = read.bind(store::MAX_BYTES).bind(holds).bind(not_for);
                     let rows: Vec<columns::Row> = read.fetch_all(&mut *transaction).await?;
                     transaction.commit().await?;
                     Ok(rows.into_iter().map(Row::from).collect())
@@ -66,15 +71,13 @@ macro_rules! implement_store {
                 let (pool, (sent, failed)) = (pool.clone(), mark::as_json(marks));
                 to_its_end(async move {
                     let mut transaction = pool.begin_with(SQL.begin).await?;
-                    if !has_lanes(&mut *transaction, claim).await? {
-                        return Ok(false);
-                    }
+                    let are_all_there = lock_lanes(&mut *transaction, claim).await? == claim.lanes;
                     for (statement, marks) in [(SQL.mark_sent, sent), (SQL.mark_failed, failed)] {
                         let Some(marks) = marks else { continue };
                         sqlx::query(statement).bind(claim.token).bind(marks).execute(&mut *transaction).await?;
                     }
                     transaction.commit().await?;
-                    Ok(true)
+                    Ok(are_all_there)
                 })
                 .await
             }
@@ -112,11 +115,16 @@ macro_rules! implement_store {
             async fn retry(pool: &Pool<Self>, ids: Option<&[i64]>) -> Result<u64, Error> {
                 let ids = ids.map(|ids| format!("{ids:?}"));
                 let mut transaction = pool.begin_with(SQL.begin).await?;
-                sqlx::query(SQL.lock_parked).bind(&ids).execute(&mut *transaction).await?;
                 let retried = sqlx::query(SQL.retry).bind(&ids).execute(&mut *transaction).await?;
-                sqlx::query(SQL.release_held).execute(&mut *transaction).await?;
+                sqlx::query(SQL.release_held).bind(true).execute(&mut *transaction).await?;
                 transaction.commit().await?;
                 Ok(retried.rows_affected())
+            }
+
+            async fn release_held(pool: &Pool<Self>, holds: bool) -> Result<(), Error> {
+                let pool = pool.clone();
+                let release = async move { sqlx::query(SQL.release_held).bind(holds).execute(&pool).await.map(drop) };
+                to_its_end(release).await
             }
 
             async fn listen(pool: &Pool<Self>) -> Result<Hint, Error> {
@@ -133,10 +141,11 @@ macro_rules! implement_store {
             }
         }
 
-        /// Whether the claim's lease still holds. Nobody else takes its lanes then until the transaction has ended.
-        async fn has_lanes(connection: &mut Connection, claim: Claim) -> Result<bool, Error> {
+        /// Nobody else takes the claim's lanes until the transaction has ended. Says how many nobody else has taken before: as long as
+        /// nobody has, it does no harm that the lease may be over.
+        async fn lock_lanes(connection: &mut Connection, claim: Claim) -> Result<usize, Error> {
             let lanes: Vec<i64> = sqlx::query_scalar(SQL.lock).bind(claim.token).fetch_all(connection).await?;
-            Ok(lanes.len() == claim.lanes)
+            Ok(lanes.len())
         }
 
         type Connection = <$database as sqlx::Database>::Connection;

@@ -20,6 +20,12 @@ pub enum WhenParked {
     GoOn,
 }
 
+impl WhenParked {
+    pub(super) fn holds(self) -> bool {
+        self == Self::Hold
+    }
+}
+
 /// When a row that fails is tried again, and when no more.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
@@ -57,10 +63,10 @@ impl Policy {
     fn judge_failure(&self, row: &Row, error: &SendError) -> What {
         let is_refused = error.is_too_large() || (error.is_refused() && !error.is_denied());
         let error = error.to_string();
-        if is_refused && row.refusals + 1 >= self.park_after {
+        if is_refused && row.refusals.saturating_add(1) >= self.park_after {
             return What::Parked { error };
         }
-        What::Again { delay: self.backoff.delay(row.attempts + 1), error, is_refused }
+        What::Again { delay: self.backoff.delay(row.attempts.saturating_add(1)), error, is_refused }
     }
 
     /// Whether the rows behind this one may be sent.
@@ -68,7 +74,7 @@ impl Policy {
         match mark.what {
             What::Sent { .. } => true,
             What::Again { .. } => false,
-            What::Parked { .. } => self.when_parked == WhenParked::GoOn,
+            What::Parked { .. } => !self.when_parked.holds(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod error;
 mod hint;
 mod implement;
 mod mark;
+mod pauses;
 mod postgres;
 mod relay;
 mod round;

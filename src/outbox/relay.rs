@@ -11,9 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::OutboxError;
-use super::hint::Hint;
+use super::hint::Hints;
 use super::mark::{Policy, WhenParked};
-use super::round::{Producers, Round};
+use super::pauses::Pauses;
+use super::round::{Producers, Progress, Round};
 use super::{OutboxDatabase, row};
 use crate::sqs::Backoff;
 
@@ -32,8 +33,8 @@ use crate::sqs::Backoff;
 /// # }
 /// ```
 ///
-/// It needs two connections of the pool: where PostgreSQL tells of new messages, it listens on one of its own. On the queues it needs
-/// `sqs:SendMessage`. `redrive outbox relay` is this, as a process of its own.
+/// It needs a connection of the pool, and with PostgreSQL one more beside the pool's, on which it hears of new messages. On the queues
+/// it needs `sqs:SendMessage`. `redrive outbox relay` is this, as a process of its own.
 #[must_use = "a relay does nothing until it runs"]
 #[derive(Debug)]
 pub struct Relay<DB: OutboxDatabase> {
@@ -155,32 +156,17 @@ impl<DB: OutboxDatabase> Relay<DB> {
     /// One round after the other, for as long as nobody says stop.
     async fn work(&self, stop: &Stop) -> Result<(), OutboxError> {
         let mut producers = Producers::new(self.client.clone(), &self.settings);
-        let mut chores = Chores::new();
-        let (mut hint, mut empty, mut failed) = (Hint::none(), 0, 0);
+        let pauses = Pauses::new(self.settings.policy.backoff.clone());
+        let (mut hints, mut chores, mut looking) = (Hints::none(), Chores::new(), Looking::default());
         while !stop.is_set() {
-            if hint.is_none() {
-                hint = DB::listen(&self.pool).await.unwrap_or_else(|error| {
-                    tracing::debug!(%error, "nobody tells of new rows; they are looked for");
-                    Hint::none()
-                });
+            hints.listen_if_due(&self.pool).await;
+            let progress = Round::run(&self.pool, &self.settings, stop, &mut producers, &pauses).await;
+            match looking.after(progress) {
+                Next::Round => hints.drain().await,
+                Next::Word => stop.unless_set(hints.word_within(self.settings.poll_interval)).await,
+                Next::Wait(delay) => stop.unless_set(sleep(delay)).await,
             }
-            match Round::run(&self.pool, &self.settings, stop, &mut producers).await {
-                Ok(rows) => {
-                    failed = 0;
-                    empty = if rows.is_some_and(|rows| rows > 0) { 0 } else { empty + 1 };
-                    // Lanes whose rows all wait are claimed too, and for nothing. Others may have their turn after them.
-                    if rows.is_none() || empty >= row::LANES.div_ceil(super::round::LANES) {
-                        empty = 0;
-                        stop.unless_set(hint.word_within(self.settings.poll_interval)).await;
-                    }
-                }
-                Err(error) => {
-                    failed += 1;
-                    tracing::warn!(%error, "the outbox's database failed; the relay goes on");
-                    stop.unless_set(sleep(database_backoff().delay(failed))).await;
-                }
-            }
-            chores.do_those_due(&self.pool, self.settings.keep_sent).await;
+            chores.do_those_due(&self.pool, &self.settings).await;
         }
         Ok(())
     }
@@ -191,8 +177,47 @@ impl<DB: OutboxDatabase> Relay<DB> {
     }
 }
 
-fn database_backoff() -> Backoff {
-    Backoff::exponential(Duration::from_millis(100)..Duration::from_secs(10))
+/// What comes after a round.
+enum Next {
+    Round,
+    /// The next one is when there is a word, or it is time to look.
+    Word,
+    Wait(Duration),
+}
+
+#[derive(Default)]
+struct Looking {
+    /// Rounds in a row that have found lanes, and nothing to send in them. Others may have their turn after them.
+    in_vain: u32,
+    failed: u32,
+}
+
+impl Looking {
+    fn after(&mut self, progress: Result<Progress, sqlx::Error>) -> Next {
+        let in_vain = std::mem::take(&mut self.in_vain) + 1;
+        let failed = std::mem::take(&mut self.failed) + 1;
+        match progress {
+            Ok(Progress::Some) => Next::Round,
+            Ok(Progress::NoRow) if in_vain < row::LANES.div_ceil(super::round::LANES) => {
+                self.in_vain = in_vain;
+                Next::Round
+            }
+            Ok(Progress::NoRow | Progress::NoLane) => Next::Word,
+            Ok(Progress::Slow) => {
+                tracing::warn!("to read the outbox took longer than half of the lease; it wants a longer one");
+                self.wait(failed)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the outbox's database failed; the relay goes on");
+                self.wait(failed)
+            }
+        }
+    }
+
+    fn wait(&mut self, failed: u32) -> Next {
+        self.failed = failed;
+        Next::Wait(Backoff::exponential(Duration::from_millis(100)..Duration::from_secs(10)).delay(failed))
+    }
 }
 
 /// That no more is to be begun.
@@ -224,31 +249,33 @@ impl Stop {
 /// Rows that are deleted at a time. A statement that deletes a million locks them all.
 const CLEANED: usize = 1_000;
 const CLEAN_EVERY: Duration = Duration::from_secs(10);
-const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// These go through all rows that wait, or are held.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// What is to be done now and then.
 struct Chores {
     clean_at: Instant,
-    report_at: Instant,
+    tidy_at: Instant,
 }
 
 impl Chores {
     fn new() -> Self {
         let now = Instant::now();
-        Self { clean_at: now, report_at: now }
+        Self { clean_at: now, tidy_at: now }
     }
 
-    async fn do_those_due<DB: OutboxDatabase>(&mut self, pool: &Pool<DB>, keep_sent: Duration) {
+    async fn do_those_due<DB: OutboxDatabase>(&mut self, pool: &Pool<DB>, settings: &Settings) {
         let now = Instant::now();
         if self.clean_at <= now {
-            let cleaned = DB::clean(pool, keep_sent, CLEANED).await;
+            let cleaned = DB::clean(pool, settings.keep_sent, CLEANED).await;
             // Where there was no end to them, it goes on after the next round.
             let is_all = cleaned.as_ref().map_or(true, |&rows| rows < CLEANED as u64);
             self.clean_at = if is_all { now + CLEAN_EVERY } else { now };
             log_failure(cleaned.map(drop));
         }
-        if self.report_at <= now {
-            self.report_at = now + REPORT_EVERY;
+        if self.tidy_at <= now {
+            self.tidy_at = now + TIDY_EVERY;
+            log_failure(DB::release_held(pool, settings.policy.when_parked.holds()).await);
             log_failure(DB::status(pool).await.map(|status| report(&status)));
         }
     }

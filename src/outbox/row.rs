@@ -80,7 +80,7 @@ impl From<columns::Row> for Row {
             delay: delay.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or_default())),
             trace_header,
         });
-        let small = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
+        let small = |count: i64| u32::try_from(count.max(0)).unwrap_or(u32::MAX);
         Self { id, queue_url, order_key, attempts: small(attempts), refusals: small(refusals), message }
     }
 }

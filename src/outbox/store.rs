@@ -23,6 +23,20 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
+/// What a relay looks for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// So many at a time.
+    pub(super) rows: usize,
+    /// Whether a parked row has those of its key wait that are behind it.
+    pub(super) holds: bool,
+    /// Queues that take nothing for the time being, as a list in JSON.
+    pub(super) not_for: String,
+}
+
+/// A round has its messages in memory: of large ones it takes fewer.
+pub(super) const MAX_BYTES: i64 = 16 << 20;
+
 /// Lanes that one relay has to itself, for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -90,7 +104,6 @@ pub(super) struct Sql {
     pub(super) clean: &'static str,
     pub(super) status: &'static str,
     pub(super) parked: &'static str,
-    pub(super) lock_parked: &'static str,
     pub(super) retry: &'static str,
     pub(super) release_held: &'static str,
 }
@@ -118,18 +131,14 @@ pub trait Store: sqlx::Database {
         pool: &Pool<Self>,
         lanes: usize,
         lease: Duration,
+        wanted: &Wanted,
     ) -> impl Future<Output = Result<Option<Claim>, Error>> + Send;
 
     /// What is to be sent of the claim's lanes, in order, and nothing whose key waits for another row. Where parked rows hold those
-    /// behind them, these are put aside first.
-    fn read(
-        pool: &Pool<Self>,
-        claim: Claim,
-        rows: usize,
-        holds: bool,
-    ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
+    /// behind them, these are put aside first, so that nobody looks at them again and again.
+    fn read(pool: &Pool<Self>, claim: Claim, wanted: &Wanted) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
 
-    /// Writes down what has become of rows. Says whether it did: where the lease is over it does not.
+    /// Writes down what has become of rows, but for those of lanes that another has claimed since. Says whether there were none.
     fn mark(pool: &Pool<Self>, claim: Claim, marks: &[Mark]) -> impl Future<Output = Result<bool, Error>> + Send;
 
     fn release(pool: &Pool<Self>, claim: Claim) -> impl Future<Output = Result<(), Error>> + Send;
@@ -144,6 +153,9 @@ pub trait Store: sqlx::Database {
     /// Has parked rows sent again, all or those, and what waits behind them. Says how many were parked.
     fn retry(pool: &Pool<Self>, ids: Option<&[i64]>) -> impl Future<Output = Result<u64, Error>> + Send;
 
+    /// Has the rows go on that are held for no reason: what was parked before them is not any more, or holds nothing.
+    fn release_held(pool: &Pool<Self>, holds: bool) -> impl Future<Output = Result<(), Error>> + Send;
+
     fn listen(pool: &Pool<Self>) -> impl Future<Output = Result<Hint, Error>> + Send;
 }
 
@@ -155,8 +167,11 @@ pub(super) mod columns {
     pub(in crate::outbox) type Parked = (i64, String, Option<String>, String, i64, Option<String>, i64);
 }
 
+/// A hundred years. Databases can reckon with it.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+
 pub(super) fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(time.min(LONGEST).as_millis()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn rows(count: usize) -> i64 {

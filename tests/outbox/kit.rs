@@ -73,3 +73,10 @@ pub(crate) async fn in_time<T>(work: impl Future<Output = T>) -> T {
 pub(crate) fn of(group: &str, body: &str) -> Outgoing {
     Outgoing::text(body).group(group)
 }
+
+/// Bodies of the form g1 are of the group g.
+pub(crate) async fn enqueue_all<DB: TestDatabase>(world: &World<DB>, bodies: &[&str]) {
+    for body in bodies {
+        world.enqueue(of(&body[..1], body)).await;
+    }
+}

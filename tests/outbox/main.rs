@@ -2,9 +2,11 @@
 
 mod database;
 mod enqueue;
+mod fair;
 mod kills;
 mod kit;
 mod on_postgres;
+mod parked;
 mod proxy;
 mod relay;
 mod simulation;

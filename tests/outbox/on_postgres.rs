@@ -80,6 +80,31 @@ async fn a_pool_of_one_connection_is_enough() {
 }
 
 #[tokio::test]
+async fn relays_take_no_connection_of_their_pool_for_themselves() {
+    let server = tokio::task::spawn_blocking(Server::shared).await.unwrap();
+    let direct = postgres(&server).await;
+    let name = Postgres::texts(&direct, "select current_database()::text").await.remove(0);
+    let pool = PgPoolOptions::new().max_connections(1).connect(&server.url(&name)).await.unwrap();
+    let mut world = World::<Postgres>::new("orders").await;
+    world.pool = pool;
+    let (first, second) = (world.relay(), world.relay());
+    let sent = async {
+        let listening = "select count(*) from pg_stat_activity where query like 'LISTEN%' and state = 'idle'
+            and datname = current_database()";
+        while Postgres::numbers(&direct, listening).await != [2] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.enqueue(Outgoing::text("x")).await;
+        world.until(|status| status.pending == 0).await;
+    };
+    tokio::select! {
+        ended = in_time(first.run_until(sent)) => ended.unwrap(),
+        never = second.run_until(std::future::pending()) => panic!("{never:?}"),
+    }
+    assert_eq!(world.states().await, ["sent"]);
+}
+
+#[tokio::test]
 async fn a_relay_lives_through_a_restart_of_its_database() {
     let server = std::sync::Arc::new(tokio::task::spawn_blocking(Server::start).await.unwrap());
     let mut world = World::<Postgres>::new("orders.fifo").await;

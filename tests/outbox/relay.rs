@@ -3,32 +3,23 @@
 use std::time::Duration;
 
 use redrive::local::Faults;
-use redrive::{Outbox, Outgoing, Relay, WhenParked};
+use redrive::{Outbox, Outgoing, Relay};
 use tokio::time::Instant;
 
 use crate::database::{TestDatabase, on_each_database};
-use crate::kit::{MOMENT, World, in_time, of, quick};
+use crate::kit::{MOMENT, World, enqueue_all, in_time, quick};
 use crate::queue::secs;
 
 on_each_database! {
     groups_are_sent_in_order
     what_fails_is_tried_again_and_its_group_waits
-    poison_is_parked_and_holds_its_group
-    poison_is_parked_and_its_group_goes_on
-    what_was_parked_is_sent_when_it_is_retried
     a_queue_that_is_not_there_parks_nothing
     a_relay_that_died_is_followed_by_another
-    a_mark_without_a_lease_is_not_written
+    a_mark_is_not_written_in_lanes_that_another_has
+    a_mark_counts_after_the_lease_while_nobody_else_has_the_lanes
     sent_rows_are_cleaned
     without_tables_there_is_one_clear_error
     attributes_of_others_that_cannot_be_read_are_parked
-}
-
-/// Bodies of the form g1 are of the group g.
-async fn enqueue_all<DB: TestDatabase>(world: &World<DB>, bodies: &[&str]) {
-    for body in bodies {
-        world.enqueue(of(&body[..1], body)).await;
-    }
 }
 
 /// Those of one group.
@@ -66,55 +57,6 @@ async fn what_fails_is_tried_again_and_its_group_waits<DB: TestDatabase>() {
     }
 }
 
-/// A row that SQS refuses, as one may write who knows better.
-async fn poison<DB: TestDatabase>(world: &World<DB>, body: &str) {
-    world.enqueue(of(&body[..1], body)).await;
-    DB::execute(&world.pool, &format!("update redrive_outbox set body = '' where body = '{body}'")).await;
-}
-
-async fn poison_is_parked_and_holds_its_group<DB: TestDatabase>() {
-    let world = World::<DB>::new("orders.fifo").await;
-    enqueue_all(&world, &["a1", "b1"]).await;
-    poison(&world, "a2").await;
-    enqueue_all(&world, &["a3", "b2"]).await;
-    let parked = world.until(|status| status.parked == 1 && status.held == 1 && status.pending == 0);
-    world.relay().park_after(2).run_until(parked).await.unwrap();
-    // What is written later waits too.
-    enqueue_all(&world, &["a4", "b3"]).await;
-    world.relay().run_until(world.until(|status| status.held == 2 && status.pending == 0)).await.unwrap();
-    assert_eq!(world.states().await, ["sent", "sent", "parked", "held", "sent", "held", "sent"]);
-    let parked = Outbox::parked(&world.pool, 10).await.unwrap().pop().unwrap();
-    assert_eq!((parked.id, parked.attempts, parked.group.as_deref()), (3, 2, Some("a")));
-    assert!(parked.error.contains("empty"), "{}", parked.error);
-}
-
-async fn poison_is_parked_and_its_group_goes_on<DB: TestDatabase>() {
-    let world = World::<DB>::new("orders.fifo").await;
-    poison(&world, "a1").await;
-    enqueue_all(&world, &["a2", "a3"]).await;
-    let relay = world.relay().park_after(3).when_parked(WhenParked::GoOn);
-    relay.run_until(world.until(|status| status.pending == 0)).await.unwrap();
-    assert_eq!(world.states().await, ["parked", "sent", "sent"]);
-    assert_eq!(world.queue.bodies().await, ["a2", "a3"]);
-}
-
-async fn what_was_parked_is_sent_when_it_is_retried<DB: TestDatabase>() {
-    let world = World::<DB>::new("orders.fifo").await;
-    poison(&world, "a1").await;
-    poison(&world, "b1").await;
-    enqueue_all(&world, &["a2", "b2"]).await;
-    let held = world.until(|status| status.parked == 2 && status.held == 2);
-    world.relay().park_after(1).run_until(held).await.unwrap();
-    DB::execute(&world.pool, "update redrive_outbox set body = 'mended' where body = ''").await;
-    assert_eq!(Outbox::retry(&world.pool, Some(&[1])).await.unwrap(), 1);
-    assert_eq!(world.states().await, ["pending", "parked", "pending", "held"]);
-    world.relay_all().await;
-    assert_eq!(world.queue.bodies().await, ["mended", "a2"]);
-    assert_eq!(Outbox::retry(&world.pool, None).await.unwrap(), 1);
-    world.relay_all().await;
-    assert_eq!(world.queue.bodies().await, ["mended", "b2"]);
-}
-
 async fn a_queue_that_is_not_there_parks_nothing<DB: TestDatabase>() {
     let mut world = World::<DB>::new("orders").await;
     world.enqueue(Outgoing::text("goes on")).await;
@@ -149,20 +91,35 @@ async fn a_relay_that_died_is_followed_by_another<DB: TestDatabase>() {
     assert_eq!(world.states().await, ["sent"]);
 }
 
-async fn a_mark_without_a_lease_is_not_written<DB: TestDatabase>() {
-    let world = World::<DB>::new("orders").await;
-    world.enqueue(Outgoing::text("x")).await;
+/// What happens while a call is under way that takes its time.
+async fn relay_with_a_slow_call<DB: TestDatabase>(world: &World<DB>, meanwhile: impl AsyncFnOnce()) {
     world.queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(4)));
     let relay = world.relay();
-    let stolen = async {
+    let begun = async {
         while world.queue.calls.total() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // Another has the lanes now, for a long time.
-        DB::execute(&world.pool, "update redrive_outbox_lane set token = token + 1000").await;
+        meanwhile().await;
     };
-    in_time(relay.run_until(stolen)).await.unwrap();
-    assert_eq!(world.states().await, ["pending"]);
+    in_time(relay.run_until(begun)).await.unwrap();
+}
+
+async fn a_mark_is_not_written_in_lanes_that_another_has<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders").await;
+    for body in ["stolen", "still there"] {
+        world.enqueue(Outgoing::text(body)).await;
+    }
+    DB::execute(&world.pool, "update redrive_outbox set lane = id").await;
+    let steal = "update redrive_outbox_lane set token = token + 1000 where lane = 1";
+    relay_with_a_slow_call(&world, async || DB::execute(&world.pool, steal).await).await;
+    assert_eq!(world.states().await, ["pending", "sent"]);
+}
+
+async fn a_mark_counts_after_the_lease_while_nobody_else_has_the_lanes<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders").await;
+    world.enqueue(Outgoing::text("x")).await;
+    relay_with_a_slow_call(&world, async || DB::end_leases(&world.pool).await).await;
+    assert_eq!(world.states().await, ["sent"]);
 }
 
 async fn sent_rows_are_cleaned<DB: TestDatabase>() {

@@ -32,12 +32,13 @@ create table redrive_outbox (
 );
 
 create index redrive_outbox_pending on redrive_outbox (lane, id) where state = 'pending';
-create index redrive_outbox_order on redrive_outbox (order_key, id) where state <> 'sent' and order_key is not null;
-create index redrive_outbox_aside on redrive_outbox (lane) where state in ('held', 'parked');
+create index redrive_outbox_order on redrive_outbox (order_key, id) where state = 'pending' and order_key is not null;
+create index redrive_outbox_aside on redrive_outbox (order_key, id) where state in ('held', 'parked') and order_key is not null;
+create index redrive_outbox_parked on redrive_outbox (lane, order_key) where state = 'parked';
 create index redrive_outbox_sent on redrive_outbox (sent_at) where state = 'sent';
 
 -- Each claim has a number of its own, larger than those before it. What a relay writes counts only as long as its lanes have that
--- number still, and the time is not over.
+-- number still.
 create sequence redrive_outbox_fence;
 
 create table redrive_outbox_lane (

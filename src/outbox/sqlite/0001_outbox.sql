@@ -4,7 +4,7 @@
 create table redrive_outbox_migration (
     version integer primary key,
     applied_at integer not null default (cast(unixepoch('now', 'subsec') * 1000 as integer))
-);
+) strict;
 
 create table redrive_outbox (
     -- Never one a second time, though the row with the largest be deleted: the order of ids is the order of messages.
@@ -31,20 +31,21 @@ create table redrive_outbox (
     last_error text,
     sent_at integer,
     sqs_message_id text
-);
+) strict;
 
 create index redrive_outbox_pending on redrive_outbox (lane, id) where state = 'pending';
-create index redrive_outbox_order on redrive_outbox (order_key, id) where state <> 'sent' and order_key is not null;
-create index redrive_outbox_aside on redrive_outbox (lane) where state in ('held', 'parked');
+create index redrive_outbox_order on redrive_outbox (order_key, id) where state = 'pending' and order_key is not null;
+create index redrive_outbox_aside on redrive_outbox (order_key, id) where state in ('held', 'parked') and order_key is not null;
+create index redrive_outbox_parked on redrive_outbox (lane, order_key) where state = 'parked';
 create index redrive_outbox_sent on redrive_outbox (sent_at) where state = 'sent';
 
 -- Each claim has a number of its own, larger than those before it. What a relay writes counts only as long as its lanes have that
--- number still, and the time is not over.
+-- number still.
 create table redrive_outbox_lane (
     lane integer primary key,
     token integer not null default 0,
     leased_until integer not null default 0
-);
+) strict;
 
 with recursive lanes (lane) as (select 0 union all select lane + 1 from lanes where lane < 255)
 insert into redrive_outbox_lane (lane) select lane from lanes;
