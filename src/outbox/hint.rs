@@ -47,17 +47,18 @@ impl Hints {
         Self { from: Hint::none(), listen_at: Instant::now() }
     }
 
-    /// Looks for somebody where there is nobody.
-    pub(super) async fn listen_if_due<DB: Store>(&mut self, pool: &Pool<DB>) {
+    /// Looks for somebody where there is nobody, and it is time for that. Says whether there is somebody now.
+    pub(super) async fn begin_to_listen<DB: Store>(&mut self, pool: &Pool<DB>) -> bool {
         let now = Instant::now();
         if self.from.0.is_some() || now < self.listen_at {
-            return;
+            return false;
         }
         self.listen_at = now + LISTEN_EVERY;
         self.from = DB::listen(pool).await.unwrap_or_else(|error| {
             tracing::debug!(%error, "nobody tells of new rows; they are looked for");
             Hint::none()
         });
+        self.from.0.is_some()
     }
 
     /// Waits for a word, no longer than that.

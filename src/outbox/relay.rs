@@ -159,10 +159,11 @@ impl<DB: OutboxDatabase> Relay<DB> {
         let pauses = Pauses::new(self.settings.policy.backoff.clone());
         let (mut hints, mut chores, mut looking) = (Hints::none(), Chores::new(), Looking::default());
         while !stop.is_set() {
-            hints.listen_if_due(&self.pool).await;
             let progress = Round::run(&self.pool, &self.settings, stop, &mut producers, &pauses).await;
             match looking.after(progress) {
                 Next::Round => hints.drain().await,
+                // What came before it listened is looked for.
+                Next::Word if hints.begin_to_listen(&self.pool).await => {}
                 Next::Word => stop.unless_set(hints.word_within(self.settings.poll_interval)).await,
                 Next::Wait(delay) => stop.unless_set(sleep(delay)).await,
             }
