@@ -10,7 +10,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_sqs::error::BoxError;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry as Entry;
+use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry as Entry};
 use redrive::{Outgoing, Producer};
 use tokio::task::JoinSet;
 
@@ -28,16 +28,19 @@ pub(crate) enum Role {
     Sequential,
     /// The same, ten calls at a time.
     TenAtATime,
+    /// The same, and each message has an id of its own, as the producer's have.
+    WithIds,
 }
 
 impl Role {
-    pub(crate) const ALL: [Self; 3] = [Self::Producer, Self::Sequential, Self::TenAtATime];
+    pub(crate) const ALL: [Self; 4] = [Self::Producer, Self::Sequential, Self::TenAtATime, Self::WithIds];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Producer => "producer",
             Self::Sequential => "sequential",
             Self::TenAtATime => "ten-at-a-time",
+            Self::WithIds => "with-ids",
         }
     }
 
@@ -46,6 +49,7 @@ impl Role {
             Self::Producer => "redrive",
             Self::Sequential => "by hand, one call at a time",
             Self::TenAtATime => "by hand, ten at a time",
+            Self::WithIds => "by hand, ten at a time, with ids",
         }
     }
 
@@ -65,9 +69,11 @@ pub(crate) async fn run(role: Role) {
         env::var("BENCH_MESSAGES").ok().and_then(|count| count.parse().ok()).expect("how many messages");
     let (begin, cpu) = (Instant::now(), cpu_seconds());
     match role {
-        Role::Producer => through_a_producer(client, url, messages).await,
-        Role::Sequential => by_hand(client, url, messages, 1).await,
-        Role::TenAtATime => by_hand(client, url, messages, AT_A_TIME).await,
+        // As the others do, and as a service does: in a task.
+        Role::Producer => tokio::spawn(through_a_producer(client, url, messages)).await.expect("all is sent"),
+        Role::Sequential => by_hand(client, url, messages, 1, false).await,
+        Role::TenAtATime => by_hand(client, url, messages, AT_A_TIME, false).await,
+        Role::WithIds => by_hand(client, url, messages, AT_A_TIME, true).await,
     }
     println!("{} {} {}", begin.elapsed().as_secs_f64(), cpu_seconds() - cpu, calls.0.load(Ordering::Relaxed));
 }
@@ -82,7 +88,7 @@ async fn through_a_producer(client: Client, url: String, messages: usize) {
     assert!(results.iter().all(Result::is_ok));
 }
 
-async fn by_hand(client: Client, url: String, messages: usize, at_a_time: usize) {
+async fn by_hand(client: Client, url: String, messages: usize, at_a_time: usize, has_ids: bool) {
     let batches = Arc::new(AtomicUsize::new(messages / BATCH));
     let mut senders = JoinSet::new();
     for _ in 0..at_a_time {
@@ -90,11 +96,9 @@ async fn by_hand(client: Client, url: String, messages: usize, at_a_time: usize)
         senders.spawn(async move {
             while let Ok(batch) = batches.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
                 let entry = |id: usize| {
-                    Entry::builder()
-                        .id(id.to_string())
-                        .message_body(body(batch * BATCH + id))
-                        .build()
-                        .expect("an entry")
+                    let entry = Entry::builder().id(id.to_string()).message_body(body(batch * BATCH + id));
+                    let entry = if has_ids { entry.message_attributes("id", random_id()) } else { entry };
+                    entry.build().expect("an entry")
                 };
                 let entries = (0..BATCH).map(entry).collect();
                 client.send_message_batch().queue_url(&url).set_entries(Some(entries)).send().await.expect("a send");
@@ -102,6 +106,11 @@ async fn by_hand(client: Client, url: String, messages: usize, at_a_time: usize)
         });
     }
     senders.join_all().await;
+}
+
+fn random_id() -> MessageAttributeValue {
+    let id = format!("{:032x}", fastrand::u128(..));
+    MessageAttributeValue::builder().data_type("String").string_value(id).build().expect("an attribute")
 }
 
 /// Of all threads of this process, by what `/proc` counts: 10 ms a tick wherever Rust has Linux.

@@ -10,7 +10,7 @@ use aws_sdk_sqs::types::{
 
 use super::Sent;
 use super::outgoing::Outgoing;
-use crate::extract::AttributeValue;
+use crate::extract::{AttributeValue, SEND_ID};
 use crate::sqs::call_error::{CallError, Trouble};
 use crate::sqs::entries::{EntryError, by_position};
 
@@ -30,14 +30,21 @@ pub(super) enum Attempt {
     Unnamed,
 }
 
+/// Where messages are sent.
+pub(super) struct Queue {
+    pub(super) client: Client,
+    pub(super) url: String,
+    pub(super) is_fifo: bool,
+}
+
 /// Sends the messages in one call; each in one of its own where the call was refused, as one of them may be why.
-pub(super) async fn send(client: &Client, queue_url: &str, messages: &[&Outgoing]) -> Vec<Attempt> {
-    match call(client, queue_url, messages).await {
+pub(super) async fn send(to: &Queue, messages: &[&Outgoing]) -> Vec<Attempt> {
+    match call(to, messages).await {
         Ok(answer) => attempts(messages.len(), &answer),
         Err(error) if error.trouble == Trouble::Refused && messages.len() > 1 => {
             let mut attempts = Vec::new();
             for message in messages {
-                attempts.extend(Box::pin(send(client, queue_url, &[message])).await);
+                attempts.extend(Box::pin(send(to, &[message])).await);
             }
             attempts
         }
@@ -45,9 +52,10 @@ pub(super) async fn send(client: &Client, queue_url: &str, messages: &[&Outgoing
     }
 }
 
-async fn call(client: &Client, queue_url: &str, messages: &[&Outgoing]) -> Result<SendMessageBatchOutput, CallError> {
-    let entries = messages.iter().enumerate().filter_map(|(position, message)| entry(position, message)).collect();
-    let call = client.send_message_batch().queue_url(queue_url).set_entries(Some(entries));
+async fn call(to: &Queue, messages: &[&Outgoing]) -> Result<SendMessageBatchOutput, CallError> {
+    let entries = messages.iter().enumerate();
+    let entries = entries.filter_map(|(position, message)| entry(to, position, message)).collect();
+    let call = to.client.send_message_batch().queue_url(&to.url).set_entries(Some(entries));
     call.send().await.map_err(CallError::from)
 }
 
@@ -76,10 +84,14 @@ fn attempts(len: usize, answer: &SendMessageBatchOutput) -> Vec<Attempt> {
     by_position(len, successful, answer.failed()).into_iter().map(attempt).collect()
 }
 
-fn entry(position: usize, message: &Outgoing) -> Option<Entry> {
+fn entry(to: &Queue, position: usize, message: &Outgoing) -> Option<Entry> {
     let mut entry = Entry::builder().id(position.to_string()).message_body(&message.body);
     for (name, value) in &message.attributes {
         entry = entry.message_attributes(name, attribute(value)?);
+    }
+    if let Some(id) = message.deduplication_id.as_deref().filter(|_| !to.is_fifo) {
+        let id = MessageAttributeValue::builder().data_type("String").string_value(id).build().ok()?;
+        entry = entry.message_attributes(SEND_ID, id);
     }
     if let Some(header) = &message.trace_header {
         let value = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build().ok()?;
@@ -88,7 +100,8 @@ fn entry(position: usize, message: &Outgoing) -> Option<Entry> {
     // SQS counts in whole seconds. Not before its time is what was asked for.
     let seconds = |delay: std::time::Duration| i32::try_from(delay.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
     let entry = entry.set_delay_seconds(message.delay.map(seconds)).set_message_group_id(message.group.clone());
-    entry.set_message_deduplication_id(message.deduplication_id.clone()).build().ok()
+    let deduplication_id = message.deduplication_id.clone().filter(|_| to.is_fifo);
+    entry.set_message_deduplication_id(deduplication_id).build().ok()
 }
 
 fn attribute(value: &AttributeValue) -> Option<MessageAttributeValue> {

@@ -4,23 +4,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_sqs::Client;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::call::{Attempt, send};
+use super::call::{Attempt, Queue, send};
 use super::error::SendError;
 use super::outgoing::{Checked, Outgoing};
 use super::pack::{Next, Pack, Packed};
-use super::{Sent, Settings};
+use super::told::{Outcome, Teller};
+use super::{Settings, runtime_ended};
 use crate::sqs::Backoff;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
 /// What all clones of a producer share.
 pub(super) struct Shared {
-    pub(super) client: Client,
-    pub(super) queue_url: String,
+    pub(super) queue: Queue,
     pub(super) settings: Settings,
     /// A permit a byte.
     room: Arc<Semaphore>,
@@ -36,8 +35,8 @@ pub(super) struct Shared {
 /// A message, and who waits for what becomes of it.
 struct Item {
     message: Outgoing,
-    told: oneshot::Sender<Result<Sent, SendError>>,
-    _room: OwnedSemaphorePermit,
+    teller: Teller,
+    room: OwnedSemaphorePermit,
     attempts: u32,
     /// When it first left. What it waits before that, for others of its group say, is not its own trouble.
     first_left: Option<Instant>,
@@ -45,14 +44,11 @@ struct Item {
     may_be_sent: bool,
 }
 
-/// What tells of a message.
-pub(super) type Told = oneshot::Receiver<Result<Sent, SendError>>;
-
 /// What a message costs beside its bytes: a short one takes about as much memory.
 const OVERHEAD: usize = 512;
 
 impl Shared {
-    pub(super) fn new(client: Client, queue_url: String, settings: Settings) -> Self {
+    pub(super) fn new(queue: Queue, settings: Settings) -> Self {
         Self {
             room: Arc::new(Semaphore::new(settings.buffer.min(Semaphore::MAX_PERMITS))),
             pack: Mutex::new(Pack::new(settings.linger, MAX_MESSAGE_BYTES, settings.calls)),
@@ -60,8 +56,7 @@ impl Shared {
             settled: watch::Sender::new(0),
             is_closed: AtomicBool::new(false),
             driver: Mutex::default(),
-            client,
-            queue_url,
+            queue,
             settings,
         }
     }
@@ -72,20 +67,18 @@ impl Shared {
     }
 
     /// Takes a message as soon as there is room.
-    pub(super) async fn take(self: &Arc<Self>, Checked { message, bytes }: Checked) -> Result<Told, SendError> {
+    pub(super) async fn take(self: &Arc<Self>, Checked { message, bytes, .. }: Checked, teller: Teller) {
         let cost = (bytes + OVERHEAD).min(self.settings.buffer);
         let room = self.room.clone().acquire_many_owned(u32::try_from(cost).unwrap_or(u32::MAX)).await;
-        let room = room.map_err(|_| SendError::closed())?;
+        let Ok(room) = room else { return teller.tell(Err(SendError::closed())) };
         let now = Instant::now();
-        let (told, telling) = oneshot::channel();
         let group = self.settings.line_of(&message);
-        let item = Item { message, told, _room: room, attempts: 0, first_left: None, may_be_sent: false };
+        let item = Item { message, teller, room, attempts: 0, first_left: None, may_be_sent: false };
         let may_be_due = self.pack().push(item, bytes, group, now);
         self.ensure_driver();
         if may_be_due {
             self.wake.notify_one();
         }
-        Ok(telling)
     }
 
     /// The runtime of the first one may have ended.
@@ -104,7 +97,7 @@ impl Shared {
                 (pack.next(Instant::now()), pack.len() == 0)
             };
             match next {
-                Next::Call(batch) => drop(tokio::spawn(Flight::begin(self.clone(), batch).fly())),
+                Next::Call(batch) => drop(tokio::spawn(Flight::new(self.clone(), batch).fly())),
                 Next::Wait(_) if is_empty && self.is_closed() => return,
                 Next::Wait(None) => self.wake.notified().await,
                 Next::Wait(Some(until)) => tokio::select! {
@@ -141,15 +134,38 @@ impl Shared {
         self.is_closed.load(Ordering::SeqCst)
     }
 
+    /// Those that arrived, and these are most of them, are settled at once; the others each by what became of it.
+    fn settle_all(&self, attempts: impl Iterator<Item = (Packed<Item>, Attempt)>) {
+        let (mut sent, mut others) = (Vec::new(), Vec::new());
+        {
+            let mut pack = self.pack();
+            for (packed, attempt) in attempts {
+                match attempt {
+                    Attempt::Sent(as_sent) => sent.push((pack.settle(packed), as_sent)),
+                    attempt => others.push((packed, attempt)),
+                }
+            }
+        }
+        let rooms = sent.into_iter().map(|(item, as_sent)| item.tell(Ok(as_sent)));
+        // Who waits for room is woken once.
+        drop(rooms.reduce(|mut rooms, room| {
+            rooms.merge(room);
+            rooms
+        }));
+        for (packed, attempt) in others {
+            self.settle(packed, attempt);
+        }
+    }
+
     fn settle(&self, packed: Packed<Item>, attempt: Attempt) {
         match attempt {
-            Attempt::Sent(sent) => self.pack().settle(packed).tell(Ok(sent)),
+            Attempt::Sent(sent) => self.end(packed, Ok(sent)),
             // It never will go, so those behind it do not wait for it.
             Attempt::Refused(why) | Attempt::Denied(why) if packed.item.may_be_sent => {
-                self.pack().settle(packed).tell(Err(SendError::unknown(why)))
+                self.end(packed, Err(SendError::unknown(why)));
             }
-            Attempt::Refused(why) => self.pack().settle(packed).tell(Err(SendError::refused(why))),
-            Attempt::Denied(why) => self.pack().settle(packed).tell(Err(SendError::denied(why))),
+            Attempt::Refused(why) => self.end(packed, Err(SendError::refused(why))),
+            Attempt::Denied(why) => self.end(packed, Err(SendError::denied(why))),
             Attempt::Failed(why) => self.try_again(packed, why),
             Attempt::Lost(why) => {
                 let mut packed = packed;
@@ -160,6 +176,11 @@ impl Shared {
                 self.give_up(packed, SendError::unknown("SQS has answered, and not said what became of it".to_owned()));
             }
         }
+    }
+
+    fn end(&self, packed: Packed<Item>, outcome: Outcome) {
+        let item = self.pack().settle(packed);
+        drop(item.tell(outcome));
     }
 
     fn try_again(&self, mut packed: Packed<Item>, why: String) {
@@ -178,9 +199,9 @@ impl Shared {
     fn give_up(&self, packed: Packed<Item>, error: SendError) {
         let behind_it = packed.group.as_deref().map(SendError::behind);
         let (item, behind) = self.pack().give_up(packed);
-        item.tell(Err(error));
+        drop(item.tell(Err(error)));
         for (item, error) in behind.into_iter().zip(std::iter::repeat(behind_it).flatten()) {
-            item.tell(Err(error));
+            drop(item.tell(Err(error)));
         }
     }
 }
@@ -190,50 +211,66 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 impl Item {
-    fn tell(self, result: Result<Sent, SendError>) {
-        // Whoever does not wait for it any more learns of a failure from the log alone.
-        if let Err(Err(error)) = self.told.send(result) {
-            tracing::error!(%error, "nobody waits for what became of a message");
-        }
+    /// Gives back what room it took.
+    fn tell(self, outcome: Outcome) -> OwnedSemaphorePermit {
+        self.teller.tell(outcome);
+        self.room
     }
 }
 
-/// A call on its way. One that is dropped, as its runtime ends, may have arrived.
+/// A call on its way, and the next one after it for as long as one is due. One that is dropped, as its runtime ends, may have arrived.
 struct Flight {
     shared: Arc<Shared>,
     batch: Vec<Packed<Item>>,
 }
 
 impl Flight {
-    fn begin(shared: Arc<Shared>, mut batch: Vec<Packed<Item>>) -> Self {
-        let now = Instant::now();
-        for packed in &mut batch {
-            packed.item.first_left.get_or_insert(now);
-        }
+    fn new(shared: Arc<Shared>, batch: Vec<Packed<Item>>) -> Self {
         Self { shared, batch }
     }
 
     async fn fly(mut self) {
-        let messages: Vec<_> = self.batch.iter().map(|packed| &packed.item.message).collect();
-        let attempts = send(&self.shared.client, &self.shared.queue_url, &messages).await;
-        for (packed, attempt) in self.batch.drain(..).zip(attempts) {
-            self.shared.settle(packed, attempt);
+        while !self.batch.is_empty() {
+            let now = Instant::now();
+            for packed in &mut self.batch {
+                packed.item.first_left.get_or_insert(now);
+            }
+            let messages: Vec<_> = self.batch.iter().map(|packed| &packed.item.message).collect();
+            let attempts = send(&self.shared.queue, &messages).await;
+            self.shared.settle_all(self.batch.drain(..).zip(attempts));
+            self.batch = self.shared.next_call();
         }
+    }
+}
+
+impl Shared {
+    /// What leaves in place of a call that has ended: nobody has to be woken for it. Nothing where none is due.
+    fn next_call(&self) -> Vec<Packed<Item>> {
+        let (settled, batch) = {
+            let mut pack = self.pack();
+            let settled = pack.settled_below();
+            (settled, pack.next_in_place(Instant::now()))
+        };
+        self.settled_below(settled);
+        batch
+    }
+
+    fn settled_below(&self, settled: u64) {
+        self.settled.send_if_modified(|below| std::mem::replace(below, settled) < settled);
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let ended = || SendError::unknown("the runtime that sent it has ended".to_owned());
         for packed in self.batch.drain(..) {
-            self.shared.give_up(packed, ended());
+            self.shared.give_up(packed, runtime_ended());
         }
         let settled = {
             let mut pack = self.shared.pack();
             pack.call_ended();
             pack.settled_below()
         };
-        self.shared.settled.send_if_modified(|below| std::mem::replace(below, settled) < settled);
+        self.shared.settled_below(settled);
         self.shared.wake.notify_one();
     }
 }

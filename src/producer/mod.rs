@@ -9,6 +9,7 @@ mod driver;
 mod error;
 mod outgoing;
 mod pack;
+mod told;
 mod trace;
 
 use std::fmt;
@@ -17,7 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::StalledStreamProtectionConfig;
 use aws_sdk_sqs::config::retry::RetryConfig;
+use tokio::sync::oneshot;
 
 pub use self::error::SendError;
 pub use self::outgoing::{IntoOutgoing, Outgoing};
@@ -25,11 +28,12 @@ pub use self::outgoing::{IntoOutgoing, Outgoing};
 pub(crate) use self::trace::Source as TraceSource;
 pub use self::trace::TraceContext;
 
-use self::driver::{Shared, Told};
+use self::call::Queue;
+use self::driver::Shared;
 use self::outgoing::Checked;
-use crate::extract::{AttributeValue, SEND_ID};
+use self::told::{Teller, Together};
 use crate::sqs::client::impatient;
-use crate::sqs::limits::MAX_MESSAGE_BYTES;
+use crate::sqs::limits::{MAX_ENTRIES, MAX_MESSAGE_BYTES};
 
 /// Sends messages to one queue.
 ///
@@ -118,6 +122,7 @@ const LINGER: Duration = Duration::from_millis(5);
 const CALLS: usize = 10;
 const BUFFER: usize = 32 * MAX_MESSAGE_BYTES;
 const RETRY_FOR: Duration = Duration::from_secs(60);
+const AHEAD: usize = 1_000;
 
 impl Producer {
     /// A producer for that queue, with the usual settings. No call is made before there is a message.
@@ -149,31 +154,33 @@ impl Producer {
     ///
     /// Where the message is not known to be in the queue: [`SendError`] says why, and what may be done about it.
     pub async fn send(&self, message: impl IntoOutgoing) -> Result<Sent, SendError> {
-        let told = self.take(message).await?;
-        outcome(told).await
+        let checked = self.check(message)?;
+        let (teller, told) = oneshot::channel();
+        self.handle.shared.take(checked, Teller::Alone(teller)).await;
+        told.await.unwrap_or_else(|_| Err(runtime_ended()))
     }
 
     /// Sends all of them, and waits until it is known of each what became of it: the results are in the order of the messages.
     ///
-    /// Messages are taken from the iterator as there is room for them. On a FIFO queue their order is kept within each group.
+    /// Messages are taken from the iterator as there is room for them, and of a standard queue's a thousand at a time. On a FIFO queue
+    /// their order is kept within each group.
     pub async fn send_all<I>(&self, messages: I) -> Vec<Result<Sent, SendError>>
     where
         I: IntoIterator<Item: IntoOutgoing>,
     {
-        let mut taken = Vec::new();
+        let together = Together::new();
         for message in messages {
-            taken.push(self.take(message).await);
+            together.make_room(self.handle.shared.settings.ahead()).await;
+            let teller = Teller::Together(together.place());
+            match self.check(message) {
+                Ok(checked) => self.handle.shared.take(checked, teller).await,
+                Err(error) => teller.tell(Err(error)),
+            }
         }
         // Nothing comes behind the last of them that would be worth waiting for.
         self.handle.shared.hurry();
-        let mut results = Vec::with_capacity(taken.len());
-        for told in taken {
-            results.push(match told {
-                Ok(told) => outcome(told).await,
-                Err(error) => Err(error),
-            });
-        }
-        results
+        let outcomes = together.outcomes().await;
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(runtime_ended()))).collect()
     }
 
     /// Has all messages leave that were given to it, by this clone and others, and waits until it is known what became of each.
@@ -187,16 +194,16 @@ impl Producer {
         self.handle.shared.flush().await;
     }
 
-    async fn take(&self, message: impl IntoOutgoing) -> Result<Told, SendError> {
-        let shared = &self.handle.shared;
-        let mut checked = message.into_outgoing()?.check(shared.settings.is_fifo)?;
-        shared.settings.complete(&mut checked);
-        shared.take(checked).await
+    fn check(&self, message: impl IntoOutgoing) -> Result<Checked, SendError> {
+        let settings = &self.handle.shared.settings;
+        let mut checked = message.into_outgoing()?.check(settings.is_fifo)?;
+        settings.complete(&mut checked);
+        Ok(checked)
     }
 }
 
-async fn outcome(told: Told) -> Result<Sent, SendError> {
-    told.await.unwrap_or_else(|_| Err(SendError::unknown("the runtime that sent it has ended".to_owned())))
+fn runtime_ended() -> SendError {
+    SendError::unknown("the runtime that sent it has ended".to_owned())
 }
 
 impl Settings {
@@ -206,12 +213,16 @@ impl Settings {
         Some(group.into())
     }
 
+    /// How many messages [`Producer::send_all`] has open. What is made long before it leaves is no longer in the processor's cache; on a
+    /// FIFO queue calls are filled with what other groups have.
+    fn ahead(&self) -> usize {
+        if self.is_fifo { usize::MAX } else { AHEAD.max(2 * MAX_ENTRIES * self.calls) }
+    }
+
     /// Adds what has the receiver know it again, and its trace.
     fn complete(&self, checked: &mut Checked) {
         if !self.is_fifo {
-            // SQS takes such an id on FIFO queues only.
-            let id = checked.message.deduplication_id.take().unwrap_or_else(random_id);
-            checked.add_if_there_is_room(SEND_ID, AttributeValue::string(id));
+            checked.identify_by_an_attribute();
         } else if !self.content_based_deduplication {
             checked.message.deduplication_id.get_or_insert_with(random_id);
         }
@@ -269,7 +280,8 @@ impl ProducerBuilder {
     /// The producer.
     pub fn build(self) -> Producer {
         let Self { client, queue_url, settings } = self;
-        let shared = Arc::new(Shared::new(attempts_alone(&client), queue_url, settings));
+        let queue = Queue { client: attempts_alone(&client), url: queue_url, is_fifo: settings.is_fifo };
+        let shared = Arc::new(Shared::new(queue, settings));
         Producer { handle: Arc::new(Handle { shared }) }
     }
 
@@ -282,10 +294,11 @@ impl ProducerBuilder {
 /// SQS remembers a deduplication id for 5 minutes. The last attempt takes its time.
 const LONGEST_RETRY: Duration = Duration::from_secs(280);
 
-/// The same client, which tries once: its own tries would hide which of them was not answered.
+/// The same client, which tries once: its own tries would hide which of them was not answered. That an attempt has stalled is seen by its
+/// timeout, so nothing has to look at each piece of its body for that.
 fn attempts_alone(client: &Client) -> Client {
     let config = impatient(client, ATTEMPT_TIMEOUT).config().to_builder().retry_config(RetryConfig::disabled());
-    Client::from_conf(config.build())
+    Client::from_conf(config.stalled_stream_protection(StalledStreamProtectionConfig::disabled()).build())
 }
 
 impl Drop for Handle {
@@ -294,7 +307,7 @@ impl Drop for Handle {
         if unsettled > 0 {
             tracing::warn!(
                 unsettled,
-                queue_url = self.shared.queue_url,
+                queue_url = self.shared.queue.url,
                 "a producer was dropped before its messages were sent; they are as long as the runtime is there. `close` waits for them"
             );
         }
@@ -303,7 +316,7 @@ impl Drop for Handle {
 
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { queue_url, settings, .. } = &*self.handle.shared;
-        f.debug_struct("Producer").field("queue_url", queue_url).field("settings", settings).finish()
+        let Shared { queue, settings, .. } = &*self.handle.shared;
+        f.debug_struct("Producer").field("queue_url", &queue.url).field("settings", settings).finish()
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::error::SendError;
-use crate::extract::AttributeValue;
+use super::random_id;
+use crate::extract::{AttributeValue, SEND_ID};
 use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, is_allowed};
 
 /// A message on its way out: a body, and what goes with it.
@@ -37,6 +38,8 @@ pub struct Outgoing {
 pub(crate) struct Checked {
     pub(crate) message: Outgoing,
     pub(super) bytes: usize,
+    /// With the one that it may get when it leaves.
+    attributes: usize,
 }
 
 const MAX_DELAY: Duration = Duration::from_secs(900);
@@ -114,7 +117,7 @@ impl Outgoing {
         let problem = self.problem_of_texts().or_else(|| self.problem_of_queue(is_fifo));
         match problem.or_else(|| self.problem_of_attributes()) {
             Some(problem) => Err(SendError::invalid(problem)),
-            None => Ok(Checked { message: self, bytes }),
+            None => Ok(Checked { bytes, attributes: self.attributes.len(), message: self }),
         }
     }
 
@@ -188,19 +191,34 @@ fn problem_of_attribute(name: &str, value: &AttributeValue) -> Option<String> {
 }
 
 impl Checked {
+    /// For a standard queue: SQS takes no deduplication id there, and the message gets it as an attribute when it leaves. A message that
+    /// has that attribute, or no room for it, has no id then.
+    pub(super) fn identify_by_an_attribute(&mut self) {
+        let id = self.message.deduplication_id.take().unwrap_or_else(random_id);
+        let is_there = self.message.attributes.contains_key(SEND_ID);
+        if !is_there && self.takes_up(SEND_ID, "String".len() + id.len()) {
+            self.message.deduplication_id = Some(id);
+        }
+    }
+
     /// Adds an attribute of ours, unless SQS would refuse the message for it.
     pub(crate) fn add_if_there_is_room(&mut self, name: &str, value: AttributeValue) {
-        let attributes = &mut self.message.attributes;
-        if attributes.contains_key(name) {
-            return;
+        let bytes = value.data_type().len() + value.len();
+        if !self.message.attributes.contains_key(name) && self.takes_up(name, bytes) {
+            self.message.attributes.insert(name.to_owned(), value);
         }
-        let bytes = self.bytes + attribute_bytes(name, &value);
-        if attributes.len() == MAX_ATTRIBUTES || bytes > MAX_MESSAGE_BYTES {
+    }
+
+    /// Counts one attribute more, where there is room for it.
+    fn takes_up(&mut self, name: &str, bytes: usize) -> bool {
+        let bytes = self.bytes + name.len() + bytes;
+        let has_room = self.attributes < MAX_ATTRIBUTES && bytes <= MAX_MESSAGE_BYTES;
+        if has_room {
+            (self.bytes, self.attributes) = (bytes, self.attributes + 1);
+        } else {
             tracing::debug!(attribute = name, "left out of a message: there is no room for it");
-            return;
         }
-        attributes.insert(name.to_owned(), value);
-        self.bytes = bytes;
+        has_room
     }
 }
 
@@ -267,6 +285,25 @@ mod tests {
         }
         assert!(Outgoing::text("x").group("g".repeat(128)).deduplication_id("~!").check(true).is_ok());
         assert!(problem(Outgoing::text("x").trace_header("Root=\0"), false).contains("trace header"));
+    }
+
+    #[test]
+    fn what_is_added_is_within_what_sqs_takes() {
+        let with = |own| {
+            let message = (0..own)
+                .fold(Outgoing::text("x"), |message, n| message.attribute(n.to_string(), AttributeValue::string("x")));
+            let mut checked = message.check(false).unwrap();
+            checked.identify_by_an_attribute();
+            checked.add_if_there_is_room("traceparent", AttributeValue::string("00"));
+            (checked.message.deduplication_id.is_some(), checked.message.attributes.len() - own)
+        };
+        assert_eq!((with(8), with(9), with(10)), ((true, 1), (true, 0), (false, 0)));
+        let mut known = Outgoing::text("x").attribute(SEND_ID, AttributeValue::string("7")).check(false).unwrap();
+        known.identify_by_an_attribute();
+        assert_eq!((known.message.deduplication_id, known.bytes), (None, 1 + SEND_ID.len() + "String7".len()));
+        let mut full = Outgoing::text("x".repeat(MAX_MESSAGE_BYTES)).check(false).unwrap();
+        full.identify_by_an_attribute();
+        assert_eq!(full.message.deduplication_id, None);
     }
 
     #[test]

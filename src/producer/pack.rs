@@ -82,7 +82,8 @@ impl<T> Pack<T> {
             self.behind.insert(group.clone(), VecDeque::new());
         }
         self.make_ready(packed);
-        self.ready.len() == 1 || self.is_full()
+        // Where all calls are under way, the end of one is heard of.
+        self.calls < self.max_calls && (self.ready.len() == 1 || self.is_full())
     }
 
     fn make_ready(&mut self, packed: Packed<T>) {
@@ -113,7 +114,7 @@ impl<T> Pack<T> {
 
     fn take(&mut self) -> Vec<Packed<T>> {
         self.calls += 1;
-        let mut taken = Vec::new();
+        let mut taken = Vec::with_capacity(self.ready.len().min(MAX_ENTRIES));
         let mut room = self.max_bytes;
         while taken.len() < MAX_ENTRIES
             && let Some(packed) = self.ready.pop_front_if(|packed| packed.bytes <= room)
@@ -123,6 +124,18 @@ impl<T> Pack<T> {
             taken.push(packed);
         }
         taken
+    }
+
+    /// What leaves in place of a call that has ended. Where nothing is due, nothing does, and the call is one still.
+    pub(super) fn next_in_place(&mut self, now: Instant) -> Vec<Packed<T>> {
+        self.calls -= 1;
+        match self.next(now) {
+            Next::Call(batch) => batch,
+            Next::Wait(_) => {
+                self.calls += 1;
+                Vec::new()
+            }
+        }
     }
 
     /// A call has ended. Its messages are settled each for itself.

@@ -1,0 +1,185 @@
+//! Who is told what became of a message.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::Sent;
+use super::error::SendError;
+
+/// What became of a message.
+pub(super) type Outcome = Result<Sent, SendError>;
+
+pub(super) enum Teller {
+    /// Whoever has sent this one.
+    Alone(oneshot::Sender<Outcome>),
+    /// Whoever has sent this one, and others.
+    Together(Place),
+}
+
+impl Teller {
+    pub(super) fn tell(self, outcome: Outcome) {
+        let unheard = match self {
+            Self::Alone(sender) => sender.send(outcome).err(),
+            Self::Together(place) => place.tell(outcome),
+        };
+        // Whoever does not wait for it any more learns of a failure from the log alone.
+        if let Some(Err(error)) = unheard {
+            tracing::error!(%error, "nobody waits for what became of a message");
+        }
+    }
+}
+
+/// What became of messages that one sender waits for, which is woken once and not for each.
+pub(super) struct Together(Arc<All>);
+
+#[derive(Default)]
+struct All {
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// In the order of the messages.
+    outcomes: Vec<Option<Outcome>>,
+    open: usize,
+    /// The sender waits for no more than so many to be open.
+    wake_at: usize,
+    is_left: bool,
+}
+
+impl Together {
+    pub(super) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// That of the next message.
+    pub(super) fn place(&self) -> Place {
+        let mut state = self.0.state();
+        state.outcomes.push(None);
+        state.open += 1;
+        Place { all: self.0.clone(), index: state.outcomes.len() - 1 }
+    }
+
+    /// Where so many are open, waits until it is half as many.
+    pub(super) async fn make_room(&self, most: usize) {
+        if self.0.state().open >= most {
+            self.wait(most / 2).await;
+        }
+    }
+
+    /// Waits until all are there. One that nobody was told of is `None`.
+    pub(super) async fn outcomes(self) -> Vec<Option<Outcome>> {
+        self.wait(0).await;
+        std::mem::take(&mut self.0.state().outcomes)
+    }
+
+    async fn wait(&self, open: usize) {
+        let is_over = || {
+            let mut state = self.0.state();
+            state.wake_at = open;
+            state.open <= open
+        };
+        // It may have been said before there was anyone to hear it, and of fewer messages.
+        while !is_over() {
+            self.0.wake.notified().await;
+        }
+    }
+}
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        self.0.state().is_left = true;
+    }
+}
+
+impl All {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What is in it is whole at any time.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of the messages that one sender waits for.
+pub(super) struct Place {
+    all: Arc<All>,
+    index: usize,
+}
+
+impl Place {
+    /// Gives the outcome back where nobody is there to hear it.
+    fn tell(self, outcome: Outcome) -> Option<Outcome> {
+        let mut state = self.all.state();
+        if state.is_left {
+            return Some(outcome);
+        }
+        let place = state.outcomes.get_mut(self.index)?;
+        *place = Some(outcome);
+        None
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.all.state();
+        state.open -= 1;
+        if state.open == state.wake_at {
+            self.all.wake.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(text: &str) -> Outcome {
+        Err(SendError::failed(text.to_owned()))
+    }
+
+    #[tokio::test]
+    async fn outcomes_are_in_the_order_of_places_and_wait_for_the_last() {
+        let together = Together::new();
+        let (first, second, third) = (together.place(), together.place(), together.place());
+        third.tell(failed("3"));
+        drop(second);
+        let late = tokio::spawn(async move { first.tell(failed("1")) });
+        assert_eq!(together.outcomes().await, [Some(failed("1")), None, Some(failed("3"))]);
+        assert!(late.await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn that_none_is_open_may_be_said_before_there_are_more() {
+        let together = Together::new();
+        together.place().tell(failed("1"));
+        let second = together.place();
+        let waiting = tokio::spawn(together.outcomes());
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        second.tell(failed("2"));
+        assert_eq!(waiting.await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn who_is_far_ahead_waits_for_half_of_it() {
+        let together = Together::new();
+        let mut places: Vec<_> = (0..10).map(|_| together.place()).collect();
+        together.make_room(11).await;
+        let waiting = tokio::spawn(async move { together.make_room(10).await });
+        for _ in 0..5 {
+            tokio::task::yield_now().await;
+            assert!(!waiting.is_finished());
+            drop(places.pop());
+        }
+        waiting.await.unwrap();
+    }
+
+    #[test]
+    fn who_is_gone_is_told_nothing() {
+        let together = Together::new();
+        let place = together.place();
+        drop(together);
+        assert!(place.tell(failed("1")).is_some());
+    }
+}
