@@ -133,11 +133,27 @@ impl<DB: OutboxDatabase> Relay<DB> {
     ///
     /// Where it cannot begin: the database fails, or has no tables for an outbox. What fails later is logged, and tried again.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), OutboxError> {
+        self.run(shutdown, WhenIdle::Wait).await
+    }
+
+    /// Sends what is there, and ends once there is nothing more to send now, or when that future is ready; then it finishes what it has
+    /// begun. For whoever is called now and then, as a function on a schedule is.
+    ///
+    /// What waits for its next try is left for the next time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run_until`](Self::run_until).
+    pub async fn drain_until(self, shutdown: impl Future<Output = ()>) -> Result<(), OutboxError> {
+        self.run(shutdown, WhenIdle::End).await
+    }
+
+    async fn run(self, shutdown: impl Future<Output = ()>, when_idle: WhenIdle) -> Result<(), OutboxError> {
         self.check_tables().await?;
         let stop = Stop::default();
-        let mut work = pin!(self.work(&stop));
+        let mut work = pin!(self.work(&stop, when_idle));
         tokio::select! {
-            never = &mut work => return never,
+            () = &mut work => return Ok(()),
             () = shutdown => stop.set(),
         }
         if timeout(self.settings.drain_timeout, work).await.is_err() {
@@ -154,7 +170,7 @@ impl<DB: OutboxDatabase> Relay<DB> {
     }
 
     /// One round after the other, for as long as nobody says stop.
-    async fn work(&self, stop: &Stop) -> Result<(), OutboxError> {
+    async fn work(&self, stop: &Stop, when_idle: WhenIdle) {
         let mut producers = Producers::new(self.client.clone(), &self.settings);
         let pauses = Pauses::new(self.settings.policy.backoff.clone());
         let (mut hints, mut chores, mut looking) = (Hints::none(), Chores::new(), Looking::default());
@@ -162,6 +178,7 @@ impl<DB: OutboxDatabase> Relay<DB> {
             let progress = Round::run(&self.pool, &self.settings, stop, &mut producers, &pauses).await;
             match looking.after(progress) {
                 Next::Round => hints.drain().await,
+                Next::Word if when_idle == WhenIdle::End => stop.set(),
                 // What came before it listened is looked for.
                 Next::Word if hints.begin_to_listen(&self.pool).await => {}
                 Next::Word => stop.unless_set(hints.word_within(self.settings.poll_interval)).await,
@@ -169,13 +186,19 @@ impl<DB: OutboxDatabase> Relay<DB> {
             }
             chores.do_those_due(&self.pool, &self.settings).await;
         }
-        Ok(())
     }
 
     fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         set(&mut self.settings);
         self
     }
+}
+
+/// What a relay does that has nothing to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhenIdle {
+    Wait,
+    End,
 }
 
 /// What comes after a round.

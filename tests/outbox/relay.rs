@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redrive::local::Faults;
-use redrive::{Outbox, Outgoing, Relay};
+use redrive::{Backoff, Outbox, Outgoing, Relay};
 use tokio::time::Instant;
 
 use crate::database::{TestDatabase, on_each_database};
@@ -17,6 +17,7 @@ on_each_database! {
     a_relay_that_died_is_followed_by_another
     a_mark_is_not_written_in_lanes_that_another_has
     a_mark_counts_after_the_lease_while_nobody_else_has_the_lanes
+    a_relay_that_drains_ends_by_itself
     sent_rows_are_cleaned
     without_tables_there_is_one_clear_error
     attributes_of_others_that_cannot_be_read_are_parked
@@ -120,6 +121,21 @@ async fn a_mark_counts_after_the_lease_while_nobody_else_has_the_lanes<DB: TestD
     world.enqueue(Outgoing::text("x")).await;
     relay_with_a_slow_call(&world, async || DB::end_leases(&world.pool).await).await;
     assert_eq!(world.states().await, ["sent"]);
+}
+
+async fn a_relay_that_drains_ends_by_itself<DB: TestDatabase>() {
+    let mut world = World::<DB>::new("orders").await;
+    in_time(world.relay().drain_until(std::future::pending())).await.unwrap();
+    for n in 0..300 {
+        world.enqueue(Outgoing::text(n.to_string())).await;
+    }
+    world.outbox = Outbox::new(world.queue.url.replace("orders", "missing"));
+    world.enqueue(Outgoing::text("waits for its next try")).await;
+    let relay = world.relay().backoff(Backoff::exponential(secs(600)..secs(600)));
+    in_time(relay.drain_until(std::future::pending())).await.unwrap();
+    let pending = "select cast(attempts as bigint) from redrive_outbox where state = 'pending'";
+    assert_eq!(DB::numbers(&world.pool, pending).await, [1]);
+    assert_eq!(world.queue.bodies().await.len(), 300);
 }
 
 async fn sent_rows_are_cleaned<DB: TestDatabase>() {
