@@ -6,6 +6,8 @@ use std::io::ErrorKind;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
+use super::entries::is_denied;
+
 #[derive(Debug)]
 pub(crate) struct CallError {
     pub(crate) trouble: Trouble,
@@ -68,24 +70,6 @@ fn of_answer(status: u16, code: Option<&str>) -> Trouble {
     } else {
         Trouble::Refused
     }
-}
-
-/// Whether it says that whoever calls may not, with this message or another: by their credentials, by the queue's key, by how they call.
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html#API_SendMessage_Errors>
-pub(super) fn is_denied(code: &str) -> bool {
-    const SIGNS: [&str; 10] = [
-        "AccessDenied",
-        "AccessKey",
-        "InvalidAddress",
-        "InvalidSecurity",
-        "KMS.",
-        "Kms",
-        "OptInRequired",
-        "Signature",
-        "Token",
-        "UnrecognizedClient",
-    ];
-    SIGNS.iter().any(|sign| code.contains(sign))
 }
 
 fn of_connection(error: &(dyn Error + 'static)) -> Trouble {

@@ -1,8 +1,6 @@
-//! What the answer to a batch call says of each of its entries.
+//! What the answer to a batch call says of each of its entries, and what a code in it means.
 
 use aws_sdk_sqs::types::BatchResultErrorEntry;
-
-use super::call_error::is_denied;
 
 /// Why an entry did not do what it was to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +30,24 @@ impl From<&BatchResultErrorEntry> for EntryError {
             false => Self::MayPass(text),
         }
     }
+}
+
+/// Whether it says that whoever calls may not, with this message or another: by their credentials, by the queue's key, by how they call.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html#API_SendMessage_Errors>
+pub(super) fn is_denied(code: &str) -> bool {
+    const SIGNS: [&str; 10] = [
+        "AccessDenied",
+        "AccessKey",
+        "InvalidAddress",
+        "InvalidSecurity",
+        "KMS.",
+        "Kms",
+        "OptInRequired",
+        "Signature",
+        "Token",
+        "UnrecognizedClient",
+    ];
+    SIGNS.iter().any(|sign| code.contains(sign))
 }
 
 /// The results of so many entries, by position, and `None` of one that the answer does not name. Positions are the ids of
