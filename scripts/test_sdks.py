@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Drives the local queue, as `redrive dev` serves it, with other SDKs: boto3, the AWS CLI, the AWS SDK for JavaScript.
+"""Drives the local queue, as `redrive dev` serves it, with other SDKs: boto3, the AWS CLI, the extended client library, the AWS SDK for
+JavaScript.
 
 It needs Rust, Python 3.9 and Node 20; what drives the queue comes from PyPI and npm into target/sdks.
 """
@@ -25,8 +26,11 @@ TESTS_LIMIT_S = 600
 def test_sdks():
     python = install_all(TESTS / "requirements.txt", INSTALLED / "python")
     install_for_node(TESTS / "javascript", INSTALLED / "javascript")
+    unittest = [python, "-B", "-m", "unittest", "discover", "--start-directory", TESTS]
     suites = {
-        "boto3 and the AWS CLI": [python, "-B", "-m", "unittest", "discover", "--start-directory", TESTS],
+        "boto3 and the AWS CLI": unittest,
+        # In a process of its own: the library puts its session in the place of boto3's.
+        "the extended client library": [*unittest, "--pattern", "large_messages.py"],
         "the AWS SDK for JavaScript": ["node", "--test", "--test-reporter", "spec", TESTS / "javascript" / "test.mjs"],
     }
     with served(build()) as url:

@@ -28,6 +28,7 @@
 //! - What happens on Lambda, and what cannot be helped: [`docs::lambda`].
 //! - Everywhere else, with the feature `worker`: `docs::worker`. Delays and dead letters, with the feature `sqs`: `docs::effects`.
 //! - The other end of the queue, with the feature `producer`: `docs::producer`.
+//! - Messages over 1 MiB, with the feature `large-messages`: `docs::large_messages`.
 //! - Messages that belong to a transaction of a database, with the feature `outbox`: `docs::outbox`.
 //! - How it is built: [`docs::architecture`].
 //!
@@ -38,6 +39,7 @@
 //! | `lambda` | the Lambda host: [`run`](run()), `Context`, and consumers as tower services of lambda_runtime | yes |
 //! | `sqs` | effects on the queue: delays, and dead letters with their reason: `Effects` | no |
 //! | `producer` | sends messages, together and none dropped: `Producer` | no |
+//! | `large-messages` | messages over 1 MiB, whose bodies go through S3: `LargeMessages` | no |
 //! | `outbox` | messages that are written in a transaction, and sent once it is committed: `Outbox`, `Relay` | no |
 //! | `worker` | the same handler as a worker that polls the queue itself: `Worker` | no |
 //! | `local` | SQS, event source mappings and a test kit on this machine: `redrive::local` | no |
@@ -61,6 +63,8 @@ mod host_thread;
 mod json;
 #[cfg(feature = "lambda")]
 mod lambda;
+#[cfg(feature = "large-messages")]
+mod large;
 #[cfg(feature = "local")]
 pub mod local;
 #[cfg(feature = "outbox")]
@@ -93,6 +97,8 @@ pub use self::handler::{
 pub use self::json::JsonError;
 #[cfg(feature = "lambda")]
 pub use self::lambda::Context;
+#[cfg(feature = "large-messages")]
+pub use self::large::LargeMessages;
 #[cfg(feature = "outbox")]
 pub use self::outbox::{
     Migration, Outbox, OutboxDatabase, OutboxError, OutboxStatus, ParkedMessage, Relay, WhenParked,

@@ -2,10 +2,17 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+#[cfg(feature = "large-messages")]
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+#[cfg(feature = "large-messages")]
+use serde_json::value::{RawValue, to_raw_value};
+
+#[cfg(feature = "large-messages")]
+use crate::event::Event;
 use crate::event::Records;
 use crate::json::{JsonError, Scanner, find, text};
 use crate::outcome::BoxError;
@@ -130,6 +137,21 @@ impl Record {
     /// The record as it came, JSON.
     pub fn as_json(&self) -> &str {
         self.part(|parts| parts.whole)
+    }
+
+    /// The same record with another body, and without an attribute that its sender gave it. What SQS has computed of these is left out.
+    #[cfg(feature = "large-messages")]
+    pub(crate) fn with_body(&self, body: &str, without: &str) -> Result<Self, BoxError> {
+        let mut attributes: BTreeMap<String, &RawValue> = serde_json::from_str(self.raw_message_attributes())?;
+        attributes.remove(without);
+        let (body, attributes) = (to_raw_value(body)?, to_raw_value(&attributes)?);
+        let mut record: BTreeMap<String, &RawValue> = serde_json::from_str(self.as_json())?;
+        record.retain(|name, _| !name.starts_with("md5Of"));
+        record.extend([("body".to_owned(), &*body), ("messageAttributes".to_owned(), &*attributes)]);
+        let event = serde_json::to_vec(&BTreeMap::from([("Records", [record])]))?;
+        let records = Event::of(event).into_records()?;
+        let batch = Batch { records, origin: self.batch.origin.clone(), dead_letter_at: self.batch.dead_letter_at };
+        Ok(Self::new(PerLane::new(batch), 0))
     }
 
     #[cfg(feature = "lambda")]

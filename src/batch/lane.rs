@@ -13,8 +13,8 @@ use super::crew::{Crew, Place};
 use super::cut::{Cut, CutOff};
 use super::guard::{Panicked, catch, guard};
 use super::report::{Run, Verdict};
-use super::{Pristine, Work};
-use crate::handler::{ChunkService, RecordResult, RecordService};
+use super::{Pristine, WithBody, Work};
+use crate::handler::{ChunkService, Options, RecordResult, RecordService};
 use crate::outcome::{BoxError, Outcome};
 use crate::per_lane::PerLane;
 use crate::record::{Batch, Record};
@@ -52,7 +52,8 @@ impl Lane {
         while let Some((index, record)) = self.next() {
             let run = Run::begin(record, &crew.shared.options);
             let settled = async {
-                let verdict = guard(one(&mut service, &run, crew.cut(index)).instrument(run.span().clone())).await;
+                let called = one(&mut service, &run, &crew.shared.options, crew.cut(index));
+                let verdict = guard(called.instrument(run.span().clone())).await;
                 crew.settle(index, &run, run.verdict(verdict)).await
             };
             let end = self.place.wait(settled).await;
@@ -113,8 +114,10 @@ impl Chunk {
         Self { crew: crew.clone(), runs, settling: Arc::default(), records }
     }
 
-    pub(crate) fn records(&self) -> &[Record] {
-        &self.records
+    /// The records as extractors are to see them, by position.
+    pub(crate) async fn records(&self) -> Vec<WithBody> {
+        let records = self.crew.shared.options.with_bodies(&self.records).await;
+        records.into_iter().map(|record| record.and_then(|record| record.check().map(|()| record))).collect()
     }
 
     /// Settles the record in that position. What says what becomes of it is a user's code, and costs its record only.
@@ -173,9 +176,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A record's way through layers, extractors, handler and log. All that can panic is in here: the error too, when it is
 /// shown and when it is dropped.
-async fn one(service: &mut Kept, run: &Run, cut: Cut<'_>) -> Verdict {
+async fn one(service: &mut Kept, run: &Run, options: &Options, cut: Cut<'_>) -> Verdict {
+    let called = async { service.call(options.with_body(run.record()).await?).await };
     let result = match run.record().check() {
-        Ok(()) => cut.limit(service.call(run.record().clone())).await,
+        Ok(()) => cut.limit(called).await,
         Err(error) => Ok(Err(error)),
     };
     run.report(result.unwrap_or_else(|cut_off| Err(cut_off.into())))

@@ -1,6 +1,8 @@
 //! The way of a batch from split records to its answer. Knows no host.
 
 mod board;
+#[cfg_attr(not(feature = "large-messages"), allow(dead_code, reason = "who brings them is in `large`"))]
+mod bodies;
 mod crew;
 mod cut;
 #[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "who has an effect on the queue is in `sqs`"))]
@@ -24,6 +26,9 @@ use aws_lambda_events::sqs::SqsBatchResponse;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+#[cfg(feature = "large-messages")]
+pub(crate) use self::bodies::Fetch;
+pub(crate) use self::bodies::{Bodies, WithBody};
 pub(crate) use self::effect::OnFailure;
 #[cfg(feature = "sqs")]
 pub(crate) use self::effect::{Effect, Failed};

@@ -18,6 +18,9 @@ pub(super) struct Arguments {
     /// Let consumers delay messages and send dead letters themselves: see `redrive::Effects`
     #[arg(long)]
     effects: bool,
+    /// Let producers write the bodies of large messages to this bucket, and consumers read them: see `redrive::LargeMessages`
+    #[arg(long, value_name = "BUCKET")]
+    large_messages: Option<String>,
     /// Write ARNs of this account, in place of the `Fn::GetAtt` that a template wants
     #[arg(long, value_name = "ID", requires = "region", value_parser = account)]
     account: Option<String>,
@@ -28,21 +31,37 @@ pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
     if template.queues.is_empty() {
         return Err(format!("there is no queue in {} to write a policy for", template.file));
     }
-    let mut policies = Map::new();
-    for queue in &template.queues {
-        let resource = resource(queue, arguments);
-        let producer = policy(vec![allow(&producer_actions(arguments.queue_url), &resource)]);
-        let mut consumer = vec![allow(&consumer_actions(arguments.effects), &resource)];
-        if arguments.effects {
-            consumer.extend(
-                dead_letter_queue(queue, &template.queues, arguments).map(|arn| allow(&DEAD_LETTER_ACTIONS, &arn)),
-            );
-        }
-        // A relay sends what others have written: it needs what a producer does, and they then need nothing.
-        let policies_of = json!({ "producer": producer, "relay": producer, "consumer": policy(consumer) });
-        policies.insert(queue.id.clone(), policies_of);
-    }
+    let policies: Map<_, _> =
+        template.queues.iter().map(|queue| (queue.id.clone(), policies(queue, &template.queues, arguments))).collect();
     Ok(Done { output: format!("{:#}\n", Value::Object(policies)), is_good: true })
+}
+
+/// Those of all that have to do with the queue.
+fn policies(queue: &Queue, queues: &[Queue], arguments: &Arguments) -> Value {
+    let resource = resource(queue, arguments);
+    let mut producer = vec![allow(&producer_actions(arguments.queue_url), &resource)];
+    // A relay sends what others have written: it needs what a producer does, and they then need nothing. The bodies that are in a bucket
+    // were put there before.
+    let relay = policy(producer.clone());
+    let mut consumer = vec![allow(&consumer_actions(arguments.effects), &resource)];
+    if arguments.effects {
+        consumer.extend(dead_letter_queue(queue, queues, arguments).map(|arn| allow(&DEAD_LETTER_ACTIONS, &arn)));
+    }
+    if let Some(bucket) = &arguments.large_messages {
+        let objects = objects(bucket, queue, arguments);
+        producer.push(allow(&["s3:PutObject"], &objects));
+        consumer.push(allow(&["s3:GetObject"], &objects));
+    }
+    json!({ "producer": policy(producer), "relay": relay, "consumer": policy(consumer) })
+}
+
+/// All objects of the bucket, in the partition that the queue is in.
+fn objects(bucket: &str, queue: &Queue, arguments: &Arguments) -> Value {
+    let partition = queue.arn.split(':').nth(1).filter(|_| arguments.account.is_some());
+    match partition {
+        Some(partition) => json!(format!("arn:{partition}:s3:::{bucket}/*")),
+        None => json!({ "Fn::Sub": format!("arn:${{AWS::Partition}}:s3:::{bucket}/*") }),
+    }
 }
 
 fn resource(queue: &Queue, arguments: &Arguments) -> Value {

@@ -11,6 +11,10 @@ pub mod effects {}
 #[doc = include_str!("producer.md")]
 pub mod producer {}
 
+#[cfg(feature = "large-messages")]
+#[doc = include_str!("large_messages.md")]
+pub mod large_messages {}
+
 #[cfg(feature = "outbox")]
 #[doc = include_str!("outbox.md")]
 pub mod outbox {}

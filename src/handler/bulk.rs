@@ -195,12 +195,15 @@ where
     /// Extracts from each record, and hands the handler what no extractor rejected. What is rejected is settled at once.
     async fn with(&self, chunk: Chunk) {
         let (mut items, mut positions) = (Vec::new(), Vec::new());
-        for (position, record) in chunk.records().iter().enumerate() {
-            if let Err(error) = record.check() {
-                chunk.settle(position, || Err(error));
-                continue;
-            }
-            match guard(T::from_record(record, &self.state)).await {
+        for (position, record) in chunk.records().await.into_iter().enumerate() {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    chunk.settle(position, || Err(error));
+                    continue;
+                }
+            };
+            match guard(T::from_record(&record, &self.state)).await {
                 Ok(Ok(item)) => {
                     items.push(item);
                     positions.push(position);

@@ -92,6 +92,13 @@ impl<K> Consumer<K> {
         self.set(|options| options.on_failure = Some(Arc::new(effects)))
     }
 
+    /// Has records with bodies in S3 come with their bodies: see [`LargeMessages`](crate::LargeMessages). What layers, extractors and
+    /// handler see is the message as it was sent. A body that cannot be fetched is a failure of its record, and a retry.
+    #[cfg(feature = "large-messages")]
+    pub fn large_messages(self, large_messages: crate::LargeMessages) -> Self {
+        self.set(|options| options.bodies = Some(Arc::new(large_messages)))
+    }
+
     #[cfg(feature = "local")]
     pub(crate) fn observed(self, observer: super::Observer) -> Self {
         self.set(|options| options.observer = observer)

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::observer::Observer;
-use crate::batch::OnFailure;
+use crate::batch::{Bodies, OnFailure, WithBody};
+use crate::record::Record;
 
 /// What a failure stops on a FIFO queue. In either case the records that it stopped are reported, unrun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -27,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) observer: Observer,
     /// Without it nothing is done to the queue.
     pub(crate) on_failure: Option<Arc<dyn OnFailure>>,
+    /// Without it a body is what the record says.
+    pub(crate) bodies: Option<Arc<dyn Bodies>>,
 }
 
 impl Default for Options {
@@ -42,6 +45,7 @@ impl Default for Options {
             warn_from_receive_count: 3,
             observer: Observer::default(),
             on_failure: None,
+            bodies: None,
         }
     }
 }
@@ -56,6 +60,22 @@ impl Options {
             self.override_concurrency(&value);
         }
         self
+    }
+
+    /// The record as layers and extractors are to see it.
+    pub(crate) async fn with_body(&self, record: &Record) -> WithBody {
+        match &self.bodies {
+            Some(bodies) => bodies.fetch(record).await,
+            None => Ok(record.clone()),
+        }
+    }
+
+    /// The same for several, in their order.
+    pub(crate) async fn with_bodies(&self, records: &[Record]) -> Vec<WithBody> {
+        match &self.bodies {
+            Some(bodies) => bodies.fetch_all(records).await,
+            None => records.iter().cloned().map(Ok).collect(),
+        }
     }
 
     /// A bad value is no reason not to start: a function that cannot start sends its whole queue to the DLQ.

@@ -29,7 +29,7 @@ enum Kind {
 impl SendError {
     pub(super) fn too_large(bytes: usize) -> Self {
         let text = format!(
-            "it is {bytes} bytes with its attributes, and SQS takes {MAX_MESSAGE_BYTES}; put the payload elsewhere, into S3 say, and send where it is"
+            "it is {bytes} bytes with its attributes, and SQS takes {MAX_MESSAGE_BYTES}; with the feature large-messages, ProducerBuilder::large_messages sends it through S3"
         );
         Self { kind: Kind::TooLarge, text }
     }

@@ -113,6 +113,8 @@ struct Settings {
     order: Order,
     content_based_deduplication: bool,
     trace_context: trace::Source,
+    #[cfg(feature = "large-messages")]
+    large_messages: Option<crate::LargeMessages>,
 }
 
 /// An answer takes milliseconds, and longer for a full mebibyte over a slow line.
@@ -142,6 +144,8 @@ impl Producer {
             order: Order::Strict,
             content_based_deduplication: false,
             trace_context: trace::Source::default(),
+            #[cfg(feature = "large-messages")]
+            large_messages: None,
         };
         ProducerBuilder { client, queue_url, settings }
     }
@@ -154,7 +158,7 @@ impl Producer {
     ///
     /// Where the message is not known to be in the queue: [`SendError`] says why, and what may be done about it.
     pub async fn send(&self, message: impl IntoOutgoing) -> Result<Sent, SendError> {
-        let checked = self.check(message)?;
+        let checked = self.prepare(message.into_outgoing()).await?;
         let (teller, told) = oneshot::channel();
         self.handle.shared.take(checked, Teller::Alone(teller)).await;
         told.await.unwrap_or_else(|_| Err(runtime_ended()))
@@ -172,7 +176,7 @@ impl Producer {
         for message in messages {
             together.make_room(self.handle.shared.settings.ahead()).await;
             let teller = Teller::Together(together.place());
-            match self.check(message) {
+            match self.prepare(message.into_outgoing()).await {
                 Ok(checked) => self.handle.shared.take(checked, teller).await,
                 Err(error) => teller.tell(Err(error)),
             }
@@ -194,10 +198,21 @@ impl Producer {
         self.handle.shared.flush().await;
     }
 
-    fn check(&self, message: impl IntoOutgoing) -> Result<Checked, SendError> {
+    /// Checks the message. Where its body is too large for SQS, and may go through S3, it is there then.
+    async fn prepare(&self, message: Result<Outgoing, SendError>) -> Result<Checked, SendError> {
         let settings = &self.handle.shared.settings;
-        let mut checked = message.into_outgoing()?.check(settings.is_fifo)?;
+        let message = message?;
+        #[cfg(feature = "large-messages")]
+        let (message, offloaded) = match &settings.large_messages {
+            Some(large_messages) => large_messages.divert(message)?,
+            None => (message, None),
+        };
+        let mut checked = message.check(settings.is_fifo)?;
         settings.complete(&mut checked);
+        #[cfg(feature = "large-messages")]
+        if let Some((large_messages, offloaded)) = settings.large_messages.as_ref().zip(offloaded) {
+            large_messages.put(offloaded).await?;
+        }
         Ok(checked)
     }
 }
@@ -275,6 +290,13 @@ impl ProducerBuilder {
     /// Where the trace of a message comes from. By default the X-Ray header is that of `_X_AMZN_TRACE_ID`, which AWS Lambda sets.
     pub fn trace_context(self, context: impl Fn() -> TraceContext + Send + Sync + 'static) -> Self {
         self.set(|settings| settings.trace_context = trace::Source::new(context))
+    }
+
+    /// Sends messages that are larger than SQS takes through S3: see [`LargeMessages`](crate::LargeMessages). Such a message is in line
+    /// from when its body is there.
+    #[cfg(feature = "large-messages")]
+    pub fn large_messages(self, large_messages: crate::LargeMessages) -> Self {
+        self.set(|settings| settings.large_messages = Some(large_messages))
     }
 
     /// The producer.

@@ -103,7 +103,7 @@ impl Outgoing {
     }
 
     /// Its bytes, as SQS counts them.
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let of_attributes = self.attributes.iter().map(|(name, value)| attribute_bytes(name, value));
         self.body.len() + of_attributes.sum::<usize>()
     }

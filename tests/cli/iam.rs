@@ -45,6 +45,27 @@ fn for_an_account_there_are_arns() {
 }
 
 #[test]
+fn who_sends_large_messages_writes_to_the_bucket_and_who_receives_them_reads_it() {
+    let bucket = ["--large-messages", "payloads"];
+    let in_bucket = |policies: &Value, whose: &str| {
+        let statements = policies["Orders"][whose]["Statement"].as_array().unwrap().clone();
+        statements
+            .into_iter()
+            .skip(1)
+            .map(|each| (each["Action"].clone(), each["Resource"].clone()))
+            .collect::<Vec<_>>()
+    };
+    let objects = json!({ "Fn::Sub": "arn:${AWS::Partition}:s3:::payloads/*" });
+    let templated = policies(GOOD, &bucket);
+    assert_eq!(in_bucket(&templated, "producer"), [(json!(["s3:PutObject"]), objects.clone())]);
+    assert_eq!(in_bucket(&templated, "consumer"), [(json!(["s3:GetObject"]), objects)]);
+    assert_eq!(in_bucket(&templated, "relay"), []);
+    let china = ["--account", "123456789012", "--region", "cn-north-1"];
+    let deployed = policies(GOOD, &[&bucket[..], &china].concat());
+    assert_eq!(in_bucket(&deployed, "producer")[0].1, "arn:aws-cn:s3:::payloads/*");
+}
+
+#[test]
 fn without_a_queue_there_is_nothing_to_print() {
     let ran = run("Resources: {T: {Type: AWS::SNS::Topic}}", &["iam"]);
     assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));

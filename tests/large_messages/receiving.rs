@@ -1,0 +1,201 @@
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_sqs::types::MessageAttributeValue;
+use redrive::local::{Kit, TestQueue};
+use redrive::{Body, Effects, Json, Message, Outcome, Outgoing, Producer, State};
+use tower::util::MapRequestLayer;
+
+use crate::fake_s3::FakeS3;
+use crate::{MIB, through};
+
+const POINTER: &str =
+    r#"["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":"payloads","s3Key":"k"}]"#;
+
+/// Sends what some library would, to the letter.
+async fn send(queue: &TestQueue, body: &str, size_attribute: &str) -> String {
+    let number = MessageAttributeValue::builder().data_type("Number").string_value("11").build().unwrap();
+    let other = MessageAttributeValue::builder().data_type("String").string_value("kept").build().unwrap();
+    let send = queue.client().send_message().queue_url(queue.url()).message_body(body);
+    let send = send.message_attributes(size_attribute, number).message_attributes("other", other);
+    send.send().await.unwrap().message_id.unwrap()
+}
+
+/// The bodies that a handler has seen.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Vec<String>>>);
+
+impl Seen {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+async fn see(State(seen): State<Seen>, Body(body): Body) {
+    seen.0.lock().unwrap().push(body);
+}
+
+async fn queue(kit: &Kit) -> TestQueue {
+    kit.queue("orders").max_receive_count(2).create().await.unwrap()
+}
+
+/// Why the message is a dead letter.
+fn why(queue: &TestQueue, id: &str) -> String {
+    let deliveries = queue.deliveries_of(id);
+    deliveries.last().unwrap().why.clone().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_producer_sends_through_s3_a_handler_has_whole() {
+    let (kit, s3) = (Kit::with_seed(1), FakeS3::default());
+    let orders = queue(&kit).await;
+    let count = |Json(lines): Json<Vec<String>>| async move {
+        if lines.len() == 100_000 { Outcome::Done } else { Outcome::Retry }
+    };
+    orders.mapping(redrive::handler(count).large_messages(through(&s3))).start().unwrap();
+    let lines = vec!["line \"and\" \\ é 🦀"; 100_000];
+    let producer = Producer::builder(orders.client().clone(), orders.url()).large_messages(through(&s3)).build();
+    producer.send(Outgoing::json(&lines).unwrap()).await.unwrap();
+    kit.until_idle().await;
+    assert_eq!(orders.deliveries().iter().map(|each| each.done).collect::<Vec<_>>(), [true]);
+    assert_eq!(s3.objects().len(), 1, "what may come again is not deleted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pointers_of_the_libraries_of_aws_are_followed() {
+    let (kit, s3) = (Kit::with_seed(2), FakeS3::default());
+    s3.put("/payloads/k", "an order");
+    let (orders, seen) = (queue(&kit).await, Seen::default());
+    orders.mapping(redrive::handler(see).with_state(seen.clone()).large_messages(through(&s3))).start().unwrap();
+    let python =
+        r#"["software.amazon.payloadoffloading.PayloadS3Pointer", {"s3BucketName": "payloads", "s3Key": "k"}]"#;
+    let java_1 = r#"["com.amazon.sqs.javamessaging.MessageS3Pointer",{"s3BucketName":"payloads","s3Key":"k"}]"#;
+    for (body, attribute) in
+        [(POINTER, "ExtendedPayloadSize"), (python, "ExtendedPayloadSize"), (java_1, "SQSLargePayloadSize")]
+    {
+        send(&orders, body, attribute).await;
+    }
+    kit.until_idle().await;
+    assert_eq!(seen.take(), ["an order"; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_only_looks_like_a_pointer_is_a_body() {
+    let (kit, s3) = (Kit::with_seed(3), FakeS3::default());
+    let (orders, seen) = (queue(&kit).await, Seen::default());
+    orders.mapping(redrive::handler(see).with_state(seen.clone()).large_messages(through(&s3))).start().unwrap();
+    orders.send(POINTER).await.unwrap();
+    kit.until_idle().await;
+    assert_eq!(seen.take(), [POINTER]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_message_is_as_it_was_sent_to_layers_and_extractors() {
+    let (kit, s3) = (Kit::with_seed(4), FakeS3::default());
+    s3.put("/payloads/k", "an order");
+    let orders = queue(&kit).await;
+    let look = |Message(message): Message| async move {
+        let names: Vec<_> = message.message_attributes.keys().cloned().collect();
+        let is_whole = message.body.as_deref() == Some("an order") && names == ["other"];
+        let has_sums = message.md5_of_body.is_some() || message.md5_of_message_attributes.is_some();
+        if is_whole && !has_sums && message.receipt_handle.is_some() { Ok(()) } else { Err(format!("{message:?}")) }
+    };
+    let layer = MapRequestLayer::new(|record: redrive::Record| {
+        assert_eq!(record.body().unwrap().unwrap(), "an order");
+        record
+    });
+    orders.mapping(redrive::handler(look).layer(layer).large_messages(through(&s3))).start().unwrap();
+    let id = send(&orders, POINTER, "ExtendedPayloadSize").await;
+    kit.until_idle().await;
+    let deliveries = orders.deliveries_of(&id);
+    assert_eq!((deliveries.len(), deliveries[0].done), (1, true), "{:?}", deliveries[0].why);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_cannot_be_had_costs_its_record_only() {
+    let (kit, s3) = (Kit::with_seed(5), FakeS3::default());
+    s3.put("/payloads/k", "an order");
+    s3.put("/payloads/long", "x".repeat(101));
+    s3.put("/payloads/bytes", [0xff]);
+    s3.put("/others/k", "a secret");
+    let (orders, seen) = (queue(&kit).await, Seen::default());
+    let large_messages = through(&s3).max_size(100);
+    orders.mapping(redrive::handler(see).with_state(seen.clone()).large_messages(large_messages)).start().unwrap();
+    let at = |bucket: &str, key: &str| {
+        POINTER.replace("payloads\"", &format!("{bucket}\"")).replace("\"k\"", &format!("\"{key}\""))
+    };
+    let bad = [
+        (at("payloads", "none"), "NoSuchKey"),
+        (at("payloads", "long"), "longer than the 100 bytes"),
+        (at("payloads", "bytes"), "is not a text"),
+        (at("others", "k"), "s3://others/k, is in a bucket that is not read from"),
+        ("an order".to_owned(), "does not say where"),
+        (r#"["c",{"s3Key":"k"}]"#.to_owned(), "missing field `s3BucketName`"),
+    ];
+    let mut sent = Vec::new();
+    for (body, expected) in &bad {
+        sent.push((send(&orders, body, "ExtendedPayloadSize").await, expected));
+    }
+    send(&orders, POINTER, "ExtendedPayloadSize").await;
+    kit.until_idle().await;
+    assert_eq!(seen.take(), ["an order"]);
+    for (id, expected) in sent {
+        assert!(why(&orders, &id).contains(*expected), "{expected}: {}", why(&orders, &id));
+    }
+    let dead: Vec<_> = orders.dead_letters().into_iter().map(|letter| letter.body).collect();
+    assert_eq!(dead.len(), bad.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_buckets_are_read_from_where_they_are_named() {
+    let (kit, s3) = (Kit::with_seed(6), FakeS3::default());
+    s3.put("/others/k", "an order");
+    let (orders, seen) = (queue(&kit).await, Seen::default());
+    let large_messages = through(&s3).also_read_from("others");
+    orders.mapping(redrive::handler(see).with_state(seen.clone()).large_messages(large_messages)).start().unwrap();
+    send(&orders, &POINTER.replace("payloads\"", "others\""), "ExtendedPayloadSize").await;
+    kit.until_idle().await;
+    assert_eq!(seen.take(), ["an order"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_handler_has_bodies_that_were_fetched_side_by_side() {
+    let (kit, s3) = (Kit::with_seed(7), FakeS3::default());
+    s3.put("/payloads/k", "an order");
+    let (orders, seen) = (queue(&kit).await, Seen::default());
+    let see_all = |State(seen): State<Seen>, bodies: Vec<Body>| async move {
+        seen.0.lock().unwrap().extend(bodies.iter().map(|Body(body)| body.clone()));
+        vec![(); bodies.len()]
+    };
+    let consumer = redrive::batch(see_all).with_state(seen.clone()).large_messages(through(&s3));
+    let missing = POINTER.replace("\"k\"", "\"none\"");
+    let poison = send(&orders, &missing, "ExtendedPayloadSize").await;
+    for _ in 0..4 {
+        send(&orders, POINTER, "ExtendedPayloadSize").await;
+    }
+    orders.mapping(consumer).batch_size(5).start().unwrap();
+    kit.until_idle().await;
+    assert_eq!(seen.take(), ["an order"; 4]);
+    assert_eq!(s3.most_calls_at_a_time(), 5);
+    assert!(why(&orders, &poison).contains("NoSuchKey"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_goes_on_as_the_pointer_that_it_was() {
+    let (kit, s3) = (Kit::with_seed(8), FakeS3::default());
+    s3.put("/payloads/k", "x".repeat(2 * MIB));
+    let orders = kit.queue("orders").max_receive_count(5).create().await.unwrap();
+    let refuse = |Body(body): Body| async move { Outcome::DeadLetter(format!("{} bytes", body.len()).into()) };
+    let effects = Effects::with_client(orders.client().clone());
+    orders.mapping(redrive::handler(refuse).effects(effects).large_messages(through(&s3))).start().unwrap();
+    send(&orders, POINTER, "ExtendedPayloadSize").await;
+    kit.until_idle().await;
+
+    let url = orders.url().replace("orders", "orders-dlq");
+    let received =
+        orders.client().receive_message().queue_url(url).message_attribute_names("All").send().await.unwrap();
+    let dead = &received.messages()[0];
+    let attributes = dead.message_attributes().unwrap();
+    assert_eq!(dead.body(), Some(POINTER));
+    assert_eq!(attributes["ExtendedPayloadSize"].string_value(), Some("11"));
+    assert_eq!(attributes["redrive.reason"].string_value(), Some("2097152 bytes"));
+}
