@@ -12,6 +12,7 @@ mod faults;
 pub(crate) mod function;
 mod kit;
 pub(crate) mod mapping;
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the command says more of what is planned"))]
 pub(crate) mod plan;
 pub(crate) mod poller;
 pub(crate) mod queue;

@@ -85,6 +85,12 @@ mod tests {
     }
 
     #[test]
+    fn what_the_answer_does_not_name_is_not_taken_for_done() {
+        let results = or_may_pass(vec![Some(Ok(())), None]);
+        assert!(matches!(&results[..], [Ok(()), Err(EntryError::MayPass(_))]), "{results:?}");
+    }
+
+    #[test]
     fn each_entry_has_what_the_answer_says_of_it() {
         let failed = |id: &str, senders| {
             let entry = BatchResultErrorEntry::builder().id(id).code("Broken").message("no").sender_fault(senders);

@@ -10,11 +10,13 @@ mod dead_letter;
 pub(crate) mod delete;
 mod effects;
 pub(crate) mod entries;
+#[cfg(any(feature = "local", feature = "worker"))]
 #[cfg_attr(not(feature = "local"), allow(dead_code, reason = "the mapping of `local` asks for more than the worker"))]
 pub(crate) mod event;
 pub(crate) mod limits;
 pub(crate) mod note;
 mod queue;
+#[cfg(any(feature = "local", feature = "worker"))]
 pub(crate) mod source;
 pub(crate) mod visibility;
 
