@@ -256,8 +256,15 @@ impl Shared {
     }
 
     fn settled_below(&self, settled: u64) {
-        self.settled.send_if_modified(|below| std::mem::replace(below, settled) < settled);
+        self.settled.send_if_modified(|below| raise(below, settled));
     }
+}
+
+/// Says whether it is higher than it was. Of two calls that end at a time, the one that is heard of last may have looked first.
+fn raise(below: &mut u64, settled: u64) -> bool {
+    let is_higher = *below < settled;
+    *below = settled.max(*below);
+    is_higher
 }
 
 impl Drop for Flight {
@@ -272,5 +279,17 @@ impl Drop for Flight {
         };
         self.shared.settled_below(settled);
         self.shared.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_settled_stays_so() {
+        let mut below = 0;
+        assert!(raise(&mut below, 2) && !raise(&mut below, 1));
+        assert_eq!(below, 2);
     }
 }
