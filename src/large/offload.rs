@@ -3,7 +3,7 @@
 use super::pointer::{Pointer, SIZE_ATTRIBUTE, SIZE_ATTRIBUTES};
 use super::{LargeMessages, object};
 use crate::extract::AttributeValue;
-use crate::producer::{IntoOutgoing, Outgoing, SendError, random_id};
+use crate::producer::{Id, IntoOutgoing, Outgoing, SendError};
 use crate::sqs::limits::MAX_ATTRIBUTES;
 
 /// A body that is to be in S3 before its message leaves.
@@ -43,7 +43,7 @@ impl LargeMessages {
                 format!("it has {MAX_ATTRIBUTES} attributes, and its body in S3 takes one more: {SIZE_ATTRIBUTE}");
             return Err(SendError::invalid(why));
         }
-        let key = format!("{}{}", self.key_prefix, random_id());
+        let key = format!("{}{}", self.key_prefix, Id::random());
         let place = Pointer { s3_bucket_name: self.bucket.clone(), s3_key: key };
         let body = std::mem::replace(&mut message.body, place.to_body());
         let message = message.attribute(SIZE_ATTRIBUTE, AttributeValue::number(body.len()));

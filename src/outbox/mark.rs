@@ -52,7 +52,7 @@ impl Policy {
     /// What an attempt means for its row.
     pub(super) fn judge(&self, row: &Row, attempt: Result<Sent, SendError>) -> Mark {
         let what = match attempt {
-            Ok(sent) => What::Sent { message_id: sent.message_id },
+            Ok(sent) => What::Sent { message_id: sent.message_id().to_owned() },
             Err(error) => self.judge_failure(row, &error),
         };
         Mark { id: row.id, what }

@@ -28,7 +28,7 @@ pub use self::store::{Migration, OutboxStatus, ParkedMessage};
 use self::row::NewRow;
 use self::store::Store;
 use crate::extract::{AttributeValue, SEND_ID};
-use crate::producer::{IntoOutgoing, TraceContext, TraceSource, random_id};
+use crate::producer::{Id, IntoOutgoing, TraceContext, TraceSource};
 
 /// Writes messages for one queue into a database, in the transactions that they belong to.
 ///
@@ -106,7 +106,7 @@ impl Outbox {
         message: impl IntoOutgoing,
     ) -> Result<String, OutboxError> {
         let mut checked = message.into_outgoing()?.check(self.is_fifo)?;
-        let id = checked.message.deduplication_id.clone().unwrap_or_else(random_id);
+        let id = checked.message.deduplication_id.clone().unwrap_or_else(Id::random).to_string();
         checked.add_if_there_is_room(SEND_ID, AttributeValue::string(&*id));
         self.trace_context.complete(&mut checked);
         let row = NewRow::of(&checked.message, &id, &self.queue_url, self.is_fifo);

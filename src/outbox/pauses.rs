@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn sent() -> Result<Sent, SendError> {
-        Ok(Sent { message_id: "m".to_owned(), sequence_number: None })
+        Ok(Sent::new("m", None))
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::store::columns;
 use crate::extract::{attributes_from_json, attributes_to_json};
-use crate::producer::{Outgoing, SendError};
+use crate::producer::{Id, Outgoing, SendError};
 
 /// How many lanes there are: a relay leases some of them, and more relays than lanes have nothing to do.
 pub(super) const LANES: u32 = 256;
@@ -76,7 +76,7 @@ impl From<columns::Row> for Row {
             body,
             attributes,
             group,
-            deduplication_id: Some(message_id),
+            deduplication_id: Some(Id::Given(message_id)),
             delay: delay.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or_default())),
             trace_header,
         });

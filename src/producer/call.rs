@@ -8,8 +8,8 @@ use aws_sdk_sqs::types::{
     SendMessageBatchRequestEntry as Entry,
 };
 
-use super::Sent;
 use super::outgoing::Outgoing;
+use super::{Id, Sent};
 use crate::extract::{AttributeValue, SEND_ID};
 use crate::sqs::call_error::{CallError, Trouble};
 use crate::sqs::entries::{EntryError, by_position};
@@ -70,10 +70,8 @@ fn of_error(error: &CallError) -> Attempt {
 }
 
 fn attempts(len: usize, answer: &SendMessageBatchOutput) -> Vec<Attempt> {
-    let successful = answer.successful().iter().map(|entry| {
-        let sequence_number = entry.sequence_number().map(str::to_owned);
-        (entry.id(), Sent { message_id: entry.message_id().to_owned(), sequence_number })
-    });
+    let successful = answer.successful().iter();
+    let successful = successful.map(|entry| (entry.id(), Sent::new(entry.message_id(), entry.sequence_number())));
     let attempt = |result| match result {
         Some(Ok(sent)) => Attempt::Sent(sent),
         Some(Err(EntryError::SenderFault(why))) => Attempt::Refused(why),
@@ -89,8 +87,8 @@ fn entry(to: &Queue, position: usize, message: &Outgoing) -> Option<Entry> {
     for (name, value) in &message.attributes {
         entry = entry.message_attributes(name, attribute(value)?);
     }
-    if let Some(id) = message.deduplication_id.as_deref().filter(|_| !to.is_fifo) {
-        let id = MessageAttributeValue::builder().data_type("String").string_value(id).build().ok()?;
+    if let Some(id) = message.deduplication_id.as_ref().filter(|_| !to.is_fifo) {
+        let id = MessageAttributeValue::builder().data_type("String").string_value(id.to_string()).build().ok()?;
         entry = entry.message_attributes(SEND_ID, id);
     }
     if let Some(header) = &message.trace_header {
@@ -100,7 +98,7 @@ fn entry(to: &Queue, position: usize, message: &Outgoing) -> Option<Entry> {
     // SQS counts in whole seconds. Not before its time is what was asked for.
     let seconds = |delay: std::time::Duration| i32::try_from(delay.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
     let entry = entry.set_delay_seconds(message.delay.map(seconds)).set_message_group_id(message.group.clone());
-    let deduplication_id = message.deduplication_id.clone().filter(|_| to.is_fifo);
+    let deduplication_id = message.deduplication_id.as_ref().filter(|_| to.is_fifo).map(Id::to_string);
     entry.set_message_deduplication_id(deduplication_id).build().ok()
 }
 

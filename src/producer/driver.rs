@@ -26,7 +26,7 @@ pub(super) struct Shared {
     pack: Mutex<Pack<Item>>,
     /// Something has happened that may have a call due.
     wake: Notify,
-    /// All messages before this one are settled.
+    /// All messages of generations before this one are settled.
     settled: watch::Sender<u64>,
     is_closed: AtomicBool,
     driver: Mutex<Option<JoinHandle<()>>>,
@@ -135,25 +135,25 @@ impl Shared {
     }
 
     /// Those that arrived, and these are most of them, are settled at once; the others each by what became of it.
-    fn settle_all(&self, attempts: impl Iterator<Item = (Packed<Item>, Attempt)>) {
-        let (mut sent, mut others) = (Vec::new(), Vec::new());
+    fn settle_all(&self, batch: &mut Vec<Packed<Item>>, attempts: Vec<Attempt>) {
         {
             let mut pack = self.pack();
-            for (packed, attempt) in attempts {
-                match attempt {
-                    Attempt::Sent(as_sent) => sent.push((pack.settle(packed), as_sent)),
-                    attempt => others.push((packed, attempt)),
-                }
-            }
+            let arrived = batch.iter().zip(&attempts).filter(|(_, attempt)| matches!(attempt, Attempt::Sent(_)));
+            arrived.for_each(|(packed, _)| pack.settle(packed));
         }
-        let rooms = sent.into_iter().map(|(item, as_sent)| item.tell(Ok(as_sent)));
-        // Who waits for room is woken once.
-        drop(rooms.reduce(|mut rooms, room| {
-            rooms.merge(room);
-            rooms
-        }));
-        for (packed, attempt) in others {
-            self.settle(packed, attempt);
+        let mut room: Option<OwnedSemaphorePermit> = None;
+        for (packed, attempt) in batch.drain(..).zip(attempts) {
+            match attempt {
+                Attempt::Sent(sent) => {
+                    let given_back = packed.item.tell(Ok(sent));
+                    // Who waits for room is woken once.
+                    match &mut room {
+                        Some(room) => room.merge(given_back),
+                        None => room = Some(given_back),
+                    }
+                }
+                attempt => self.settle(packed, attempt),
+            }
         }
     }
 
@@ -179,8 +179,8 @@ impl Shared {
     }
 
     fn end(&self, packed: Packed<Item>, outcome: Outcome) {
-        let item = self.pack().settle(packed);
-        drop(item.tell(outcome));
+        self.pack().settle(&packed);
+        drop(packed.item.tell(outcome));
     }
 
     fn try_again(&self, mut packed: Packed<Item>, why: String) {
@@ -237,7 +237,7 @@ impl Flight {
             }
             let messages: Vec<_> = self.batch.iter().map(|packed| &packed.item.message).collect();
             let attempts = send(&self.shared.queue, &messages).await;
-            self.shared.settle_all(self.batch.drain(..).zip(attempts));
+            self.shared.settle_all(&mut self.batch, attempts);
             self.batch = self.shared.next_call();
         }
     }

@@ -7,8 +7,11 @@
 mod call;
 mod driver;
 mod error;
+mod id;
+mod open;
 mod outgoing;
 mod pack;
+mod sent;
 mod told;
 mod trace;
 
@@ -23,7 +26,9 @@ use aws_sdk_sqs::config::retry::RetryConfig;
 use tokio::sync::oneshot;
 
 pub use self::error::SendError;
+pub(crate) use self::id::Id;
 pub use self::outgoing::{IntoOutgoing, Outgoing};
+pub use self::sent::Sent;
 #[cfg(feature = "outbox")]
 pub(crate) use self::trace::Source as TraceSource;
 pub use self::trace::TraceContext;
@@ -51,7 +56,7 @@ use crate::sqs::limits::{MAX_ENTRIES, MAX_MESSAGE_BYTES};
 /// let orders = Producer::new(client, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders");
 ///
 /// let sent = orders.send(&Order { order_id: 7 }).await?;
-/// println!("SQS calls it {}", sent.message_id);
+/// println!("SQS calls it {}", sent.message_id());
 ///
 /// for (number, result) in orders.send_all((0..1_000).map(|n| Outgoing::text(n.to_string()))).await.iter().enumerate() {
 ///     if let Err(error) = result {
@@ -70,16 +75,6 @@ pub struct Producer {
 /// The last of these ends the producer.
 struct Handle {
     shared: Arc<Shared>,
-}
-
-/// SQS has the message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Sent {
-    /// The id that SQS gave it.
-    pub message_id: String,
-    /// On a FIFO queue, its place in the queue: larger for each message of a group.
-    pub sequence_number: Option<String>,
 }
 
 /// What order messages keep.
@@ -173,9 +168,9 @@ impl Producer {
         I: IntoIterator<Item: IntoOutgoing>,
     {
         let together = Together::new();
+        let ahead = self.handle.shared.settings.ahead();
         for message in messages {
-            together.make_room(self.handle.shared.settings.ahead()).await;
-            let teller = Teller::Together(together.place());
+            let teller = Teller::Together(together.place(ahead).await);
             match self.prepare(message.into_outgoing()).await {
                 Ok(checked) => self.handle.shared.take(checked, teller).await,
                 Err(error) => teller.tell(Err(error)),
@@ -239,14 +234,10 @@ impl Settings {
         if !self.is_fifo {
             checked.identify_by_an_attribute();
         } else if !self.content_based_deduplication {
-            checked.message.deduplication_id.get_or_insert_with(random_id);
+            checked.message.deduplication_id.get_or_insert_with(Id::random);
         }
         self.trace_context.complete(checked);
     }
-}
-
-pub(crate) fn random_id() -> String {
-    format!("{:032x}", fastrand::u128(..))
 }
 
 impl ProducerBuilder {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::error::SendError;
-use super::random_id;
+use super::id::Id;
 use crate::extract::{AttributeValue, SEND_ID};
 use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, is_allowed};
 
@@ -28,7 +28,7 @@ pub struct Outgoing {
     pub(crate) body: String,
     pub(crate) attributes: BTreeMap<String, AttributeValue>,
     pub(crate) group: Option<String>,
-    pub(crate) deduplication_id: Option<String>,
+    pub(crate) deduplication_id: Option<Id>,
     pub(crate) delay: Option<Duration>,
     pub(crate) trace_header: Option<String>,
 }
@@ -85,7 +85,7 @@ impl Outgoing {
     /// By which the receiver knows the message when it comes twice, up to 128 characters. On a FIFO queue SQS itself drops a second one
     /// within five minutes; on a standard queue a handler has it as [`SendId`](crate::SendId). Without one the producer makes one.
     pub fn deduplication_id(mut self, id: impl Into<String>) -> Self {
-        self.deduplication_id = Some(id.into());
+        self.deduplication_id = Some(Id::Given(id.into()));
         self
     }
 
@@ -127,9 +127,10 @@ impl Outgoing {
         }
         let of = |what: &str, text: &str| foreign(text).map(|problem| format!("{what} has {problem}"));
         let header = self.trace_header.as_deref().and_then(|header| of("its trace header", header));
-        let ids = [("group", &self.group), ("deduplication id", &self.deduplication_id)];
+        let deduplication_id = self.deduplication_id.as_ref().and_then(Id::given);
+        let ids = [("group", self.group.as_deref()), ("deduplication id", deduplication_id)];
         let id = ids.into_iter().find_map(|(what, id)| {
-            let is_wrong = id.as_deref().is_some_and(|id| !is_id(id));
+            let is_wrong = id.is_some_and(|id| !is_id(id));
             is_wrong.then(|| format!("its {what} is not of 1 to {MAX_ID} letters, digits and punctuation of ASCII"))
         });
         of("its body", &self.body).or(header).or(id)
@@ -168,6 +169,10 @@ fn is_id(text: &str) -> bool {
 }
 
 fn foreign(text: &str) -> Option<String> {
+    // Of most texts this is seen without a look at each of their characters.
+    if text.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~')) {
+        return None;
+    }
     let char = text.chars().find(|&char| !is_allowed(char))?;
     Some(format!("the character U+{:04X}, which SQS does not take", u32::from(char)))
 }
@@ -194,7 +199,7 @@ impl Checked {
     /// For a standard queue: SQS takes no deduplication id there, and the message gets it as an attribute when it leaves. A message that
     /// has that attribute, or no room for it, has no id then.
     pub(super) fn identify_by_an_attribute(&mut self) {
-        let id = self.message.deduplication_id.take().unwrap_or_else(random_id);
+        let id = self.message.deduplication_id.take().unwrap_or_else(Id::random);
         let is_there = self.message.attributes.contains_key(SEND_ID);
         if !is_there && self.takes_up(SEND_ID, "String".len() + id.len()) {
             self.message.deduplication_id = Some(id);

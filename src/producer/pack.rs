@@ -3,18 +3,20 @@
 //! A message is ready, behind another of its group, in a call, or waits for another try. On a FIFO queue a group has one message that
 //! is not behind another, whatever becomes of that; so no message ever passes one before it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::open::Open;
 use crate::sqs::limits::MAX_ENTRIES;
 
 /// A message with its place in the order of arrival.
 #[derive(Debug)]
 pub(super) struct Packed<T> {
     seq: u64,
+    generation: u64,
     /// When it is not worth waiting any longer.
     due: Instant,
     bytes: usize,
@@ -46,9 +48,7 @@ pub(super) struct Pack<T> {
     /// Of each group that has a message elsewhere: those behind that one.
     behind: HashMap<Arc<str>, VecDeque<Packed<T>>>,
     /// All that is here, or in a call.
-    open: BTreeSet<u64>,
-    /// What came before this one does not linger.
-    hurried: u64,
+    open: Open,
 }
 
 impl<T> Pack<T> {
@@ -63,8 +63,7 @@ impl<T> Pack<T> {
             ready_bytes: 0,
             later: BTreeMap::new(),
             behind: HashMap::new(),
-            open: BTreeSet::new(),
-            hurried: 0,
+            open: Open::default(),
         }
     }
 
@@ -72,8 +71,7 @@ impl<T> Pack<T> {
     pub(super) fn push(&mut self, item: T, bytes: usize, group: Option<Arc<str>>, now: Instant) -> bool {
         let seq = self.next_seq;
         self.next_seq += 1;
-        self.open.insert(seq);
-        let packed = Packed { seq, due: now + self.linger, bytes, group, item };
+        let packed = Packed { seq, generation: self.open.add(), due: now + self.linger, bytes, group, item };
         if let Some(group) = &packed.group {
             if let Some(behind) = self.behind.get_mut(group) {
                 behind.push_back(packed);
@@ -108,7 +106,7 @@ impl<T> Pack<T> {
         }
         // Whoever tries again has waited already, and stands behind those that linger.
         let due = self.ready.iter().take(MAX_ENTRIES).map(|packed| packed.due).min().unwrap_or(first.due);
-        let is_due = self.is_full() || due <= now || first.seq < self.hurried;
+        let is_due = self.is_full() || due <= now || self.open.is_past(first.generation);
         if is_due { Next::Call(self.take()) } else { Next::Wait(Some(retry.map_or(due, |retry| retry.min(due)))) }
     }
 
@@ -144,8 +142,8 @@ impl<T> Pack<T> {
     }
 
     /// Nothing more is to be done about this message: the next one of its group may go.
-    pub(super) fn settle(&mut self, packed: Packed<T>) -> T {
-        self.open.remove(&packed.seq);
+    pub(super) fn settle(&mut self, packed: &Packed<T>) {
+        self.open.remove(packed.generation);
         if let Some(group) = &packed.group
             && let Some(behind) = self.behind.get_mut(group)
         {
@@ -154,15 +152,14 @@ impl<T> Pack<T> {
                 None => drop(self.behind.remove(group)),
             }
         }
-        packed.item
     }
 
     /// This message did not go, and those of its group that wait behind it must not go before it: all of them leave.
     pub(super) fn give_up(&mut self, packed: Packed<T>) -> (T, Vec<T>) {
-        self.open.remove(&packed.seq);
+        self.open.remove(packed.generation);
         let behind = packed.group.as_ref().and_then(|group| self.behind.remove(group)).unwrap_or_default();
         for each in &behind {
-            self.open.remove(&each.seq);
+            self.open.remove(each.generation);
         }
         (packed.item, behind.into_iter().map(|each| each.item).collect())
     }
@@ -173,15 +170,14 @@ impl<T> Pack<T> {
         self.later.insert((at, packed.seq), packed);
     }
 
-    /// Has all that is here leave without lingering. Says up to where that is.
+    /// Has all that is here leave without lingering. Says of which generations that is: of those before this one.
     pub(super) fn hurry(&mut self) -> u64 {
-        self.hurried = self.next_seq;
-        self.hurried
+        self.open.next_generation()
     }
 
-    /// All messages before this one are settled.
+    /// All messages of generations before this one are settled.
     pub(super) fn settled_below(&self) -> u64 {
-        self.open.first().copied().unwrap_or(self.next_seq)
+        self.open.settled_below()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -264,13 +260,13 @@ mod tests {
         let mut first = batch(pack.next(now));
         assert_eq!(first.iter().map(|packed| packed.item).collect::<Vec<_>>(), ["a1", "b1"]);
         let (b1, a1) = (first.pop().unwrap(), first.pop().unwrap());
-        assert_eq!(pack.settle(b1), "b1");
+        pack.settle(&b1);
         assert!(matches!(pack.next(now + LINGER), Next::Wait(None)), "a1 is not settled");
         pack.again(a1, now + LINGER * 2);
         assert!(matches!(pack.next(now + LINGER), Next::Wait(Some(until)) if until == now + LINGER * 2));
         let a1 = batch(pack.next(now + LINGER * 2)).pop().unwrap();
         assert_eq!(a1.item, "a1");
-        pack.settle(a1);
+        pack.settle(&a1);
         assert_eq!(items(pack.next(now + LINGER * 2)), ["a2"]);
     }
 
@@ -282,33 +278,22 @@ mod tests {
         }
         let first = batch(pack.next(now + LINGER)).pop().unwrap();
         assert_eq!(pack.give_up(first), ("1", vec!["2", "3"]));
-        assert_eq!((pack.len(), pack.settled_below()), (0, 3));
+        assert_eq!(pack.len(), 0);
         pack.push("4", 1, of_group("g"), now);
         assert_eq!(items(pack.next(now + LINGER)), ["4"], "the group goes on");
-    }
-
-    #[tokio::test]
-    async fn what_is_settled_is_told_up_to_the_first_that_is_not() {
-        let (mut pack, now) = pack(9);
-        for item in ["a", "b", "c"] {
-            pack.push(item, 1, None, now);
-        }
-        let mut batch = batch(pack.next(now + LINGER));
-        let (c, b, a) = (batch.pop().unwrap(), batch.pop().unwrap(), batch.pop().unwrap());
-        pack.settle(c);
-        pack.settle(a);
-        assert_eq!(pack.settled_below(), 1);
-        pack.settle(b);
-        assert_eq!(pack.settled_below(), 3);
     }
 
     #[tokio::test]
     async fn who_hurries_does_not_linger_and_others_do() {
         let (mut pack, now) = pack(9);
         pack.push("a", 1, None, now);
-        assert_eq!(pack.hurry(), 1);
-        assert_eq!(items(pack.next(now)), ["a"]);
+        let flushed = pack.hurry();
+        let first = batch(pack.next(now));
+        assert_eq!(first.iter().map(|packed| packed.item).collect::<Vec<_>>(), ["a"]);
         pack.push("b", 1, None, now);
         assert!(matches!(pack.next(now), Next::Wait(Some(_))));
+        assert!(pack.settled_below() < flushed);
+        pack.settle(&first[0]);
+        assert_eq!((pack.settled_below(), pack.len()), (flushed, 1));
     }
 }

@@ -54,19 +54,24 @@ impl Together {
         Self(Arc::default())
     }
 
-    /// That of the next message.
-    pub(super) fn place(&self) -> Place {
-        let mut state = self.0.state();
-        state.outcomes.push(None);
-        state.open += 1;
-        Place { all: self.0.clone(), index: state.outcomes.len() - 1 }
-    }
-
-    /// Where so many are open, waits until it is half as many.
-    pub(super) async fn make_room(&self, most: usize) {
-        if self.0.state().open >= most {
+    /// That of the next message. Where so many are open, it is there once half as many are.
+    pub(super) async fn place(&self, most: usize) -> Place {
+        loop {
+            if let Some(place) = self.place_below(most) {
+                return place;
+            }
             self.wait(most / 2).await;
         }
+    }
+
+    fn place_below(&self, most: usize) -> Option<Place> {
+        let mut state = self.0.state();
+        if state.open >= most {
+            return None;
+        }
+        state.outcomes.push(None);
+        state.open += 1;
+        Some(Place { all: self.0.clone(), index: state.outcomes.len() - 1 })
     }
 
     /// Waits until all are there. One that nobody was told of is `None`.
@@ -138,10 +143,14 @@ mod tests {
         Err(SendError::failed(text.to_owned()))
     }
 
+    fn place(together: &Together) -> Place {
+        together.place_below(usize::MAX).unwrap()
+    }
+
     #[tokio::test]
     async fn outcomes_are_in_the_order_of_places_and_wait_for_the_last() {
         let together = Together::new();
-        let (first, second, third) = (together.place(), together.place(), together.place());
+        let (first, second, third) = (place(&together), place(&together), place(&together));
         third.tell(failed("3"));
         drop(second);
         let late = tokio::spawn(async move { first.tell(failed("1")) });
@@ -152,8 +161,8 @@ mod tests {
     #[tokio::test]
     async fn that_none_is_open_may_be_said_before_there_are_more() {
         let together = Together::new();
-        together.place().tell(failed("1"));
-        let second = together.place();
+        place(&together).tell(failed("1"));
+        let second = place(&together);
         let waiting = tokio::spawn(together.outcomes());
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
@@ -164,9 +173,8 @@ mod tests {
     #[tokio::test]
     async fn who_is_far_ahead_waits_for_half_of_it() {
         let together = Together::new();
-        let mut places: Vec<_> = (0..10).map(|_| together.place()).collect();
-        together.make_room(11).await;
-        let waiting = tokio::spawn(async move { together.make_room(10).await });
+        let mut places: Vec<_> = (0..10).map(|_| place(&together)).collect();
+        let waiting = tokio::spawn(async move { together.place(10).await });
         for _ in 0..5 {
             tokio::task::yield_now().await;
             assert!(!waiting.is_finished());
@@ -178,7 +186,7 @@ mod tests {
     #[test]
     fn who_is_gone_is_told_nothing() {
         let together = Together::new();
-        let place = together.place();
+        let place = place(&together);
         drop(together);
         assert!(place.tell(failed("1")).is_some());
     }

@@ -41,8 +41,8 @@ async fn a_message_that_has_its_call_refused_costs_itself_only() {
         (200, sent(entries))
     });
     let results = strict.send_all(["a", "bad", "b"].map(Outgoing::text)).await;
-    assert_eq!(results[0].as_ref().unwrap().message_id, "a");
-    assert_eq!(results[2].as_ref().unwrap().message_id, "b");
+    assert_eq!(results[0].as_ref().unwrap().message_id(), "a");
+    assert_eq!(results[2].as_ref().unwrap().message_id(), "b");
     let error = results[1].as_ref().unwrap_err();
     assert!(error.is_refused() && error.to_string().contains("InvalidParameterValue"), "{error}");
 }

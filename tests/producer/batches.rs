@@ -19,7 +19,9 @@ async fn messages_of_many_tasks_share_calls_and_each_learns_of_its_own() {
     let mut tasks = JoinSet::new();
     for order_id in 0..100 {
         let producer = producer.clone();
-        tasks.spawn(async move { (order_id, producer.send(&Order { order_id }).await.unwrap().message_id) });
+        tasks.spawn(
+            async move { (order_id, producer.send(&Order { order_id }).await.unwrap().message_id().to_owned()) },
+        );
     }
     let mut sent = tasks.join_all().await;
     assert_eq!(queue.calls.total(), 10);

@@ -51,7 +51,7 @@ async fn account(queue: &Queue, results: &[Result]) -> HashMap<usize, usize> {
         let copies = there.get(&number).map(Vec::as_slice).unwrap_or_default();
         match result {
             Ok(sent) => {
-                assert!(copies.iter().any(|(id, _)| *id == sent.message_id), "{number} was accepted and is not there")
+                assert!(copies.iter().any(|(id, _)| id == sent.message_id()), "{number} was accepted and is not there")
             }
             Err(error) if error.is_unknown() => {}
             Err(error) => assert!(copies.is_empty(), "{number} is there, and was reported: {error}"),

@@ -1,0 +1,74 @@
+//! Which messages are not settled, by when they came: whoever flushes waits for those that came before.
+
+use std::collections::BTreeMap;
+
+/// Counts messages that are not settled. Those that came between two flushes are a generation.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    /// That of the next message.
+    generation: u64,
+    /// Of each generation that has any.
+    counts: BTreeMap<u64, usize>,
+}
+
+impl Open {
+    /// One more. Says its generation.
+    pub(super) fn add(&mut self) -> u64 {
+        *self.counts.entry(self.generation).or_default() += 1;
+        self.generation
+    }
+
+    /// One of that generation is settled.
+    pub(super) fn remove(&mut self, generation: u64) {
+        if let Some(count) = self.counts.get_mut(&generation) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&generation);
+            }
+        }
+    }
+
+    /// What comes from now on is of this generation, and none that is here.
+    pub(super) fn next_generation(&mut self) -> u64 {
+        if self.counts.contains_key(&self.generation) {
+            self.generation += 1;
+        }
+        self.generation
+    }
+
+    /// Whether a flush waits for those of that generation.
+    pub(super) fn is_past(&self, generation: u64) -> bool {
+        generation < self.generation
+    }
+
+    /// All messages of generations before this one are settled.
+    pub(super) fn settled_below(&self) -> u64 {
+        self.counts.first_key_value().map_or(self.generation, |(generation, _)| *generation)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.counts.values().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_is_settled_with_its_last_message_and_all_before_it() {
+        let mut open = Open::default();
+        assert_eq!((open.next_generation(), open.settled_below()), (0, 0), "there is nothing to wait for");
+        let (a, b) = (open.add(), open.add());
+        let flushed = open.next_generation();
+        let c = open.add();
+        assert!(open.is_past(b) && !open.is_past(c));
+        let flushed_later = open.next_generation();
+        assert_eq!(flushed_later, open.next_generation(), "nothing has come between");
+        open.remove(c);
+        open.remove(a);
+        assert_eq!((open.settled_below() >= flushed, open.len()), (false, 1));
+        open.remove(b);
+        assert_eq!((open.settled_below(), open.len()), (flushed_later, 0));
+    }
+}

@@ -1,0 +1,63 @@
+//! What SQS says of a message that it has.
+
+use std::fmt;
+
+/// SQS has the message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sent {
+    message_id: MessageId,
+    sequence_number: Option<Box<str>>,
+}
+
+/// One of SQS's usual length takes no memory of its own: whoever sends many messages keeps many of them, and memory that stays scattered
+/// among what comes and goes makes all of that slower.
+#[derive(Clone, PartialEq, Eq)]
+enum MessageId {
+    /// A UUID with its hyphens.
+    Usual([u8; 36]),
+    Other(Box<str>),
+}
+
+impl Sent {
+    pub(crate) fn new(message_id: &str, sequence_number: Option<&str>) -> Self {
+        let usual = message_id.as_bytes().try_into().map(MessageId::Usual);
+        let message_id = usual.unwrap_or_else(|_| MessageId::Other(message_id.into()));
+        Self { message_id, sequence_number: sequence_number.map(Into::into) }
+    }
+
+    /// The id that SQS gave it.
+    pub fn message_id(&self) -> &str {
+        match &self.message_id {
+            // It was a text when it came.
+            MessageId::Usual(bytes) => str::from_utf8(bytes).unwrap_or_default(),
+            MessageId::Other(text) => text,
+        }
+    }
+
+    /// On a FIFO queue, its place in the queue: larger for each message of a group.
+    pub fn sequence_number(&self) -> Option<&str> {
+        self.sequence_number.as_deref()
+    }
+}
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Sent");
+        fields.field("message_id", &self.message_id()).field("sequence_number", &self.sequence_number()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_as_it_came_whatever_its_length() {
+        for id in ["5fea7756-0ea4-451a-a703-a558b933e274", "", "m-1", &"é".repeat(18), &"x".repeat(100)] {
+            assert_eq!(Sent::new(id, None).message_id(), id);
+        }
+        let fifo = Sent::new("m", Some("18849496460467696128"));
+        assert_eq!(fifo.sequence_number(), Some("18849496460467696128"));
+        assert_eq!(format!("{fifo:?}"), r#"Sent { message_id: "m", sequence_number: Some("18849496460467696128") }"#);
+    }
+}
