@@ -165,3 +165,35 @@ impl fmt::Debug for Messages {
         f.debug_struct("Messages").field("len", &self.entries.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, feature = "local"))]
+mod tests {
+    use super::*;
+    use crate::local::Sqs;
+    use crate::worker::handle::WorkerHandle;
+    use crate::worker::health::Health;
+    use crate::worker::{Settings, lease::Leases};
+
+    async fn messages() -> Messages {
+        let client = Sqs::new().client();
+        let url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
+        let engine = crate::handler(|| async {}).engine();
+        let health = Arc::new(Health::new(WorkerHandle::default()));
+        let hub = Hub::begin(engine, &client, url, Settings::default(), health).await.unwrap();
+        let receipt = Receipt { message_id: "m".to_owned(), receipt_handle: "r".to_owned() };
+        let entry = Entry { key: MessageKey::of("m"), has_begun: false, permit: None };
+        Messages {
+            hub,
+            leases: Leases::new([receipt].into_iter(), Duration::from_secs(30)),
+            entries: vec![Mutex::new(entry)],
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_while_what_has_not_begun_is_given_back() {
+        let messages = messages().await;
+        assert!(messages.admits(0));
+        messages.hub.enter(Phase::Closing);
+        assert!(!messages.admits(0), "it may be on its way back");
+    }
+}

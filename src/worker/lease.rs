@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::settler::Receipt;
 use crate::sqs::coalesce::BatchCall;
@@ -146,8 +146,10 @@ impl Leases {
     /// One heartbeat.
     async fn beat(&self, queue: &ChangeVisibility) -> Beat {
         let _beating = self.beating.lock().await;
-        let timeout_of_call = self.length / 3;
         let began = Instant::now();
+        let third = began + self.length / 3;
+        // Whoever waits for this one longer sees too late that a lease is over.
+        let until = third.min(self.first_expiry().unwrap_or(third));
         let extended = VisibilityTimeout::clamped(self.length, self.longest_delay());
         let kept = self.kept();
         if kept.is_empty() || extended == VisibilityTimeout::ZERO {
@@ -157,7 +159,7 @@ impl Leases {
             .into_iter()
             .map(|(index, receipt_handle)| (index, Change { receipt_handle, timeout: extended }))
             .unzip();
-        let Ok(results) = timeout(timeout_of_call, queue.call(&changes)).await else { return Beat::Again };
+        let Ok(results) = timeout_at(until, queue.call(&changes)).await else { return Beat::Again };
         let mut beat = Beat::All;
         for (index, result) in indices.into_iter().zip(results) {
             match result {

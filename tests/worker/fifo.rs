@@ -83,6 +83,38 @@ async fn a_failure_gives_the_rest_of_its_group_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_gives_the_rest_of_its_group_back_while_other_groups_run() {
+    let (queue, notes) = (Queue::fifo().await, Notes::default());
+    fill(&queue, 2, 3).await;
+    let place = |Body(body): Body, State(notes): State<Notes>| async move {
+        notes.add(&body);
+        if body == "1-0" {
+            std::future::pending::<()>().await;
+        }
+        Err::<(), _>("not yet")
+    };
+    let _worker = queue.run(redrive::handler(place).with_state(notes.clone()));
+    notes.until(2).await;
+    sleep(secs(1)).await;
+    assert_eq!(queue.counts().await, (2, 4), "the head is in flight, and the other group");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_holds_for_the_rest_of_a_group_when_its_batch_is_over() {
+    let (queue, notes) = (Queue::fifo().await, Notes::default());
+    fill(&queue, 1, 3).await;
+    let place = |State(notes): State<Notes>| async move {
+        notes.add("begun");
+        Outcome::RetryAfter(secs(100))
+    };
+    let effects = Effects::with_client(queue.client.clone());
+    let _worker = queue.run(redrive::handler(place).effects(effects).with_state(notes.clone()));
+    notes.until(1).await;
+    sleep(secs(1)).await;
+    assert_eq!(queue.counts().await, (0, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_delay_of_the_head_is_that_of_its_group() {
     let (queue, notes) = (Queue::fifo().await, Notes::default());
     fill(&queue, 2, 4).await;
@@ -190,9 +222,20 @@ fn handed_out(number: usize, receipt_handle: &str) -> Value {
     })
 }
 
-/// A worker whose handler of the first message takes ten seconds, on a queue that hands out these messages, poll by poll. Gives back
-/// what has run after five of them, and which receipts were given back.
-async fn after_polls(polls: Vec<Vec<Value>>) -> (Vec<String>, Vec<String>) {
+/// The receipt handle of a message that somebody else has deleted, as far as heartbeats can tell.
+const DELETED: &str = "deleted";
+
+fn answer_to(entry: &Value) -> Result<Value, Value> {
+    let id = &entry["Id"];
+    match entry["ReceiptHandle"] == DELETED && entry["VisibilityTimeout"] != 0 {
+        true => Err(json!({ "Id": id, "SenderFault": true, "Code": "ReceiptHandleIsInvalid", "Message": "gone" })),
+        false => Ok(json!({ "Id": id })),
+    }
+}
+
+/// A worker whose handler of the first message takes 15 seconds, on a queue that hands out these messages, poll by poll. Gives back
+/// what has run after that time, and which receipts were given back.
+async fn after_polls(time: Duration, polls: Vec<Vec<Value>>) -> (Vec<String>, Vec<String>) {
     let (poll, given_back, notes) = (AtomicUsize::new(0), Arc::<Mutex<Vec<String>>>::default(), Notes::default());
     let released = given_back.clone();
     let client = fake_sqs::client(move |operation, request| {
@@ -217,8 +260,9 @@ async fn after_polls(polls: Vec<Vec<Value>>) -> (Vec<String>, Vec<String>) {
                 }
                 "ReceiveMessage" => json!({ "Messages": messages }),
                 _ => {
-                    let successful: Vec<_> = entries.iter().map(|entry| json!({ "Id": entry["Id"] })).collect();
-                    json!({ "Successful": successful, "Failed": [] })
+                    let answers = entries.iter().map(answer_to);
+                    let successful: Vec<_> = answers.clone().flatten().collect();
+                    json!({ "Successful": successful, "Failed": answers.filter_map(Result::err).collect::<Vec<_>>() })
                 }
             };
             (200, answer)
@@ -226,13 +270,13 @@ async fn after_polls(polls: Vec<Vec<Value>>) -> (Vec<String>, Vec<String>) {
     });
     let place = |Body(body): Body, State(notes): State<Notes>| async move {
         if body == "1" {
-            sleep(secs(10)).await;
+            sleep(secs(15)).await;
         }
         notes.add(body);
     };
     let consumer = redrive::handler(place).with_state(notes.clone());
     let worker = consumer.worker(client, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo");
-    assert!(timeout(secs(5), worker.run_until(std::future::pending())).await.is_err());
+    assert!(timeout(time, worker.run_until(std::future::pending())).await.is_err());
     let given_back = given_back.lock().unwrap().clone();
     (notes.all(), given_back)
 }
@@ -241,7 +285,7 @@ async fn after_polls(polls: Vec<Vec<Value>>) -> (Vec<String>, Vec<String>) {
 async fn what_comes_with_a_message_that_still_runs_does_not_overtake_it() {
     // Its lease is over for SQS, and its handler has not ended: so it comes once more, and others of its group behind it.
     let polls = vec![vec![handed_out(1, "a")], vec![handed_out(1, "b"), handed_out(2, "c"), handed_out(3, "d")]];
-    let (ran, given_back) = after_polls(polls).await;
+    let (ran, given_back) = after_polls(secs(5), polls).await;
     assert_eq!(ran, [""; 0], "the first is not done");
     assert_eq!(given_back, ["c", "d"]);
 }
@@ -250,7 +294,14 @@ async fn what_comes_with_a_message_that_still_runs_does_not_overtake_it() {
 async fn what_comes_with_a_message_that_cannot_be_read_does_not_overtake_it() {
     let mut unreadable = handed_out(1, "a");
     unreadable["MessageId"] = json!(null);
-    let (ran, given_back) = after_polls(vec![vec![unreadable, handed_out(2, "b")]]).await;
+    let (ran, given_back) = after_polls(secs(5), vec![vec![unreadable, handed_out(2, "b")]]).await;
     assert_eq!(ran, [""; 0], "the first is not done");
     assert_eq!(given_back, ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_while_it_waits_for_its_head_does_not_run() {
+    let polls = vec![vec![handed_out(1, "a"), handed_out(2, DELETED)]];
+    let (ran, given_back) = after_polls(secs(20), polls).await;
+    assert_eq!((ran, given_back), (vec!["1".to_owned()], vec![]));
 }

@@ -9,7 +9,7 @@ use redrive::local::Sqs;
 use redrive::{Consumer, Error, Kind, Worker};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::calls::Calls;
 
@@ -159,7 +159,9 @@ impl Notes {
 
     /// Waits for so many.
     pub(crate) async fn until(&self, len: usize) {
-        self.0.subscribe().wait_for(|notes| notes.len() >= len).await.unwrap();
+        let mut notes = self.0.subscribe();
+        let enough = timeout(secs(100_000), notes.wait_for(|notes| notes.len() >= len)).await;
+        assert!(enough.is_ok(), "there never are {len}: {:?}", self.all());
     }
 }
 

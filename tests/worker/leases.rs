@@ -154,6 +154,31 @@ async fn a_lease_that_cannot_be_extended_cancels_the_handler_when_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_never_answers_is_given_up_while_there_is_time_for_another() {
+    let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
+    let worker = queue.run(works_for(secs(100), &notes));
+    notes.until(1).await;
+    sleep(secs(9)).await;
+    queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(1_000)));
+    sleep(secs(2)).await;
+    queue.sqs.set_faults(Faults::none());
+    queue.drained().await;
+    assert_eq!(notes.all(), ["begun", "done"]);
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_over_in_time_though_heartbeats_do_not_answer() {
+    let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
+    let worker = queue.run(redrive::handler(never_ends_at_first).with_state(notes.clone()));
+    sleep(secs(5)).await;
+    queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(1_000)));
+    notes.until(1).await;
+    assert_eq!(notes.all(), ["dropped after 30 s"]);
+    drop(worker);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_twelve_hours_there_is_an_end_to_it() {
     let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let worker = queue.run(redrive::handler(never_ends_at_first).with_state(notes.clone()));
