@@ -29,13 +29,15 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         listener.set_nonblocking(true).unwrap();
-        let runtime = Runtime::new().unwrap();
-        let handle = runtime.handle().clone();
-        let sqs = runtime.block_on(async {
+        // On a runtime of its own, which is over before anything else is sent: a poll that has been cancelled, and has not ended
+        // yet, would take that along.
+        let sqs = Runtime::new().unwrap().block_on(async {
             let kit = Kit::with_seed(1);
             done(&kit).await;
             kit.sqs().clone()
         });
+        let runtime = Runtime::new().unwrap();
+        let handle = runtime.handle().clone();
         let (client, served) = (sqs.client(), sqs.clone());
         thread::spawn(move || {
             runtime.block_on(async move {
