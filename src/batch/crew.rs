@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -173,15 +173,16 @@ impl Place {
         let one_more = |begun| (begun < crew.limit).then_some(begun + 1);
         let begins = crew.begun.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
         if begins {
-            let lane = lane::run(self.clone(), crew.work.clone()).instrument(crew.span.clone());
-            crew.lanes.lock().unwrap_or_else(PoisonError::into_inner).spawn_on(guarded(lane), &crew.handlers);
+            // In a box, as it is large, and is handed on some times until it runs.
+            let lane = Box::pin(lane::run(self.clone(), crew.work.clone()));
+            let lane = guarded(lane.instrument(crew.span.clone()));
+            crew.lanes.lock().unwrap_or_else(PoisonError::into_inner).spawn_on(lane, &crew.handlers);
         }
         begins
     }
 
     /// Waits for a run, while another lane goes on.
-    pub(super) async fn wait<F: Future>(&self, run: F) -> F::Output {
-        let mut run = pin!(run);
+    pub(super) async fn wait<F: Future>(&self, mut run: Pin<&mut F>) -> F::Output {
         let mut waits = false;
         poll_fn(|context| {
             let poll = run.as_mut().poll(context);
@@ -196,7 +197,7 @@ impl Place {
 }
 
 async fn guarded(lane: impl Future<Output = ()>) {
-    if let Err(error) = guard(lane).await {
+    if let Err(error) = guard(pin!(Some(lane))).await {
         // Handlers have guards of their own: this is a fault of ours. The record that the lane had has failed.
         tracing::error!(%error, "a lane broke; what it had not finished is reported as failed");
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 use tokio::time::{Instant, timeout_at};
@@ -20,7 +20,7 @@ pub(super) struct Cut<'a> {
 
 impl Cut<'_> {
     /// Runs a handler to its end, or to the cut.
-    pub(super) async fn limit<F: Future>(self, handler: F) -> Result<F::Output, CutOff> {
+    pub(super) async fn limit<F: Future>(self, handler: Pin<&mut F>) -> Result<F::Output, CutOff> {
         let kept = async {
             match self.lost {
                 Some(lost) => unless(lost, handler).await.ok_or(CutOff::Lost),
@@ -35,8 +35,7 @@ impl Cut<'_> {
 }
 
 /// The future's output, unless the other one ends before it.
-async fn unless<F: Future>(mut other: Wait<'_>, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
+async fn unless<F: Future>(mut other: Wait<'_>, mut future: Pin<&mut F>) -> Option<F::Output> {
     let both = poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => other.as_mut().poll(context).map(|()| None),

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Once;
 use std::task::Poll;
 
@@ -28,11 +28,12 @@ impl fmt::Display for Panicked {
 
 impl std::error::Error for Panicked {}
 
-/// Runs a future, and turns a panic in it, or in its drop, into an error.
+/// Runs a future, and turns a panic in it, or in its drop, into an error. `None` is left in its place.
+///
+/// It is lent, as whatever takes a future to wait for it has twice its size: what it was given, and what it has pinned.
 ///
 /// Two panics get past it, and end the process: one while another unwinds, and any at all under `panic = "abort"`.
-pub(crate) async fn guard<F: Future>(future: F) -> Result<F::Output, Panicked> {
-    let mut future = pin!(Some(future));
+pub(crate) async fn guard<F: Future>(mut future: Pin<&mut Option<F>>) -> Result<F::Output, Panicked> {
     let end = poll_fn(|context| {
         let poll = || match future.as_mut().as_pin_mut() {
             Some(future) => future.poll(context),
@@ -94,7 +95,13 @@ pub(crate) fn note_places() {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
+
+    async fn guarded<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+        guard(pin!(Some(future))).await
+    }
 
     thread_local! {
         static HOOKED: Cell<bool> = const { Cell::new(false) };
@@ -122,7 +129,7 @@ mod tests {
     }
 
     async fn message<T>(future: impl Future<Output = T>) -> String {
-        guard(future).await.err().expect("a panic").message
+        guarded(future).await.err().expect("a panic").message
     }
 
     #[tokio::test]
@@ -159,14 +166,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_payload_may_panic_as_often_as_it_likes() {
-        assert!(guard(async { panic::panic_any(PanicsInDropTwice(true)) }).await.is_err());
+        assert!(guarded(async { panic::panic_any(PanicsInDropTwice(true)) }).await.is_err());
     }
 
     #[tokio::test]
     async fn a_panic_that_was_caught_before_leaves_no_place_behind() {
         note_places_after_a_hook();
         let _ = catch_unwind(|| panic!("own"));
-        let panicked = guard(async { panic::resume_unwind(Box::new("carried")) }).await.unwrap_err();
+        let panicked = guarded(async { panic::resume_unwind(Box::new("carried")) }).await.unwrap_err();
         assert_eq!(panicked.to_string(), "panicked: carried");
     }
 
@@ -189,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn the_place_is_known_where_places_are_noted() {
         note_places_after_a_hook();
-        let panicked = guard(async { panic!("here") }).await.unwrap_err();
+        let panicked = guarded(async { panic!("here") }).await.unwrap_err();
         assert!(panicked.to_string().starts_with(&format!("panicked at {}:", file!())), "{panicked}");
     }
 
@@ -203,6 +210,6 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_panic_passes() {
-        assert_eq!(guard(async { 7 }).await.unwrap(), 7);
+        assert_eq!(guarded(async { 7 }).await.unwrap(), 7);
     }
 }

@@ -1,6 +1,7 @@
 //! A lane takes one record, or chunk, after the other.
 
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,10 +54,10 @@ impl Lane {
             let run = Run::begin(record, &crew.shared.options);
             let settled = async {
                 let called = one(&mut service, &run, &crew.shared.options, crew.cut(index));
-                let verdict = guard(called.instrument(run.span().clone())).await;
+                let verdict = guard(pin!(Some(called.instrument(run.span().clone())))).await;
                 crew.settle(index, &run, run.verdict(verdict)).await
             };
-            let end = self.place.wait(settled).await;
+            let end = self.place.wait(pin!(settled)).await;
             crew.shared.board.finish(index, run.end(end));
             if turn.elapsed() > TURN {
                 tokio::task::yield_now().await;
@@ -74,11 +75,12 @@ impl Lane {
             }
             let chunk = Chunk::begin(crew, records);
             let settled = async {
-                let end = guard(crew.cut_of_chunk().limit(call_chunk(&service, chunk.clone()))).await;
+                let called = async { crew.cut_of_chunk().limit(pin!(call_chunk(&service, chunk.clone()))).await };
+                let end = guard(pin!(Some(called))).await;
                 chunk.end(end);
                 chunk.all_settled().await;
             };
-            self.place.wait(settled).await;
+            self.place.wait(pin!(settled)).await;
             tokio::task::yield_now().await;
         }
     }
@@ -177,7 +179,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A record's way through layers, extractors, handler and log. All that can panic is in here: the error too, when it is
 /// shown and when it is dropped.
 async fn one(service: &mut Kept, run: &Run, options: &Options, cut: Cut<'_>) -> Verdict {
-    let called = async { service.call(options.with_body(run.record()).await?).await };
+    let called = pin!(async { service.call(options.with_body(run.record()).await?).await });
     let result = match run.record().check() {
         Ok(()) => cut.limit(called).await,
         Err(error) => Ok(Err(error)),

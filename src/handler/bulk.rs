@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tower::service_fn;
@@ -203,7 +204,7 @@ where
                     continue;
                 }
             };
-            match guard(T::from_record(&record, &self.state)).await {
+            match guard(pin!(Some(T::from_record(&record, &self.state)))).await {
                 Ok(Ok(item)) => {
                     items.push(item);
                     positions.push(position);

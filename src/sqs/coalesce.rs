@@ -51,8 +51,10 @@ struct Open<E> {
 
 struct Waiting<E> {
     entry: E,
-    told: oneshot::Sender<Result<(), EntryError>>,
+    told: Told,
 }
+
+type Told = Box<dyn FnOnce(Result<(), EntryError>) + Send>;
 
 impl<C: BatchCall> Coalescer<C> {
     pub(crate) fn new(call: C) -> Self {
@@ -63,8 +65,14 @@ impl<C: BatchCall> Coalescer<C> {
     /// Has the entry sent. The future tells what becomes of it; to drop that does not take the entry back.
     pub(crate) fn submit(&self, entry: C::Entry) -> impl Future<Output = Result<(), EntryError>> + use<C> {
         let (told, result) = oneshot::channel();
-        self.shared.clone().add(Waiting { entry, told });
+        // Nobody waits for it any more if this fails.
+        self.submit_then(entry, |result| drop(told.send(result)));
         async { result.await.unwrap_or_else(|_| Err(EntryError::MayPass("the runtime that sent it has ended".into()))) }
+    }
+
+    /// Has the entry sent, and that told what becomes of it. It is dropped untold where the runtime ends before.
+    pub(crate) fn submit_then(&self, entry: C::Entry, told: impl FnOnce(Result<(), EntryError>) + Send + 'static) {
+        self.shared.clone().add(Waiting { entry, told: Box::new(told) });
     }
 }
 
@@ -78,7 +86,7 @@ impl<C: BatchCall> Shared<C> {
                 drop(open);
                 tokio::spawn(async move {
                     tokio::time::sleep(COURTESY).await;
-                    self.send(full).await;
+                    Box::pin(self.send(full)).await;
                 });
             }
             1 => {
@@ -87,7 +95,10 @@ impl<C: BatchCall> Shared<C> {
                 tokio::spawn(async move {
                     tokio::time::sleep(LINGER).await;
                     let lingered = self.take_after_linger(left);
-                    self.send(lingered).await;
+                    // In a box: most find that their call has left, and what is not needed is large.
+                    if !lingered.is_empty() {
+                        Box::pin(self.send(lingered)).await;
+                    }
                 });
             }
             _ => {}
@@ -116,8 +127,7 @@ impl<C: BatchCall> Shared<C> {
                         again.0.push(entry);
                         again.1.push(told);
                     }
-                    // Nobody waits for it any more if this fails.
-                    result => drop(told.send(result)),
+                    result => told(result),
                 }
             }
             (entries, told) = again;

@@ -111,7 +111,7 @@ impl Messages {
             return true;
         }
         // Should this process die when the next one of the group is done, this one must not come back behind it.
-        deleted.await.unwrap_or(false)
+        deleted.await
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::pace::Pace;
 
@@ -41,21 +41,31 @@ impl Desk {
     /// Waits for at least one permit, and a little for more: up to ten.
     pub(super) async fn permits(&self) -> OwnedSemaphorePermit {
         let _turn = self.turn.lock().await;
-        let mut permits = self.permit().await;
-        let until = Instant::now() + LINGER;
-        while permits.num_permits() < MAX_MESSAGES.min(self.room) {
-            match timeout_at(until, self.permit()).await {
-                Ok(permit) => permits.merge(permit),
-                Err(_) => break,
-            }
+        let mut permits = self.acquire(1).await;
+        // All at once: whoever takes them one by one is woken for each.
+        let more = MAX_MESSAGES.min(self.room) - 1;
+        match timeout(LINGER, self.acquire(more)).await {
+            Ok(more) => permits.merge(more),
+            Err(_) => self.take_free(&mut permits, more),
         }
         let paced = self.paced(permits.num_permits()).await;
         // Those that are too many go back.
         permits.split(paced).unwrap_or(permits)
     }
 
-    async fn permit(&self) -> OwnedSemaphorePermit {
-        self.permits.clone().acquire_owned().await.expect("the semaphore is never closed")
+    async fn acquire(&self, count: usize) -> OwnedSemaphorePermit {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.permits.clone().acquire_many_owned(count).await.expect("the semaphore is never closed")
+    }
+
+    /// Adds what is free, up to so many.
+    fn take_free(&self, permits: &mut OwnedSemaphorePermit, most: usize) {
+        for _ in 0..most {
+            match self.permits.clone().try_acquire_owned() {
+                Ok(permit) => permits.merge(permit),
+                Err(_) => return,
+            }
+        }
     }
 
     async fn paced(&self, most: usize) -> usize {

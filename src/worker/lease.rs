@@ -159,7 +159,9 @@ impl Leases {
             .into_iter()
             .map(|(index, receipt_handle)| (index, Change { receipt_handle, timeout: extended }))
             .unzip();
-        let Ok(results) = timeout_at(until, queue.call(&changes)).await else { return Beat::Again };
+        // In a box: it is large, and most messages are settled before they need one.
+        let call = Box::pin(queue.call(&changes));
+        let Ok(results) = timeout_at(until, call).await else { return Beat::Again };
         let mut beat = Beat::All;
         for (index, result) in indices.into_iter().zip(results) {
             match result {

@@ -1,10 +1,10 @@
 //! Deletes and releases: together with others, and none forgotten at the end.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::queue::Queue;
 use crate::sqs::coalesce::{BatchCall, Coalescer};
@@ -29,8 +29,8 @@ impl Receipt {
 }
 
 pub(super) struct Settler {
-    deletes: Arc<Coalescer<DeleteMessages>>,
-    visibility: Arc<Coalescer<ChangeVisibility>>,
+    deletes: Coalescer<DeleteMessages>,
+    visibility: Coalescer<ChangeVisibility>,
     slots: Arc<Semaphore>,
     /// Where the calls are made.
     host: Handle,
@@ -40,47 +40,58 @@ impl Settler {
     /// One that makes its calls on this runtime.
     pub(super) fn new(queue: &Queue) -> Self {
         Self {
-            deletes: Arc::new(Coalescer::new(queue.deletes())),
-            visibility: Arc::new(Coalescer::new(queue.visibility())),
+            deletes: Coalescer::new(queue.deletes()),
+            visibility: Coalescer::new(queue.visibility()),
             slots: Arc::new(Semaphore::new(MAX_SETTLING as usize)),
             host: Handle::current(),
         }
     }
 
-    /// Has these messages deleted. The task says whether all were.
-    pub(super) async fn delete(&self, receipts: Vec<Receipt>) -> JoinHandle<bool> {
+    /// Has these messages deleted. The future says whether all were; they are, though it be dropped.
+    pub(super) async fn delete(&self, receipts: Vec<Receipt>) -> impl Future<Output = bool> + use<> {
         let left = "a message was processed and is not deleted: it comes back, and is deleted then";
-        self.submit(self.deletes.clone(), receipts, |receipt_handle| receipt_handle, left).await
+        self.submit(&self.deletes, receipts, |receipt_handle| receipt_handle, left).await
     }
 
     /// Has these messages visible at once, for whoever polls next.
-    pub(super) async fn release(&self, receipts: Vec<Receipt>) -> JoinHandle<bool> {
+    pub(super) async fn release(&self, receipts: Vec<Receipt>) -> impl Future<Output = bool> + use<> {
         let left = "a message is not given back: it comes back when its visibility timeout runs out";
         let change = |receipt_handle| Change { receipt_handle, timeout: VisibilityTimeout::ZERO };
-        self.submit(self.visibility.clone(), receipts, change, left).await
+        self.submit(&self.visibility, receipts, change, left).await
     }
 
     async fn submit<C: BatchCall>(
         &self,
-        coalescer: Arc<Coalescer<C>>,
+        coalescer: &Coalescer<C>,
         receipts: Vec<Receipt>,
         entry: fn(String) -> C::Entry,
         left: &'static str,
-    ) -> JoinHandle<bool> {
-        let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-        self.host.spawn(async move {
-            let _slot = slot;
-            let submit = |receipt: Receipt| (receipt.message_id, coalescer.submit(entry(receipt.receipt_handle)));
-            let submitted: Vec<_> = receipts.into_iter().map(submit).collect();
-            let mut all = true;
-            for (message_id, result) in submitted {
-                if let Err(error) = result.await {
-                    all = false;
+    ) -> impl Future<Output = bool> + use<C> {
+        let count = u32::try_from(receipts.len()).unwrap_or(MAX_SETTLING);
+        let slots = self.slots.clone().acquire_many_owned(count).await.expect("the semaphore is never closed");
+        let slots = Arc::new(slots);
+        let _host = self.host.enter();
+        let submit = |Receipt { message_id, receipt_handle }| {
+            let (told, is_done) = oneshot::channel();
+            let slots = slots.clone();
+            coalescer.submit_then(entry(receipt_handle), move |result| {
+                if let Err(error) = &result {
                     tracing::warn!(message_id, error = error.text(), "{left}");
                 }
+                // Most do not wait for it.
+                let _ = told.send(result.is_ok());
+                drop(slots);
+            });
+            is_done
+        };
+        let all: Vec<_> = receipts.into_iter().map(submit).collect();
+        async {
+            let mut all_done = true;
+            for is_done in all {
+                all_done &= is_done.await.unwrap_or(false);
             }
-            all
-        })
+            all_done
+        }
     }
 
     /// Waits until nothing is on its way any more.

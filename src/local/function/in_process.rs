@@ -2,7 +2,7 @@
 
 use std::any::type_name;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -70,7 +70,7 @@ impl InProcess {
 
     pub(super) async fn invoke(&self, invocation: Invocation) -> Result<Bytes, FunctionError> {
         let timeout = invocation.timeout;
-        let answer = tokio::time::timeout(timeout, guard((self.function)(invocation))).await;
+        let answer = tokio::time::timeout(timeout, guard(pin!(Some((self.function)(invocation))))).await;
         let answer = answer.map_err(|_| FunctionError::TimedOut { timeout })?;
         let answer = answer.unwrap_or_else(|panicked| Err(Report::new("Panicked", panicked.to_string())));
         let answer = answer.map_err(FunctionError::Raised)?;
