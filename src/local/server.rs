@@ -15,6 +15,7 @@ use axum::serve::ListenerExt;
 use http_body::Frame;
 use tokio::net::TcpListener;
 
+use super::queue::hex;
 use super::sqs::Sqs;
 use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, REQUEST_ID, TARGET};
 
@@ -84,7 +85,7 @@ fn response(answer: Answer) -> Response {
 }
 
 fn request_id() -> String {
-    format!("{:032x}", fastrand::u128(..))
+    str::from_utf8(&hex(fastrand::u128(..))).unwrap_or_default().to_owned()
 }
 
 /// An error before the first byte: all that hyper can do is to close the connection.

@@ -1,6 +1,5 @@
 //! The attributes that a sender gives a message.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine;
@@ -11,7 +10,10 @@ use super::error::{Code, SqsError};
 use super::message::{Md5Sum, is_allowed};
 
 /// A message's attributes by name, in the order that their MD5 is made in.
-pub(crate) type Attributes = BTreeMap<String, Attribute>;
+///
+/// A list: a message has ten at most, and a single node of a B-tree takes more memory than most messages do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attributes(Box<[(String, Attribute)]>);
 
 const MAX_ATTRIBUTES: usize = 10;
 const MAX_NAME_CHARS: usize = 256;
@@ -31,6 +33,66 @@ pub(crate) struct Attribute {
 /// Bytes, base64 in JSON.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Binary(Vec<u8>);
+
+impl Attributes {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Attribute> {
+        self.iter().find_map(|(its, value)| (its == name).then_some(value))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Attribute)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+}
+
+impl FromIterator<(String, Attribute)> for Attributes {
+    /// Of two with the same name the later one counts, as everywhere in JSON.
+    fn from_iter<I: IntoIterator<Item = (String, Attribute)>>(attributes: I) -> Self {
+        let mut all: Vec<_> = attributes.into_iter().collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all.dedup_by(|later, earlier| {
+            let is_same = later.0 == earlier.0;
+            if is_same {
+                std::mem::swap(later, earlier);
+            }
+            is_same
+        });
+        Self(all.into())
+    }
+}
+
+impl Serialize for Attributes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Attributes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(InAnyOrder)
+    }
+}
+
+struct InAnyOrder;
+
+impl<'de> de::Visitor<'de> for InAnyOrder {
+    type Value = Attributes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of attributes")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Attributes, A::Error> {
+        std::iter::from_fn(|| map.next_entry().transpose()).collect()
+    }
+}
 
 impl Attribute {
     /// The text, of an attribute of type String or Number.
@@ -102,14 +164,14 @@ pub(crate) fn check_attributes(attributes: &Attributes) -> Result<(), SqsError> 
 
 fn check_name(name: &str) -> Result<(), SqsError> {
     let of_allowed = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
-    let lower = name.to_ascii_lowercase();
+    let begins_with = |prefix: &str| name.get(..prefix.len()).is_some_and(|it| it.eq_ignore_ascii_case(prefix));
     if name.is_empty() || name.len() > MAX_NAME_CHARS || !of_allowed {
         return Err(invalid(name, "a name has 1 to 256 letters, digits, hyphens, underscores and periods"));
     }
     if name.starts_with('.') || name.ends_with('.') || name.contains("..") {
         return Err(invalid(name, "periods in a name stand alone, and between other characters"));
     }
-    if lower.starts_with("aws.") || lower.starts_with("amazon.") {
+    if begins_with("aws.") || begins_with("amazon.") {
         return Err(invalid(name, "names that begin with AWS. or Amazon. are reserved"));
     }
     Ok(())
@@ -126,7 +188,7 @@ pub(crate) fn size_of(attributes: &Attributes) -> usize {
 
 /// The digest that SDKs check:
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html#sqs-attributes-md5-message-digest-calculation>.
-pub(crate) fn md5_of<'a>(attributes: impl IntoIterator<Item = (&'a String, &'a Attribute)>) -> Md5Sum {
+pub(crate) fn md5_of<'a>(attributes: impl IntoIterator<Item = (&'a str, &'a Attribute)>) -> Md5Sum {
     let mut encoded = Vec::new();
     let mut put = |bytes: &[u8], kind: Option<u8>| {
         encoded.extend(kind);
@@ -173,7 +235,18 @@ mod tests {
     fn the_md5_is_the_one_that_sdks_compute() {
         // One that others have computed: it is in moto's tests.
         let given = attributes(r#"{"timestamp": {"DataType": "Number", "StringValue": "1493147359900"}}"#);
-        assert_eq!(md5_of(&given).to_string(), "235c5c510d26fb653d073faed50ae77c");
+        assert_eq!(md5_of(given.iter()).to_string(), "235c5c510d26fb653d073faed50ae77c");
+    }
+
+    #[test]
+    fn they_are_in_the_order_of_their_names_and_of_two_the_later_one_counts() {
+        let given = attributes(
+            r#"{"b": {"DataType": "String", "StringValue": "1"}, "a": {"DataType": "String", "StringValue": "2"},
+                "b": {"DataType": "String", "StringValue": "3"}}"#,
+        );
+        let texts: Vec<_> = given.iter().map(|(name, value)| (name, value.as_text())).collect();
+        assert_eq!(texts, [("a", Some("2")), ("b", Some("3"))]);
+        assert_eq!(attributes(&serde_json::to_string(&given).unwrap()), given);
     }
 
     #[test]
@@ -211,7 +284,7 @@ mod tests {
             assert!(error.message.contains(problem), "{json}: {error}");
         }
         let given = attributes(good[1]);
-        let eleven: Attributes = (0..11).map(|n| (format!("a{n}"), given["a"].clone())).collect();
+        let eleven: Attributes = (0..11).map(|n| (format!("a{n}"), given.get("a").unwrap().clone())).collect();
         assert!(check_attributes(&eleven).unwrap_err().message.contains("[11]"));
     }
 

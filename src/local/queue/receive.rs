@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::account::{Account, Queue};
-use super::attribute::{Attribute, md5_of};
+use super::attribute::{Attributes, md5_of};
 use super::error::{Code, SqsError};
 use super::message::Message;
 use super::number::bounded;
@@ -49,8 +49,8 @@ pub(crate) struct ReceivedMessage {
     pub(crate) attributes: BTreeMap<&'static str, String>,
     #[serde(rename = "MD5OfMessageAttributes", skip_serializing_if = "Option::is_none")]
     md5_of_message_attributes: Option<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    message_attributes: BTreeMap<String, Attribute>,
+    #[serde(skip_serializing_if = "Attributes::is_empty")]
+    message_attributes: Attributes,
 }
 
 /// "About 120,000 messages" may be in flight, on queues of both kinds.
@@ -228,7 +228,7 @@ impl ReceivedMessage {
             attributes: system_attributes(message, request),
             // Of those that are given out, as SDKs check it.
             md5_of_message_attributes: (!attributes.is_empty()).then(|| md5_of(attributes.iter().copied()).to_string()),
-            message_attributes: attributes.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            message_attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! SendMessage and SendMessageBatch.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::account::{Account, Queue};
-use super::attribute::{Attribute, Attributes, check_attributes, md5_of, size_of};
+use super::attribute::{Attributes, check_attributes, md5_of, size_of};
 use super::batch::{BatchResult, check_ids};
 use super::deduplication::{Accepted, Key};
 use super::error::{Code, SqsError};
@@ -39,7 +38,7 @@ pub(crate) struct Outgoing {
     pub(crate) message_body: String,
     pub(crate) delay_seconds: Option<i64>,
     pub(crate) message_attributes: Option<Attributes>,
-    pub(crate) message_system_attributes: Option<BTreeMap<String, Attribute>>,
+    pub(crate) message_system_attributes: Option<Attributes>,
     pub(crate) message_deduplication_id: Option<String>,
     pub(crate) message_group_id: Option<String>,
 }
@@ -117,7 +116,7 @@ impl Outgoing {
 
     /// The one system attribute that a sender may give.
     fn trace_header(&self) -> Result<Option<&str>, SqsError> {
-        let given = self.message_system_attributes.iter().flatten();
+        let given = self.message_system_attributes.iter().flat_map(Attributes::iter);
         let mut header = None;
         for (name, value) in given {
             let text = value.as_string().filter(|text| name == TRACE_HEADER && !text.is_empty());
@@ -165,7 +164,7 @@ impl Queue {
             trace_header: outgoing.trace_header()?.map(Into::into),
             fifo: self.fifo_part(&outgoing)?,
             body: outgoing.message_body.into(),
-            attributes: outgoing.message_attributes.filter(|attributes| !attributes.is_empty()).map(Box::new),
+            attributes: outgoing.message_attributes.filter(|attributes| !attributes.is_empty()),
             group: outgoing.message_group_id.map(Into::into),
             sent: now,
             first_received: None,
@@ -182,7 +181,7 @@ impl Queue {
                 .attributes
                 .as_ref()
                 .map(|attributes| md5_of(attributes.iter()).to_string()),
-            md5_of_message_system_attributes: system_attributes.map(|attributes| md5_of(&attributes).to_string()),
+            md5_of_message_system_attributes: system_attributes.map(|attributes| md5_of(attributes.iter()).to_string()),
             sequence_number: message.fifo.as_ref().map(|fifo| fifo.sequence_number.to_string()),
         };
         match self.accepted_before(&message, now) {
