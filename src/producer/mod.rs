@@ -220,7 +220,9 @@ impl Producer {
         #[cfg(feature = "large-messages")]
         if let Some((large_messages, offloaded)) = shared.settings.large_messages.as_ref().zip(prepared.offloaded) {
             let group = shared.settings.line_of(&prepared.checked.message);
-            if let Err(error) = large_messages.put(offloaded).await {
+            let is_broken = group.as_ref().is_some_and(|group| teller.is_broken(group));
+            // Where it will not leave, its body is not to wait for S3.
+            if !is_broken && let Err(error) = large_messages.put(offloaded).await {
                 // Those behind it are not to go before it.
                 group.iter().for_each(|group| teller.breaks(group));
                 return teller.tell(Err(error));

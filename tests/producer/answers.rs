@@ -183,6 +183,25 @@ async fn a_group_that_has_broken_stays_so_for_all_that_is_sent_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_behind_anothers_message_sends_nothing_more_of_that_group() {
+    let (builder, wire) = scripted("orders.fifo", Duration::ZERO, |_, entries| match &entries[0]["MessageBody"] {
+        Value::String(body) if body.starts_with('1') => error(400, "RequestThrottled"),
+        _ => (200, sent(entries)),
+    });
+    let producer = builder.buffer(0).retry_for(secs(5)).build();
+    let large = |number: u32| Outgoing::text(format!("{number}{}", "x".repeat(900_000))).group("g");
+    let first = tokio::spawn({
+        let producer = producer.clone();
+        async move { producer.send(large(1)).await }
+    });
+    sleep(Duration::from_millis(1)).await;
+    let results = producer.send_all([2, 3].map(large)).await;
+    assert!(results.iter().all(|result| error_of(result).may_be_tried_again()), "{results:?}");
+    assert!(first.await.unwrap().is_err());
+    assert!(bodies(&wire).concat().iter().all(|body| body.starts_with('1')));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_for_a_free_call_for_too_long_is_not_tried_again() {
     let takes = secs(4);
     let (builder, wire) = scripted("orders.fifo", takes, |call, entries| match call {
