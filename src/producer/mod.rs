@@ -208,10 +208,11 @@ impl Producer {
         };
         let mut checked = message.check(settings.is_fifo)?;
         settings.complete(&mut checked);
-        #[cfg(feature = "large-messages")]
-        return Ok(Prepared { checked, offloaded });
-        #[cfg(not(feature = "large-messages"))]
-        return Ok(Prepared { checked });
+        Ok(Prepared {
+            checked,
+            #[cfg(feature = "large-messages")]
+            offloaded,
+        })
     }
 
     /// The message is in line then. Where its body is too large for SQS, and may go through S3, it is there before.
