@@ -18,6 +18,8 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
+#[cfg(feature = "producer")]
+pub(crate) use self::offload::Offloaded;
 use self::pointer::{Pointer, SIZE_ATTRIBUTES};
 use crate::batch::{Bodies, Fetch, WithBody};
 use crate::record::Record;

@@ -8,6 +8,8 @@ use aws_sdk_sqs::types::{
     SendMessageBatchRequestEntry as Entry,
 };
 
+use tokio::time::Instant;
+
 use super::outgoing::Outgoing;
 use super::{Id, Sent};
 use crate::extract::{AttributeValue, SEND_ID};
@@ -20,7 +22,9 @@ pub(super) enum Attempt {
     Sent(Sent),
     /// It never will go as it is.
     Refused(String),
-    /// Neither will any other: there is no queue, or no permission.
+    /// Neither will any other: there is no queue.
+    NoQueue(String),
+    /// Nor any other: whoever sends may not. Clocks are set by what an answer says, and credentials and keys change.
     Denied(String),
     /// It did not go, and may another time.
     Failed(String),
@@ -37,19 +41,28 @@ pub(super) struct Queue {
     pub(super) is_fifo: bool,
 }
 
-/// Sends the messages in one call; each in one of its own where the call was refused, as one of them may be why.
-pub(super) async fn send(to: &Queue, messages: &[&Outgoing]) -> Vec<Attempt> {
+/// Sends the messages in one call; each in one of its own where the call was refused, as one of them may be why. None of these begins
+/// after `until`.
+pub(super) async fn send(to: &Queue, messages: &[&Outgoing], until: Instant) -> Vec<Attempt> {
     match call(to, messages).await {
         Ok(answer) => attempts(messages.len(), &answer),
         Err(error) if error.trouble == Trouble::Refused && messages.len() > 1 => {
-            let mut attempts = Vec::new();
-            for message in messages {
-                attempts.extend(Box::pin(send(to, &[message])).await);
-            }
-            attempts
+            send_each(to, messages, &error, until).await
         }
         Err(error) => vec![of_error(&error); messages.len()],
     }
+}
+
+async fn send_each(to: &Queue, messages: &[&Outgoing], refusal: &CallError, until: Instant) -> Vec<Attempt> {
+    let mut attempts = Vec::with_capacity(messages.len());
+    for message in messages {
+        attempts.extend(match Instant::now() < until {
+            true => Box::pin(send(to, &[message], until)).await,
+            // It was in the call that was refused, and nowhere else.
+            false => vec![Attempt::Failed(format!("in a call that was refused: {}", refusal.text()))],
+        });
+    }
+    attempts
 }
 
 async fn call(to: &Queue, messages: &[&Outgoing]) -> Result<SendMessageBatchOutput, CallError> {
@@ -64,7 +77,8 @@ fn of_error(error: &CallError) -> Attempt {
     match error.trouble {
         Trouble::Unreachable | Trouble::Busy => Attempt::Failed(text),
         Trouble::Lost => Attempt::Lost(text),
-        Trouble::NoQueue | Trouble::Denied | Trouble::NoSqs => Attempt::Denied(format!("sqs:SendMessage: {text}")),
+        Trouble::NoQueue | Trouble::NoSqs => Attempt::NoQueue(format!("sqs:SendMessage: {text}")),
+        Trouble::Denied => Attempt::Denied(format!("sqs:SendMessage: {text}")),
         Trouble::Refused => Attempt::Refused(format!("sqs:SendMessage: {text}")),
     }
 }
@@ -87,8 +101,10 @@ fn entry(to: &Queue, position: usize, message: &Outgoing) -> Option<Entry> {
     for (name, value) in &message.attributes {
         entry = entry.message_attributes(name, attribute(value)?);
     }
-    if let Some(id) = message.deduplication_id.as_ref().filter(|_| !to.is_fifo) {
-        let id = MessageAttributeValue::builder().data_type("String").string_value(id.to_string()).build().ok()?;
+    let id = message.deduplication_id.as_ref().and_then(Id::text);
+    let (deduplication_id, send_id) = if to.is_fifo { (id, None) } else { (None, id) };
+    if let Some(id) = send_id {
+        let id = MessageAttributeValue::builder().data_type("String").string_value(id).build().ok()?;
         entry = entry.message_attributes(SEND_ID, id);
     }
     if let Some(header) = &message.trace_header {
@@ -98,7 +114,6 @@ fn entry(to: &Queue, position: usize, message: &Outgoing) -> Option<Entry> {
     // SQS counts in whole seconds. Not before its time is what was asked for.
     let seconds = |delay: std::time::Duration| i32::try_from(delay.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
     let entry = entry.set_delay_seconds(message.delay.map(seconds)).set_message_group_id(message.group.clone());
-    let deduplication_id = message.deduplication_id.as_ref().filter(|_| to.is_fifo).map(Id::to_string);
     entry.set_message_deduplication_id(deduplication_id).build().ok()
 }
 

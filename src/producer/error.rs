@@ -2,17 +2,20 @@
 
 use std::fmt;
 
+use super::id::Id;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
 /// What became of a message that was not accepted.
 ///
 /// Whoever has one knows what may be done about it: a message that is [too large](Self::is_too_large) or [refused](Self::is_refused)
-/// will never go as it is. All else may be sent again; where its outcome is [unknown](Self::is_unknown) it may be in the queue
-/// already, and the receiver may see it twice.
+/// will not go as it is; where it was [denied](Self::is_denied), it will once somebody has mended that. All else may be sent again; where
+/// its outcome is [unknown](Self::is_unknown) it may be in the queue already, and to send it under [its id](Self::send_id) has the
+/// receiver, or a FIFO queue, know it again.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SendError {
     kind: Kind,
     text: String,
+    send_id: Option<Box<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,42 +30,61 @@ enum Kind {
 }
 
 impl SendError {
+    fn new(kind: Kind, text: String) -> Self {
+        Self { kind, text, send_id: None }
+    }
+
+    /// Of a message that has that id.
+    pub(super) fn of(self, id: Option<&Id>) -> Self {
+        Self { send_id: id.and_then(Id::text).map(Into::into), ..self }
+    }
+
+    /// As the last of so many attempts.
+    pub(super) fn after(self, attempts: u32) -> Self {
+        Self { text: format!("{} (after {attempts} attempts)", self.text), ..self }
+    }
+
+    /// Of a message that an earlier attempt may have brought there.
+    pub(super) fn or_unknown(self, may_be_sent: bool) -> Self {
+        Self { kind: if may_be_sent { Kind::Unknown } else { self.kind }, ..self }
+    }
+
     pub(super) fn too_large(bytes: usize) -> Self {
         let text = format!(
             "it is {bytes} bytes with its attributes, and SQS takes {MAX_MESSAGE_BYTES}; with the feature large-messages, ProducerBuilder::large_messages sends it through S3"
         );
-        Self { kind: Kind::TooLarge, text }
+        Self::new(Kind::TooLarge, text)
     }
 
     /// SQS would refuse it.
     pub(crate) fn invalid(text: String) -> Self {
-        Self { kind: Kind::Refused, text }
+        Self::new(Kind::Refused, text)
     }
 
     /// SQS has refused it.
     pub(super) fn refused(text: String) -> Self {
-        Self { kind: Kind::Refused, text }
+        Self::new(Kind::Refused, text)
     }
 
     pub(crate) fn denied(text: String) -> Self {
-        Self { kind: Kind::Denied, text }
+        Self::new(Kind::Denied, text)
     }
 
     pub(crate) fn failed(text: String) -> Self {
-        Self { kind: Kind::Failed, text }
+        Self::new(Kind::Failed, text)
     }
 
     pub(super) fn unknown(text: String) -> Self {
-        Self { kind: Kind::Unknown, text }
+        Self::new(Kind::Unknown, text)
     }
 
     pub(super) fn behind(group: &str) -> Self {
         let text = format!("a message before it in its group {group} was not sent, and it may not go before that");
-        Self { kind: Kind::Behind, text }
+        Self::new(Kind::Behind, text)
     }
 
     pub(crate) fn closed() -> Self {
-        Self { kind: Kind::Closed, text: "the producer is closed".to_owned() }
+        Self::new(Kind::Closed, "the producer is closed".to_owned())
     }
 
     /// It is over SQS's 1 MiB. No call was made.
@@ -70,13 +92,13 @@ impl SendError {
         self.kind == Kind::TooLarge
     }
 
-    /// It never will be sent as it is: SQS takes no such message, or the queue or the permission to send is not there.
+    /// It will not be sent as it is: SQS takes no such message, or it was [denied](Self::is_denied).
     pub fn is_refused(&self) -> bool {
         matches!(self.kind, Kind::Refused | Kind::Denied)
     }
 
-    /// It was refused for no fault of its own: the queue or the permission to send to it is not there. No other message will go either,
-    /// until somebody mends that.
+    /// It was refused for no fault of its own: there is no such queue, or whoever sends may not, by permissions, credentials or the
+    /// queue's key; or the answer has a code that is none of SQS's. No other message will go either, until somebody mends that.
     pub fn is_denied(&self) -> bool {
         self.kind == Kind::Denied
     }
@@ -84,6 +106,15 @@ impl SendError {
     /// It may be in the queue or not: no answer came, or one that does not name it.
     pub fn is_unknown(&self) -> bool {
         self.kind == Kind::Unknown
+    }
+
+    /// By what its receiver would know the message, if it is there: the deduplication id on a FIFO queue, the message attribute `redrive.id`
+    /// on another. Sent again with this [`deduplication_id`](crate::Outgoing::deduplication_id) it is the same message, on a FIFO queue
+    /// for 5 minutes.
+    ///
+    /// `None` where it has none: it was given none and never left, or its content is to tell, or there was no room for the attribute.
+    pub fn send_id(&self) -> Option<&str> {
+        self.send_id.as_deref()
     }
 
     /// Whether it may be sent another time, later.

@@ -7,7 +7,9 @@
 mod call;
 mod driver;
 mod error;
+mod flight;
 mod id;
+mod item;
 mod open;
 mod outgoing;
 mod pack;
@@ -82,7 +84,9 @@ struct Handle {
 #[non_exhaustive]
 pub enum Order {
     /// On a FIFO queue, the messages of a group leave one after the other, each when the one before it has arrived. One that does not
-    /// arrive takes those that wait behind it along: they fail, and none is ever in the queue before it.
+    /// arrive takes along those that wait behind it, and those that come behind it in the same [`Producer::send_all`]: they fail, and
+    /// none of them is in the queue before it. Only what is known never to go is not waited for: a message that SQS has refused for
+    /// what it is.
     #[default]
     Strict,
     /// Messages leave as they come, several of a group in one call and in several calls at a time.
@@ -153,9 +157,9 @@ impl Producer {
     ///
     /// Where the message is not known to be in the queue: [`SendError`] says why, and what may be done about it.
     pub async fn send(&self, message: impl IntoOutgoing) -> Result<Sent, SendError> {
-        let checked = self.prepare(message.into_outgoing()).await?;
+        let prepared = self.prepare(message.into_outgoing())?;
         let (teller, told) = oneshot::channel();
-        self.handle.shared.take(checked, Teller::Alone(teller)).await;
+        self.hand_over(prepared, Teller::Alone(teller)).await;
         told.await.unwrap_or_else(|_| Err(runtime_ended()))
     }
 
@@ -171,8 +175,8 @@ impl Producer {
         let ahead = self.handle.shared.settings.ahead();
         for message in messages {
             let teller = Teller::Together(together.place(ahead).await);
-            match self.prepare(message.into_outgoing()).await {
-                Ok(checked) => self.handle.shared.take(checked, teller).await,
+            match self.prepare(message.into_outgoing()) {
+                Ok(prepared) => self.hand_over(prepared, teller).await,
                 Err(error) => teller.tell(Err(error)),
             }
         }
@@ -193,8 +197,8 @@ impl Producer {
         self.handle.shared.flush().await;
     }
 
-    /// Checks the message. Where its body is too large for SQS, and may go through S3, it is there then.
-    async fn prepare(&self, message: Result<Outgoing, SendError>) -> Result<Checked, SendError> {
+    /// Checks the message.
+    fn prepare(&self, message: Result<Outgoing, SendError>) -> Result<Prepared, SendError> {
         let settings = &self.handle.shared.settings;
         let message = message?;
         #[cfg(feature = "large-messages")]
@@ -204,12 +208,37 @@ impl Producer {
         };
         let mut checked = message.check(settings.is_fifo)?;
         settings.complete(&mut checked);
-        #[cfg(feature = "large-messages")]
-        if let Some((large_messages, offloaded)) = settings.large_messages.as_ref().zip(offloaded) {
-            large_messages.put(offloaded).await?;
-        }
-        Ok(checked)
+        Ok(Prepared {
+            checked,
+            #[cfg(feature = "large-messages")]
+            offloaded,
+        })
     }
+
+    /// The message is in line then. Where its body is too large for SQS, and may go through S3, it is there before.
+    async fn hand_over(&self, prepared: Prepared, teller: Teller) {
+        let shared = &self.handle.shared;
+        #[cfg(feature = "large-messages")]
+        if let Some((large_messages, offloaded)) = shared.settings.large_messages.as_ref().zip(prepared.offloaded) {
+            let group = shared.settings.line_of(&prepared.checked.message);
+            let is_broken = group.as_ref().is_some_and(|group| teller.is_broken(group));
+            // Where it will not leave, its body is not to wait for S3.
+            if !is_broken && let Err(error) = large_messages.put(offloaded).await {
+                // Those behind it are not to go before it.
+                group.iter().for_each(|group| teller.breaks(group));
+                return teller.tell(Err(error));
+            }
+        }
+        shared.take(prepared.checked, teller).await;
+    }
+}
+
+/// A message that SQS takes.
+struct Prepared {
+    checked: Checked,
+    /// Its body, which is to be in S3 before it leaves.
+    #[cfg(feature = "large-messages")]
+    offloaded: Option<crate::large::Offloaded>,
 }
 
 fn runtime_ended() -> SendError {
@@ -234,7 +263,7 @@ impl Settings {
         if !self.is_fifo {
             checked.identify_by_an_attribute();
         } else if !self.content_based_deduplication {
-            checked.message.deduplication_id.get_or_insert_with(Id::random);
+            checked.message.deduplication_id.get_or_insert(Id::NotDrawn);
         }
         self.trace_context.complete(checked);
     }
@@ -242,9 +271,9 @@ impl Settings {
 
 impl ProducerBuilder {
     /// How long the first message of a call waits for others, 5 ms by default. With none, a message leaves at once; those that come while
-    /// all calls are under way leave together all the same.
+    /// all calls are under way leave together all the same. A year at most.
     pub fn linger(self, linger: Duration) -> Self {
-        self.set(|settings| settings.linger = linger)
+        self.set(|settings| settings.linger = linger.min(A_YEAR))
     }
 
     /// How many calls are under way at a time, 10 by default.
@@ -259,12 +288,13 @@ impl ProducerBuilder {
         self.set(|settings| settings.buffer = bytes.clamp(2 * MAX_MESSAGE_BYTES, u32::MAX as usize))
     }
 
-    /// For how long a message is tried again that fails for no fault of its own, 60 s by default.
+    /// For how long a message is tried again that fails for no fault of its own, 60 s by default: no attempt begins later than that
+    /// after its first one did. A year at most.
     ///
-    /// On a FIFO queue no longer than 5 minutes, within which SQS knows its deduplication id: beyond them a message whose answer was lost
+    /// On a FIFO queue no longer than 280 s. SQS knows its deduplication id for 5 minutes, and beyond them a message whose answer was lost
     /// would be there twice.
     pub fn retry_for(self, time: Duration) -> Self {
-        self.set(|settings| settings.retry_for = if settings.is_fifo { time.min(LONGEST_RETRY) } else { time })
+        self.set(|settings| settings.retry_for = time.min(if settings.is_fifo { LONGEST_RETRY } else { A_YEAR }))
     }
 
     /// What order the messages of a group keep on a FIFO queue: [`Order::Strict`] by default.
@@ -303,6 +333,9 @@ impl ProducerBuilder {
         self
     }
 }
+
+/// What is longer is for ever, and a clock that has begun long ago has no time to name for that.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// SQS remembers a deduplication id for 5 minutes. The last attempt takes its time.
 const LONGEST_RETRY: Duration = Duration::from_secs(280);

@@ -125,15 +125,16 @@ impl Outgoing {
         if self.body.is_empty() {
             return Some("its body is empty, and SQS takes none without a character".to_owned());
         }
-        let of = |what: &str, text: &str| foreign(text).map(|problem| format!("{what} has {problem}"));
-        let header = self.trace_header.as_deref().and_then(|header| of("its trace header", header));
+        let body = foreign(&self.body).map(|problem| format!("its body has {problem}"));
+        let header = self.trace_header.as_deref().and_then(problem_of_text);
+        let header = header.map(|problem| format!("its trace header {problem}"));
         let deduplication_id = self.deduplication_id.as_ref().and_then(Id::given);
         let ids = [("group", self.group.as_deref()), ("deduplication id", deduplication_id)];
         let id = ids.into_iter().find_map(|(what, id)| {
             let is_wrong = id.is_some_and(|id| !is_id(id));
             is_wrong.then(|| format!("its {what} is not of 1 to {MAX_ID} letters, digits and punctuation of ASCII"))
         });
-        of("its body", &self.body).or(header).or(id)
+        body.or(header).or(id)
     }
 
     fn problem_of_queue(&self, is_fifo: bool) -> Option<String> {
@@ -168,6 +169,14 @@ fn is_id(text: &str) -> bool {
     (1..=MAX_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// What a text may be that is no body.
+pub(super) fn problem_of_text(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some("is empty".to_owned());
+    }
+    foreign(text).map(|problem| format!("has {problem}"))
+}
+
 fn foreign(text: &str) -> Option<String> {
     // Of most texts this is seen without a look at each of their characters.
     if text.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~')) {
@@ -187,19 +196,44 @@ fn problem_of_attribute(name: &str, value: &AttributeValue) -> Option<String> {
         "has a name whose periods do not stand alone, and between other characters"
     } else if lower.starts_with("aws.") || lower.starts_with("amazon.") {
         "has a name that begins with AWS. or Amazon., as only theirs do"
-    } else if value.len() == 0 {
-        "has an empty value"
     } else {
-        return foreign(value.as_str()?).map(|problem| format!("has {problem}"));
+        return problem_of_value(value);
     };
     Some(problem.to_owned())
+}
+
+const MAX_TYPE: usize = 256;
+
+/// Of a value as `AttributeValue` makes it, or as it was received.
+fn problem_of_value(value: &AttributeValue) -> Option<String> {
+    let data_type = value.data_type();
+    if data_type.len() > MAX_TYPE {
+        return Some(format!("has a type of {} characters, and SQS takes {MAX_TYPE}", data_type.len()));
+    }
+    if let Some(problem) = foreign(data_type) {
+        return Some(format!("has a type with {problem}"));
+    }
+    let basic = data_type.split('.').next();
+    let problem = match (basic, value.as_str(), value.as_bytes()) {
+        _ if value.len() == 0 => "has an empty value",
+        (Some("Number"), Some(number), None) if !is_number(number) => "is a Number, and its value is none",
+        (Some("String" | "Number"), Some(text), None) => return problem_of_text(text),
+        (Some("Binary"), None, Some(_)) => return None,
+        _ => "has a type that is not that of its value: String, Number or Binary",
+    };
+    Some(problem.to_owned())
+}
+
+/// SQS reads a decimal, whose digits it does not count, and knows no infinity.
+fn is_number(text: &str) -> bool {
+    text.parse().is_ok_and(f64::is_finite)
 }
 
 impl Checked {
     /// For a standard queue: SQS takes no deduplication id there, and the message gets it as an attribute when it leaves. A message that
     /// has that attribute, or no room for it, has no id then.
     pub(super) fn identify_by_an_attribute(&mut self) {
-        let id = self.message.deduplication_id.take().unwrap_or_else(Id::random);
+        let id = self.message.deduplication_id.take().unwrap_or(Id::NotDrawn);
         let is_there = self.message.attributes.contains_key(SEND_ID);
         if !is_there && self.takes_up(SEND_ID, "String".len() + id.len()) {
             self.message.deduplication_id = Some(id);
@@ -289,7 +323,36 @@ mod tests {
             assert!(problem(Outgoing::text("x").group("g").deduplication_id(id), true).contains("deduplication id"));
         }
         assert!(Outgoing::text("x").group("g".repeat(128)).deduplication_id("~!").check(true).is_ok());
-        assert!(problem(Outgoing::text("x").trace_header("Root=\0"), false).contains("trace header"));
+        for header in ["", "Root=\0"] {
+            assert!(problem(Outgoing::text("x").trace_header(header), false).contains("trace header"));
+        }
+    }
+
+    #[test]
+    fn an_attribute_is_what_its_type_says() {
+        let with =
+            |value| Outgoing::text("x").attribute("a", value).check(false).map(drop).map_err(|it| it.to_string());
+        for number in ["7", "-1.5e3", "0.10", "12345678901234567890123456789012345678"] {
+            assert_eq!(with(AttributeValue::number(number).labelled("int")), Ok(()), "{number}");
+        }
+        for number in ["abc", "NaN", "inf", "1e999", "0x1", " 1"] {
+            assert!(with(AttributeValue::number(number)).unwrap_err().contains("Number"), "{number}");
+        }
+        assert!(with(AttributeValue::number("")).unwrap_err().contains("empty value"));
+        assert!(
+            with(AttributeValue::string("x").labelled("\0")).unwrap_err().contains("type with the character U+0000")
+        );
+        assert_eq!(with(AttributeValue::binary([0]).labelled(&"l".repeat(249))), Ok(()));
+        assert!(with(AttributeValue::binary([0]).labelled(&"l".repeat(250))).unwrap_err().contains("257 characters"));
+        #[cfg(feature = "outbox")]
+        for wire in [
+            r#"{"a": {"dataType": "Text", "stringValue": "x"}}"#,
+            r#"{"a": {"dataType": "Binary", "stringValue": "x"}}"#,
+            r#"{"a": {"dataType": "Number", "binaryValue": "AA=="}}"#,
+        ] {
+            let received = crate::extract::attributes_from_json(wire).unwrap().remove("a").unwrap();
+            assert!(with(received).unwrap_err().contains("not that of its value"), "{wire}");
+        }
     }
 
     #[test]

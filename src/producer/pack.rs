@@ -40,7 +40,7 @@ pub(super) struct Pack<T> {
     max_calls: usize,
     calls: usize,
     next_seq: u64,
-    /// In the order of arrival.
+    /// What is tried again, and then what is new in the order of arrival.
     ready: VecDeque<Packed<T>>,
     ready_bytes: usize,
     /// By when they are to be tried again.
@@ -95,19 +95,46 @@ impl<T> Pack<T> {
 
     /// What is to be done now.
     pub(super) fn next(&mut self, now: Instant) -> Next<T> {
-        while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= now) {
-            let packed = entry.remove();
-            self.make_ready(packed);
+        let retry = self.bring_back(now);
+        if self.ready.is_empty() {
+            return Next::Wait(retry);
         }
-        let retry = self.later.first_key_value().map(|((at, _), _)| *at);
-        let Some(first) = self.ready.front() else { return Next::Wait(retry) };
         if self.calls == self.max_calls {
             return Next::Wait(None);
         }
-        // Whoever tries again has waited already, and stands behind those that linger.
-        let due = self.ready.iter().take(MAX_ENTRIES).map(|packed| packed.due).min().unwrap_or(first.due);
-        let is_due = self.is_full() || due <= now || self.open.is_past(first.generation);
-        if is_due { Next::Call(self.take()) } else { Next::Wait(Some(retry.map_or(due, |retry| retry.min(due)))) }
+        match self.due().filter(|due| *due > now) {
+            None => Next::Call(self.take()),
+            Some(due) => Next::Wait(Some(retry.map_or(due, |retry| retry.min(due)))),
+        }
+    }
+
+    /// Those whose time has come are ready, and go ahead of what is new: they have waited, and it is not long that they may be tried
+    /// again. Says when the next one's is.
+    fn bring_back(&mut self, now: Instant) -> Option<Instant> {
+        let ((first, _), _) = self.later.first_key_value()?;
+        if *first > now {
+            return Some(*first);
+        }
+        let waiting = self.later.split_off(&(now + Duration::from_nanos(1), 0));
+        for (_, packed) in std::mem::replace(&mut self.later, waiting).into_iter().rev() {
+            self.ready_bytes += packed.bytes;
+            self.ready.push_front(packed);
+        }
+        self.later.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// When a call of what is ready is to leave; at once where that is `None`.
+    fn due(&self) -> Option<Instant> {
+        if self.is_full() {
+            return None;
+        }
+        // One that became ready when another was settled may be older than those before it, and be what a flush waits for.
+        let (mut due, mut is_past) = (None::<Instant>, false);
+        for packed in &self.ready {
+            due = Some(due.map_or(packed.due, |due| due.min(packed.due)));
+            is_past |= self.open.is_past(packed.generation);
+        }
+        due.filter(|_| !is_past)
     }
 
     fn take(&mut self) -> Vec<Packed<T>> {
@@ -122,6 +149,11 @@ impl<T> Pack<T> {
             taken.push(packed);
         }
         taken
+    }
+
+    /// Whether a call of what is ready would leave with room in it.
+    pub(super) fn may_fill(&self) -> bool {
+        !self.ready.is_empty() && !self.is_full()
     }
 
     /// What leaves in place of a call that has ended. Where nothing is due, nothing does, and the call is one still.
@@ -295,5 +327,32 @@ mod tests {
         assert!(pack.settled_below() < flushed);
         pack.settle(&first[0]);
         assert_eq!((pack.settled_below(), pack.len()), (flushed, 1));
+    }
+
+    #[tokio::test]
+    async fn who_hurries_does_not_wait_for_one_that_came_later_to_linger() {
+        let (mut pack, now) = pack(9);
+        pack.push("1", 1, of_group("g"), now);
+        pack.push("2", 1, of_group("g"), now);
+        pack.hurry();
+        let first = batch(pack.next(now)).pop().unwrap();
+        pack.push("new", 1, of_group("another"), now);
+        pack.settle(&first);
+        assert_eq!(items(pack.next(now)), ["new", "2"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_tried_again_goes_ahead_of_what_is_new() {
+        let (mut pack, now) = pack(9);
+        for item in ["a", "b", "c"] {
+            pack.push(item, 1, None, now);
+        }
+        for (again, at) in batch(pack.next(now + LINGER)).into_iter().zip([2, 1, 3]) {
+            pack.again(again, now + LINGER * at);
+        }
+        pack.push("new", 1, None, now);
+        assert_eq!(items(pack.next(now + LINGER * 2)), ["b", "a", "new"]);
+        assert!(matches!(pack.next(now + LINGER * 2), Next::Wait(Some(until)) if until == now + LINGER * 3));
+        assert_eq!(items(pack.next(now + LINGER * 3)), ["c"]);
     }
 }

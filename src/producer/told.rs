@@ -1,5 +1,7 @@
 //! Who is told what became of a message.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
@@ -28,6 +30,21 @@ impl Teller {
             tracing::error!(%error, "nobody waits for what became of a message");
         }
     }
+
+    /// A message of that group did not go, and what its sender has behind it is not to go before it.
+    pub(super) fn breaks(&self, group: &Arc<str>) {
+        if let Self::Together(place) = self {
+            place.all.breaks(group);
+        }
+    }
+
+    /// Whether one before this one, of the same group and sender, did not go.
+    pub(super) fn is_broken(&self, group: &str) -> bool {
+        match self {
+            Self::Alone(_) => false,
+            Self::Together(place) => place.all.is_broken(group),
+        }
+    }
 }
 
 /// What became of messages that one sender waits for, which is woken once and not for each.
@@ -37,6 +54,8 @@ pub(super) struct Together(Arc<All>);
 struct All {
     state: Mutex<State>,
     wake: Notify,
+    /// Seldom: most messages are not to look for their group.
+    has_broken: AtomicBool,
 }
 
 #[derive(Default)]
@@ -47,6 +66,8 @@ struct State {
     /// The sender waits for no more than so many to be open.
     wake_at: usize,
     is_left: bool,
+    /// Groups of which a message did not go.
+    broken: HashSet<Arc<str>>,
 }
 
 impl Together {
@@ -103,6 +124,15 @@ impl All {
     fn state(&self) -> MutexGuard<'_, State> {
         // What is in it is whole at any time.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn breaks(&self, group: &Arc<str>) {
+        self.state().broken.insert(group.clone());
+        self.has_broken.store(true, Ordering::Release);
+    }
+
+    fn is_broken(&self, group: &str) -> bool {
+        self.has_broken.load(Ordering::Acquire) && self.state().broken.contains(group)
     }
 }
 

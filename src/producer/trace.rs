@@ -4,7 +4,7 @@ use std::env;
 use std::fmt;
 use std::sync::Arc;
 
-use super::outgoing::Checked;
+use super::outgoing::{Checked, problem_of_text};
 use crate::extract::AttributeValue;
 
 /// What goes with a message so that its receiver goes on with the same trace: see
@@ -47,12 +47,21 @@ impl Source {
     pub(crate) fn complete(&self, checked: &mut Checked) {
         let TraceContext { trace_header, traceparent } = (self.0)();
         if checked.message.trace_header.is_none() {
-            checked.message.trace_header = trace_header;
+            checked.message.trace_header = trace_header.filter(|header| is_taken("AWSTraceHeader", header));
         }
-        if let Some(traceparent) = traceparent {
+        if let Some(traceparent) = traceparent.filter(|traceparent| is_taken("traceparent", traceparent)) {
             checked.add_if_there_is_room("traceparent", AttributeValue::string(traceparent));
         }
     }
+}
+
+/// A message is not to be refused for what is only said about it.
+fn is_taken(what: &str, text: &str) -> bool {
+    let problem = problem_of_text(text);
+    if let Some(problem) = &problem {
+        tracing::debug!(what, problem, "left out of a message: SQS would not take it");
+    }
+    problem.is_none()
 }
 
 impl Default for Source {

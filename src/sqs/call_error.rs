@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
-use super::entries::is_denied;
+use super::entries::{is_denied, is_throttle};
 
 #[derive(Debug)]
 pub(crate) struct CallError {
@@ -24,11 +24,11 @@ pub(crate) enum Trouble {
     Busy,
     /// There is no such queue.
     NoQueue,
-    /// Whoever calls may not; so it is with every other call.
+    /// Whoever calls may not, or a code that nobody knows was answered: nothing says that another call would do better.
     Denied,
     /// Something answers there, and it does not speak SQS.
     NoSqs,
-    /// This call never will succeed.
+    /// What is asked for is why this call never will succeed. Another may.
     Refused,
 }
 
@@ -57,20 +57,51 @@ impl CallError {
 }
 
 fn of_answer(status: u16, code: Option<&str>) -> Trouble {
-    let Some(code) = code else { return if status >= 500 { Trouble::Lost } else { Trouble::NoSqs } };
-    let is = |part: &str| code.contains(part);
-    if is("Throttl") || status == 429 {
+    let is = |parts: &[&str]| code.is_some_and(|code| parts.iter().any(|part| code.contains(part)));
+    if code.is_some_and(is_throttle) || status == 429 {
         Trouble::Busy
-    } else if is("NonExistentQueue") || is("QueueDoesNotExist") {
+    } else if is(&["NonExistentQueue", "QueueDoesNotExist"]) {
         Trouble::NoQueue
-    } else if is_denied(code) {
+    } else if code.is_some_and(is_denied) || matches!(status, 401 | 403) {
         Trouble::Denied
-    } else if status >= 500 {
+    } else if is(&["RequestAborted", "RequestTimeout"]) || status == 408 || status >= 500 {
         Trouble::Lost
-    } else {
+    } else if is(&REFUSALS) {
         Trouble::Refused
+    } else if code.is_none() || is(&["InvalidAction", "UnknownOperation"]) {
+        Trouble::NoSqs
+    } else {
+        // To take it for the fault of a message would have all messages reported that are sent meanwhile.
+        Trouble::Denied
     }
 }
+
+/// What SQS says of what is asked for, and not of who asks: codes of the
+/// [API](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html), as JSON and as the older protocol have
+/// them. First those of messages and calls that bring them.
+const REFUSALS: [&str; 21] = [
+    "BatchEntryIds",
+    "BatchRequestTooLong",
+    "EmptyBatchRequest",
+    "InvalidAttribute",
+    "InvalidBatchEntryId",
+    "InvalidMessageContents",
+    "InvalidParameter",
+    "MissingParameter",
+    "MissingRequiredParameter",
+    "SerializationException",
+    "TooManyEntries",
+    "UnsupportedOperation",
+    "Validation",
+    "InvalidIdFormat",
+    "MessageNotInflight",
+    "OverLimit",
+    "PurgeQueueInProgress",
+    "QueueAlreadyExists",
+    "QueueDeletedRecently",
+    "QueueNameExists",
+    "ReceiptHandleIsInvalid",
+];
 
 fn of_connection(error: &(dyn Error + 'static)) -> Trouble {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
@@ -109,7 +140,30 @@ mod tests {
             (500, Some("InternalFailure"), Trouble::Lost),
             (502, None, Trouble::Lost),
             (404, None, Trouble::NoSqs),
+            (400, Some("UnknownOperationException"), Trouble::NoSqs),
             (400, Some("InvalidParameterValue"), Trouble::Refused),
+            (400, Some("MissingRequiredParameterException"), Trouble::Refused),
+            (400, Some("AWS.SimpleQueueService.BatchRequestTooLong"), Trouble::Refused),
+            (400, Some("QueueNameExists"), Trouble::Refused),
+        ] {
+            assert_eq!(of_answer(status, code), trouble, "{status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_nobodys_fault_is_not_the_messages() {
+        for (status, code, trouble) in [
+            (400, Some("NotAuthorized"), Trouble::Denied),
+            (400, Some("RequestExpired"), Trouble::Denied),
+            (403, Some("InvalidParameterValue"), Trouble::Denied),
+            (400, Some("SomethingNew"), Trouble::Denied),
+            (401, None, Trouble::Denied),
+            (403, None, Trouble::Denied),
+            (408, None, Trouble::Lost),
+            (408, Some("RequestTimeout"), Trouble::Lost),
+            (400, Some("RequestAborted"), Trouble::Lost),
+            (429, None, Trouble::Busy),
+            (400, Some("TooManyRequestsException"), Trouble::Busy),
         ] {
             assert_eq!(of_answer(status, code), trouble, "{status} {code:?}");
         }

@@ -25,6 +25,8 @@ impl From<&BatchResultErrorEntry> for EntryError {
     fn from(entry: &BatchResultErrorEntry) -> Self {
         let text = format!("{}: {}", entry.code(), entry.message().unwrap_or_default());
         match entry.sender_fault() {
+            // Whose fault it is does not matter: later there will be fewer calls.
+            _ if is_throttle(entry.code()) => Self::MayPass(text),
             true if is_denied(entry.code()) => Self::Denied(text),
             true => Self::SenderFault(text),
             false => Self::MayPass(text),
@@ -32,18 +34,27 @@ impl From<&BatchResultErrorEntry> for EntryError {
     }
 }
 
+/// Whether it says that there are too many calls, to SQS or to whoever SQS asks.
+pub(super) fn is_throttle(code: &str) -> bool {
+    ["Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown"].iter().any(|sign| code.contains(sign))
+}
+
 /// Whether it says that whoever calls may not, with this message or another: by their credentials, by the queue's key, by how they call.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html#API_SendMessage_Errors>
 pub(super) fn is_denied(code: &str) -> bool {
-    const SIGNS: [&str; 10] = [
+    const SIGNS: [&str; 14] = [
         "AccessDenied",
         "AccessKey",
+        "Auth",
+        "Expired",
+        "Forbidden",
         "InvalidAddress",
         "InvalidSecurity",
         "KMS.",
         "Kms",
         "OptInRequired",
         "Signature",
+        "TimeTooSkewed",
         "Token",
         "UnrecognizedClient",
     ];
@@ -82,6 +93,14 @@ mod tests {
         let entry = BatchResultErrorEntry::builder().id("0").code("KMS.AccessDeniedException").sender_fault(true);
         let results = by_position::<()>(1, std::iter::empty(), &[entry.build().unwrap()]);
         assert!(matches!(&results[..], [Some(Err(EntryError::Denied(why)))] if why.contains("KMS")), "{results:?}");
+    }
+
+    #[test]
+    fn a_throttle_passes_whoever_is_said_to_be_at_fault() {
+        for code in ["KMS.ThrottlingException", "RequestThrottled"] {
+            let entry = BatchResultErrorEntry::builder().id("0").code(code).sender_fault(true).build().unwrap();
+            assert!(matches!(EntryError::from(&entry), EntryError::MayPass(_)), "{code}");
+        }
     }
 
     #[test]

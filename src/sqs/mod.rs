@@ -16,6 +16,8 @@ pub(crate) mod event;
 pub(crate) mod limits;
 pub(crate) mod note;
 mod queue;
+#[cfg(feature = "producer")]
+pub(crate) mod random;
 #[cfg(any(feature = "local", feature = "worker"))]
 pub(crate) mod source;
 pub(crate) mod visibility;

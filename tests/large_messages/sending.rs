@@ -54,6 +54,21 @@ async fn messages_of_a_group_keep_their_order_when_some_go_through_s3() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_of_a_group_goes_before_a_message_whose_body_is_not_in_s3() {
+    let (queue, s3) = (Queue::new("orders.fifo", 3).await, FakeS3::default());
+    let producer = queue.builder().large_messages(through(&s3).threshold(1)).build();
+    s3.fail_with(503, "SlowDown");
+    let messages = [("1", "g"), ("22", "g"), ("3", "g"), ("44", "g"), ("5", "another")];
+    let results = producer.send_all(messages.map(|(body, group)| Outgoing::text(body).group(group))).await;
+    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, false, true]);
+    for behind in [&results[2], &results[3]] {
+        let error = behind.as_ref().unwrap_err();
+        assert!(error.may_be_tried_again() && error.to_string().contains("before it"), "{error}");
+    }
+    assert_eq!(queue.bodies().await, ["1", "5"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_whose_body_is_not_in_s3_is_not_sent() {
     let (queue, s3) = (Queue::new("orders", 4).await, FakeS3::default());
     let producer = queue.builder().large_messages(through(&s3)).build();

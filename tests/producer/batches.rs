@@ -1,7 +1,10 @@
 //! Which messages leave together.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use redrive::local::Faults;
 use redrive::{AttributeValue, Outgoing};
 use tokio::task::JoinSet;
 
@@ -96,20 +99,35 @@ async fn a_message_comes_as_it_was_sent() {
     assert_eq!(text(message, "redrive.id").unwrap(), "mine");
 }
 
-#[tokio::test(start_paused = true)]
-async fn under_load_calls_are_full() {
+/// How many messages a call has, where so many tasks send one after the other and answers take up to that long.
+async fn fill(tasks: usize, answers_take: Duration) -> f64 {
+    const MESSAGES: usize = 3_000;
     let queue = Queue::new("orders", 1).await;
+    queue.sqs.set_faults(Faults::none().slow_calls(1.0, answers_take));
     let producer = queue.producer();
-    let mut tasks = JoinSet::new();
-    for _ in 0..50 {
-        let producer = producer.clone();
-        tasks.spawn(async move {
-            for n in 0..40 {
-                producer.send(&n).await.unwrap();
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut sending = JoinSet::new();
+    for _ in 0..tasks {
+        let (producer, next) = (producer.clone(), next.clone());
+        sending.spawn(async move {
+            while next.fetch_add(1, Ordering::Relaxed) < MESSAGES {
+                producer.send(Outgoing::text("x")).await.unwrap();
             }
         });
     }
-    tasks.join_all().await;
-    let fill = 2_000.0 / queue.calls.total() as f64;
-    assert!(fill >= 9.5, "{fill} messages a call");
+    sending.join_all().await;
+    MESSAGES as f64 / queue.calls.total() as f64
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_load_calls_are_full() {
+    for answers_take in [2, 10, 30].map(Duration::from_millis) {
+        for tasks in [50, 101, 104, 150] {
+            let fill = fill(tasks, answers_take).await;
+            println!("{tasks} senders, {answers_take:?}: {fill} messages a call");
+            assert!(fill >= 9.8, "{tasks} senders, answers in {answers_take:?}: {fill} messages a call");
+        }
+        // Five of them wait for no longer than they are to linger.
+        assert!(fill(15, answers_take).await >= 7.0);
+    }
 }

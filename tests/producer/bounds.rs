@@ -1,10 +1,16 @@
 //! What a producer holds, and how it ends.
 
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redrive::local::Faults;
 use redrive::{AttributeValue, Outgoing};
 use tokio::time::{sleep, timeout};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::{Layer, Registry};
 
 use crate::kit::{Queue, secs, timed};
 
@@ -148,4 +154,79 @@ fn a_runtime_that_ends_takes_no_more_than_its_calls() {
         timeout(secs(1), producer.flush()).await.expect("nothing is waited for that will never be");
         assert!(queue.bodies().await.contains(&"3".to_owned()));
     });
+}
+
+#[test]
+fn what_lingers_when_a_runtime_ends_is_sent_by_the_next_one_that_closes() {
+    let on_a_runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let (queue, producer) = on_a_runtime().block_on(async {
+        let queue = Queue::new("orders", 1).await;
+        let producer = queue.builder().linger(secs(3_600)).build();
+        assert!(timeout(secs(1), producer.send(Outgoing::text("x"))).await.is_err());
+        (queue, producer)
+    });
+    on_a_runtime().block_on(async {
+        timeout(secs(60), producer.close()).await.expect("there is somebody who sends it");
+        assert_eq!(queue.bodies().await, ["x"]);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_without_end_are_years() {
+    let queue = Queue::new("orders", 1).await;
+    queue.sqs.set_faults(Faults::none().throttles(0.9));
+    let patient = queue.builder().linger(Duration::MAX).retry_for(Duration::MAX).build();
+    assert!(patient.send_all([Outgoing::text("x")]).await[0].is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_fifo_queue_it_is_tried_for_no_longer_than_sqs_knows_the_id() {
+    for (name, end) in [("orders.fifo", secs(260)..secs(281)), ("orders", secs(980)..secs(1_001))] {
+        let queue = Queue::new(name, 1).await;
+        queue.sqs.set_faults(Faults::none().throttles(1.0));
+        let producer = queue.builder().retry_for(secs(1_000)).build();
+        let (result, took) = timed(producer.send(Outgoing::text("x").group("g"))).await;
+        assert!(result.unwrap_err().may_be_tried_again());
+        assert!(end.contains(&took), "{name}: {took:?}");
+    }
+}
+
+/// What the warning says of how many are not settled.
+#[derive(Clone, Default)]
+struct Unsettled(Arc<AtomicU64>);
+
+impl Visit for Unsettled {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "unsettled" {
+            self.0.fetch_add(value, Ordering::Relaxed);
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Unsettled {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        event.record(&mut self.clone());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_drops_a_producer_is_told_how_many_messages_it_has() {
+    let queue = Queue::new("orders", 1).await;
+    let unsettled = Unsettled::default();
+    let _log = tracing::subscriber::set_default(Registry::default().with(unsettled.clone()));
+    let told = || unsettled.0.load(Ordering::Relaxed);
+    let producer = queue.builder().linger(secs(10)).build();
+    for n in 0..3 {
+        assert!(timeout(secs(1), producer.send(&n)).await.is_err());
+    }
+    let clone = producer.clone();
+    drop(producer);
+    assert_eq!(told(), 0, "there is another");
+    drop(clone);
+    assert_eq!(told(), 3);
+    drop(queue.producer());
+    assert_eq!(told(), 3, "nothing is lost");
 }

@@ -40,7 +40,8 @@ async fn a_fault_of_the_sender_is_not_tried_again() {
 async fn throttles_and_connections_that_break_pass() {
     let queue = Queue::new("orders", 1).await;
     queue.sqs.set_faults(Faults::none().throttles(0.3).lost_requests(0.3));
-    assert!(queue.producer().send_all(numbers(500)).await.iter().all(Result::is_ok));
+    let patient = queue.builder().retry_for(secs(300)).build();
+    assert!(patient.send_all(numbers(500)).await.iter().all(Result::is_ok));
     queue.sqs.set_faults(Faults::none());
     assert!(counted(queue.bodies().await).values().eq(&[1; 500]));
 }
@@ -113,4 +114,61 @@ async fn equal_messages_are_two_unless_the_content_is_to_tell() {
     let results = queue.builder().content_based_deduplication().build().send_all(twice()).await;
     assert_eq!(results[0], results[1], "SQS has dropped the second");
     assert_eq!(queue.bodies().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_tried_again_does_not_wait_behind_all_that_is_new() {
+    let queue = Queue::new("orders.fifo", 1).await;
+    let producer = queue.builder().concurrency(1).buffer(64 << 20).linger(Duration::ZERO).build();
+    queue.sqs.set_faults(Faults::none().lost_answers(1.0));
+    let first = tokio::spawn({
+        let producer = producer.clone();
+        async move { producer.send(Outgoing::text("first").group("g")).await }
+    });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(10)));
+    // Each takes a call of its own.
+    let others = (0..100).map(|n| Outgoing::text("x".repeat(600_000)).group(n.to_string()));
+    let (results, took) = timed(producer.send_all(others)).await;
+    assert!(results.iter().all(Result::is_ok) && took > secs(300), "{took:?}");
+    first.await.unwrap().unwrap();
+    queue.sqs.set_faults(Faults::none());
+    let bodies = queue.bodies().await;
+    assert_eq!(bodies.iter().filter(|body| *body == "first").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_know_whether_it_was_sent_sends_it_again_under_its_id() {
+    for name in ["orders.fifo", "orders"] {
+        let queue = Queue::new(name, 1).await;
+        let producer = queue.builder().retry_for(secs(1)).build();
+        let message = || Outgoing::text("x").group("g");
+        queue.sqs.set_faults(Faults::none().lost_answers(1.0));
+        let error = producer.send(message()).await.unwrap_err();
+        queue.sqs.set_faults(Faults::none());
+        let id = error.send_id().expect("it has left").to_owned();
+        assert!(error.is_unknown());
+        producer.send(message().deduplication_id(&id)).await.unwrap();
+        let all = queue.take_all().await;
+        if name.ends_with(".fifo") {
+            assert_eq!(all.len(), 1);
+        } else {
+            assert!(all.len() > 1 && all.iter().all(|message| text(message, "redrive.id").unwrap() == id));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_says_what_id_a_message_has_and_none_where_it_has_none() {
+    let queue = Queue::new("orders.fifo", 1).await;
+    queue.sqs.set_faults(Faults::none().throttles(1.0));
+    let message = || Outgoing::text("x").group("g");
+    let impatient = || queue.builder().retry_for(secs(1));
+    let messages = [message(), message(), message().deduplication_id("mine")];
+    let results = impatient().build().send_all(messages).await;
+    let ids: Vec<_> = results.iter().map(|result| result.as_ref().unwrap_err().send_id()).collect();
+    assert_eq!(ids[0].map(str::len), Some(32));
+    assert_eq!(ids[1..], [None, Some("mine")], "one never left");
+    let by_content = impatient().content_based_deduplication().build();
+    assert_eq!(by_content.send(message()).await.unwrap_err().send_id(), None);
 }

@@ -66,3 +66,14 @@ async fn a_handler_reads_what_the_producer_gave() {
         assert!(queue.deliveries()[0].done, "{:?}", queue.dead_letters());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_trace_that_sqs_would_not_take_is_left_out() {
+    let queue = Queue::new("orders", 1).await;
+    for wrong in ["", "a\0b", "a\u{b}"] {
+        let context = move || TraceContext { trace_header: Some(wrong.into()), traceparent: Some(wrong.into()) };
+        queue.builder().trace_context(context).build().send(Outgoing::text("x")).await.unwrap();
+        let message = queue.take_all().await.pop().unwrap();
+        assert_eq!((system(&message, System::AwsTraceHeader), text(&message, "traceparent")), (None, None));
+    }
+}

@@ -1,0 +1,167 @@
+//! A call on its way, and what comes of each of its messages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::call::{Attempt, send};
+use super::driver::Shared;
+use super::error::SendError;
+use super::id::Id;
+use super::item::Item;
+use super::pack::Packed;
+use super::runtime_ended;
+use super::told::Outcome;
+use crate::sqs::Backoff;
+use crate::sqs::limits::MAX_ENTRIES;
+use crate::sqs::random::random;
+
+/// A call on its way, and the next one after it for as long as one is due. One that is dropped, as its runtime ends, may have arrived.
+pub(super) struct Flight {
+    shared: Arc<Shared>,
+    batch: Vec<Packed<Item>>,
+}
+
+impl Flight {
+    pub(super) fn new(shared: Arc<Shared>, batch: Vec<Packed<Item>>) -> Self {
+        Self { shared, batch }
+    }
+
+    pub(super) async fn fly(mut self) {
+        while !self.batch.is_empty() {
+            let until = self.leave();
+            let messages: Vec<_> = self.batch.iter().map(|packed| &packed.item.message).collect();
+            if !messages.is_empty() {
+                let attempts = send(&self.shared.queue, &messages, until).await;
+                self.shared.settle_all(&mut self.batch, attempts);
+            }
+            self.batch = self.shared.next_call().await;
+        }
+    }
+
+    /// Gives up what has waited for this call for too long. Says until when what is left may be tried.
+    fn leave(&mut self) -> Instant {
+        let (now, retry_for) = (Instant::now(), self.shared.settings.retry_for);
+        let late: Vec<_> = self.batch.extract_if(.., |late| late.item.is_out_of_time(now, retry_for)).collect();
+        for packed in late {
+            self.shared.give_up_as_it_is(packed);
+        }
+        let first_left = self.batch.iter_mut().map(|packed| packed.item.leaves(now)).min();
+        self.draw_ids();
+        first_left.unwrap_or(now) + retry_for
+    }
+
+    /// The operating system is asked once a call, and not for each message.
+    fn draw_ids(&mut self) {
+        let mut ids = self.batch.iter_mut().filter_map(|packed| packed.item.id_to_draw()).peekable();
+        if ids.peek().is_some() {
+            let drawn = random::<{ 16 * MAX_ENTRIES }>();
+            for (id, drawn) in ids.zip(drawn.as_chunks().0) {
+                *id = Id::Random(*drawn);
+            }
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        for packed in self.batch.drain(..) {
+            self.shared.give_up(packed, runtime_ended());
+        }
+        let settled = {
+            let pack = &mut self.shared.line().pack;
+            pack.call_ended();
+            pack.settled_below()
+        };
+        self.shared.settled_below(settled);
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Shared {
+    /// Those that arrived, and these are most of them, are settled at once; the others each by what became of it.
+    fn settle_all(&self, batch: &mut Vec<Packed<Item>>, attempts: Vec<Attempt>) {
+        {
+            let pack = &mut self.line().pack;
+            let arrived = batch.iter().zip(&attempts).filter(|(_, attempt)| matches!(attempt, Attempt::Sent(_)));
+            arrived.for_each(|(packed, _)| pack.settle(packed));
+        }
+        let mut room: Option<OwnedSemaphorePermit> = None;
+        for (packed, attempt) in batch.drain(..).zip(attempts) {
+            match attempt {
+                Attempt::Sent(sent) => {
+                    let given_back = packed.item.tell(Ok(sent));
+                    // Who waits for room is woken once.
+                    match &mut room {
+                        Some(room) => room.merge(given_back),
+                        None => room = Some(given_back),
+                    }
+                }
+                attempt => self.settle(packed, attempt),
+            }
+        }
+    }
+
+    fn settle(&self, packed: Packed<Item>, attempt: Attempt) {
+        match attempt {
+            Attempt::Sent(sent) => self.end(packed, Ok(sent)),
+            // One that may be there, and one that may go once somebody has mended something, are waited for by those behind them.
+            Attempt::Refused(why) if packed.item.may_be_sent() => self.give_up(packed, SendError::refused(why)),
+            // It never will go.
+            Attempt::Refused(why) => self.end(packed, Err(SendError::refused(why))),
+            Attempt::NoQueue(why) => self.give_up(packed, SendError::denied(why)),
+            Attempt::Denied(why) if packed.item.was_denied() => self.give_up(packed, SendError::denied(why)),
+            Attempt::Denied(why) => self.try_again(packed, SendError::denied(why)),
+            Attempt::Failed(why) => self.try_again(packed, SendError::failed(why)),
+            Attempt::Lost(why) => self.try_again(packed, SendError::unknown(why)),
+            Attempt::Unnamed => {
+                self.give_up(packed, SendError::unknown("SQS has answered, and not said what became of it".to_owned()));
+            }
+        }
+    }
+
+    fn end(&self, packed: Packed<Item>, outcome: Outcome) {
+        self.line().pack.settle(&packed);
+        drop(packed.item.tell(outcome));
+    }
+
+    fn try_again(&self, mut packed: Packed<Item>, error: SendError) {
+        tracing::debug!(%error, "an attempt to send a message has failed");
+        let attempts = packed.item.has_failed(error);
+        let at = Instant::now() + Backoff::exponential(FIRST_WAIT..LONGEST_WAIT).delay(attempts);
+        if packed.item.is_out_of_time(at, self.settings.retry_for) {
+            self.give_up_as_it_is(packed);
+        } else {
+            self.line().pack.again(packed, at);
+        }
+    }
+
+    /// It is out of time.
+    fn give_up_as_it_is(&self, packed: Packed<Item>) {
+        let error = packed.item.last_error();
+        self.give_up(packed, error);
+    }
+
+    fn give_up(&self, packed: Packed<Item>, error: SendError) {
+        let group = packed.group.clone();
+        let (item, behind) = {
+            let pack = &mut self.line().pack;
+            let (item, behind) = pack.give_up(packed);
+            // Under the lock: what a sender brings next would otherwise be in the line before it is known that it may not be.
+            if let Some(group) = &group {
+                std::iter::once(&item).chain(&behind).for_each(|item| item.teller.breaks(group));
+            }
+            (item, behind)
+        };
+        drop(item.tell(Err(error)));
+        for (item, group) in behind.into_iter().zip(std::iter::repeat(group).flatten()) {
+            drop(item.tell(Err(SendError::behind(&group))));
+        }
+    }
+}
+
+/// The waits between the attempts of a message, at most.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(20);

@@ -1,0 +1,84 @@
+//! A message on its way, and what has come of its attempts so far.
+
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::error::SendError;
+use super::id::Id;
+use super::outgoing::Outgoing;
+use super::runtime_ended;
+use super::told::{Outcome, Teller};
+
+/// A message, and who waits for what becomes of it.
+pub(super) struct Item {
+    pub(super) message: Outgoing,
+    pub(super) teller: Teller,
+    room: OwnedSemaphorePermit,
+    /// When it first left. What it waits before that, for others of its group say, is not its own trouble.
+    first_left: Option<Instant>,
+    /// Most messages have none.
+    failures: Option<Box<Failures>>,
+}
+
+struct Failures {
+    count: u32,
+    last: SendError,
+    /// An attempt was not answered.
+    may_be_sent: bool,
+    was_denied: bool,
+}
+
+impl Item {
+    pub(super) fn new(message: Outgoing, teller: Teller, room: OwnedSemaphorePermit) -> Self {
+        Self { message, teller, room, first_left: None, failures: None }
+    }
+
+    /// It leaves, for the first time or again. Says when it first did.
+    pub(super) fn leaves(&mut self, now: Instant) -> Instant {
+        *self.first_left.get_or_insert(now)
+    }
+
+    pub(super) fn id_to_draw(&mut self) -> Option<&mut Id> {
+        self.message.deduplication_id.as_mut().filter(|id| **id == Id::NotDrawn)
+    }
+
+    /// Whether it was tried for so long that it is not tried again.
+    pub(super) fn is_out_of_time(&self, at: Instant, retry_for: Duration) -> bool {
+        self.failures.is_some() && self.first_left.is_some_and(|first| at >= first + retry_for)
+    }
+
+    /// An attempt came to nothing. Says how many have.
+    pub(super) fn has_failed(&mut self, error: SendError) -> u32 {
+        let failures = Failures {
+            count: self.failures.as_ref().map_or(0, |failures| failures.count).saturating_add(1),
+            may_be_sent: self.may_be_sent() || error.is_unknown(),
+            was_denied: self.was_denied() || error.is_denied(),
+            last: error,
+        };
+        self.failures.insert(Box::new(failures)).count
+    }
+
+    pub(super) fn may_be_sent(&self) -> bool {
+        self.failures.as_ref().is_some_and(|failures| failures.may_be_sent)
+    }
+
+    pub(super) fn was_denied(&self) -> bool {
+        self.failures.as_ref().is_some_and(|failures| failures.was_denied)
+    }
+
+    /// What its sender is told when it is not tried again.
+    pub(super) fn last_error(&self) -> SendError {
+        let last = self.failures.as_ref().map(|failures| failures.last.clone().after(failures.count));
+        last.unwrap_or_else(runtime_ended)
+    }
+
+    /// Gives back what room it took.
+    pub(super) fn tell(self, outcome: Outcome) -> OwnedSemaphorePermit {
+        let may_be_sent = self.may_be_sent();
+        let of_it = |error: SendError| error.or_unknown(may_be_sent).of(self.message.deduplication_id.as_ref());
+        self.teller.tell(outcome.map_err(of_it));
+        self.room
+    }
+}
