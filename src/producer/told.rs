@@ -92,7 +92,7 @@ impl Together {
         }
         state.outcomes.push(None);
         state.open += 1;
-        Some(Place { all: self.0.clone(), index: state.outcomes.len() - 1 })
+        Some(Place { all: self.0.clone(), index: state.outcomes.len() - 1, is_told: false })
     }
 
     /// Waits until all are there. One that nobody was told of is `None`.
@@ -140,12 +140,16 @@ impl All {
 pub(super) struct Place {
     all: Arc<All>,
     index: usize,
+    is_told: bool,
 }
 
 impl Place {
     /// Gives the outcome back where nobody is there to hear it.
-    fn tell(self, outcome: Outcome) -> Option<Outcome> {
+    fn tell(mut self, outcome: Outcome) -> Option<Outcome> {
+        // Here and not when it is dropped: the lock is taken once.
+        self.is_told = true;
         let mut state = self.all.state();
+        state.close(&self.all.wake);
         if state.is_left {
             return Some(outcome);
         }
@@ -157,10 +161,18 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.all.state();
-        state.open -= 1;
-        if state.open == state.wake_at {
-            self.all.wake.notify_one();
+        if !self.is_told {
+            self.all.state().close(&self.all.wake);
+        }
+    }
+}
+
+impl State {
+    /// One less is open.
+    fn close(&mut self, wake: &Notify) {
+        self.open -= 1;
+        if self.open == self.wake_at {
+            wake.notify_one();
         }
     }
 }
