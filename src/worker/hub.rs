@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use super::Settings;
 use super::desk::Desk;
 use super::handle::WorkerHandle;
-use super::health::Health;
+use super::health::{Health, Stage};
 use super::memory::Memory;
 use super::queue::Queue;
 use super::settler::Settler;
@@ -57,6 +57,7 @@ impl Hub {
         health: Arc<Health>,
     ) -> Result<Arc<Self>, Error> {
         let queue = Queue::find(client, queue_url, settings.visibility_timeout, settings.wait_time).await?;
+        health.note(Stage::Begun);
         Ok(Arc::new(Self {
             desk: Desk::new(engine.room(), settings.messages_per_second),
             settler: Settler::new(&queue),
