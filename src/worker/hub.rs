@@ -1,12 +1,13 @@
 //! What all polls and batches of a worker share.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::Settings;
 use super::desk::Desk;
@@ -36,6 +37,8 @@ pub(super) struct Hub {
     pub(super) has_polled: AtomicBool,
     memory: Mutex<Memory>,
     phase: watch::Sender<Phase>,
+    /// See [`Settings`].
+    _held: Option<mpsc::Sender<Infallible>>,
 }
 
 /// How far a worker is.
@@ -72,6 +75,7 @@ impl Hub {
             has_polled: AtomicBool::new(false),
             memory: Mutex::default(),
             phase: watch::Sender::new(Phase::Open),
+            _held: settings.held,
         }))
     }
 

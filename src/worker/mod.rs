@@ -21,6 +21,7 @@ mod pollers;
 mod queue;
 mod settler;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub(crate) use self::environment::{queue_url, run};
@@ -82,6 +84,8 @@ struct Settings {
     health: Option<TcpListener>,
     /// Where handlers run, if that is not where the worker does.
     handlers: Option<Handle>,
+    /// Held for as long as anything of the worker is left: handlers that block their thread outlive it.
+    held: Option<mpsc::Sender<Infallible>>,
 }
 
 impl Default for Settings {
@@ -94,6 +98,7 @@ impl Default for Settings {
             handle: WorkerHandle::default(),
             health: None,
             handlers: None,
+            held: None,
         }
     }
 }
