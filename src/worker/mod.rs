@@ -42,6 +42,7 @@ use self::hub::Hub;
 use self::pollers::Pollers;
 use crate::error::Error;
 use crate::handler::{self, Consumer};
+use crate::sqs::visibility::MAX_VISIBILITY_TIMEOUT;
 
 /// A consumer that polls its queue itself, wherever it runs: in a container, on a server, on a laptop.
 ///
@@ -133,10 +134,10 @@ impl<K: handler::Kind> Worker<K> {
         self.set(|settings| settings.wait_time = time.min(MAX_WAIT_TIME))
     }
 
-    /// How long handlers have after a shutdown. What still runs then is cancelled, and given back to the queue. The default is 25 s:
-    /// Kubernetes and ECS kill a container 30 s after they have asked it to end.
+    /// How long handlers have after a shutdown, up to the 12 hours for which a message can be theirs. What still runs then is cancelled, and
+    /// given back to the queue. The default is 25 s: Kubernetes and ECS kill a container 30 s after they have asked it to end.
     pub fn drain_timeout(self, timeout: Duration) -> Self {
-        self.set(|settings| settings.drain_timeout = timeout)
+        self.set(|settings| settings.drain_timeout = timeout.min(MAX_VISIBILITY_TIMEOUT))
     }
 
     /// The most messages that begin in a second, for a downstream that takes no more. No limit by default. What is not a number above
