@@ -35,7 +35,7 @@ pub(super) struct Hub {
     pub(super) pollers: AtomicUsize,
     /// Whether the queue has answered a poll.
     pub(super) has_polled: AtomicBool,
-    memory: Mutex<Memory>,
+    memory: Arc<Mutex<Memory>>,
     phase: watch::Sender<Phase>,
     /// See [`Settings`].
     _held: Option<mpsc::Sender<Infallible>>,
@@ -61,9 +61,10 @@ impl Hub {
     ) -> Result<Arc<Self>, Error> {
         let queue = Queue::find(client, queue_url, settings.visibility_timeout, settings.wait_time).await?;
         health.note(Stage::Begun);
+        let memory = Arc::new(Mutex::new(Memory::new(queue.lease.as_duration())));
         Ok(Arc::new(Self {
             desk: Desk::new(engine.room(), settings.messages_per_second),
-            settler: Settler::new(&queue),
+            settler: Settler::new(&queue, memory.clone()),
             handlers: settings.handlers.unwrap_or_else(Handle::current),
             queue,
             engine,
@@ -73,7 +74,7 @@ impl Hub {
             more: Notify::new(),
             pollers: AtomicUsize::new(0),
             has_polled: AtomicBool::new(false),
-            memory: Mutex::default(),
+            memory,
             phase: watch::Sender::new(Phase::Open),
             _held: settings.held,
         }))

@@ -20,6 +20,7 @@ mod poll;
 mod pollers;
 mod queue;
 mod settler;
+mod sorted;
 
 use std::convert::Infallible;
 use std::fmt;
