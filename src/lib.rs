@@ -71,6 +71,8 @@ pub mod local;
 mod outbox;
 mod outcome;
 mod per_lane;
+#[cfg(any(feature = "lambda", feature = "worker"))]
+mod process_end;
 #[cfg(feature = "producer")]
 mod producer;
 mod record;

@@ -26,7 +26,7 @@ use crate::outcome::IntoOutcome;
 /// It is short for [`handler(f)`](crate::handler()) and its [`run`](Consumer::run). What it does on Lambda beside polling
 /// is in [the chapter on Lambda](crate::docs::lambda). On one point it takes the process into its hands: where handlers
 /// have blocked every thread until a batch was cut off, it exits with code 1, after the answer, for Lambda to start another
-/// one.
+/// one. As a worker it exits with code 1 at the second signal, and with 0 where a handler blocks its thread after the drain timeout.
 ///
 /// Whoever drops its future ends the polling; a batch under way is then not answered, and comes back.
 ///

@@ -86,8 +86,12 @@ impl Crew {
         let Shared { board, keeper, .. } = &self.shared;
         loop {
             let index = board.next()?;
-            if keeper.as_ref().is_none_or(|keeper| keeper.admits(index)) {
-                return Some(index);
+            match keeper {
+                Some(keeper) if !keeper.admits(index) => {
+                    keeper.refused(&board.place(index));
+                    board.finish(index, false);
+                }
+                _ => return Some(index),
             }
         }
     }
@@ -97,9 +101,9 @@ impl Crew {
         Cut { end: self.handlers_end, lost: self.shared.keeper.as_ref().map(|keeper| keeper.lost(index)) }
     }
 
-    /// When the handler of a chunk is cut off. Whoever has lost one of its records may still have the others.
+    /// When the handler of a chunk is cut off.
     pub(super) fn cut_of_chunk(&self) -> Cut<'_> {
-        Cut { end: self.handlers_end, lost: None }
+        Cut { end: self.handlers_end, lost: self.shared.keeper.as_ref().map(|keeper| keeper.all_lost()) }
     }
 
     /// Whether something may have to happen at the queue before the record is settled.

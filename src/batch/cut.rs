@@ -14,7 +14,7 @@ use super::keeper::Wait;
 pub(super) struct Cut<'a> {
     /// So that there is time left for effects.
     pub(super) end: Option<Instant>,
-    /// The record is not ours any more.
+    /// The record is not ours any more, or the host ends.
     pub(super) lost: Option<Wait<'a>>,
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for CutOff {
         f.write_str(match self {
             Self::Deadline => "cut off before the deadline",
             Self::Lost => {
-                "cut off, because its visibility timeout could not be extended: the message is no longer ours"
+                "cut off: the message is no longer ours, as its visibility timeout could not be extended, or as the worker ends"
             }
         })
     }

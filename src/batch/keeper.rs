@@ -34,8 +34,14 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
     /// Whether the record may begin. Asked once, right before it does.
     fn admits(&self, index: usize) -> bool;
 
-    /// Ends when the record is not ours any more: its handler is cancelled then.
+    /// The record did not begin, for it was not admitted, and nothing of its line will.
+    fn refused(&self, place: &Place);
+
+    /// Ends when the record is not ours any more, or has no more time: its handler is cancelled then.
     fn lost(&self, index: usize) -> Wait<'_>;
+
+    /// Ends when no record has any more time. Whoever has lost one of a chunk's may still have the others.
+    fn all_lost(&self) -> Wait<'_>;
 
     /// The run is over. Once this has ended nothing but what the run asks for is done to the message. Says whether it is still ours.
     fn let_go<'a>(&'a self, place: &'a Place) -> Wait<'a, bool>;

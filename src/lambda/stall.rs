@@ -6,23 +6,19 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+
+use crate::process_end::end_process;
 
 /// A batch that is answered by then is not looked at.
 const AFTER: Duration = Duration::from_millis(500);
 
 /// How long a runtime is given to run a task that does nothing. A busy one takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(1);
-
-/// How long the log is waited for: a handler that blocks may hold standard output.
-const LOG_LIMIT: Duration = Duration::from_millis(200);
 
 /// Whether the handlers' runtime has stalled.
 #[derive(Clone, Default)]
@@ -48,21 +44,12 @@ impl Stall {
     /// Ends the process where it has. Called once the answer is out.
     pub(super) fn end_process_if_found(&self) {
         if self.found.load(Ordering::Relaxed) {
-            end_process();
+            end_process(1, || {
+                tracing::error!(
+                    "handlers block every thread of their runtime, and no other can run: the process ends, to be replaced; put \
+                     blocking work into tokio::task::spawn_blocking"
+                );
+            });
         }
     }
-}
-
-fn end_process() -> ! {
-    let (logged, log) = mpsc::channel();
-    thread::spawn(move || {
-        tracing::error!(
-            "handlers block every thread of their runtime, and no other can run: the process ends, to be replaced; put \
-             blocking work into tokio::task::spawn_blocking"
-        );
-        // Nobody waits for it any more if this fails.
-        let _ = logged.send(());
-    });
-    let _ = log.recv_timeout(LOG_LIMIT);
-    process::exit(1)
 }

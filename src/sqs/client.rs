@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+#[cfg(feature = "worker")]
+use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use tokio::sync::OnceCell;
 
@@ -39,4 +41,51 @@ pub(crate) fn with_attempt_timeout(client: &Client, attempt_timeout: Duration) -
     let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
     let timeouts = own.to_builder().operation_attempt_timeout(attempt_timeout).build();
     Client::from_conf(client.config().to_builder().timeout_config(timeouts).build())
+}
+
+/// The same client, made for calls that wait at SQS: they are tried once, and end after so long, and not before, whatever its own timeouts
+/// are. That to connect is as it was.
+#[cfg(feature = "worker")]
+pub(crate) fn patient(client: &Client, patience: Duration) -> Client {
+    let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
+    let at_least = |own: Option<Duration>| own.map(|own| own.max(patience));
+    let mut timeouts = own.to_builder().operation_attempt_timeout(patience);
+    timeouts.set_operation_timeout(at_least(own.operation_timeout()));
+    timeouts.set_read_timeout(at_least(own.read_timeout()));
+    let config = client.config().to_builder().timeout_config(timeouts.build()).retry_config(RetryConfig::disabled());
+    Client::from_conf(config.build())
+}
+
+#[cfg(all(test, feature = "worker", feature = "local"))]
+mod tests {
+    use super::*;
+
+    fn timeouts_of(client: &Client) -> TimeoutConfig {
+        client.config().timeout_config().expect("it has some").clone()
+    }
+
+    #[test]
+    fn a_patient_client_has_no_timeout_that_is_shorter() {
+        let second = Duration::from_secs(1);
+        let short = TimeoutConfig::builder()
+            .connect_timeout(second)
+            .read_timeout(second)
+            .operation_timeout(second)
+            .operation_attempt_timeout(second)
+            .build();
+        let config = crate::local::Sqs::new().client().config().to_builder().timeout_config(short.clone()).build();
+        let patient = patient(&Client::from_conf(config), 30 * second);
+        let expected = short.to_builder().read_timeout(30 * second).operation_timeout(30 * second);
+        assert_eq!(timeouts_of(&patient), expected.operation_attempt_timeout(30 * second).build());
+    }
+
+    #[test]
+    fn a_client_without_timeouts_has_the_one_that_it_needs() {
+        let second = Duration::from_secs(1);
+        let client = crate::local::Sqs::new().client();
+        let config = client.config().to_builder().timeout_config(TimeoutConfig::disabled()).build();
+        let timeouts = timeouts_of(&patient(&Client::from_conf(config), second));
+        assert_eq!(timeouts.operation_attempt_timeout(), Some(second));
+        assert_eq!((timeouts.operation_timeout(), timeouts.read_timeout()), (None, None));
+    }
 }

@@ -84,4 +84,21 @@ mod tests {
         assert_eq!(seconds(Duration::from_secs(7)), 7);
         assert_eq!(seconds(Duration::MAX), 42_000);
     }
+
+    /// Were message ids the ids of entries, a message that was handed out twice would have the call refused.
+    #[cfg(feature = "local")]
+    #[tokio::test(start_paused = true)]
+    async fn the_same_message_may_be_in_a_call_twice() {
+        let client = crate::local::Sqs::with_seed(1).client();
+        let queue_url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
+        client.send_message().queue_url(&queue_url).message_body("an order").send().await.unwrap();
+        let mut received = client.receive_message().queue_url(&queue_url).send().await.unwrap();
+        let receipt_handle = received.messages.take().unwrap()[0].receipt_handle.take().unwrap();
+        let visibility = ChangeVisibility { client, queue_url };
+        let changes = [receipt_handle.clone(), "none".to_owned(), receipt_handle];
+        let timeout = VisibilityTimeout(60);
+        let results = visibility.call(&changes.map(|receipt_handle| Change { receipt_handle, timeout })).await;
+        assert_eq!((&results[0], &results[2]), (&Ok(()), &Ok(())));
+        assert!(matches!(&results[1], Err(EntryError::SenderFault(why)) if why.contains("ReceiptHandleIsInvalid")));
+    }
 }

@@ -1,10 +1,12 @@
 //! What one poll has brought, from its receive until all of it is settled.
 
 use std::fmt;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::Instant;
 
 use super::hub::{Hub, Phase};
 use super::lease::Leases;
@@ -14,30 +16,56 @@ use crate::batch::{Fate, Invocation, Keeper, Place, Wait};
 use crate::event::Event;
 use crate::sqs::event::{Record, event};
 
+/// A message that is to run, and may.
+pub(super) struct Fresh {
+    pub(super) key: MessageKey,
+    pub(super) record: Record,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
 /// The messages of a poll, by their position in it.
 struct Messages {
     hub: Arc<Hub>,
     leases: Leases,
-    entries: Vec<Mutex<Entry>>,
+    each: Vec<Message>,
+    /// Told when one is refused.
+    refused: Notify,
+    /// Told when one has ended.
+    ended: Notify,
+}
+
+struct Message {
+    key: MessageKey,
+    /// The position of the first one of the same id. Only that runs, and what holds for it holds for its copies.
+    first: usize,
+    entry: Mutex<Entry>,
 }
 
 struct Entry {
-    key: MessageKey,
-    has_begun: bool,
-    /// Given up as soon as the message does not run any more, so that another one can.
+    stage: Stage,
+    /// Given up when the message has ended, so that another one can run.
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Runs messages that have just been received, each of which has a permit, and settles them.
-pub(super) async fn run(hub: Arc<Hub>, records: Vec<(MessageKey, Record)>, mut permits: OwnedSemaphorePermit) {
-    let receipts = records.iter().map(|(_, record)| Receipt::of(record));
-    let leases = Leases::new(receipts, hub.queue.lease.as_duration());
-    let (keys, records): (Vec<_>, Vec<_>) = records.into_iter().unzip();
-    let entry = |key| Mutex::new(Entry { key, has_begun: false, permit: permits.split(1) });
-    let entries = keys.into_iter().map(entry).collect();
-    // There may be more of them than messages have come.
-    drop(permits);
-    let messages = Arc::new(Messages { hub: hub.clone(), leases, entries });
+/// How far the run of a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It may begin, or be refused: whichever is first, as both look and write in one go.
+    Waiting,
+    /// It will not run here, and is to be given back.
+    Refused,
+    Running,
+    /// Its handler has ended, and its end is on its way to the queue.
+    Settling,
+    Ended,
+}
+
+/// Runs messages that were received at that time, and settles them.
+pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, received: Instant) {
+    let receipts = fresh.iter().map(|fresh| Receipt::of(fresh.key.clone(), &fresh.record));
+    let leases = Leases::new(receipts, received, hub.queue.lease.as_duration());
+    let (each, records): (Vec<_>, Vec<_>) = Message::all_of(fresh);
+    let messages = Arc::new(Messages { hub: hub.clone(), leases, each, refused: Notify::new(), ended: Notify::new() });
 
     let invocation = Invocation {
         remaining: None,
@@ -45,21 +73,23 @@ pub(super) async fn run(hub: Arc<Hub>, records: Vec<(MessageKey, Record)>, mut p
         handlers: hub.handlers.clone(),
         keeper: Some(messages.clone()),
     };
+    let engine = hub.engine.clone().run(Event::of(event(&records).into_bytes()), invocation);
+    let engine = async {
+        // Each record is settled by itself. What remains is said of Lambda's answer.
+        if let Err(error) = engine.await {
+            tracing::debug!(%error, "the answer to Lambda would be an error");
+        }
+    };
     let visibility = hub.queue.visibility();
     let settled = async {
+        let mut engine = pin!(engine);
+        // What is dropped here has taken nothing that it has not handed over: see `Messages::release`.
         tokio::select! {
-            answer = hub.engine.clone().run(Event::of(event(&records).into_bytes()), invocation) => {
-                // Each record is settled by itself. What remains is said of Lambda's answer.
-                if let Err(error) = answer {
-                    tracing::debug!(%error, "the answer to Lambda would be an error");
-                }
-            }
-            () = messages.give_back_at_the_end() => {}
-            () = hub.until(Phase::Cut) => {
-                tracing::warn!("the drain timeout is over: what still runs is cancelled, and given back");
-            }
+            () = &mut engine => {}
+            () = messages.give_back_refused() => {}
+            () = hub.until(Phase::Cut) => messages.cut_off(engine).await,
         }
-        messages.release(0..messages.entries.len()).await;
+        messages.release(&messages.at(|_| true)).await;
     };
     // To the very end: a heartbeat that is dropped halfway may still arrive, and hide what was given back.
     tokio::select! {
@@ -68,45 +98,117 @@ pub(super) async fn run(hub: Arc<Hub>, records: Vec<(MessageKey, Record)>, mut p
     }
 }
 
+impl Message {
+    fn all_of(fresh: Vec<Fresh>) -> (Vec<Self>, Vec<Record>) {
+        let mut each = Vec::<Self>::with_capacity(fresh.len());
+        let mut records = Vec::with_capacity(fresh.len());
+        for Fresh { key, record, permit } in fresh {
+            let first = each.iter().position(|other| other.key == key).unwrap_or(each.len());
+            let entry = Mutex::new(Entry { stage: Stage::Waiting, permit: Some(permit) });
+            each.push(Self { key, first, entry });
+            records.push(record);
+        }
+        (each, records)
+    }
+}
+
 impl Messages {
     fn entry<T>(&self, index: usize, look: impl FnOnce(&mut Entry) -> T) -> T {
         // No user's code runs under this lock.
-        look(&mut self.entries[index].lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.each[index].entry.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Gives back what has not begun when the worker closes. Does not end.
-    async fn give_back_at_the_end(&self) {
-        self.hub.until(Phase::Closing).await;
-        let waiting: Vec<_> =
-            (0..self.entries.len()).filter(|&index| !self.entry(index, |entry| entry.has_begun)).collect();
-        self.release(waiting).await;
-        std::future::pending().await
+    /// How far the run is that decides about the message.
+    fn stage(&self, index: usize) -> Stage {
+        self.entry(self.each[index].first, |entry| entry.stage)
     }
 
-    /// Has those that are still ours visible at once.
-    async fn release(&self, indices: impl IntoIterator<Item = usize> + Clone) {
-        let receipts = self.leases.take(indices.clone()).await;
-        if !receipts.is_empty() {
-            drop(self.hub.settler.release(receipts).await);
+    /// The positions of those whose runs are at a stage that is asked for.
+    fn at(&self, stage: impl Fn(Stage) -> bool) -> Vec<usize> {
+        (0..self.each.len()).filter(|&index| stage(self.stage(index))).collect()
+    }
+
+    /// Has the message not begin, if it has not.
+    fn refuse(&self, index: usize) {
+        self.entry(index, |entry| {
+            if entry.stage == Stage::Waiting {
+                entry.stage = Stage::Refused;
+            }
+        });
+    }
+
+    /// Gives back what does not run here any more, while others do: when it is refused, and when the worker closes. Does not end.
+    async fn give_back_refused(&self) {
+        let mut closing = pin!(self.hub.until(Phase::Closing));
+        let mut is_open = true;
+        loop {
+            tokio::select! {
+                () = self.refused.notified() => {}
+                () = &mut closing, if is_open => {
+                    is_open = false;
+                    (0..self.each.len()).for_each(|index| self.refuse(index));
+                }
+            }
+            self.release(&self.at(|stage| stage == Stage::Refused)).await;
         }
-        indices.into_iter().for_each(|index| self.end(index));
+    }
+
+    /// Cancels what runs, and gives it back. What has run is settled meanwhile: it is neither to run again nor to be lost.
+    async fn cut_off(&self, engine: Pin<&mut impl Future<Output = ()>>) {
+        tracing::warn!("the drain timeout is over: what still runs is cancelled, and given back");
+        self.leases.cut_off();
+        let settled = async {
+            tokio::select! {
+                () = engine => {}
+                // Handlers that block their thread would be waited for in vain.
+                () = self.nothing_settles() => {}
+            }
+        };
+        let running = self.at(|stage| stage != Stage::Settling);
+        tokio::join!(self.release(&running), settled);
+    }
+
+    /// Waits until no message is at its end.
+    async fn nothing_settles(&self) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.at(|stage| stage == Stage::Settling).is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Has those visible at once that are neither settled nor lost. Whoever drops this may begin it anew: what it has taken is handed over
+    /// in the same moment.
+    async fn release(&self, indices: &[usize]) {
+        let room = self.hub.settler.room(indices.len()).await;
+        let receipts = self.leases.take(indices).await;
+        drop(self.hub.settler.release(room, receipts));
+        indices.iter().for_each(|&index| self.end(index));
     }
 
     /// The message does not run, and will not.
     fn end(&self, index: usize) {
-        let (key, permit) = self.entry(index, |entry| (entry.key.clone(), entry.permit.take()));
-        // Who has given up its permit may have been received anew since.
+        let permit = self.entry(index, |entry| {
+            entry.stage = Stage::Ended;
+            entry.permit.take()
+        });
+        // Who has ended may have been received anew since.
         if permit.is_some() {
-            self.hub.memory().ended(&key);
+            self.hub.memory().ended(&self.each[index].key);
         }
+        self.ended.notify_waiters();
     }
 
     /// Has a message that was processed deleted, and its copies. Says whether its line may go on.
     async fn delete(&self, place: &Place) -> bool {
         let hub = &self.hub;
-        hub.memory().done(&self.entry(place.index, |entry| entry.key.clone()), tokio::time::Instant::now());
+        hub.memory().done(&self.each[place.index].key, Instant::now());
+        let room = hub.settler.room(1 + place.copies.len()).await;
         let all = place.copies.iter().chain([&place.index]);
-        let deleted = hub.settler.delete(all.map(|&index| self.leases.receipt(index)).collect()).await;
+        let deleted = hub.settler.delete(room, all.map(|&index| self.leases.receipt(index)).collect());
         if !hub.queue.source.is_fifo() {
             return true;
         }
@@ -117,16 +219,32 @@ impl Messages {
 
 impl Keeper for Messages {
     fn admits(&self, index: usize) -> bool {
-        let admits = self.hub.is_open() && self.leases.is_ours(index);
-        self.entry(index, |entry| entry.has_begun = admits);
-        admits
+        self.entry(index, |entry| {
+            let admits = entry.stage == Stage::Waiting && self.hub.is_open() && self.leases.is_ours(index);
+            if admits {
+                entry.stage = Stage::Running;
+            }
+            admits
+        })
+    }
+
+    fn refused(&self, place: &Place) {
+        for &index in [&place.index].into_iter().chain(&place.behind) {
+            self.refuse(index);
+        }
+        self.refused.notify_one();
     }
 
     fn lost(&self, index: usize) -> Wait<'_> {
         Box::pin(self.leases.lost(index))
     }
 
+    fn all_lost(&self) -> Wait<'_> {
+        Box::pin(self.leases.all_lost())
+    }
+
     fn let_go<'a>(&'a self, place: &'a Place) -> Wait<'a, bool> {
+        self.entry(place.index, |entry| entry.stage = Stage::Settling);
         Box::pin(self.leases.let_go(place.index, &place.copies, &place.behind))
     }
 
@@ -150,10 +268,10 @@ impl Keeper for Messages {
                 _ if goes_on => {}
                 // They come back with it, and the queue has been told.
                 Fate::Delayed => {
-                    self.leases.take(place.behind.iter().copied()).await;
+                    self.leases.take(&place.behind).await;
                     place.behind.iter().for_each(|&index| self.end(index));
                 }
-                Fate::Done | Fate::ComesBack => self.release(place.behind.clone()).await,
+                Fate::Done | Fate::ComesBack => self.release(&place.behind).await,
             }
             goes_on
         })
@@ -162,7 +280,7 @@ impl Keeper for Messages {
 
 impl fmt::Debug for Messages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Messages").field("len", &self.entries.len()).finish_non_exhaustive()
+        f.debug_struct("Messages").field("len", &self.each.len()).finish_non_exhaustive()
     }
 }
 
@@ -170,9 +288,9 @@ impl fmt::Debug for Messages {
 mod tests {
     use super::*;
     use crate::local::Sqs;
+    use crate::worker::Settings;
     use crate::worker::handle::WorkerHandle;
     use crate::worker::health::Health;
-    use crate::worker::{Settings, lease::Leases};
 
     async fn messages() -> Messages {
         let client = Sqs::new().client();
@@ -180,20 +298,51 @@ mod tests {
         let engine = crate::handler(|| async {}).engine();
         let health = Arc::new(Health::new(WorkerHandle::default()));
         let hub = Hub::begin(engine, &client, url, Settings::default(), health).await.unwrap();
-        let receipt = Receipt { message_id: "m".to_owned(), receipt_handle: "r".to_owned() };
-        let entry = Entry { key: MessageKey::of("m"), has_begun: false, permit: None };
-        Messages {
-            hub,
-            leases: Leases::new([receipt].into_iter(), Duration::from_secs(30)),
-            entries: vec![Mutex::new(entry)],
-        }
+        let key = MessageKey::of("m");
+        let receipt = Receipt { key: key.clone(), receipt_handle: "r".to_owned() };
+        let leases = Leases::new([receipt].into_iter(), Instant::now(), Duration::from_secs(30));
+        let entry = Mutex::new(Entry { stage: Stage::Waiting, permit: None });
+        let each = vec![Message { key, first: 0, entry }];
+        Messages { hub, leases, each, refused: Notify::new(), ended: Notify::new() }
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_once_the_worker_closes() {
+        let messages = messages().await;
+        messages.hub.enter(Phase::Closing);
+        assert!(!messages.admits(0));
     }
 
     #[tokio::test]
     async fn nothing_begins_while_what_has_not_begun_is_given_back() {
         let messages = messages().await;
+        messages.refuse(0);
+        assert!(!messages.admits(0), "whoever has just seen that the worker is open comes too late");
+        assert_eq!(messages.stage(0), Stage::Refused);
+    }
+
+    #[tokio::test]
+    async fn what_has_begun_is_not_given_back_for_it_has_not() {
+        let messages = messages().await;
         assert!(messages.admits(0));
-        messages.hub.enter(Phase::Closing);
-        assert!(!messages.admits(0), "it may be on its way back");
+        messages.refuse(0);
+        assert_eq!(messages.stage(0), Stage::Running);
+    }
+
+    /// Whether a release is over that is dropped when it has to wait.
+    async fn release_at_once(messages: &Messages) -> bool {
+        tokio::time::timeout(Duration::ZERO, messages.release(&[0])).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_release_that_is_dropped_has_taken_nothing() {
+        let messages = messages().await;
+        let mut rooms = Vec::new();
+        for _ in 0..100 {
+            rooms.push(messages.hub.settler.room(10).await);
+        }
+        assert!(!release_at_once(&messages).await && messages.leases.is_ours(0));
+        drop(rooms);
+        assert!(release_at_once(&messages).await && !messages.leases.is_ours(0));
     }
 }

@@ -28,8 +28,10 @@ pub(super) struct Health {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// It looks for its queue, or waits for the answer to its first poll.
+    /// It looks for its queue.
     Beginning,
+    /// It has found its queue, and waits for the answer to its first poll; or, paused, for who has it go on.
+    Begun,
     /// SQS has answered the last poll.
     Polling,
     /// SQS could not be reached, or has refused the last poll.
@@ -63,7 +65,8 @@ impl Health {
     /// Whether it does its work.
     fn readiness(&self) -> Verdict {
         match *lock(&self.stage) {
-            Stage::Beginning => Err("beginning: the queue has not answered yet"),
+            Stage::Begun if self.handle.is_paused() => Ok("paused"),
+            Stage::Beginning | Stage::Begun => Err("beginning: the queue has not answered yet"),
             Stage::Failing => Err("the queue cannot be polled; the log says why"),
             Stage::Closing => Err("closing: what has begun runs to its end"),
             Stage::Polling if self.handle.is_paused() => Ok("paused"),
@@ -197,6 +200,8 @@ mod tests {
     async fn it_is_ready_while_its_polls_are_answered() {
         let handle = WorkerHandle::default();
         let health = Health::new(handle.clone());
+        assert!(health.readiness().is_err());
+        health.note(Stage::Begun);
         assert!(health.readiness().is_err());
         health.note(Stage::Polling);
         assert_eq!(health.readiness(), Ok("polling"));

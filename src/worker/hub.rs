@@ -1,17 +1,18 @@
 //! What all polls and batches of a worker share.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::Settings;
 use super::desk::Desk;
 use super::handle::WorkerHandle;
-use super::health::Health;
+use super::health::{Health, Stage};
 use super::memory::Memory;
 use super::queue::Queue;
 use super::settler::Settler;
@@ -34,8 +35,10 @@ pub(super) struct Hub {
     pub(super) pollers: AtomicUsize,
     /// Whether the queue has answered a poll.
     pub(super) has_polled: AtomicBool,
-    memory: Mutex<Memory>,
+    memory: Arc<Mutex<Memory>>,
     phase: watch::Sender<Phase>,
+    /// See [`Settings`].
+    _held: Option<mpsc::Sender<Infallible>>,
 }
 
 /// How far a worker is.
@@ -57,9 +60,11 @@ impl Hub {
         health: Arc<Health>,
     ) -> Result<Arc<Self>, Error> {
         let queue = Queue::find(client, queue_url, settings.visibility_timeout, settings.wait_time).await?;
+        health.note(Stage::Begun);
+        let memory = Arc::new(Mutex::new(Memory::new(queue.lease.as_duration())));
         Ok(Arc::new(Self {
             desk: Desk::new(engine.room(), settings.messages_per_second),
-            settler: Settler::new(&queue),
+            settler: Settler::new(&queue, memory.clone()),
             handlers: settings.handlers.unwrap_or_else(Handle::current),
             queue,
             engine,
@@ -69,8 +74,9 @@ impl Hub {
             more: Notify::new(),
             pollers: AtomicUsize::new(0),
             has_polled: AtomicBool::new(false),
-            memory: Mutex::default(),
+            memory,
             phase: watch::Sender::new(Phase::Open),
+            _held: settings.held,
         }))
     }
 

@@ -19,7 +19,7 @@ pub(super) struct Leases {
     table: Mutex<Vec<Lease>>,
     /// Held by a heartbeat under way.
     beating: tokio::sync::Mutex<()>,
-    /// A bit for each that is lost: a poll brings ten at most.
+    /// A bit for each that is lost, or cut off: a poll brings ten at most.
     lost: watch::Sender<u16>,
     received: Instant,
     length: Duration,
@@ -38,6 +38,8 @@ enum State {
     Kept,
     /// They do not for the moment: its line's head is being settled, and this may have to come back with it.
     Resting,
+    /// The worker ends, and its handler with it. It is to be given back.
+    CutOff,
     /// It was settled, or lost.
     Gone,
 }
@@ -45,10 +47,12 @@ enum State {
 /// SQS counts the 12 hours from when it handed the message out, which is a little before we had it.
 const LONGEST: Duration = MAX_VISIBILITY_TIMEOUT.saturating_sub(Duration::from_secs(10));
 
+/// All of them.
+const ALL: u16 = u16::MAX;
+
 impl Leases {
-    /// Leases of messages that have just been received.
-    pub(super) fn new(receipts: impl Iterator<Item = Receipt>, length: Duration) -> Self {
-        let received = Instant::now();
+    /// Leases of messages that were received at that time.
+    pub(super) fn new(receipts: impl Iterator<Item = Receipt>, received: Instant, length: Duration) -> Self {
         let lease = |receipt| Lease { receipt, state: State::Kept, expires: received + length };
         Self {
             table: Mutex::new(receipts.map(lease).collect()),
@@ -65,18 +69,35 @@ impl Leases {
     }
 
     pub(super) fn is_ours(&self, index: usize) -> bool {
-        self.table()[index].state != State::Gone
+        self.table()[index].is_ours()
     }
 
-    /// Ends when that one is lost.
+    /// Ends when that one is lost, or cut off.
     pub(super) fn lost(&self, index: usize) -> impl Future<Output = ()> + Send + use<> {
+        self.lost_all_of(1 << index)
+    }
+
+    /// Ends when all are cut off.
+    pub(super) fn all_lost(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.lost_all_of(ALL)
+    }
+
+    fn lost_all_of(&self, these: u16) -> impl Future<Output = ()> + Send + use<> {
         let mut lost = self.lost.subscribe();
         async move {
-            if lost.wait_for(|lost| lost & 1 << index != 0).await.is_err() {
+            if lost.wait_for(|lost| lost & these == these).await.is_err() {
                 // The batch is over, and nobody is left to tell.
                 std::future::pending().await
             }
         }
+    }
+
+    /// Cuts off whatever is still ours. Once its handler has ended, nothing but to be given back becomes of it.
+    pub(super) fn cut_off(&self) {
+        for lease in self.table().iter_mut().filter(|lease| lease.is_ours()) {
+            lease.state = State::CutOff;
+        }
+        self.lost.send_replace(ALL);
     }
 
     /// How long SQS lets these messages be hidden from now on.
@@ -89,9 +110,11 @@ impl Leases {
     pub(super) async fn let_go(&self, index: usize, copies: &[usize], behind: &[usize]) -> bool {
         let was_ours = {
             let mut table = self.table();
-            let was_ours = table[index].state != State::Gone;
+            let was_ours = table[index].is_ours();
             for &each in copies.iter().chain([&index]) {
-                table[each].state = State::Gone;
+                if table[each].is_ours() {
+                    table[each].state = State::Gone;
+                }
             }
             for &each in behind {
                 table[each].rest(State::Resting);
@@ -114,14 +137,12 @@ impl Leases {
         self.table()[index].receipt.clone()
     }
 
-    /// Takes those that are still ours. Once this has ended no heartbeat is under way for them.
-    pub(super) async fn take(&self, indices: impl IntoIterator<Item = usize>) -> Vec<Receipt> {
-        let taken = {
-            let mut table = self.table();
-            indices.into_iter().filter_map(|index| table[index].take()).collect()
-        };
-        drop(self.beating.lock().await);
-        taken
+    /// Takes those that are not gone. No heartbeat is under way for them, and none comes any more. Nothing is taken before this ends: who
+    /// drops it finds all of them where they were.
+    pub(super) async fn take(&self, indices: &[usize]) -> Vec<Receipt> {
+        let _beating = self.beating.lock().await;
+        let mut table = self.table();
+        indices.iter().filter_map(|&index| table[index].take()).collect()
     }
 
     /// Extends what is ours at a third of its time, until this is dropped.
@@ -208,16 +229,20 @@ impl Leases {
             if lease.take().is_none() {
                 return;
             }
-            let message_id = lease.receipt.message_id.as_str();
-            tracing::warn!(message_id, why, "a message is lost to others while it is here, and comes back there");
+            let message_id = &lease.receipt.key;
+            tracing::warn!(%message_id, why, "a message is lost to others while it is here, and comes back there");
         }
         self.lost.send_modify(|lost| *lost |= 1 << index);
     }
 }
 
 impl Lease {
+    fn is_ours(&self) -> bool {
+        matches!(self.state, State::Kept | State::Resting)
+    }
+
     fn rest(&mut self, state: State) {
-        if self.state != State::Gone {
+        if self.is_ours() {
             self.state = state;
         }
     }

@@ -1,23 +1,40 @@
 //! Which messages are done, and which run: SQS may hand out a message more than once.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Beyond these the oldest is forgotten. A message that comes back then runs again, which it may at any time.
+/// Of messages that are done and deleted. Beyond these the oldest is forgotten: should it come back all the same it runs again, as any
+/// message may.
 const MAX_DONE: usize = 50_000;
+
+/// Of messages that are done and not deleted, as far as is known. They do come back, so it takes more of them until one is forgotten.
+const MAX_LEFT: usize = 200_000;
 
 /// SQS hands a message out again when its delete was lost, and that is within its visibility timeout.
 const DONE_FOR: Duration = Duration::from_secs(3_600);
 
 /// The messages of a worker, by their ids.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Memory {
-    done: HashMap<MessageKey, Instant>,
-    /// Those that are done, the oldest first.
-    order: VecDeque<(Instant, MessageKey)>,
+    done: Aged,
+    /// Done, and their deletes under way: no more than the settler has room for, and those that wait for it with their permits.
+    deleting: HashSet<MessageKey>,
+    /// Done, and their deletes have failed, or nobody knows.
+    left: Aged,
     running: HashSet<MessageKey>,
+}
+
+/// Messages that are forgotten after a time, and the oldest of which when there are too many.
+#[derive(Debug)]
+struct Aged {
+    since: HashMap<MessageKey, Instant>,
+    /// The oldest first.
+    order: VecDeque<(Instant, MessageKey)>,
+    most: usize,
+    keeps: Duration,
 }
 
 /// A message id: mostly a UUID, and then not kept as text.
@@ -47,11 +64,35 @@ pub(super) enum Known {
     Done,
 }
 
+impl fmt::Display for MessageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uuid(uuid) => {
+                let hex = format!("{uuid:032x}");
+                write!(f, "{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+            }
+            Self::Other(id) => f.write_str(id),
+        }
+    }
+}
+
 impl Memory {
+    /// One of messages that are hidden for so long when they are received.
+    pub(super) fn new(lease: Duration) -> Self {
+        Self {
+            done: Aged::new(MAX_DONE, DONE_FOR),
+            deleting: HashSet::new(),
+            // One that is not deleted comes back when its lease is over, and what deletes it then may fail as well.
+            left: Aged::new(MAX_LEFT, DONE_FOR.max(2 * lease)),
+            running: HashSet::new(),
+        }
+    }
+
     /// What is known of the message. One that is new runs from now on.
     pub(super) fn receive(&mut self, key: &MessageKey, now: Instant) -> Known {
-        self.forget(now);
-        if self.done.contains_key(key) {
+        self.done.forget(now);
+        self.left.forget(now);
+        if self.deleting.contains(key) || self.done.contains(key) || self.left.contains(key) {
             Known::Done
         } else if self.running.insert(key.clone()) {
             Known::Nothing
@@ -60,27 +101,50 @@ impl Memory {
         }
     }
 
-    /// The message was processed.
+    /// The message was processed, and is about to be deleted.
     pub(super) fn done(&mut self, key: &MessageKey, now: Instant) {
-        self.done.insert(key.clone(), now);
-        self.order.push_back((now, key.clone()));
-        self.forget(now);
+        self.done.add(key, now);
+        self.deleting.insert(key.clone());
+    }
+
+    /// What has become of a delete.
+    pub(super) fn deleted(&mut self, key: &MessageKey, is_deleted: bool, now: Instant) {
+        self.deleting.remove(key);
+        if !is_deleted {
+            self.left.add(key, now);
+        }
     }
 
     /// The message does not run any more.
     pub(super) fn ended(&mut self, key: &MessageKey) {
         self.running.remove(key);
     }
+}
+
+impl Aged {
+    fn new(most: usize, keeps: Duration) -> Self {
+        Self { since: HashMap::new(), order: VecDeque::new(), most, keeps }
+    }
+
+    fn contains(&self, key: &MessageKey) -> bool {
+        self.since.contains_key(key)
+    }
+
+    fn add(&mut self, key: &MessageKey, now: Instant) {
+        self.since.insert(key.clone(), now);
+        self.order.push_back((now, key.clone()));
+        self.forget(now);
+    }
 
     fn forget(&mut self, now: Instant) {
         while let Some((since, key)) = self.order.front() {
-            let is_old = now.saturating_duration_since(*since) >= DONE_FOR;
-            if !is_old && self.order.len() <= MAX_DONE {
+            let is_old = now.saturating_duration_since(*since) >= self.keeps;
+            if !is_old && self.order.len() <= self.most {
                 return;
             }
-            // It may have been done once more since.
-            if self.done.get(key) == Some(since) {
-                self.done.remove(key);
+            // It may have been added once more since.
+            if self.since.get(key) == Some(since) {
+                self.since.remove(key);
             }
             self.order.pop_front();
         }
@@ -95,9 +159,17 @@ mod tests {
         MessageKey::Uuid(number as u128)
     }
 
+    const LEASE: Duration = Duration::from_secs(30);
+
+    /// One that has seen the message done and deleted.
+    fn done_and_deleted(memory: &mut Memory, number: usize, now: Instant) {
+        memory.done(&key(number), now);
+        memory.deleted(&key(number), true, now);
+    }
+
     #[test]
     fn a_message_runs_once_at_a_time_and_not_after_it_is_done() {
-        let (mut memory, now) = (Memory::default(), Instant::now());
+        let (mut memory, now) = (Memory::new(LEASE), Instant::now());
         assert_eq!(memory.receive(&key(1), now), Known::Nothing);
         assert_eq!(memory.receive(&key(1), now), Known::Running);
         memory.ended(&key(1));
@@ -110,29 +182,55 @@ mod tests {
 
     #[test]
     fn what_is_done_is_forgotten_after_a_time() {
-        let (mut memory, now) = (Memory::default(), Instant::now());
-        memory.done(&key(1), now);
-        memory.done(&key(1), now + DONE_FOR / 2);
+        let (mut memory, now) = (Memory::new(LEASE), Instant::now());
+        done_and_deleted(&mut memory, 1, now);
+        done_and_deleted(&mut memory, 1, now + DONE_FOR / 2);
         assert_eq!(memory.receive(&key(1), now + DONE_FOR), Known::Done, "it was done once more");
         assert_eq!(memory.receive(&key(1), now + DONE_FOR * 3 / 2), Known::Nothing);
-        assert!(memory.done.is_empty() && memory.order.is_empty());
+        assert!(memory.done.since.is_empty() && memory.done.order.is_empty());
     }
 
     #[test]
     fn there_is_a_bound_to_it() {
-        let (mut memory, now) = (Memory::default(), Instant::now());
-        (0..MAX_DONE + 10).for_each(|number| memory.done(&key(number), now));
-        assert_eq!((memory.done.len(), memory.order.len()), (MAX_DONE, MAX_DONE));
+        let (mut memory, now) = (Memory::new(LEASE), Instant::now());
+        (0..MAX_DONE + 10).for_each(|number| done_and_deleted(&mut memory, number, now));
+        assert_eq!((memory.done.since.len(), memory.done.order.len()), (MAX_DONE, MAX_DONE));
         assert_eq!(memory.receive(&key(9), now), Known::Nothing);
         assert_eq!(memory.receive(&key(10), now), Known::Done);
+    }
+
+    #[test]
+    fn what_is_not_deleted_is_remembered_though_many_are_done_after_it() {
+        let (mut memory, now) = (Memory::new(LEASE), Instant::now());
+        memory.done(&key(0), now);
+        memory.done(&key(1), now);
+        memory.deleted(&key(1), false, now);
+        (2..MAX_DONE + 10).for_each(|number| done_and_deleted(&mut memory, number, now));
+        assert_eq!(memory.receive(&key(0), now), Known::Done, "its delete is under way");
+        assert_eq!(memory.receive(&key(1), now), Known::Done, "its delete has failed");
+        assert_eq!(memory.receive(&key(2), now), Known::Nothing);
+    }
+
+    #[test]
+    fn what_is_not_deleted_is_remembered_for_two_leases_and_within_a_bound() {
+        let (lease, now) = (DONE_FOR * 2, Instant::now());
+        let mut memory = Memory::new(lease);
+        memory.done(&key(1), now);
+        memory.deleted(&key(1), false, now);
+        assert_eq!(memory.receive(&key(1), now + 2 * lease - LEASE), Known::Done);
+        assert_eq!(memory.receive(&key(1), now + 2 * lease), Known::Nothing);
+        (0..MAX_LEFT + 10).for_each(|number| memory.deleted(&key(number), false, now));
+        assert_eq!(memory.left.since.len(), MAX_LEFT);
     }
 
     #[test]
     fn an_id_is_a_uuid_or_whatever_it_is() {
         let uuid = MessageKey::of("059f36b4-87a3-44ab-83d2-661975830a7d");
         assert_eq!(uuid, MessageKey::Uuid(0x059f_36b4_87a3_44ab_83d2_6619_7583_0a7d));
+        assert_eq!(uuid.to_string(), "059f36b4-87a3-44ab-83d2-661975830a7d");
         for other in ["", "m-1", "059F36B4-87a3-44ab-83d2-661975830a7d", "059f36b487a344ab83d2661975830a7d", "-----"] {
             assert_eq!(MessageKey::of(other), MessageKey::Other(other.into()));
+            assert_eq!(MessageKey::of(other).to_string(), other);
         }
     }
 }

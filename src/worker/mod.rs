@@ -20,7 +20,9 @@ mod poll;
 mod pollers;
 mod queue;
 mod settler;
+mod sorted;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -30,6 +32,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub(crate) use self::environment::{queue_url, run};
@@ -40,6 +43,7 @@ use self::hub::Hub;
 use self::pollers::Pollers;
 use crate::error::Error;
 use crate::handler::{self, Consumer};
+use crate::sqs::visibility::MAX_VISIBILITY_TIMEOUT;
 
 /// A consumer that polls its queue itself, wherever it runs: in a container, on a server, on a laptop.
 ///
@@ -82,6 +86,8 @@ struct Settings {
     health: Option<TcpListener>,
     /// Where handlers run, if that is not where the worker does.
     handlers: Option<Handle>,
+    /// Held for as long as anything of the worker is left: handlers that block their thread outlive it.
+    held: Option<mpsc::Sender<Infallible>>,
 }
 
 impl Default for Settings {
@@ -94,6 +100,7 @@ impl Default for Settings {
             handle: WorkerHandle::default(),
             health: None,
             handlers: None,
+            held: None,
         }
     }
 }
@@ -128,10 +135,10 @@ impl<K: handler::Kind> Worker<K> {
         self.set(|settings| settings.wait_time = time.min(MAX_WAIT_TIME))
     }
 
-    /// How long handlers have after a shutdown. What still runs then is cancelled, and given back to the queue. The default is 25 s:
-    /// Kubernetes and ECS kill a container 30 s after they have asked it to end.
+    /// How long handlers have after a shutdown, up to the 12 hours for which a message can be theirs. What still runs then is cancelled, and
+    /// given back to the queue. The default is 25 s: Kubernetes and ECS kill a container 30 s after they have asked it to end.
     pub fn drain_timeout(self, timeout: Duration) -> Self {
-        self.set(|settings| settings.drain_timeout = timeout)
+        self.set(|settings| settings.drain_timeout = timeout.min(MAX_VISIBILITY_TIMEOUT))
     }
 
     /// The most messages that begin in a second, for a downstream that takes no more. No limit by default. What is not a number above

@@ -21,7 +21,9 @@ impl Pace {
     pub(super) fn take(&mut self, most: usize, now: Instant) -> Result<usize, Duration> {
         self.fill(now);
         if self.tokens < 1.0 {
-            return Err(Duration::from_secs_f64((1.0 - self.tokens) / self.per_second));
+            // What takes longer than a duration can tell never comes.
+            let wait = Duration::try_from_secs_f64((1.0 - self.tokens) / self.per_second);
+            return Err(wait.unwrap_or(Duration::MAX));
         }
         let taken = (self.tokens as usize).min(most);
         self.tokens -= taken as f64;
@@ -69,6 +71,16 @@ mod tests {
         assert_eq!(pace.take(10, now), Ok(1));
         assert_eq!(pace.take(10, now + SECOND), Err(SECOND * 9));
         assert_eq!(pace.take(10, now + SECOND * 11), Ok(1));
+    }
+
+    #[test]
+    fn a_rate_of_next_to_nothing_is_one_for_good() {
+        let now = Instant::now();
+        for rate in [1e-20, f64::MIN_POSITIVE, 5e-324] {
+            let mut pace = Pace::new(rate, now);
+            assert_eq!(pace.take(10, now), Ok(1));
+            assert!(pace.take(10, now).is_err_and(|wait| wait > SECOND * 1_000_000_000), "{rate}");
+        }
     }
 
     #[test]

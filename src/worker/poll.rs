@@ -1,6 +1,5 @@
 //! One poller: from a permit to the messages that it was for, again and again.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,15 +12,16 @@ use super::batch;
 use super::fault::Fault;
 use super::health::Stage;
 use super::hub::{Hub, Phase};
-use super::memory::{Known, MessageKey};
 use super::pollers::Batches;
 use super::queue::wait_after;
-use super::settler::Receipt;
+use super::sorted::Sorted;
 use crate::error::{Error, Kind};
-use crate::sqs::event::Record;
 
 /// For so long SQS gives the same messages to a receive that is made again.
 const ATTEMPT_ID_TIME: Duration = Duration::from_secs(4 * 60);
+
+/// How long an answer may have been on its way at most, for what is reckoned by it.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// Polls until the worker closes, or until there are pollers enough without this one.
 ///
@@ -29,18 +29,17 @@ const ATTEMPT_ID_TIME: Duration = Duration::from_secs(4 * 60);
 ///
 /// Where the queue never could be polled, and waiting cannot help.
 pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
-    let mut attempt = Attempt::new();
-    let mut failures = 0;
-    while let Some(permits) = next_turn(&hub).await {
-        let asked = permits.num_permits();
-        match hub.receive(asked, &attempt.id).await {
-            Ok(messages) => {
+    let (mut unanswered, mut failures) = (None, 0);
+    while let Some(attempt) = next_turn(&hub, unanswered.take()).await {
+        let asked = attempt.permits.num_permits();
+        match hub.receive(&attempt).await {
+            Ok(received) => {
                 hub.has_polled.store(true, Ordering::Relaxed);
                 hub.health.note(Stage::Polling);
-                (attempt, failures) = (Attempt::new(), 0);
-                hub.desk.unused(asked - messages.len().min(asked));
-                let count = messages.len();
-                hub.clone().take(messages, permits, &batches).await;
+                failures = 0;
+                let count = received.messages.len();
+                hub.desk.unused(asked - count.min(asked));
+                hub.clone().take(received, attempt.permits, &batches).await;
                 if count == asked {
                     hub.more.notify_one();
                 } else if count == 0 && hub.has_one_too_many() {
@@ -52,10 +51,8 @@ pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
             }
             Err(fault) => {
                 hub.health.note(Stage::Failing);
-                hub.desk.unused(asked);
-                drop(permits);
+                unanswered = hub.again(attempt);
                 failures += 1;
-                attempt.renew_if_old();
                 tracing::warn!(error = fault.into_text(), failures, "the queue could not be polled");
                 tokio::select! {
                     () = tokio::time::sleep(wait_after(failures)) => {}
@@ -67,109 +64,94 @@ pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits for permits, unless the worker closes.
-async fn next_turn(hub: &Hub) -> Option<OwnedSemaphorePermit> {
+/// Waits for permits, or has those of a receive that was not answered, unless the worker closes.
+async fn next_turn(hub: &Hub, mut unanswered: Option<Attempt>) -> Option<Attempt> {
     let turn = async {
         loop {
             hub.handle.not_paused().await;
+            if let Some(again) = unanswered.take().and_then(|attempt| hub.again(attempt)) {
+                return again;
+            }
             let permits = hub.desk.permits().await;
             if !hub.handle.is_paused() {
-                return permits;
+                return Attempt::new(permits);
             }
         }
     };
     tokio::select! {
         biased;
         () = hub.until(Phase::Closing) => None,
-        permits = turn => Some(permits),
+        attempt = turn => Some(attempt),
     }
 }
 
-/// The id of a receive on a FIFO queue: one that is made again, for its answer was lost, brings the same messages.
+/// A receive, and the same once more where it was not answered. On a FIFO queue its id has SQS hand out the same messages then: as many
+/// as there were permits for the first time. So it keeps them.
 struct Attempt {
     id: String,
+    permits: OwnedSemaphorePermit,
+    /// When it was made first.
     since: Instant,
 }
 
 impl Attempt {
-    fn new() -> Self {
-        Self { id: format!("{:032x}", fastrand::u128(..)), since: Instant::now() }
-    }
-
-    fn renew_if_old(&mut self) {
-        if self.since.elapsed() > ATTEMPT_ID_TIME {
-            *self = Self::new();
-        }
+    /// One that is made now.
+    fn new(permits: OwnedSemaphorePermit) -> Self {
+        Self { id: format!("{:032x}", fastrand::u128(..)), permits, since: Instant::now() }
     }
 }
 
-/// The group of a message of which little else can be read.
-fn group_of(message: &Message) -> Option<String> {
-    message.attributes.as_ref()?.get(&MessageSystemAttributeName::MessageGroupId).cloned()
+/// What a receive has brought.
+pub(super) struct Received {
+    messages: Vec<Message>,
+    /// From when on the messages are reckoned to be ours.
+    since: Instant,
 }
 
 impl Hub {
-    async fn receive(&self, most: usize, attempt_id: &str) -> Result<Vec<Message>, Fault> {
+    async fn receive(&self, attempt: &Attempt) -> Result<Received, Fault> {
         let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
         let queue = &self.queue;
         let receive = queue.receives.receive_message().queue_url(&queue.url).wait_time_seconds(seconds(self.wait_time));
-        let receive = receive.max_number_of_messages(i32::try_from(most).unwrap_or(1));
+        let receive = receive.max_number_of_messages(i32::try_from(attempt.permits.num_permits()).unwrap_or(1));
         let receive = receive.visibility_timeout(seconds(queue.lease.as_duration()));
         let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
         let receive = receive.message_attribute_names("All");
-        let receive = receive.set_receive_request_attempt_id(queue.source.is_fifo().then(|| attempt_id.to_owned()));
+        let receive = receive.set_receive_request_attempt_id(queue.source.is_fifo().then(|| attempt.id.clone()));
+        let asked = Instant::now();
         let answer = receive.send().await.map_err(|error| Fault::of("sqs:ReceiveMessage", &queue.url, error))?;
-        Ok(answer.messages.unwrap_or_default())
+        // SQS counts from when it handed them out. That is not before it was asked; but a poll may have waited for 20 s then, which is more
+        // than a lease may have, and what has just come would be taken for lost. An answer leaves as soon as there is a message for it.
+        let since = asked.max(Instant::now().checked_sub(ANSWER_TIME).unwrap_or(asked));
+        Ok(Received { messages: answer.messages.unwrap_or_default(), since })
+    }
+
+    /// The attempt, if it is of use to make it again. Its permits are free if not.
+    fn again(&self, attempt: Attempt) -> Option<Attempt> {
+        if self.queue.source.is_fifo() && attempt.since.elapsed() <= ATTEMPT_ID_TIME {
+            return Some(attempt);
+        }
+        self.desk.unused(attempt.permits.num_permits());
+        None
     }
 
     /// Begins what is new of that, and deletes what was done before. On a FIFO queue, what stands behind a message that is not begun is
     /// given back: SQS hands it out again when that one is settled.
-    async fn take(self: Arc<Self>, messages: Vec<Message>, permits: OwnedSemaphorePermit, batches: &Batches) {
-        let (mut fresh, mut done, mut behind) = (Vec::new(), Vec::new(), Vec::new());
-        // Of these groups one is left out, and none that comes after it may be before it.
-        let mut left_out = HashSet::new();
-        for message in messages {
-            let record = match Record::new(&message, &self.queue.source) {
-                Ok(record) => record,
-                Err(error) => {
-                    tracing::error!(%error, "a message is left alone");
-                    left_out.extend(group_of(&message));
-                    continue;
-                }
-            };
-            if record.group().is_some_and(|group| left_out.contains(group)) {
-                behind.push(Receipt::of(&record));
-                continue;
-            }
-            let key = MessageKey::of(record.message_id());
-            // The same message twice in one poll is the engine's matter.
-            if fresh.iter().any(|(other, _)| *other == key) {
-                fresh.push((key, record));
-                continue;
-            }
-            let message_id = record.message_id();
-            let known = self.memory().receive(&key, Instant::now());
-            if known != Known::Nothing {
-                left_out.extend(record.group().map(str::to_owned));
-            }
-            match known {
-                Known::Nothing => fresh.push((key, record)),
-                Known::Done => {
-                    tracing::info!(message_id, "a message that was processed came back, and is deleted");
-                    done.push(Receipt::of(&record));
-                }
-                // Its other receipt says what becomes of it. This one runs out.
-                Known::Running => tracing::info!(message_id, "a message that runs here was handed out once more"),
-            }
+    async fn take(self: Arc<Self>, received: Received, mut permits: OwnedSemaphorePermit, batches: &Batches) {
+        let Sorted { fresh, done, behind, .. } = Sorted::of(received.messages, &mut permits, &self);
+        // There may be more of them than messages have come.
+        drop(permits);
+        // First of all: their time runs, and the rest may have to wait until SQS has taken what was before it.
+        if !fresh.is_empty() {
+            batches.spawn(batch::run(self.clone(), fresh, received.since));
         }
         if !done.is_empty() {
-            drop(self.settler.delete(done).await);
+            let room = self.settler.room(done.len()).await;
+            drop(self.settler.delete(room, done));
         }
         if !behind.is_empty() {
-            drop(self.settler.release(behind).await);
-        }
-        if !fresh.is_empty() {
-            batches.spawn(batch::run(self, fresh, permits));
+            let room = self.settler.room(behind.len()).await;
+            drop(self.settler.release(room, behind));
         }
     }
 }

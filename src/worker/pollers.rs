@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Context;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -21,6 +22,9 @@ pub(super) struct Pollers {
     tasks: JoinSet<Result<(), Error>>,
     batches: Batches,
 }
+
+/// How long all that is left to do has after the cut, beyond the poll under way: what a call takes that is not answered at once.
+const LAST_CALLS: Duration = Duration::from_secs(15);
 
 /// What polls have brought, while it runs.
 #[derive(Clone, Default)]
@@ -85,13 +89,21 @@ impl Pollers {
 
     /// Finishes what has begun. What still runs at that time is cancelled and given back.
     pub(super) async fn end_by(mut self, cut: Instant) {
-        self.hub.enter(Phase::Closing);
-        self.hub.health.note(Stage::Closing);
-        if timeout_at(cut, self.end()).await.is_err() {
-            self.hub.enter(Phase::Cut);
-            self.end().await;
+        let hub = self.hub.clone();
+        hub.enter(Phase::Closing);
+        hub.health.note(Stage::Closing);
+        let end = async {
+            if timeout_at(cut, self.end()).await.is_err() {
+                hub.enter(Phase::Cut);
+                self.end().await;
+            }
+            hub.settler.flush().await;
+        };
+        if timeout_at(cut + hub.queue.patience + LAST_CALLS, end).await.is_err() {
+            tracing::warn!(
+                "the queue does not answer: what is not settled comes back when its visibility timeout runs out"
+            );
         }
-        self.hub.settler.flush().await;
     }
 
     async fn end(&mut self) {

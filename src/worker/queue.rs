@@ -8,7 +8,7 @@ use aws_sdk_sqs::types::QueueAttributeName as Name;
 use super::fault::Fault;
 use crate::error::{Error, Kind};
 use crate::sqs::Backoff;
-use crate::sqs::client::{ATTEMPT_TIMEOUT, impatient, with_attempt_timeout};
+use crate::sqs::client::{ATTEMPT_TIMEOUT, impatient, patient};
 use crate::sqs::coalesce::BatchCall;
 use crate::sqs::delete::DeleteMessages;
 use crate::sqs::source::Source;
@@ -16,8 +16,10 @@ use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, V
 
 pub(super) struct Queue {
     pub(super) client: Client,
-    /// The same client, as patient as a long poll takes.
+    /// The same client, as patient as a long poll takes, which makes no receive again by itself: whoever polls knows whether to.
     pub(super) receives: Client,
+    /// For how long that waits for an answer.
+    pub(super) patience: Duration,
     pub(super) url: String,
     pub(super) source: Source,
     /// For how long a message is ours when it is received, and whenever that is extended.
@@ -39,7 +41,8 @@ impl Queue {
         wait_time: Duration,
     ) -> Result<Self, Error> {
         // Made once: to change a client's configuration for one call costs a tenth of the call.
-        let receives = with_attempt_timeout(client, wait_time + PATIENCE);
+        let patience = wait_time + PATIENCE;
+        let receives = patient(client, patience);
         let client = impatient(client, ATTEMPT_TIMEOUT);
         let (arn, own) = retried(|| attributes(client.clone(), url.clone())).await?;
         let source = Source::from_arn(&arn).map_err(|error| Kind::Queue(format!("{url} is {error}")))?;
@@ -49,7 +52,7 @@ impl Queue {
             tracing::warn!(?wanted, ?lease, "the visibility timeout is put into the range that a worker can keep");
         }
         let lease = VisibilityTimeout::clamped(lease, MAX_VISIBILITY_TIMEOUT);
-        let queue = Self { client, receives, url, source, lease };
+        let queue = Self { client, receives, patience, url, source, lease };
         queue.check_permissions().await?;
         Ok(queue)
     }

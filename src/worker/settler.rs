@@ -1,14 +1,17 @@
 //! Deletes and releases: together with others, and none forgotten at the end.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
 
+use super::memory::{Memory, MessageKey};
 use super::queue::Queue;
 use crate::sqs::coalesce::{BatchCall, Coalescer};
 use crate::sqs::delete::DeleteMessages;
+use crate::sqs::entries::EntryError;
 use crate::sqs::event::Record;
 use crate::sqs::visibility::{Change, ChangeVisibility, VisibilityTimeout};
 
@@ -18,68 +21,91 @@ const MAX_SETTLING: u32 = 1_000;
 /// A message as it was handed out this time.
 #[derive(Clone)]
 pub(super) struct Receipt {
-    pub(super) message_id: String,
+    pub(super) key: MessageKey,
     pub(super) receipt_handle: String,
 }
 
 impl Receipt {
-    pub(super) fn of(record: &Record) -> Self {
-        Self { message_id: record.message_id().to_owned(), receipt_handle: record.receipt_handle().to_owned() }
+    pub(super) fn of(key: MessageKey, record: &Record) -> Self {
+        Self { key, receipt_handle: record.receipt_handle().to_owned() }
     }
 }
+
+/// Room for so much on its way. Waited for first, as what has been waited for can be handed over in one go: whoever is dropped while it
+/// waits has not taken anything from anywhere yet.
+pub(super) struct Room(OwnedSemaphorePermit);
 
 pub(super) struct Settler {
     deletes: Coalescer<DeleteMessages>,
     visibility: Coalescer<ChangeVisibility>,
     slots: Arc<Semaphore>,
+    /// Told which messages are deleted, and which are not.
+    memory: Arc<Mutex<Memory>>,
     /// Where the calls are made.
     host: Handle,
 }
 
 impl Settler {
     /// One that makes its calls on this runtime.
-    pub(super) fn new(queue: &Queue) -> Self {
+    pub(super) fn new(queue: &Queue, memory: Arc<Mutex<Memory>>) -> Self {
         Self {
             deletes: Coalescer::new(queue.deletes()),
             visibility: Coalescer::new(queue.visibility()),
             slots: Arc::new(Semaphore::new(MAX_SETTLING as usize)),
+            memory,
             host: Handle::current(),
         }
     }
 
+    /// Waits until so many messages may be on their way.
+    pub(super) async fn room(&self, messages: usize) -> Room {
+        let messages = u32::try_from(messages).unwrap_or(MAX_SETTLING).min(MAX_SETTLING);
+        Room(self.slots.clone().acquire_many_owned(messages).await.expect("the semaphore is never closed"))
+    }
+
     /// Has these messages deleted. The future says whether all were; they are, though it be dropped.
-    pub(super) async fn delete(&self, receipts: Vec<Receipt>) -> impl Future<Output = bool> + use<> {
-        let left = "a message was processed and is not deleted: it comes back, and is deleted then";
-        self.submit(&self.deletes, receipts, |receipt_handle| receipt_handle, left).await
+    pub(super) fn delete(&self, room: Room, receipts: Vec<Receipt>) -> impl Future<Output = bool> + use<> {
+        let memory = self.memory.clone();
+        let told = move |key: &MessageKey, result: &Result<(), EntryError>| {
+            if let Err(error) = result {
+                let error = error.text();
+                tracing::warn!(message_id = %key, error, "a message was processed and is not deleted: it comes back, and is deleted then");
+            }
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.deleted(key, result.is_ok(), Instant::now());
+        };
+        self.submit(&self.deletes, room, receipts, |receipt_handle| receipt_handle, told)
     }
 
     /// Has these messages visible at once, for whoever polls next.
-    pub(super) async fn release(&self, receipts: Vec<Receipt>) -> impl Future<Output = bool> + use<> {
-        let left = "a message is not given back: it comes back when its visibility timeout runs out";
+    pub(super) fn release(&self, room: Room, receipts: Vec<Receipt>) -> impl Future<Output = bool> + use<> {
+        let told = |key: &MessageKey, result: &Result<(), EntryError>| {
+            if let Err(error) = result {
+                let error = error.text();
+                tracing::warn!(message_id = %key, error, "a message is not given back: it comes back when its visibility timeout runs out");
+            }
+        };
         let change = |receipt_handle| Change { receipt_handle, timeout: VisibilityTimeout::ZERO };
-        self.submit(&self.visibility, receipts, change, left).await
+        self.submit(&self.visibility, room, receipts, change, told)
     }
 
-    async fn submit<C: BatchCall>(
+    fn submit<C: BatchCall, T: Fn(&MessageKey, &Result<(), EntryError>) + Clone + Send + 'static>(
         &self,
         coalescer: &Coalescer<C>,
+        Room(slots): Room,
         receipts: Vec<Receipt>,
         entry: fn(String) -> C::Entry,
-        left: &'static str,
-    ) -> impl Future<Output = bool> + use<C> {
-        let count = u32::try_from(receipts.len()).unwrap_or(MAX_SETTLING);
-        let slots = self.slots.clone().acquire_many_owned(count).await.expect("the semaphore is never closed");
+        told: T,
+    ) -> impl Future<Output = bool> + use<C, T> {
         let slots = Arc::new(slots);
         let _host = self.host.enter();
-        let submit = |Receipt { message_id, receipt_handle }| {
-            let (told, is_done) = oneshot::channel();
-            let slots = slots.clone();
+        let submit = |Receipt { key, receipt_handle }| {
+            let (done, is_done) = oneshot::channel();
+            let (slots, told) = (slots.clone(), told.clone());
             coalescer.submit_then(entry(receipt_handle), move |result| {
-                if let Err(error) = &result {
-                    tracing::warn!(message_id, error = error.text(), "{left}");
-                }
+                told(&key, &result);
                 // Most do not wait for it.
-                let _ = told.send(result.is_ok());
+                let _ = done.send(result.is_ok());
                 drop(slots);
             });
             is_done
@@ -97,5 +123,44 @@ impl Settler {
     /// Waits until nothing is on its way any more.
     pub(super) async fn flush(&self) {
         let _all = self.slots.acquire_many(MAX_SETTLING).await;
+    }
+}
+
+#[cfg(all(test, feature = "local"))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::local::Sqs;
+    use crate::worker::memory::Known;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_deleted_is_remembered_for_longer_than_what_is() {
+        let client = Sqs::with_seed(1).client();
+        let url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
+        client.send_message().queue_url(&url).message_body("an order").send().await.unwrap();
+        let mut received = client.receive_message().queue_url(&url).send().await.unwrap();
+        let queue = Queue::find(&client, url, None, Duration::ZERO).await.unwrap();
+        let memory = Arc::new(Mutex::new(Memory::new(Duration::from_secs(30))));
+        let settler = Settler::new(&queue, memory.clone());
+        let (deleted, left, now) = (MessageKey::of("deleted"), MessageKey::of("left"), Instant::now());
+        let receipts = vec![
+            Receipt {
+                key: deleted.clone(),
+                receipt_handle: received.messages.take().unwrap()[0].receipt_handle.take().unwrap(),
+            },
+            Receipt { key: left.clone(), receipt_handle: "none".to_owned() },
+        ];
+        for receipt in &receipts {
+            memory.lock().unwrap().done(&receipt.key, now);
+        }
+        assert!(!settler.delete(settler.room(2).await, receipts).await, "one of them is not");
+        let mut memory = memory.lock().unwrap();
+        for number in 0..100_000 {
+            memory.done(&MessageKey::Uuid(number), now);
+            memory.deleted(&MessageKey::Uuid(number), true, now);
+        }
+        assert_eq!(memory.receive(&left, now), Known::Done);
+        assert_eq!(memory.receive(&deleted, now), Known::Nothing);
     }
 }

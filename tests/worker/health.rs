@@ -113,3 +113,15 @@ async fn who_pauses_it_means_to() {
     port.until("/readyz", (200, "paused")).await;
     worker.end().await.unwrap();
 }
+
+#[tokio::test]
+async fn who_pauses_it_before_its_first_poll_means_to() {
+    let queue = Queue::standard().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = Port(listener.local_addr().unwrap().port());
+    let worker = queue.worker(redrive::handler(done)).health(listener);
+    worker.handle().pause();
+    let worker = Running::begin(worker);
+    port.until("/readyz", (200, "paused")).await;
+    worker.end().await.unwrap();
+}

@@ -7,6 +7,8 @@ mod leases;
 mod polling;
 #[cfg(all(unix, feature = "lambda"))]
 mod process;
+mod receives;
+mod script;
 mod shutdown;
 mod simulation;
 mod start;

@@ -4,10 +4,11 @@ use std::future::pending;
 use std::time::Duration;
 
 use redrive::local::Faults;
-use redrive::{Body, State};
-use tokio::time::sleep;
+use redrive::{Backoff, Body, Effects, Outcome, State};
+use tokio::time::{Instant, sleep};
 
 use crate::kit::{Notes, Queue, Running, secs, timed};
+use crate::script::{Reply, Script, message};
 
 async fn slow(Body(body): Body, State(notes): State<Notes>) {
     notes.add(format!("{body} begun"));
@@ -129,4 +130,163 @@ async fn a_worker_that_is_asked_before_it_has_begun_ends() {
     worker.ask();
     let (result, took) = timed(worker.end()).await;
     assert!(result.is_ok() && took < secs(21), "{took:?}");
+}
+
+/// Has the next heartbeat of what was received just now, which begins after 10 s, take longer than 80 ms.
+async fn slow_heartbeat(queue: &Queue) {
+    sleep(Duration::from_millis(9_900)).await;
+    queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(4)));
+    sleep(Duration::from_millis(120)).await;
+    queue.sqs.set_faults(Faults::none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_when_the_drain_timeout_ends_is_deleted_though_it_waits_for_a_heartbeat() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    queue.send("an order").await;
+    let place = |Body(_): Body, State(notes): State<Notes>| async move {
+        notes.add("begun");
+        sleep(Duration::from_millis(10_050)).await;
+        notes.add("done");
+    };
+    let worker = queue.worker(redrive::handler(place).with_state(notes.clone()));
+    let mut worker = Running::begin(worker.drain_timeout(Duration::from_millis(10_060)));
+    notes.until(1).await;
+    worker.ask();
+    slow_heartbeat(&queue).await;
+    worker.end().await.unwrap();
+    assert_eq!(notes.all(), ["begun", "done"]);
+    assert_eq!(queue.counts().await, (0, 0), "it would run once more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_being_given_back_when_the_drain_timeout_ends_is() {
+    let (queue, notes) = (Queue::fifo().await, Notes::default());
+    for number in 0..3 {
+        queue.send_to("g", number.to_string()).await;
+    }
+    let endless = |Body(_): Body, State(notes): State<Notes>| async move {
+        notes.add("begun");
+        pending::<()>().await;
+    };
+    let worker = queue.worker(redrive::handler(endless).with_state(notes.clone()));
+    let mut worker = Running::begin(worker.drain_timeout(Duration::from_millis(30)));
+    notes.until(1).await;
+    slow_heartbeat(&queue).await;
+    // What waits is to be given back, and that waits for the heartbeat; and then the drain timeout is over.
+    worker.ask();
+    worker.end().await.unwrap();
+    assert_eq!(queue.counts().await, (3, 0), "none is left hidden");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_cut_off_at_the_end_has_no_effect_of_a_failure() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    queue.send("done").await;
+    queue.send("endless").await;
+    let place = |Body(body): Body, State(notes): State<Notes>| async move {
+        notes.add(&body);
+        match &*body {
+            // It waits for the heartbeat when the drain timeout ends: so the batch is not over yet.
+            "done" => sleep(Duration::from_millis(10_050)).await,
+            _ => pending::<()>().await,
+        }
+    };
+    let effects = Effects::with_client(queue.client.clone()).backoff(Backoff::exponential(secs(3_600)..secs(3_600)));
+    let worker = queue.worker(redrive::handler(place).effects(effects).with_state(notes.clone()));
+    let mut worker = Running::begin(worker.drain_timeout(Duration::from_millis(10_060)));
+    notes.until(2).await;
+    worker.ask();
+    slow_heartbeat(&queue).await;
+    worker.end().await.unwrap();
+    assert_eq!(queue.counts().await, (1, 0), "it is back at once, and the other one is deleted");
+    assert_eq!(queue.receive().await[0].0, "endless");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_under_way_when_the_drain_timeout_ends_is_settled() {
+    let notes = Notes::default();
+    let script = Script::standard(|call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", 0) => Reply::messages([message("m", "a", None)]),
+        ("SendMessage", _) => Reply::usual().after(secs(2)),
+        _ => Reply::usual(),
+    });
+    let place = |Body(_): Body, State(notes): State<Notes>| async move {
+        notes.add("run");
+        Outcome::DeadLetter("no order".into())
+    };
+    let effects = Effects::with_client(script.client.clone());
+    let effects = effects.dead_letter_queue("https://sqs.eu-west-1.amazonaws.com/123456789012/orders-dlq");
+    let consumer = redrive::handler(place).effects(effects).with_state(notes.clone());
+    let mut worker = Running::begin(script.worker(consumer).drain_timeout(secs(1)));
+    notes.until(1).await;
+    worker.ask();
+    worker.end().await.unwrap();
+    assert_eq!(script.calls("SendMessage").len(), 1);
+    assert_eq!(script.deleted("a").len(), 1, "it would be there twice");
+}
+
+/// Notes at what time it is dropped.
+struct Dropped(Notes, Instant);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.add(format!("cut off after {} ms", self.1.elapsed().as_millis()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chunk_is_cut_off_when_the_drain_timeout_ends_and_not_later() {
+    let (queue, notes) = (Queue::with_messages(2).await, Notes::default());
+    let place = |State(notes): State<Notes>, bodies: Vec<Body>| async move {
+        notes.add("begun");
+        match &*bodies[0].0 {
+            // It waits for the heartbeat when the drain timeout ends: so the batch is not over yet.
+            "0" => sleep(Duration::from_millis(10_050)).await,
+            _ => {
+                let _dropped = Dropped(notes, Instant::now());
+                pending::<()>().await;
+            }
+        }
+        vec![Outcome::Done]
+    };
+    let worker = queue.worker(redrive::batch(place).chunk_size(1).with_state(notes.clone()));
+    let mut worker = Running::begin(worker.drain_timeout(Duration::from_millis(10_060)));
+    notes.until(2).await;
+    worker.ask();
+    slow_heartbeat(&queue).await;
+    worker.end().await.unwrap();
+    assert_eq!(notes.all()[2], "cut off after 10060 ms");
+    assert_eq!(queue.counts().await, (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_never_answers_does_not_keep_it_from_ending() {
+    let script = Script::standard(|call| match &*call.operation {
+        "ReceiveMessage" => Reply::never(),
+        _ => Reply::usual(),
+    });
+    let worker = script.worker(redrive::handler(slow).with_state(Notes::default())).drain_timeout(secs(5));
+    let mut worker = Running::begin(worker);
+    sleep(secs(1)).await;
+    worker.ask();
+    let (result, took) = timed(worker.end()).await;
+    assert!(result.is_ok() && took < secs(30), "{took:?}");
+    assert_eq!(script.calls("ReceiveMessage").len(), 1, "no poll begins any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_takes_no_deletes_does_not_keep_it_from_ending() {
+    let notes = Notes::default();
+    let script = Script::standard(|call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", 0) => Reply::messages([message("m", "a", None)]),
+        ("DeleteMessageBatch", 1..) => Reply::never(),
+        _ => Reply::usual(),
+    });
+    let worker = script.worker(redrive::handler(slow).with_state(notes.clone())).drain_timeout(secs(1));
+    let mut worker = Running::begin(worker);
+    notes.until(2).await;
+    worker.ask();
+    let (result, took) = timed(worker.end()).await;
+    assert!(result.is_ok() && took < secs(50), "{took:?}");
 }

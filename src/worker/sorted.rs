@@ -1,0 +1,80 @@
+//! What a poll has brought, by what is to become of it.
+
+use std::collections::HashSet;
+
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::batch::Fresh;
+use super::hub::Hub;
+use super::memory::{Known, MessageKey};
+use super::settler::Receipt;
+use crate::sqs::event::Record;
+
+#[derive(Default)]
+pub(super) struct Sorted {
+    /// To be run.
+    pub(super) fresh: Vec<Fresh>,
+    /// Was run, and is to be deleted.
+    pub(super) done: Vec<Receipt>,
+    /// To be given back.
+    pub(super) behind: Vec<Receipt>,
+    /// Groups of which one is left out: none that comes after it may be before it.
+    left_out: HashSet<String>,
+}
+
+impl Sorted {
+    /// Sorts the messages of a poll, and takes a permit for each that is to run.
+    pub(super) fn of(messages: Vec<Message>, permits: &mut OwnedSemaphorePermit, hub: &Hub) -> Self {
+        let mut sorted = Self::default();
+        for message in messages {
+            match Record::new(&message, &hub.queue.source) {
+                Ok(record) => sorted.sort(record, permits, hub),
+                Err(error) => {
+                    tracing::error!(%error, "a message is left alone");
+                    sorted.left_out.extend(group_of(&message));
+                }
+            }
+        }
+        sorted
+    }
+
+    fn sort(&mut self, record: Record, permits: &mut OwnedSemaphorePermit, hub: &Hub) {
+        let key = MessageKey::of(record.message_id());
+        if record.group().is_some_and(|group| self.left_out.contains(group)) {
+            self.behind.push(Receipt::of(key, &record));
+            return;
+        }
+        // The same message twice in one poll is the engine's matter.
+        let is_copy = self.fresh.iter().any(|fresh| fresh.key == key);
+        let known = if is_copy { Known::Nothing } else { hub.memory().receive(&key, Instant::now()) };
+        let permit = if known == Known::Nothing { permits.split(1) } else { None };
+        if permit.is_none() {
+            self.left_out.extend(record.group().map(str::to_owned));
+        }
+        match (known, permit) {
+            (Known::Nothing, Some(permit)) => self.fresh.push(Fresh { key, record, permit }),
+            // More than was asked for.
+            (Known::Nothing, None) => {
+                if !is_copy {
+                    hub.memory().ended(&key);
+                }
+                self.behind.push(Receipt::of(key, &record));
+            }
+            (Known::Done, _) => {
+                tracing::info!(message_id = %key, "a message that was processed came back, and is deleted");
+                self.done.push(Receipt::of(key, &record));
+            }
+            // Its other receipt says what becomes of it. This one runs out.
+            (Known::Running, _) => {
+                tracing::info!(message_id = %key, "a message that runs here was handed out once more");
+            }
+        }
+    }
+}
+
+/// The group of a message of which little else can be read.
+fn group_of(message: &Message) -> Option<String> {
+    message.attributes.as_ref()?.get(&MessageSystemAttributeName::MessageGroupId).cloned()
+}

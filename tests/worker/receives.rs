@@ -1,0 +1,291 @@
+//! What one receive brings, when it is made again, and what becomes of its messages one by one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use redrive::{Body, Effects, Outcome, ReceiveCount, State};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use crate::kit::{Notes, Queue, Running, secs};
+use crate::script::{Call, DEAD, Reply, Script, message};
+
+/// Takes as many seconds as the message's id says at its end.
+async fn takes_its_time(Body(body): Body, State(notes): State<Notes>) {
+    notes.add(format!("{body} begun"));
+    let seconds = body.rsplit('-').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+    sleep(secs(seconds)).await;
+    notes.add(format!("{body} done"));
+}
+
+fn attempt(call: &Call) -> String {
+    call.request["ReceiveRequestAttemptId"].as_str().unwrap().to_owned()
+}
+
+fn most(call: &Call) -> u64 {
+    call.request["MaxNumberOfMessages"].as_u64().unwrap()
+}
+
+/// Ten messages, each of a group of its own, that take so many seconds.
+fn ten(name: &str, seconds: u64) -> Vec<Value> {
+    let message = |number| {
+        let id = format!("{name}-{number}-{seconds}");
+        message(&id, &id, Some(&id))
+    };
+    (0..10).map(message).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receive_that_is_made_again_has_the_permits_that_it_had() {
+    let notes = Notes::default();
+    // The first brings a second poller. Of the two receives that follow the answer of one is lost; the other poller fills its permits,
+    // and would take those of the lost one too.
+    let script = Script::fifo(|call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", 0) => Reply::messages(ten("quick", 0)),
+        ("ReceiveMessage", 1) => Reply::failure(),
+        ("ReceiveMessage", 2) => Reply::messages(ten("slow", 1_000)).after(Duration::from_millis(1)),
+        ("ReceiveMessage", 3) => Reply::messages(ten("again", 1_000).into_iter().take(7)),
+        _ => Reply::usual(),
+    });
+    let worker = script.worker(redrive::handler(takes_its_time).concurrency(20).with_state(notes.clone()));
+    let _worker = Running::begin(worker);
+    sleep(secs(100)).await;
+    let mut asked = BTreeMap::<String, Vec<u64>>::new();
+    for call in script.calls("ReceiveMessage") {
+        asked.entry(attempt(&call)).or_default().push(most(&call));
+    }
+    let made_again: Vec<_> = asked.values().filter(|asked| asked.len() > 1).collect();
+    assert_eq!(made_again, [&vec![10, 10]], "with fewer permits than messages some would run without one: {asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_without_a_permit_is_given_back_in_the_order_of_its_group() {
+    let notes = Notes::default();
+    let of = |id: &'static str, group: &'static str| message(id, id, Some(group));
+    let script = Script::fifo(move |call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", 0) => Reply::messages([of("a1-5", "a"), of("a2-5", "a"), of("b1-5", "b"), of("c1-5", "c")]),
+        ("ReceiveMessage", 1) => Reply::messages([of("b1-5", "b")]),
+        ("ReceiveMessage", 2) => Reply::messages([of("c1-5", "c")]),
+        _ => Reply::usual(),
+    });
+    let worker = script.worker(redrive::handler(takes_its_time).concurrency(2).with_state(notes.clone()));
+    let _worker = Running::begin(worker);
+    notes.until(1).await;
+    sleep(secs(1)).await;
+    assert_eq!(notes.all(), ["a1-5 begun"], "there are permits for two, and the second is behind the first");
+    let given_back = ["a1-5", "a2-5", "b1-5", "c1-5"].map(|id| script.hidden(id, 0).len());
+    assert_eq!(given_back, [0, 0, 1, 1]);
+    notes.until(8).await;
+    assert_eq!(
+        notes.all().iter().filter(|note| note.ends_with("done")).count(),
+        4,
+        "what was given back is not forgotten"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_of_an_attempt_counts_from_its_first_receive() {
+    let script = Script::fifo(|call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", 1) => Reply::failure(),
+        _ => Reply::usual(),
+    });
+    let worker = script.worker(redrive::handler(takes_its_time).with_state(Notes::default()));
+    let handle = worker.handle();
+    let _worker = Running::begin(worker);
+    sleep(secs(1)).await;
+    handle.pause();
+    sleep(secs(3_600)).await;
+    handle.resume();
+    sleep(secs(10)).await;
+    let attempts: Vec<_> = script.calls("ReceiveMessage").iter().map(attempt).collect();
+    assert_eq!(attempts.len(), 3);
+    assert_ne!(attempts[0], attempts[1]);
+    assert_eq!(attempts[1], attempts[2], "the first of the two was made after the pause");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_too_old_is_not_made_again() {
+    let script = Script::fifo(|call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", 0) => Reply::failure(),
+        _ => Reply::usual(),
+    });
+    let worker = script.worker(redrive::handler(takes_its_time).with_state(Notes::default()));
+    let handle = worker.handle();
+    let _worker = Running::begin(worker);
+    while script.calls("ReceiveMessage").is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    handle.pause();
+    sleep(secs(600)).await;
+    handle.resume();
+    sleep(secs(1)).await;
+    let calls = script.calls("ReceiveMessage");
+    assert_ne!(attempt(&calls[0]), attempt(&calls[1]));
+    assert_eq!(most(&calls[1]), 10, "its permits are there again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_before_it_begins_holds_nothing_up() {
+    let notes = Notes::default();
+    let of = |id: &'static str, handle: &'static str, group: &'static str| message(id, handle, Some(group));
+    let script = Script::fifo(move |call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", 0) => Reply::messages([
+            of("a1-15", "a1", "a"),
+            of("a2-0", DEAD, "a"),
+            of("a3-0", "a3", "a"),
+            of("b1-3600", "b1", "b"),
+        ]),
+        // It was lost to another worker, which has failed it.
+        ("ReceiveMessage", 1) => Reply::messages([of("a2-0", "a2", "a")]).after(secs(10)),
+        _ => Reply::usual(),
+    });
+    let worker = script.worker(redrive::handler(takes_its_time).concurrency(4).with_state(notes.clone()));
+    let _worker = Running::begin(worker);
+    sleep(secs(60)).await;
+    let given_back = script.hidden("a3", 0);
+    assert_eq!(given_back.len(), 1);
+    assert!((secs(15)..secs(16)).contains(&given_back[0]), "{given_back:?}");
+    assert!(notes.all().contains(&"a2-0 done".to_owned()), "it runs here when it comes again: {:?}", notes.all());
+    assert_eq!(most(&script.calls("ReceiveMessage")[1]), 3, "only the one that runs has a permit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_is_not_given_back_while_its_message_runs() {
+    let notes = Notes::default();
+    let script = Script::standard(|call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", 0) => Reply::messages([message("m-15", "a", None), message("m-15", "b", None)]),
+        _ => Reply::usual(),
+    });
+    let mut worker = Running::begin(script.worker(redrive::handler(takes_its_time).with_state(notes.clone())));
+    notes.until(1).await;
+    worker.ask();
+    sleep(secs(1)).await;
+    assert!(script.hidden("b", 0).is_empty(), "another worker would run it beside this one");
+    worker.end().await.unwrap();
+    assert_eq!(["a", "b"].map(|handle| script.deleted(handle).len()), [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fresh_does_not_wait_for_deletes_of_what_is_not() {
+    let (notes, has_deleted) = (Notes::default(), Arc::new(AtomicUsize::new(0)));
+    let deletes = has_deleted.clone();
+    // As many deletes as may be under way are, and none is answered.
+    let script = Script::standard(move |call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", number @ 0..100) => {
+            let id = |of_ten| format!("{number}-{of_ten}-0");
+            Reply::messages((0..10).map(|of_ten| message(&id(of_ten), &id(of_ten), None)))
+        }
+        ("ReceiveMessage", 100) => {
+            Reply::messages([message("0-0-0", "again", None), message("fresh-0", "fresh", None)]).after(secs(1))
+        }
+        ("DeleteMessageBatch", _) => {
+            deletes.fetch_add(call.entries().len(), Ordering::SeqCst);
+            if call.entries().iter().any(|(handle, _)| handle == "none") { Reply::usual() } else { Reply::never() }
+        }
+        _ => Reply::usual(),
+    });
+    let worker = script.worker(redrive::handler(takes_its_time).concurrency(10).with_state(notes.clone()));
+    let _worker = Running::begin(worker);
+    notes.until(2_000).await;
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(has_deleted.load(Ordering::SeqCst), 1_000 + 1);
+    let began = Instant::now();
+    notes.until(2_002).await;
+    assert!(began.elapsed() < secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_counts_from_before_the_answer() {
+    let script = Script::standard(|call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", 0) => Reply::messages([message("m-100", "a", None)]).after(Duration::from_millis(900)),
+        ("ReceiveMessage", 1) => Reply::messages([message("n-100", "b", None)]).after(secs(20)),
+        _ => Reply::usual(),
+    });
+    let worker = script.worker(redrive::handler(takes_its_time).with_state(Notes::default()));
+    let _worker = Running::begin(worker);
+    sleep(secs(40)).await;
+    let receives = script.calls("ReceiveMessage");
+    let first = script.hidden("a", 30)[0] - receives[0].at;
+    assert!(
+        (secs(10)..=Duration::from_millis(10_050)).contains(&first),
+        "SQS may have counted all the while: {first:?}"
+    );
+    let first = script.hidden("b", 30)[0] - receives[1].at;
+    assert!((secs(28)..=secs(30)).contains(&first), "a long poll waits for a message, and then is answered: {first:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_little_patience_has_enough_for_a_long_poll() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    let timeouts = TimeoutConfig::builder().operation_timeout(secs(3)).operation_attempt_timeout(secs(2));
+    let config = queue.client.config().to_builder().timeout_config(timeouts.read_timeout(secs(1)).build());
+    let client = Client::from_conf(config.retry_config(RetryConfig::standard()).build());
+    let consumer = redrive::handler(takes_its_time).with_state(notes.clone());
+    let _worker = Running::begin(consumer.worker(client, &queue.url));
+    sleep(secs(15)).await;
+    queue.send("an order").await;
+    queue.drained().await;
+    assert_eq!(queue.calls.count("ReceiveMessage"), 2, "the first one waits for what it brings");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_heartbeat_touches_what_was_settled_in_the_same_poll() {
+    let (queue, notes) = (Queue::with_messages(2).await, Notes::default());
+    let place = |Body(body): Body, ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
+        notes.add(format!("{body} at receive {count}"));
+        match (&*body, count) {
+            ("0", 1) => return Outcome::RetryAfter(secs(100)),
+            ("1", _) => sleep(secs(60)).await,
+            _ => {}
+        }
+        Outcome::Done
+    };
+    let effects = Effects::with_client(queue.client.clone());
+    let _worker = queue.run(redrive::handler(place).effects(effects).with_state(notes.clone()));
+    notes.until(2).await;
+    let began = Instant::now();
+    notes.until(3).await;
+    assert_eq!(notes.all()[2], "0 at receive 2");
+    assert!((secs(99)..secs(102)).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_heartbeat_touches_the_tail_of_a_group_while_its_head_is_settled() {
+    let script = Script::fifo(|call| {
+        let of = |id| message(id, id, Some("g"));
+        match (&*call.operation, call.number) {
+            ("ReceiveMessage", 0) => Reply::messages([of("1"), of("2")]),
+            // The delay of both is under way when a heartbeat is due.
+            ("ChangeMessageVisibilityBatch", _) if call.entries().iter().any(|entry| entry.1 == Some(100)) => {
+                Reply::usual().after(secs(2))
+            }
+            _ => Reply::usual(),
+        }
+    });
+    let place = |Body(_): Body| async {
+        sleep(secs(9)).await;
+        Outcome::RetryAfter(secs(100))
+    };
+    let effects = Effects::with_client(script.client.clone());
+    let _worker = Running::begin(script.worker(redrive::handler(place).effects(effects)));
+    sleep(secs(60)).await;
+    assert_eq!(script.hidden("2", 100).len(), 1);
+    assert!(script.hidden("2", 30).is_empty(), "it would end the delay: {:?}", script.hidden("2", 30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_is_extended_no_more() {
+    let script = Script::standard(|call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", 0) => Reply::messages([message("m-100", DEAD, None), message("n-100", "b", None)]),
+        _ => Reply::usual(),
+    });
+    let worker = script.worker(redrive::handler(takes_its_time).with_state(Notes::default()));
+    let _worker = Running::begin(worker);
+    sleep(secs(95)).await;
+    assert_eq!((script.hidden(DEAD, 30).len(), script.hidden("b", 30).len()), (1, 9));
+}
