@@ -47,7 +47,10 @@ impl Board {
 
     /// The record's place among the others.
     pub(super) fn place(&self, index: usize) -> Place {
-        Place { index, copies: self.ledger.copies_of(index), behind: self.plan.behind(index) }
+        let behind = self.plan.behind(index);
+        let group = if behind.is_empty() { None } else { self.ledger.group(index) };
+        let (behind, others) = behind.into_iter().partition(|&each| self.ledger.group(each) == group);
+        Place { index, copies: self.ledger.copies_of(index), behind, others }
     }
 
     /// Ends the batch, and says how each record stands at its end.

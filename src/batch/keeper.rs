@@ -12,8 +12,10 @@ pub(crate) struct Place {
     pub(crate) index: usize,
     /// The same message once more.
     pub(crate) copies: Vec<usize>,
-    /// What stands behind it in its line on a FIFO queue, and comes back with it.
+    /// What stands behind it in its group on a FIFO queue, and comes back with it.
     pub(crate) behind: Vec<usize>,
+    /// What stands behind it and is of other groups, where a failure stops the whole batch: it comes back, but not at the head's time.
+    pub(crate) others: Vec<usize>,
 }
 
 /// What has become of a record.
@@ -23,7 +25,7 @@ pub(crate) enum Fate {
     Done,
     /// It comes back when its visibility timeout runs out.
     ComesBack,
-    /// It comes back after a delay that the queue has been told of, and what is behind it too.
+    /// It comes back after a delay that the queue has been told of, and what is behind it in its group too.
     Delayed,
 }
 
@@ -34,11 +36,17 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
     /// Whether the record may begin. Asked once, right before it does.
     fn admits(&self, index: usize) -> bool;
 
+    /// Whether the record is still ours. Asked while it runs.
+    fn is_ours(&self, index: usize) -> bool;
+
     /// Ends when the record is not ours any more: its handler is cancelled then.
     fn lost(&self, index: usize) -> Wait<'_>;
 
     /// The run is over. Once this has ended nothing but what the run asks for is done to the message. Says whether it is still ours.
     fn let_go<'a>(&'a self, place: &'a Place) -> Wait<'a, bool>;
+
+    /// How long a record stays ours that was let go.
+    fn time_left(&self, index: usize) -> Duration;
 
     /// How long SQS lets the batch's messages be hidden from now on.
     fn longest_delay(&self) -> Duration;

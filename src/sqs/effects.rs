@@ -17,7 +17,7 @@ use super::client::LazyClient;
 use super::dead_letter::{self, About};
 use super::queue::Queue;
 use super::visibility::{Change, LONGEST_DELAY_ON_LAMBDA, VisibilityTimeout};
-use crate::batch::{Effect, Failed, OnFailure};
+use crate::batch::{Effect, Failed, OnFailure, Wish};
 use crate::outcome::Outcome;
 use crate::record::Record;
 
@@ -108,19 +108,6 @@ impl Effects {
         Self { dead_letter_queue_url: Some(queue_url.into()), ..self }
     }
 
-    /// What is to be done with a record that failed.
-    fn wish(&self, failed: &Failed) -> Wish {
-        let receive_count = failed.record.receive_count().unwrap_or(1);
-        match &failed.outcome {
-            Outcome::DeadLetter(reason) => Wish::DeadLetter(reason.clone().into_owned()),
-            _ if self.dead_letter_at.is_some_and(|at| receive_count >= at) => {
-                Wish::DeadLetter(failed.error.clone().unwrap_or_else(|| "the handler asks for a retry".to_owned()))
-            }
-            Outcome::RetryAfter(delay) => Wish::Delay(*delay),
-            _ => self.backoff.as_ref().map_or(Wish::Nothing, |backoff| Wish::Delay(backoff.delay(receive_count))),
-        }
-    }
-
     /// Has the record come back after the delay, and what is behind it too.
     async fn delay(&self, failed: &Failed, delay: Duration) -> Result<(), String> {
         let cell = self.cell(&failed.record)?;
@@ -171,15 +158,9 @@ impl Effects {
 /// A client may have no timeout of its own, and a host no deadline.
 const MAX_EFFECT_TIME: Duration = Duration::from_secs(30);
 
-async fn in_time(effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    let too_late = |_| Err(format!("there is no answer after {MAX_EFFECT_TIME:?}"));
-    tokio::time::timeout(MAX_EFFECT_TIME, effect).await.unwrap_or_else(too_late)
-}
-
-enum Wish {
-    Nothing,
-    Delay(Duration),
-    DeadLetter(String),
+async fn within(limit: Duration, effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let too_late = |_| Err(format!("there is no answer after {limit:?}"));
+    tokio::time::timeout(limit, effect).await.unwrap_or_else(too_late)
 }
 
 fn queue_arn(record: &Record) -> Result<String, String> {
@@ -194,12 +175,30 @@ fn function_name() -> Option<String> {
 }
 
 impl OnFailure for Effects {
-    fn settle(&self, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>> {
+    fn wish(&self, record: &Record, outcome: &Outcome, error: Option<&str>) -> Wish {
+        let receive_count = record.receive_count().unwrap_or(1);
+        match outcome {
+            Outcome::DeadLetter(reason) => Wish::DeadLetter(reason.clone().into_owned()),
+            _ if self.dead_letter_at.is_some_and(|at| receive_count >= at) => {
+                Wish::DeadLetter(error.unwrap_or("the handler asks for a retry").to_owned())
+            }
+            Outcome::RetryAfter(delay) => Wish::Delay(*delay),
+            _ => self.backoff.as_ref().map_or(Wish::Nothing, |backoff| Wish::Delay(backoff.delay(receive_count))),
+        }
+    }
+
+    fn fulfil(&self, wish: Wish, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>> {
         Box::pin(async move {
-            let (done, effect) = match self.wish(&failed) {
+            let (done, effect) = match wish {
                 Wish::Nothing => return Effect::ComesBack,
-                Wish::Delay(delay) => (in_time(self.delay(&failed, delay)).await, Effect::Delayed),
-                Wish::DeadLetter(reason) => (in_time(self.dead_letter(&failed, &reason)).await, Effect::DeadLettered),
+                Wish::Delay(delay) => {
+                    // After that the message is another's, and would be delayed there.
+                    let limit = failed.time_left.map_or(MAX_EFFECT_TIME, |left| left.min(MAX_EFFECT_TIME));
+                    (within(limit, self.delay(&failed, delay)).await, Effect::Delayed)
+                }
+                Wish::DeadLetter(reason) => {
+                    (within(MAX_EFFECT_TIME, self.dead_letter(&failed, &reason)).await, Effect::DeadLettered)
+                }
             };
             let Err(why) = done else { return effect };
             let message_id = failed.record.message_id();

@@ -122,12 +122,20 @@ impl Keeper for Messages {
         admits
     }
 
+    fn is_ours(&self, index: usize) -> bool {
+        self.leases.is_ours(index)
+    }
+
     fn lost(&self, index: usize) -> Wait<'_> {
         Box::pin(self.leases.lost(index))
     }
 
     fn let_go<'a>(&'a self, place: &'a Place) -> Wait<'a, bool> {
         Box::pin(self.leases.let_go(place.index, &place.copies, &place.behind))
+    }
+
+    fn time_left(&self, index: usize) -> Duration {
+        self.leases.time_left(index)
     }
 
     fn longest_delay(&self) -> Duration {
@@ -152,8 +160,9 @@ impl Keeper for Messages {
                 Fate::Delayed => {
                     self.leases.take(place.behind.iter().copied()).await;
                     place.behind.iter().for_each(|&index| self.end(index));
+                    self.release(place.others.iter().copied()).await;
                 }
-                Fate::Done | Fate::ComesBack => self.release(place.behind.clone()).await,
+                Fate::Done | Fate::ComesBack => self.release(place.behind.iter().chain(&place.others).copied()).await,
             }
             goes_on
         })

@@ -79,6 +79,11 @@ impl Leases {
         }
     }
 
+    /// How long SQS keeps that one from others, by what it has confirmed.
+    pub(super) fn time_left(&self, index: usize) -> Duration {
+        self.table()[index].expires.saturating_duration_since(Instant::now())
+    }
+
     /// How long SQS lets these messages be hidden from now on.
     pub(super) fn longest_delay(&self) -> Duration {
         LONGEST.saturating_sub(self.received.elapsed())

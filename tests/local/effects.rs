@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::MessageAttributeValue;
 use redrive::local::{Delivery, Faults, Kit, TestQueue};
-use redrive::{Backoff, Body, Effects, Json, LastReceive, Outcome, ReceiveCount, State};
+use redrive::{Backoff, Body, Effects, Fifo, Json, LastReceive, Outcome, ReceiveCount, State};
 use tokio::time::Instant;
 
 use crate::calls::Calls;
@@ -115,6 +115,27 @@ async fn the_head_of_a_group_decides_and_its_tail_follows() {
     let of = |group: &str| bodies(&done).into_iter().filter(|body| body.starts_with(group)).collect::<Vec<_>>();
     assert_eq!(of("a"), ["a0", "a1", "a2", "a3"]);
     assert_eq!(of("b"), ["b0", "b1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_that_stops_the_batch_is_that_of_its_own_group() {
+    let kit = Kit::with_seed(1);
+    let orders = kit.queue("orders.fifo").visibility_timeout(secs(600)).create().await.unwrap();
+    let place = |Body(order): Body, ReceiveCount(count): ReceiveCount| async move {
+        if order == "a0" && count == 1 { Outcome::RetryAfter(secs(9 * 3_600)) } else { Outcome::Done }
+    };
+    let consumer = redrive::handler(place).fifo(Fifo::StopBatch).effects(effects(&orders));
+    orders.mapping(consumer).start().unwrap();
+    for order in ["a0", "b0", "a1", "c0"] {
+        orders.send_to(&order[..1], order).await.unwrap();
+    }
+    let began = Instant::now();
+    tokio::time::sleep(secs(700)).await;
+    let done = |deliveries: Vec<Delivery>| deliveries.into_iter().filter(|each| each.done).collect::<Vec<_>>();
+    assert_eq!(bodies(&done(orders.deliveries())), ["b0", "c0"], "at their visibility timeout");
+    kit.until_idle().await;
+    assert_eq!(bodies(&done(orders.deliveries()))[2..], ["a0", "a1"]);
+    assert_eq!(began.elapsed().as_secs(), 9 * 3_600);
 }
 
 #[tokio::test(start_paused = true)]
