@@ -47,10 +47,12 @@ impl Board {
 
     /// The record's place among the others.
     pub(super) fn place(&self, index: usize) -> Place {
-        let behind = self.plan.behind(index);
-        let group = if behind.is_empty() { None } else { self.ledger.group(index) };
-        let (behind, others) = behind.into_iter().partition(|&each| self.ledger.group(each) == group);
-        Place { index, copies: self.ledger.copies_of(index), behind, others }
+        let mut behind = self.plan.behind(index);
+        if !behind.is_empty() {
+            let group = self.ledger.group(index);
+            behind.retain(|&each| self.ledger.group(each) == group);
+        }
+        Place { index, copies: self.ledger.copies_of(index), behind }
     }
 
     /// Ends the batch, and says how each record stands at its end.

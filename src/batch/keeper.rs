@@ -12,10 +12,9 @@ pub(crate) struct Place {
     pub(crate) index: usize,
     /// The same message once more.
     pub(crate) copies: Vec<usize>,
-    /// What stands behind it in its group on a FIFO queue, and comes back with it.
+    /// What stands behind it in its group on a FIFO queue, and comes back with it. Where a failure stops the batch, others stand in its
+    /// line too; the batch is over then, and they are not delayed with it.
     pub(crate) behind: Vec<usize>,
-    /// What stands behind it and is of other groups, where a failure stops the whole batch: it comes back, but not at the head's time.
-    pub(crate) others: Vec<usize>,
 }
 
 /// What has become of a record.

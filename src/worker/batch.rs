@@ -160,9 +160,8 @@ impl Keeper for Messages {
                 Fate::Delayed => {
                     self.leases.take(place.behind.iter().copied()).await;
                     place.behind.iter().for_each(|&index| self.end(index));
-                    self.release(place.others.iter().copied()).await;
                 }
-                Fate::Done | Fate::ComesBack => self.release(place.behind.iter().chain(&place.others).copied()).await,
+                Fate::Done | Fate::ComesBack => self.release(place.behind.clone()).await,
             }
             goes_on
         })
