@@ -1,7 +1,7 @@
 //! What a handler wants of the queue: a delay, a backoff, a dead letter with its reason.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_sqs::types::MessageAttributeValue;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::calls::Calls;
 use crate::kit::{Queue, attribute, secs};
+use crate::log;
 
 fn effects(queue: &TestQueue) -> Effects {
     Effects::with_client(queue.client().clone())
@@ -161,6 +162,30 @@ async fn a_dead_letter_is_the_message_and_why() {
     assert_eq!(text(message, "redrive.receive_count"), "1");
     assert!(text(message, "redrive.source").ends_with(":orders"));
     assert!(!text(message, "redrive.function").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dead_letter_has_no_room_for_is_in_the_log() {
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let lines = told.clone();
+    let _log = log::to(move |line| lines.lock().unwrap().push(line.text));
+    let kit = Kit::with_seed(1);
+    let orders = kit.queue("orders").max_receive_count(5).create().await.unwrap();
+    let fail = |Body(_): Body| async { Err::<(), _>("disk full") };
+    orders.mapping(redrive::handler(fail).effects(effects(&orders).dead_letter_at(1))).start().unwrap();
+    let mut send = orders.client().send_message().queue_url(orders.url()).message_body("an order");
+    for number in 0..10 {
+        let own = MessageAttributeValue::builder().data_type("Number").string_value("7").build().unwrap();
+        send = send.message_attributes(format!("own{number}"), own);
+    }
+    let id = send.send().await.unwrap().message_id.unwrap();
+    kit.until_idle().await;
+    assert_eq!(dead(&orders).await[0].message_attributes().unwrap().len(), 10);
+    let told = told.lock().unwrap().join("\n");
+    let line = told.lines().find(|line| line.contains("no room")).unwrap_or_else(|| panic!("{told}"));
+    let parts = ["WARN", &id, "left_out=redrive.reason, redrive.error,", "reason=disk full", "error=disk full"];
+    assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    assert!(!line.contains("an order"));
 }
 
 #[tokio::test(start_paused = true)]
