@@ -47,7 +47,12 @@ impl Board {
 
     /// The record's place among the others.
     pub(super) fn place(&self, index: usize) -> Place {
-        Place { index, copies: self.ledger.copies_of(index), behind: self.plan.behind(index) }
+        let mut behind = self.plan.behind(index);
+        if !behind.is_empty() {
+            let group = self.ledger.group(index);
+            behind.retain(|&each| self.ledger.group(each) == group);
+        }
+        Place { index, copies: self.ledger.copies_of(index), behind }
     }
 
     /// Ends the batch, and says how each record stands at its end.

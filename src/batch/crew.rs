@@ -15,9 +15,9 @@ use tracing::{Instrument, Span};
 
 use super::board::Board;
 use super::cut::Cut;
-use super::effect::{Effect, Failed};
+use super::effect::{Effect, Failed, Wish};
 use super::guard::guard;
-use super::keeper::{self, Keeper};
+use super::keeper::{self, Keeper, Wait};
 use super::report::{End, Run, Verdict};
 use super::{Work, lane};
 use crate::handler::Options;
@@ -101,9 +101,9 @@ impl Crew {
         Cut { end: self.handlers_end, lost: self.shared.keeper.as_ref().map(|keeper| keeper.lost(index)) }
     }
 
-    /// When the handler of a chunk is cut off.
-    pub(super) fn cut_of_chunk(&self) -> Cut<'_> {
-        Cut { end: self.handlers_end, lost: self.shared.keeper.as_ref().map(|keeper| keeper.all_lost()) }
+    /// When the handler of a chunk is cut off: the time is over, or `lost` ends.
+    pub(super) fn cut_of_chunk<'a>(&self, lost: Option<Wait<'a>>) -> Cut<'a> {
+        Cut { end: self.handlers_end, lost }
     }
 
     /// Whether something may have to happen at the queue before the record is settled.
@@ -114,39 +114,70 @@ impl Crew {
 
     /// Has happen what must, before the record in that place is settled.
     pub(super) async fn settle(&self, index: usize, run: &Run, verdict: Verdict) -> End {
-        if !self.owes(&verdict) {
+        let wish = self.wish(run, &verdict);
+        if let Some(keeper) = &self.shared.keeper {
+            return self.settle_kept(&**keeper, index, run, verdict, wish).await;
+        }
+        if wish == Wish::Nothing {
             return verdict.end_without_effect(run);
         }
+        let effect = self.take_effect(&self.shared.board.place(index), run, &verdict, wish).await;
+        verdict.end(effect)
+    }
+
+    /// The same, where the record is ours only for as long as it is kept.
+    async fn settle_kept(&self, keeper: &dyn Keeper, index: usize, run: &Run, verdict: Verdict, wish: Wish) -> End {
         let place = self.shared.board.place(index);
-        let Some(keeper) = &self.shared.keeper else { return self.take_effect(&place, run, verdict).await };
-        let end = match keeper.let_go(&place).await {
-            true => self.take_effect(&place, run, verdict).await,
+        let effect = match wish {
+            // It takes its time, and touches no visibility: the record stays ours meanwhile, and what is behind it.
+            Wish::DeadLetter(_) if keeper.ends(index) => {
+                let effect = self.take_effect(&place, run, &verdict, wish).await;
+                if !keeper.let_go(&place).await && effect == Effect::DeadLettered {
+                    run.warn_of_a_lost_dead_letter();
+                }
+                effect
+            }
+            wish if keeper.let_go(&place).await => self.take_effect(&place, run, &verdict, wish).await,
             // Another one may have it by now: whatever is done to it would be done to theirs.
-            false => verdict.end(Effect::ComesBack),
+            _ => Effect::ComesBack,
+        };
+        let end = match self.shared.options.on_failure {
+            Some(_) => verdict.end(effect),
+            None => verdict.end_without_effect(run),
         };
         let goes_on = keeper.settle(&place, end.fate()).await;
         end.only_if(goes_on)
     }
 
-    async fn take_effect(&self, place: &keeper::Place, run: &Run, verdict: Verdict) -> End {
-        let on_failure = match &self.shared.options.on_failure {
-            Some(on_failure) if !verdict.passes() => on_failure.clone(),
-            _ => return verdict.end_without_effect(run),
+    fn wish(&self, run: &Run, verdict: &Verdict) -> Wish {
+        match &self.shared.options.on_failure {
+            Some(on_failure) if !verdict.passes() => {
+                on_failure.wish(run.record(), &verdict.outcome, verdict.error.as_deref())
+            }
+            _ => Wish::Nothing,
+        }
+    }
+
+    async fn take_effect(&self, place: &keeper::Place, run: &Run, verdict: &Verdict, wish: Wish) -> Effect {
+        let Some(on_failure) = self.shared.options.on_failure.clone().filter(|_| wish != Wish::Nothing) else {
+            return Effect::ComesBack;
         };
         let record = |&index: &usize| self.shared.board.ledger().record(index);
+        let keeper = self.shared.keeper.as_ref();
         let failed = Failed {
             record: run.record().clone(),
             behind: place.copies.iter().chain(&place.behind).map(record).collect(),
-            outcome: verdict.outcome.clone(),
             error: verdict.error.clone(),
-            longest_delay: self.shared.keeper.as_ref().map(|keeper| keeper.longest_delay()),
+            longest_delay: keeper.map(|keeper| keeper.longest_delay()),
+            time_left: keeper.map(|keeper| keeper.time_left(place.index)),
         };
         let mut effect = JoinSet::new();
-        effect.spawn_on(async move { on_failure.settle(failed).await }.instrument(run.span().clone()), &self.host);
+        effect
+            .spawn_on(async move { on_failure.fulfil(wish, failed).await }.instrument(run.span().clone()), &self.host);
         match effect.join_next().await {
-            Some(Ok(effect)) => verdict.end(effect),
+            Some(Ok(effect)) => effect,
             // It broke, or the host is gone: nobody knows of an effect.
-            _ => verdict.end(Effect::ComesBack),
+            _ => Effect::ComesBack,
         }
     }
 }

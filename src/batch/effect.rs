@@ -14,14 +14,24 @@ use crate::record::Record;
 /// A record whose run has ended in something else than done.
 pub(crate) struct Failed {
     pub(crate) record: Record,
-    /// What comes back with it: its copies, and on a FIFO queue those that stood behind it in its line.
+    /// What comes back with it: its copies, and on a FIFO queue those of its group that stood behind it.
     pub(crate) behind: Vec<Record>,
-    /// Never [`Outcome::Done`] and never [`Outcome::Discard`].
-    pub(crate) outcome: Outcome,
     /// The error, with its causes, where there is one.
     pub(crate) error: Option<String>,
     /// How long SQS lets the message be hidden from now on, where the host knows.
     pub(crate) longest_delay: Option<Duration>,
+    /// For how long a change of its visibility is ours to make, where the host knows.
+    pub(crate) time_left: Option<Duration>,
+}
+
+/// What is to be done at the queue with a record that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Nothing,
+    /// Its visibility is changed: nobody else may change that meanwhile.
+    Delay(Duration),
+    /// It is sent to another queue, with that reason. Its visibility is not touched.
+    DeadLetter(String),
 }
 
 /// What became of a record that failed.
@@ -37,7 +47,11 @@ pub(crate) enum Effect {
 
 /// Who says what becomes of records that failed, and does it.
 pub(crate) trait OnFailure: fmt::Debug + Send + Sync {
-    fn settle(&self, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>>;
+    /// What is to be done. The outcome is never [`Outcome::Done`] and never [`Outcome::Discard`].
+    fn wish(&self, record: &Record, outcome: &Outcome, error: Option<&str>) -> Wish;
+
+    /// Does it, and says what has come of it.
+    fn fulfil(&self, wish: Wish, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>>;
 
     /// From which receive on a failure is a dead letter, if there is such a bound.
     fn dead_letter_at(&self) -> Option<u32>;

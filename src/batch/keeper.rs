@@ -12,7 +12,8 @@ pub(crate) struct Place {
     pub(crate) index: usize,
     /// The same message once more.
     pub(crate) copies: Vec<usize>,
-    /// What stands behind it in its line on a FIFO queue, and comes back with it.
+    /// What stands behind it in its group on a FIFO queue, and comes back with it. Where a failure stops the batch, others stand in its
+    /// line too; the batch is over then, and they are not delayed with it.
     pub(crate) behind: Vec<usize>,
 }
 
@@ -23,7 +24,7 @@ pub(crate) enum Fate {
     Done,
     /// It comes back when its visibility timeout runs out.
     ComesBack,
-    /// It comes back after a delay that the queue has been told of, and what is behind it too.
+    /// It comes back after a delay that the queue has been told of, and what is behind it in its group too.
     Delayed,
 }
 
@@ -40,11 +41,14 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
     /// Ends when the record is not ours any more, or has no more time: its handler is cancelled then.
     fn lost(&self, index: usize) -> Wait<'_>;
 
-    /// Ends when no record has any more time. Whoever has lost one of a chunk's may still have the others.
-    fn all_lost(&self) -> Wait<'_>;
+    /// The run is over, and what it asks for is about to be done, while the record is kept as before. Says whether it is still ours.
+    fn ends(&self, index: usize) -> bool;
 
     /// The run is over. Once this has ended nothing but what the run asks for is done to the message. Says whether it is still ours.
     fn let_go<'a>(&'a self, place: &'a Place) -> Wait<'a, bool>;
+
+    /// How long a record stays ours that was let go.
+    fn time_left(&self, index: usize) -> Duration;
 
     /// How long SQS lets the batch's messages be hidden from now on.
     fn longest_delay(&self) -> Duration;

@@ -1,8 +1,10 @@
 //! A lane takes one record, or chunk, after the other.
 
+use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -13,6 +15,7 @@ use tracing::Instrument;
 use super::crew::{Crew, Place};
 use super::cut::{Cut, CutOff};
 use super::guard::{Panicked, catch, guard};
+use super::keeper::{Keeper, Wait};
 use super::report::{Run, Verdict};
 use super::{Pristine, WithBody, Work};
 use crate::handler::{ChunkService, Options, RecordResult, RecordService};
@@ -75,7 +78,8 @@ impl Lane {
             }
             let chunk = Chunk::begin(crew, records);
             let settled = async {
-                let called = async { crew.cut_of_chunk().limit(pin!(call_chunk(&service, chunk.clone()))).await };
+                let lost = crew.shared.keeper.as_deref().map(|keeper| chunk.lost(keeper));
+                let called = async { crew.cut_of_chunk(lost).limit(pin!(call_chunk(&service, chunk.clone()))).await };
                 let end = guard(pin!(Some(called))).await;
                 chunk.end(end);
                 chunk.all_settled().await;
@@ -120,6 +124,23 @@ impl Chunk {
     pub(crate) async fn records(&self) -> Vec<WithBody> {
         let records = self.crew.shared.options.with_bodies(&self.records).await;
         records.into_iter().map(|record| record.and_then(|record| record.check().map(|()| record))).collect()
+    }
+
+    /// Ends when all of its records are lost that are not settled. Whoever has lost some may still have the others.
+    fn lost<'a>(&self, keeper: &'a dyn Keeper) -> Wait<'a> {
+        let runs = self.runs.clone();
+        let indices: Vec<_> = lock(&runs).iter().flatten().map(|(index, _)| *index).collect();
+        let mut ours: Vec<_> = indices.into_iter().map(|index| keeper.lost(index)).enumerate().collect();
+        let mut some_lost = false;
+        // Polled right after the handler each time, which may have settled some just now.
+        Box::pin(poll_fn(move |context| {
+            ours.retain_mut(|(position, lost)| {
+                let is_lost = lost.as_mut().poll(context).is_ready();
+                some_lost |= is_lost;
+                !is_lost && lock(&runs)[*position].is_some()
+            });
+            if some_lost && ours.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        }))
     }
 
     /// Settles the record in that position. What says what becomes of it is a user's code, and costs its record only.

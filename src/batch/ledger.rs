@@ -84,6 +84,11 @@ impl Ledger {
         self.batch.records.message_id(index)
     }
 
+    /// The group of a FIFO queue's record.
+    pub(super) fn group(&self, index: usize) -> Option<String> {
+        self.record(index).attribute("MessageGroupId").ok().flatten().map(Cow::into_owned)
+    }
+
     /// The copies of a record.
     pub(super) fn copies_of(&self, index: usize) -> Vec<usize> {
         // Hardly any batch has some, and to look for them at every failure would take the square of its records.

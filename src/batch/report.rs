@@ -135,6 +135,17 @@ impl Run {
         Verdict { name: "panic", outcome: Outcome::Retry, error: Some(error) }
     }
 
+    pub(super) fn warn_of_a_lost_dead_letter(&self) {
+        let message_id = self.record.message_id();
+        let message_id = message_id.as_deref();
+        self.span.in_scope(|| {
+            warn!(
+                message_id,
+                "the record is in the dead-letter queue, but was lost to others meanwhile: it may run there too"
+            );
+        });
+    }
+
     /// Logs what came of the record, and says what is to become of it. Runs under the guard: it shows the user's error.
     pub(super) fn report(&self, result: RecordResult) -> Verdict {
         let (outcome, error) = match result {

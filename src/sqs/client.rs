@@ -18,6 +18,12 @@ impl LazyClient {
         Self(OnceCell::new_with(Some(client)))
     }
 
+    /// The client, if it was needed before.
+    #[cfg(test)]
+    pub(super) fn made(&self) -> Option<&Client> {
+        self.0.get()
+    }
+
     pub(super) async fn get(&self) -> &Client {
         self.0.get_or_init(from_env).await
     }

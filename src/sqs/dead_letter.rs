@@ -26,6 +26,7 @@ const MAX_TEXT_BYTES: usize = 4_096;
 
 const STRING: &str = "String";
 const NUMBER: &str = "Number";
+
 /// What is sent to the dead-letter queue.
 ///
 /// The body, the attributes and the group are the message's own. The deduplication id is the message id, as where SQS
@@ -41,7 +42,13 @@ pub(super) fn message(
 ) -> Result<SendMessageInputBuilder, JsonError> {
     let body = record.body()?.unwrap_or_default().into_owned();
     let own = record.message_attributes()?.into_iter().filter(|(name, _)| !note::ALL.contains(&&**name)).collect();
-    let attributes = with_note(own, body.len(), &noted(record, about)?);
+    let (attributes, left_out) = with_note(own, body.len(), &noted(record, about)?);
+    if !left_out.is_empty() {
+        let (message_id, left_out) = (record.message_id(), left_out.join(", "));
+        let message_id = message_id.as_deref();
+        let About { reason, error, .. } = *about;
+        tracing::warn!(message_id, left_out, reason, error, "a dead letter has no room for all that is noted on it");
+    }
     let trace = record
         .attribute("AWSTraceHeader")?
         .map(|header| MessageSystemAttributeValue::builder().data_type(STRING).string_value(header).build().ok());
@@ -78,15 +85,15 @@ fn noted(record: &Record, about: &About<'_>) -> Result<Vec<(&'static str, &'stat
     Ok(noted.filter(|(_, _, text)| !text.is_empty()).collect())
 }
 
-/// The message's own attributes, and as much of the note as there is room for. The message is never what gives way; of the
-/// note the last parts do.
+/// The message's own attributes, and as much of the note as there is room for; and what of that is left out. The message is never
+/// what gives way; of the note the last parts do.
 fn with_note(
     own: BTreeMap<String, AttributeValue>,
     body_bytes: usize,
     noted: &[(&'static str, &'static str, String)],
-) -> Vec<(String, MessageAttributeValue)> {
+) -> (Vec<(String, MessageAttributeValue)>, Vec<&'static str>) {
     let mut bytes = body_bytes;
-    let mut attributes = Vec::new();
+    let (mut attributes, mut left_out) = (Vec::new(), Vec::new());
     for (name, value) in own {
         let value_bytes = value.as_str().map_or_else(|| value.as_bytes().map_or(0, <[u8]>::len), str::len);
         bytes += name.len() + value.data_type().len() + value_bytes;
@@ -97,14 +104,14 @@ fn with_note(
     for (name, data_type, text) in noted {
         let added = name.len() + data_type.len() + text.len();
         if attributes.len() == MAX_ATTRIBUTES || bytes + added > MAX_MESSAGE_BYTES {
-            tracing::debug!(attribute = name, "left out of a dead letter: there is no room for it");
+            left_out.push(*name);
             continue;
         }
         bytes += added;
         let value = MessageAttributeValue::builder().data_type(*data_type).string_value(text).build();
         attributes.extend(value.ok().map(|value| ((*name).to_owned(), value)));
     }
-    attributes
+    (attributes, left_out)
 }
 
 /// A text as SQS takes it: no control characters, and not too long.

@@ -17,7 +17,7 @@ use super::client::LazyClient;
 use super::dead_letter::{self, About};
 use super::queue::Queue;
 use super::visibility::{Change, LONGEST_DELAY_ON_LAMBDA, VisibilityTimeout};
-use crate::batch::{Effect, Failed, OnFailure};
+use crate::batch::{Effect, Failed, OnFailure, Wish};
 use crate::outcome::Outcome;
 use crate::record::Record;
 
@@ -108,19 +108,6 @@ impl Effects {
         Self { dead_letter_queue_url: Some(queue_url.into()), ..self }
     }
 
-    /// What is to be done with a record that failed.
-    fn wish(&self, failed: &Failed) -> Wish {
-        let receive_count = failed.record.receive_count().unwrap_or(1);
-        match &failed.outcome {
-            Outcome::DeadLetter(reason) => Wish::DeadLetter(reason.clone().into_owned()),
-            _ if self.dead_letter_at.is_some_and(|at| receive_count >= at) => {
-                Wish::DeadLetter(failed.error.clone().unwrap_or_else(|| "the handler asks for a retry".to_owned()))
-            }
-            Outcome::RetryAfter(delay) => Wish::Delay(*delay),
-            _ => self.backoff.as_ref().map_or(Wish::Nothing, |backoff| Wish::Delay(backoff.delay(receive_count))),
-        }
-    }
-
     /// Has the record come back after the delay, and what is behind it too.
     async fn delay(&self, failed: &Failed, delay: Duration) -> Result<(), String> {
         let cell = self.cell(&failed.record)?;
@@ -171,15 +158,9 @@ impl Effects {
 /// A client may have no timeout of its own, and a host no deadline.
 const MAX_EFFECT_TIME: Duration = Duration::from_secs(30);
 
-async fn in_time(effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    let too_late = |_| Err(format!("there is no answer after {MAX_EFFECT_TIME:?}"));
-    tokio::time::timeout(MAX_EFFECT_TIME, effect).await.unwrap_or_else(too_late)
-}
-
-enum Wish {
-    Nothing,
-    Delay(Duration),
-    DeadLetter(String),
+async fn within(limit: Duration, effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let too_late = |_| Err(format!("there is no answer after {limit:?}"));
+    tokio::time::timeout(limit, effect).await.unwrap_or_else(too_late)
 }
 
 fn queue_arn(record: &Record) -> Result<String, String> {
@@ -194,12 +175,30 @@ fn function_name() -> Option<String> {
 }
 
 impl OnFailure for Effects {
-    fn settle(&self, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>> {
+    fn wish(&self, record: &Record, outcome: &Outcome, error: Option<&str>) -> Wish {
+        let receive_count = record.receive_count().unwrap_or(1);
+        match outcome {
+            Outcome::DeadLetter(reason) => Wish::DeadLetter(reason.clone().into_owned()),
+            _ if self.dead_letter_at.is_some_and(|at| receive_count >= at) => {
+                Wish::DeadLetter(error.unwrap_or("the handler asks for a retry").to_owned())
+            }
+            Outcome::RetryAfter(delay) => Wish::Delay(*delay),
+            _ => self.backoff.as_ref().map_or(Wish::Nothing, |backoff| Wish::Delay(backoff.delay(receive_count))),
+        }
+    }
+
+    fn fulfil(&self, wish: Wish, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>> {
         Box::pin(async move {
-            let (done, effect) = match self.wish(&failed) {
+            let (done, effect) = match wish {
                 Wish::Nothing => return Effect::ComesBack,
-                Wish::Delay(delay) => (in_time(self.delay(&failed, delay)).await, Effect::Delayed),
-                Wish::DeadLetter(reason) => (in_time(self.dead_letter(&failed, &reason)).await, Effect::DeadLettered),
+                Wish::Delay(delay) => {
+                    // After that the message is another's, and would be delayed there.
+                    let limit = failed.time_left.map_or(MAX_EFFECT_TIME, |left| left.min(MAX_EFFECT_TIME));
+                    (within(limit, self.delay(&failed, delay)).await, Effect::Delayed)
+                }
+                Wish::DeadLetter(reason) => {
+                    (within(MAX_EFFECT_TIME, self.dead_letter(&failed, &reason)).await, Effect::DeadLettered)
+                }
             };
             let Err(why) = done else { return effect };
             let message_id = failed.record.message_id();
@@ -222,5 +221,77 @@ impl OnFailure for Effects {
 impl fmt::Debug for QueueCell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("QueueCell").field(&self.0.initialized()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::process::Command;
+    use std::ptr;
+
+    use super::*;
+    use crate::event::Event;
+    use crate::per_lane::PerLane;
+    use crate::record::Batch;
+    use crate::sqs::client::ATTEMPT_TIMEOUT;
+
+    const THIS: &str =
+        "sqs::effects::tests::the_client_of_the_environment_is_made_once_and_not_before_the_first_effect";
+    const IN_CHILD: &str = "REDRIVE_TEST_CHILD";
+
+    fn record() -> Record {
+        const EVENT: &str =
+            r#"{"Records":[{"receiptHandle":"r","eventSourceARN":"arn:aws:sqs:us-east-1:000000000000:orders"}]}"#;
+        let records = EVENT.parse::<Event>().and_then(Event::into_records).unwrap();
+        Record::new(PerLane::new(Batch { records, origin: Arc::new(()), dead_letter_at: None }), 0)
+    }
+
+    async fn fail(effects: &Effects, outcome: Outcome) -> Effect {
+        let wish = effects.wish(&record(), &outcome, Some("down"));
+        let error = Some("down".to_owned());
+        let failed = Failed { record: record(), behind: Vec::new(), error, longest_delay: None, time_left: None };
+        effects.fulfil(wish, failed).await
+    }
+
+    /// An environment is a process's: so the test is one that runs itself once more, with an SQS that refuses all.
+    #[test]
+    fn the_client_of_the_environment_is_made_once_and_not_before_the_first_effect() {
+        if env::var_os(IN_CHILD).is_some() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            return runtime.block_on(in_the_environment());
+        }
+        let sqs = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args(["--exact", THIS]).env_clear().env(IN_CHILD, "1").env("AWS_MAX_ATTEMPTS", "1");
+        child.env("AWS_ENDPOINT_URL_SQS", format!("http://{}", sqs.local_addr().unwrap()));
+        child.env("AWS_REGION", "us-east-1").env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
+        let calls = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut call, _) = sqs.accept().unwrap();
+                let mut begin = [0; 1_024];
+                let read = call.read(&mut begin).unwrap();
+                let begin = String::from_utf8_lossy(&begin[..read]).to_ascii_lowercase();
+                assert!(begin.contains("amazonsqs.getqueueurl"), "{begin}");
+                call.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+            }
+        });
+        let output = child.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+        calls.join().unwrap();
+    }
+
+    async fn in_the_environment() {
+        let effects = Effects::from_env();
+        assert_eq!(fail(&effects, Outcome::Retry).await, Effect::ComesBack);
+        assert!(effects.client.made().is_none(), "nothing was to be done");
+        assert_eq!(fail(&effects, Outcome::RetryAfter(Duration::from_secs(5))).await, Effect::ComesBack);
+        let client = effects.client.made().expect("an effect needs it");
+        let timeouts = client.config().timeout_config().unwrap();
+        assert_eq!(timeouts.operation_attempt_timeout(), Some(ATTEMPT_TIMEOUT));
+        assert_eq!(fail(&effects, Outcome::DeadLetter("no use".into())).await, Effect::ComesBack);
+        assert!(ptr::eq(client, effects.client.get().await), "there is one");
     }
 }

@@ -112,6 +112,15 @@ impl Message {
     }
 }
 
+impl Entry {
+    /// Nothing comes of it any more, unless its end is on its way already.
+    fn cut_off(&mut self) {
+        if self.stage == Stage::Running {
+            self.stage = Stage::Refused;
+        }
+    }
+}
+
 impl Messages {
     fn entry<T>(&self, index: usize, look: impl FnOnce(&mut Entry) -> T) -> T {
         // No user's code runs under this lock.
@@ -156,7 +165,11 @@ impl Messages {
     /// Cancels what runs, and gives it back. What has run is settled meanwhile: it is neither to run again nor to be lost.
     async fn cut_off(&self, engine: Pin<&mut impl Future<Output = ()>>) {
         tracing::warn!("the drain timeout is over: what still runs is cancelled, and given back");
-        self.leases.cut_off();
+        for index in 0..self.each.len() {
+            self.entry(index, Entry::cut_off);
+        }
+        let running = self.at(|stage| stage != Stage::Settling);
+        self.leases.cut_off(&running);
         let settled = async {
             tokio::select! {
                 () = engine => {}
@@ -164,7 +177,6 @@ impl Messages {
                 () = self.nothing_settles() => {}
             }
         };
-        let running = self.at(|stage| stage != Stage::Settling);
         tokio::join!(self.release(&running), settled);
     }
 
@@ -239,13 +251,23 @@ impl Keeper for Messages {
         Box::pin(self.leases.lost(index))
     }
 
-    fn all_lost(&self) -> Wait<'_> {
-        Box::pin(self.leases.all_lost())
+    fn ends(&self, index: usize) -> bool {
+        let settles = self.entry(index, |entry| {
+            if entry.stage == Stage::Running {
+                entry.stage = Stage::Settling;
+            }
+            entry.stage == Stage::Settling
+        });
+        settles && self.leases.is_ours(index)
     }
 
     fn let_go<'a>(&'a self, place: &'a Place) -> Wait<'a, bool> {
         self.entry(place.index, |entry| entry.stage = Stage::Settling);
         Box::pin(self.leases.let_go(place.index, &place.copies, &place.behind))
+    }
+
+    fn time_left(&self, index: usize) -> Duration {
+        self.leases.time_left(index)
     }
 
     fn longest_delay(&self) -> Duration {

@@ -47,9 +47,6 @@ enum State {
 /// SQS counts the 12 hours from when it handed the message out, which is a little before we had it.
 const LONGEST: Duration = MAX_VISIBILITY_TIMEOUT.saturating_sub(Duration::from_secs(10));
 
-/// All of them.
-const ALL: u16 = u16::MAX;
-
 impl Leases {
     /// Leases of messages that were received at that time.
     pub(super) fn new(receipts: impl Iterator<Item = Receipt>, received: Instant, length: Duration) -> Self {
@@ -74,30 +71,28 @@ impl Leases {
 
     /// Ends when that one is lost, or cut off.
     pub(super) fn lost(&self, index: usize) -> impl Future<Output = ()> + Send + use<> {
-        self.lost_all_of(1 << index)
-    }
-
-    /// Ends when all are cut off.
-    pub(super) fn all_lost(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.lost_all_of(ALL)
-    }
-
-    fn lost_all_of(&self, these: u16) -> impl Future<Output = ()> + Send + use<> {
         let mut lost = self.lost.subscribe();
         async move {
-            if lost.wait_for(|lost| lost & these == these).await.is_err() {
+            if lost.wait_for(|lost| lost & 1 << index != 0).await.is_err() {
                 // The batch is over, and nobody is left to tell.
                 std::future::pending().await
             }
         }
     }
 
-    /// Cuts off whatever is still ours. Once its handler has ended, nothing but to be given back becomes of it.
-    pub(super) fn cut_off(&self) {
-        for lease in self.table().iter_mut().filter(|lease| lease.is_ours()) {
-            lease.state = State::CutOff;
+    /// Cuts off those of these that are still ours. Once its handler has ended, nothing but to be given back becomes of each.
+    pub(super) fn cut_off(&self, indices: &[usize]) {
+        {
+            let mut table = self.table();
+            indices.iter().for_each(|&index| table[index].cut_off());
         }
-        self.lost.send_replace(ALL);
+        let these = indices.iter().fold(0, |these, index| these | 1 << index);
+        self.lost.send_modify(|lost| *lost |= these);
+    }
+
+    /// How long SQS keeps that one from others, by what it has confirmed.
+    pub(super) fn time_left(&self, index: usize) -> Duration {
+        self.table()[index].expires.saturating_duration_since(Instant::now())
     }
 
     /// How long SQS lets these messages be hidden from now on.
@@ -239,6 +234,12 @@ impl Leases {
 impl Lease {
     fn is_ours(&self) -> bool {
         matches!(self.state, State::Kept | State::Resting)
+    }
+
+    fn cut_off(&mut self) {
+        if self.is_ours() {
+            self.state = State::CutOff;
+        }
     }
 
     fn rest(&mut self, state: State) {

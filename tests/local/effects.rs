@@ -1,16 +1,17 @@
 //! What a handler wants of the queue: a delay, a backoff, a dead letter with its reason.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_sqs::types::MessageAttributeValue;
 use redrive::local::{Delivery, Faults, Kit, TestQueue};
-use redrive::{Backoff, Body, Effects, Json, LastReceive, Outcome, ReceiveCount, State};
+use redrive::{Backoff, Body, Effects, Fifo, Json, LastReceive, Outcome, ReceiveCount, State};
 use tokio::time::Instant;
 
 use crate::calls::Calls;
 use crate::kit::{Queue, attribute, secs};
+use crate::log;
 
 fn effects(queue: &TestQueue) -> Effects {
     Effects::with_client(queue.client().clone())
@@ -118,6 +119,27 @@ async fn the_head_of_a_group_decides_and_its_tail_follows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delay_that_stops_the_batch_is_that_of_its_own_group() {
+    let kit = Kit::with_seed(1);
+    let orders = kit.queue("orders.fifo").visibility_timeout(secs(600)).create().await.unwrap();
+    let place = |Body(order): Body, ReceiveCount(count): ReceiveCount| async move {
+        if order == "a0" && count == 1 { Outcome::RetryAfter(secs(9 * 3_600)) } else { Outcome::Done }
+    };
+    let consumer = redrive::handler(place).fifo(Fifo::StopBatch).effects(effects(&orders));
+    orders.mapping(consumer).start().unwrap();
+    for order in ["a0", "b0", "a1", "c0"] {
+        orders.send_to(&order[..1], order).await.unwrap();
+    }
+    let began = Instant::now();
+    tokio::time::sleep(secs(700)).await;
+    let done = |deliveries: Vec<Delivery>| deliveries.into_iter().filter(|each| each.done).collect::<Vec<_>>();
+    assert_eq!(bodies(&done(orders.deliveries())), ["b0", "c0"], "at their visibility timeout");
+    kit.until_idle().await;
+    assert_eq!(bodies(&done(orders.deliveries()))[2..], ["a0", "a1"]);
+    assert_eq!(began.elapsed().as_secs(), 9 * 3_600);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_letter_is_the_message_and_why() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").max_receive_count(5).create().await.unwrap();
@@ -140,6 +162,30 @@ async fn a_dead_letter_is_the_message_and_why() {
     assert_eq!(text(message, "redrive.receive_count"), "1");
     assert!(text(message, "redrive.source").ends_with(":orders"));
     assert!(!text(message, "redrive.function").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dead_letter_has_no_room_for_is_in_the_log() {
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let lines = told.clone();
+    let _log = log::to(move |line| lines.lock().unwrap().push(line.text));
+    let kit = Kit::with_seed(1);
+    let orders = kit.queue("orders").max_receive_count(5).create().await.unwrap();
+    let fail = |Body(_): Body| async { Err::<(), _>("disk full") };
+    orders.mapping(redrive::handler(fail).effects(effects(&orders).dead_letter_at(1))).start().unwrap();
+    let mut send = orders.client().send_message().queue_url(orders.url()).message_body("an order");
+    for number in 0..10 {
+        let own = MessageAttributeValue::builder().data_type("Number").string_value("7").build().unwrap();
+        send = send.message_attributes(format!("own{number}"), own);
+    }
+    let id = send.send().await.unwrap().message_id.unwrap();
+    kit.until_idle().await;
+    assert_eq!(dead(&orders).await[0].message_attributes().unwrap().len(), 10);
+    let told = told.lock().unwrap().join("\n");
+    let line = told.lines().find(|line| line.contains("no room")).unwrap_or_else(|| panic!("{told}"));
+    let parts = ["WARN", &id, "left_out=redrive.reason, redrive.error,", "reason=disk full", "error=disk full"];
+    assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    assert!(!line.contains("an order"));
 }
 
 #[tokio::test(start_paused = true)]

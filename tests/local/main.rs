@@ -17,5 +17,7 @@ mod template;
 
 #[path = "../support/calls.rs"]
 mod calls;
+#[path = "../support/log.rs"]
+mod log;
 #[path = "../support/setting.rs"]
 mod setting;

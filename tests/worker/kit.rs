@@ -55,6 +55,19 @@ impl Queue {
         Self::new("orders.fifo", &[]).await
     }
 
+    /// A queue, and its dead-letter queue, to which SQS moves what has been received so often.
+    pub(crate) async fn with_dead_letters(name: &str, max_receive_count: u32) -> (Self, Self) {
+        let dead = Self::new(&name.replace("orders", "orders-dlq"), &[]).await;
+        let arn = format!("arn:aws:sqs:us-east-1:000000000000:{}", name.replace("orders", "orders-dlq"));
+        let policy = format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":{max_receive_count}}}"#);
+        let mut create = dead.sqs.client().create_queue().queue_name(name).attributes(Name::RedrivePolicy, policy);
+        if name.ends_with(".fifo") {
+            create = create.attributes(Name::FifoQueue, "true").attributes(Name::ContentBasedDeduplication, "true");
+        }
+        let url = create.send().await.unwrap().queue_url.unwrap();
+        (Self { sqs: dead.sqs.clone(), client: dead.client.clone(), url, calls: dead.calls.clone() }, dead)
+    }
+
     pub(crate) async fn send(&self, body: impl Into<String>) -> String {
         let send = self.sqs.client().send_message().queue_url(&self.url).message_body(body);
         send.send().await.unwrap().message_id.unwrap()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use redrive::local::Faults;
-use redrive::{Backoff, Body, Consumer, Effects, Kind, Outcome, ReceiptHandle, ReceiveCount, State};
+use redrive::{Backoff, Body, Consumer, Effects, Json, Kind, Outcome, ReceiptHandle, ReceiveCount, State};
 use tokio::time::{Instant, sleep};
 
 use crate::kit::{Notes, Queue, Running, secs, timed};
@@ -140,6 +140,71 @@ async fn a_dead_lease_cancels_the_handler() {
     assert!(result.is_ok() && took < secs(21), "nothing is left to wait for: {took:?}");
 }
 
+/// A batch handler that does not end before all of its records are lost, and says so.
+async fn store_for_ever(State((notes, takes)): State<(Notes, Duration)>, orders: Vec<(ReceiveCount, Json<u32>)>) {
+    if orders.iter().all(|(ReceiveCount(count), _)| *count == 1) {
+        let _dropped = Dropped(notes, Instant::now());
+        sleep(takes).await;
+    }
+}
+
+/// A worker whose batch handler takes so long, on a queue with these messages. None of their leases can be extended.
+async fn batch_with_dead_leases(takes: Duration, bodies: &[&str]) -> (Queue, Notes, Running) {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    for body in bodies {
+        queue.send(*body).await;
+    }
+    let store = |state: State<_>, orders: Vec<_>| async move {
+        let count = orders.len();
+        store_for_ever(state, orders).await;
+        vec![Outcome::Done; count]
+    };
+    let worker = queue.run(redrive::batch(store).with_state((notes.clone(), takes)));
+    sleep(secs(5)).await;
+    queue.sqs.set_faults(Faults::none().throttles(1.0));
+    (queue, notes, worker)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_handler_is_cancelled_when_all_its_records_are_lost() {
+    for bodies in [&["1"][..], &["1", "2", "3"]] {
+        let (queue, notes, worker) = batch_with_dead_leases(Duration::MAX, bodies).await;
+        notes.until(1).await;
+        assert_eq!(notes.all(), ["dropped after 30 s"]);
+        queue.sqs.set_faults(Faults::none());
+        queue.drained().await;
+        worker.end().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_rejected_does_not_keep_a_batch_handler_alive() {
+    let (_queue, notes, _worker) = batch_with_dead_leases(Duration::MAX, &["no number", "1", "2"]).await;
+    notes.until(1).await;
+    assert_eq!(notes.all(), ["dropped after 30 s"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_handler_goes_on_for_those_of_its_records_that_are_left() {
+    let (queue, notes) = (Queue::with_messages(3).await, Notes::default());
+    let (client, url) = (queue.sqs.client(), queue.url.clone());
+    let store = move |State(notes): State<Notes>, orders: Vec<(ReceiptHandle, Json<u32>)>| {
+        let (client, url) = (client.clone(), url.clone());
+        async move {
+            for (ReceiptHandle(handle), _) in orders.iter().filter(|(_, Json(number))| *number < 2) {
+                client.delete_message().queue_url(&url).receipt_handle(handle).send().await.unwrap();
+            }
+            sleep(secs(100)).await;
+            notes.add("done");
+            vec![(); orders.len()]
+        }
+    };
+    let worker = queue.run(redrive::batch(store).with_state(notes.clone()));
+    queue.drained().await;
+    assert_eq!(notes.all(), ["done"]);
+    worker.end().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_cannot_be_extended_cancels_the_handler_when_it_is_over() {
     let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
@@ -208,11 +273,7 @@ async fn a_delay_is_no_longer_than_what_is_left_of_twelve_hours() {
 
 #[tokio::test(start_paused = true)]
 async fn a_backoff_and_a_dead_letter_reach_the_queue() {
-    let dead = Queue::new("orders-dlq", &[]).await;
-    let policy = r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:orders-dlq","maxReceiveCount":5}"#;
-    let create = dead.sqs.client().create_queue().queue_name("orders").attributes(Name::RedrivePolicy, policy);
-    let url = create.send().await.unwrap().queue_url.unwrap();
-    let queue = Queue { url, sqs: dead.sqs.clone(), client: dead.client.clone(), calls: dead.calls.clone() };
+    let (queue, dead) = Queue::with_dead_letters("orders", 5).await;
     queue.send("an order").await;
     let fail = |Body(_): Body| async { Err::<(), _>("down") };
     let backoff = Backoff::exponential(secs(10)..secs(10));

@@ -1,5 +1,6 @@
 //! The worker against the local queue, on tokio's paused clock.
 
+mod effects;
 mod fifo;
 mod health;
 mod kit;
@@ -19,3 +20,5 @@ mod calls;
 mod fake_sqs;
 #[path = "../support/setting.rs"]
 mod setting;
+#[path = "../support/wire.rs"]
+mod wire;
