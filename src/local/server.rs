@@ -15,9 +15,9 @@ use axum::serve::ListenerExt;
 use http_body::Frame;
 use tokio::net::TcpListener;
 
-use super::queue::hex;
 use super::sqs::Sqs;
 use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, REQUEST_ID, TARGET};
+use crate::sqs::hex::hex;
 
 /// Ten messages of 1 MiB, all of whose characters are escaped, and the JSON round them: a batch that is too long is read
 /// whole, so that its sender is told that, and not that the connection broke.
@@ -85,7 +85,7 @@ fn response(answer: Answer) -> Response {
 }
 
 fn request_id() -> String {
-    str::from_utf8(&hex(fastrand::u128(..))).unwrap_or_default().to_owned()
+    hex(fastrand::u128(..))
 }
 
 /// An error before the first byte: all that hyper can do is to close the connection.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::sqs::hex::hex;
 use crate::sqs::random::random;
 
 /// One of ours becomes a text when its message leaves: until then it takes no memory of its own.
@@ -43,7 +44,7 @@ impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Given(text) => f.write_str(text),
-            Self::Random(bytes) => write!(f, "{:032x}", u128::from_be_bytes(*bytes)),
+            Self::Random(bytes) => f.write_str(&hex(u128::from_be_bytes(*bytes))),
             Self::NotDrawn => Ok(()),
         }
     }

@@ -13,10 +13,12 @@ pub(crate) mod entries;
 #[cfg(any(feature = "local", feature = "worker"))]
 #[cfg_attr(not(feature = "local"), allow(dead_code, reason = "the mapping of `local` asks for more than the worker"))]
 pub(crate) mod event;
+#[cfg(any(feature = "local", feature = "producer", feature = "worker"))]
+pub(crate) mod hex;
 pub(crate) mod limits;
 pub(crate) mod note;
 mod queue;
-#[cfg(feature = "producer")]
+#[cfg(any(feature = "producer", feature = "worker"))]
 pub(crate) mod random;
 #[cfg(any(feature = "local", feature = "worker"))]
 pub(crate) mod source;

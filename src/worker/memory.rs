@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::sqs::hex::uuid;
+
 /// Of messages that are done and deleted. Beyond these the oldest is forgotten: should it come back all the same it runs again, as any
 /// message may.
 const MAX_DONE: usize = 50_000;
@@ -67,10 +69,7 @@ pub(super) enum Known {
 impl fmt::Display for MessageKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Uuid(uuid) => {
-                let hex = format!("{uuid:032x}");
-                write!(f, "{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
-            }
+            Self::Uuid(number) => f.write_str(&uuid(*number)),
             Self::Other(id) => f.write_str(id),
         }
     }

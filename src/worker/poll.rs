@@ -16,6 +16,8 @@ use super::pollers::Batches;
 use super::queue::wait_after;
 use super::sorted::Sorted;
 use crate::error::{Error, Kind};
+use crate::sqs::hex::hex;
+use crate::sqs::random::random;
 
 /// For so long SQS gives the same messages to a receive that is made again.
 const ATTEMPT_ID_TIME: Duration = Duration::from_secs(4 * 60);
@@ -97,7 +99,7 @@ struct Attempt {
 impl Attempt {
     /// One that is made now.
     fn new(permits: OwnedSemaphorePermit) -> Self {
-        Self { id: format!("{:032x}", fastrand::u128(..)), permits, since: Instant::now() }
+        Self { id: hex(u128::from_be_bytes(random())), permits, since: Instant::now() }
     }
 }
 

@@ -8,6 +8,7 @@ use md5::{Digest, Md5};
 use super::attribute::Attributes;
 use super::error::{Code, SqsError};
 use super::time::Time;
+use crate::sqs::hex::{hex, uuid};
 
 /// The bytes of one message, and of one batch call, at most: 1 MiB.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
@@ -69,15 +70,7 @@ impl MessageId {
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = hex(self.0);
-        let digits = str::from_utf8(&digits).unwrap_or_default();
-        let mut text = String::with_capacity(36);
-        for part in [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20]] {
-            text.push_str(part);
-            text.push('-');
-        }
-        text.push_str(&digits[20..]);
-        f.write_str(&text)
+        f.write_str(&uuid(self.0))
     }
 }
 
@@ -115,17 +108,8 @@ impl Md5Sum {
 
 impl fmt::Display for Md5Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(str::from_utf8(&hex(u128::from_be_bytes(self.0))).unwrap_or_default())
+        f.write_str(&hex(u128::from_be_bytes(self.0)))
     }
-}
-
-/// Its digits, all of them. What the formatter does for a number of 128 bits takes longer than all else for a message.
-pub(in crate::local) fn hex(number: u128) -> [u8; 32] {
-    let mut digits = [0; 32];
-    for (place, digit) in digits.iter_mut().rev().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (4 * place)) as usize & 0xf];
-    }
-    digits
 }
 
 /// Checks that a body has what SQS allows: at least one character, and of Unicode those that XML 1.0 has.

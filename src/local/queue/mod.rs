@@ -32,7 +32,6 @@ pub(crate) use self::error::{Code, SqsError};
 pub(crate) use self::message::Message;
 #[cfg(feature = "cli")]
 pub(crate) use self::message::check_body;
-pub(super) use self::message::hex;
 pub(crate) use self::move_task::{ListMessageMoveTasks, StartMessageMoveTask, TaskHandle};
 pub(crate) use self::permission::{AddPermission, RemovePermission};
 pub(crate) use self::queue_attributes::{GetQueueAttributes, SetQueueAttributes};
