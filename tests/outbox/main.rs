@@ -1,6 +1,7 @@
 //! The outbox, on real databases, in front of the local queue.
 
 mod database;
+mod doom;
 mod enqueue;
 mod fair;
 mod kills;
@@ -10,6 +11,7 @@ mod parked;
 mod proxy;
 mod relay;
 mod simulation;
+mod tap;
 
 #[path = "../support/calls.rs"]
 mod calls;
