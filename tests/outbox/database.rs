@@ -24,6 +24,8 @@ pub(crate) trait TestDatabase: OutboxDatabase {
     async fn fresh() -> (Pool<Self>, Self::Keeper);
     async fn execute(pool: &Pool<Self>, sql: &str);
     async fn numbers(pool: &Pool<Self>, sql: &str) -> Vec<i64>;
+    /// Where the database may be down.
+    async fn try_numbers(pool: &Pool<Self>, sql: &str) -> Result<Vec<i64>, sqlx::Error>;
     async fn texts(pool: &Pool<Self>, sql: &str) -> Vec<String>;
     /// As if their time had come.
     async fn end_leases(pool: &Pool<Self>);
@@ -47,7 +49,11 @@ macro_rules! queries {
         }
 
         async fn numbers(pool: &Pool<Self>, sql: &str) -> Vec<i64> {
-            sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_all(pool).await.unwrap()
+            Self::try_numbers(pool, sql).await.unwrap()
+        }
+
+        async fn try_numbers(pool: &Pool<Self>, sql: &str) -> Result<Vec<i64>, sqlx::Error> {
+            sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_all(pool).await
         }
 
         async fn texts(pool: &Pool<Self>, sql: &str) -> Vec<String> {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_sqs::config::{RuntimeComponents, SharedHttpClient};
+use aws_sdk_sqs::error::ConnectorError;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use tokio::runtime::Handle;
 
 /// Who is told of calls. A call waits for what it returns, and where its caller gives it up, that is dropped.
 pub(crate) trait Listener: Debug + Send + Sync + 'static {
@@ -22,6 +24,11 @@ pub(crate) trait Listener: Debug + Send + Sync + 'static {
     /// An answer is there, and these have been taken. There is none where the connection broke.
     fn answered<'a>(&'a self, _bodies: &'a [String], _taken: Option<&'a [String]>) -> BoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    /// Where a call is under way, if it goes on when its caller is no more; and what is kept until it is over.
+    fn network(&self) -> Option<(Handle, Arc<()>)> {
+        None
     }
 }
 
@@ -57,7 +64,18 @@ impl HttpConnector for Connector {
             let entries = entries(request.body().bytes());
             let bodies: Vec<String> = entries.iter().map(|(_, body)| body.clone()).collect();
             listener.leaves(&bodies).await;
-            let answer = inner.call(request).await;
+            let call = inner.call(request);
+            let answer = match listener.network() {
+                None => call.await,
+                Some((network, is_under_way)) => {
+                    let call = async move {
+                        let answer = call.await;
+                        drop(is_under_way);
+                        answer
+                    };
+                    network.spawn(call).await.map_err(|error| ConnectorError::other(error.into(), None))?
+                }
+            };
             let taken = answer.as_ref().ok().map(|answer| taken(&entries, answer));
             listener.answered(&bodies, taken.as_deref()).await;
             answer
