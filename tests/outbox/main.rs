@@ -1,5 +1,6 @@
 //! The outbox, on real databases, in front of the local queue.
 
+mod account;
 mod database;
 mod doom;
 mod enqueue;
