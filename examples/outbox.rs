@@ -12,6 +12,7 @@
 //! `DATABASE_URL` (a file of SQLite's), `QUEUE_URL` and `PORT` put others in the place of what it takes by itself.
 
 use std::env;
+use std::future::IntoFuture;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -71,10 +72,12 @@ async fn main() -> Result<(), Error> {
         stop.send_replace(true);
         signal
     };
-    let (relayed, served, signal) = tokio::join!(relay, server, stopping);
-    relayed?;
-    served?;
-    Ok(signal?)
+    // Without any of them there is nothing to go on for: an order whose message nobody sends is not to be taken.
+    let relay = async { Ok::<_, Error>(relay.await?) };
+    let server = async { Ok(server.into_future().await?) };
+    let stopping = async { Ok(stopping.await?) };
+    tokio::try_join!(relay, server, stopping)?;
+    Ok(())
 }
 
 async fn open(url: &str) -> Result<SqlitePool, Error> {

@@ -1,5 +1,7 @@
 //! `redrive iam`.
 
+mod key;
+
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -40,12 +42,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
 fn policies(queue: &Queue, queues: &[Queue], arguments: &Arguments) -> Value {
     let resource = resource(queue, arguments);
     let mut producer = vec![allow(&producer_actions(arguments.queue_url), &resource)];
+    producer.extend(key::allowed(&key::SEND, queue, arguments));
     // A relay sends what others have written: it needs what a producer does, and they then need nothing. The bodies that are in a bucket
     // were put there before.
     let relay = policy(producer.clone());
     let mut consumer = vec![allow(&consumer_actions(arguments.effects), &resource)];
+    consumer.extend(key::allowed(&key::RECEIVE, queue, arguments));
     if arguments.effects {
-        consumer.extend(dead_letter_queue(queue, queues, arguments).map(|arn| allow(&DEAD_LETTER_ACTIONS, &arn)));
+        consumer.extend(to_dead_letter_queue(queue, queues, arguments));
     }
     if let Some(bucket) = &arguments.large_messages {
         let objects = objects(bucket, queue, arguments);
@@ -71,11 +75,13 @@ fn resource(queue: &Queue, arguments: &Arguments) -> Value {
     }
 }
 
-/// Where the queue's dead letters go, if it says so.
-fn dead_letter_queue(queue: &Queue, queues: &[Queue], arguments: &Arguments) -> Option<Value> {
-    let arn = queue.redrive.as_ref()?.target.known()?;
+/// What it takes to send where the queue's dead letters go, if it says so.
+fn to_dead_letter_queue(queue: &Queue, queues: &[Queue], arguments: &Arguments) -> Vec<Value> {
+    let Some(arn) = queue.redrive.as_ref().and_then(|redrive| redrive.target.known()) else { return Vec::new() };
     let ours = queues.iter().find(|each| each.arn == *arn);
-    Some(ours.map_or_else(|| json!(arn), |queue| resource(queue, arguments)))
+    let arn = ours.map_or_else(|| json!(arn), |queue| resource(queue, arguments));
+    let key = ours.and_then(|queue| key::allowed(&key::SEND, queue, arguments));
+    [allow(&DEAD_LETTER_ACTIONS, &arn)].into_iter().chain(key).collect()
 }
 
 /// There are no batch actions in IAM: these allow the batch calls too. Lambda makes no mapping without the last one.

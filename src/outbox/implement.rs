@@ -42,7 +42,7 @@ macro_rules! implement_store {
                 let (pool, wanted) = (pool.clone(), wanted.clone());
                 to_its_end(async move {
                     let claim = sqlx::query_scalar(SQL.claim).bind(store::rows(lanes)).bind(store::millis(lease));
-                    let claim = claim.bind(wanted.not_for);
+                    let claim = claim.bind(wanted.not_for).bind(store::millis(store::NO_LEASE));
                     let tokens: Vec<i64> = claim.fetch_all(&pool).await?;
                     Ok(tokens.first().map(|&token| Claim { token, lanes: tokens.len() }))
                 })

@@ -16,7 +16,7 @@ pub enum WhenParked {
     /// groups go on.
     #[default]
     Hold,
-    /// They are sent.
+    /// They are sent. What a relay with the other setting has put aside goes on within a minute, before what is behind it.
     GoOn,
 }
 

@@ -15,6 +15,7 @@ use super::hint::Hints;
 use super::mark::{Policy, WhenParked};
 use super::pauses::Pauses;
 use super::round::{Producers, Progress, Round};
+use super::store::LONGEST_LEASE;
 use super::{OutboxDatabase, row};
 use crate::sqs::Backoff;
 
@@ -73,10 +74,8 @@ impl Default for Settings {
     }
 }
 
-/// SQS drops the second of two messages with a deduplication id within 5 minutes. What a relay that died has sent is sent again after
-/// its lease.
-const LONGEST_LEASE: Duration = Duration::from_secs(120);
-const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+/// An attempt has a sixth of it, and in that a connection is made, by TLS and to another region where need be.
+const SHORTEST_LEASE: Duration = Duration::from_secs(10);
 
 impl<DB: OutboxDatabase> Relay<DB> {
     /// A relay of that database's outbox, with the usual settings.
@@ -89,8 +88,8 @@ impl<DB: OutboxDatabase> Relay<DB> {
         self.set(|settings| settings.calls = calls.max(1))
     }
 
-    /// For how long a part of the messages is this relay's, from 1 s to 2 minutes; 60 s by default. So long the messages wait of a relay
-    /// that has died.
+    /// For how long a part of the messages is this relay's, from 10 s to 2 minutes; 60 s by default. So long the messages wait of a relay
+    /// that has died. A call to SQS that is not answered within a sixth of it is made again.
     pub fn lease(self, lease: Duration) -> Self {
         self.set(|settings| settings.lease = lease.clamp(SHORTEST_LEASE, LONGEST_LEASE))
     }

@@ -34,6 +34,14 @@ pub struct Wanted {
     pub(super) not_for: String,
 }
 
+/// SQS drops the second of two messages with a deduplication id within 5 minutes. What a relay that died has sent is sent again after
+/// its lease.
+pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(120);
+
+/// What has longer to go than this is no lease: it was one before the database's clock was set back. Clocks are put right by a few
+/// seconds, and that ends none.
+pub(super) const NO_LEASE: Duration = Duration::from_secs(130);
+
 /// A round has its messages in memory: of large ones it takes fewer.
 pub(super) const MAX_BYTES: i64 = 16 << 20;
 

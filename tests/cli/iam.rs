@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kit::{GOOD, run};
+use crate::kit::{GOOD, changed, run};
 
 fn policies(template: &str, arguments: &[&str]) -> Value {
     let ran = run(template, &[&["iam"], arguments].concat());
@@ -82,4 +82,77 @@ fn a_consumer_with_effects_sends_to_its_dead_letter_queue() {
     assert_eq!(dead["Action"], json!(["sqs:SendMessage", "sqs:GetQueueUrl"]));
     assert_eq!(dead["Resource"], json!({ "Fn::GetAtt": ["Dead", "Arn"] }));
     assert_eq!(policies["Dead"]["consumer"]["Statement"].as_array().unwrap().len(), 1, "it has none");
+}
+
+/// The statements after the first, which is on the queue itself.
+fn on_key(policies: &Value, whose: &str) -> Vec<Value> {
+    policies["Orders"][whose]["Statement"].as_array().unwrap()[1..].to_vec()
+}
+
+fn with_key(key: &str) -> String {
+    changed(&[("QueueName: orders", &format!("QueueName: orders\n      KmsMasterKeyId: {key}"))])
+}
+
+#[test]
+fn a_relay_does_what_a_producer_does() {
+    for template in [GOOD, &with_key("alias/shop")] {
+        let policies = policies(template, &[]);
+        assert_eq!(policies["Orders"]["relay"], policies["Orders"]["producer"]);
+        let first = &policies["Orders"]["relay"]["Statement"][0];
+        assert_eq!((&first["Action"], &first["Effect"]), (&json!(["sqs:SendMessage"]), &json!("Allow")));
+        assert_eq!(first["Resource"], json!({ "Fn::GetAtt": ["Orders", "Arn"] }));
+    }
+}
+
+#[test]
+fn a_queue_with_a_key_takes_permission_for_the_key() {
+    let statement =
+        |actions: &[&str], resource: Value| json!({ "Effect": "Allow", "Action": actions, "Resource": resource });
+    let (send, receive) = (["kms:GenerateDataKey", "kms:Decrypt"], ["kms:Decrypt"]);
+    let arn = "arn:aws:kms:eu-west-1:210987654321:key/0a1b";
+    let other_account = policies(&with_key(arn), &[]);
+    for sender in ["producer", "relay"] {
+        assert_eq!(on_key(&other_account, sender), [statement(&send, json!(arn))]);
+    }
+    assert_eq!(on_key(&other_account, "consumer"), [statement(&receive, json!(arn))]);
+
+    let account = ["--account", "123456789012", "--region", "cn-north-1"];
+    let ours = json!("arn:aws-cn:kms:cn-north-1:123456789012:key/0a1b");
+    assert_eq!(on_key(&policies(&with_key("0a1b"), &account), "consumer"), [statement(&receive, ours)]);
+    let ours = json!({ "Fn::Sub": "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/0a1b" });
+    assert_eq!(on_key(&policies(&with_key("0a1b"), &[]), "producer"), [statement(&send, ours)]);
+}
+
+#[test]
+fn a_key_by_another_name_is_a_condition() {
+    let any = json!({ "Fn::Sub": "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*" });
+    for alias in ["alias/shop", "arn:aws:kms:eu-west-1:123456789012:alias/shop"] {
+        let consumer = on_key(&policies(&with_key(alias), &[]), "consumer");
+        assert_eq!(consumer[0]["Resource"], any);
+        assert_eq!(
+            consumer[0]["Condition"],
+            json!({ "ForAnyValue:StringEquals": { "kms:ResourceAliases": "alias/shop" } })
+        );
+    }
+    let template = format!("{}  Key: {{Type: AWS::KMS::Key}}\n", with_key("!GetAtt Key.Arn"));
+    let deployed = on_key(&policies(&template, &[]), "producer");
+    assert_eq!(deployed[0]["Resource"], any);
+    let through_sqs =
+        json!({ "StringEquals": { "kms:ViaService": { "Fn::Sub": "sqs.${AWS::Region}.amazonaws.com" } } });
+    assert_eq!(deployed[0]["Condition"], through_sqs);
+}
+
+#[test]
+fn the_key_that_aws_manages_takes_no_permission() {
+    for key in ["alias/aws/sqs", "arn:aws:kms:eu-west-1:123456789012:alias/aws/sqs", "''"] {
+        let policies = policies(&with_key(key), &[]);
+        assert!(on_key(&policies, "producer").is_empty() && on_key(&policies, "consumer").is_empty(), "{key}");
+    }
+}
+
+#[test]
+fn dead_letters_are_encrypted_with_the_key_of_their_queue() {
+    let template = changed(&[("QueueName: dead", "QueueName: dead\n      KmsMasterKeyId: 0a1b")]);
+    let consumer = on_key(&policies(&template, &["--effects"]), "consumer");
+    assert_eq!(consumer[1]["Action"], json!(["kms:GenerateDataKey", "kms:Decrypt"]));
 }

@@ -1,7 +1,10 @@
 //! `redrive outbox`.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use redrive::{Outbox, Outgoing};
 use serde_json::Value;
@@ -144,4 +147,70 @@ fn a_database_that_is_none_is_one_clear_error() {
     empty.execute("drop table redrive_outbox_migration");
     let relay = empty.run(&["relay"]);
     assert!(relay.status == 2 && relay.stderr.contains("redrive outbox migrate"), "{}", relay.stderr);
+}
+
+/// `examples/outbox.rs`, as a process.
+struct Example {
+    process: Child,
+    address: String,
+}
+
+impl Example {
+    fn begin(served: &Served) -> Self {
+        let database = format!("sqlite://{}/shop.db", directory().display());
+        let mut example = Command::new(example());
+        example.env("DATABASE_URL", database).env("QUEUE_URL", served.url_of("orders")).env("PORT", "0");
+        example.env("AWS_ENDPOINT_URL_SQS", &served.url).env("AWS_REGION", "us-east-1");
+        example.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
+        let mut process = example.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("taking orders on http://").unwrap().trim_end_matches('/').to_owned();
+        Self { process, address }
+    }
+
+    /// The status of the answer.
+    fn post(&self, body: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let head =
+            format!("POST / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all((head + body).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    }
+
+    /// Whether it ends well when it is asked to.
+    fn ends(mut self) -> bool {
+        assert!(Command::new("kill").args(["-INT", &self.process.id().to_string()]).status().unwrap().success());
+        self.process.wait().unwrap().success()
+    }
+}
+
+/// Cargo builds examples for all tests at once, and not for one of them.
+fn example() -> PathBuf {
+    let built = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("outbox");
+    assert!(built.exists(), "{} is not there; run `cargo build --example outbox --all-features`", built.display());
+    built
+}
+
+#[test]
+fn an_order_of_the_example_is_a_message_once() {
+    let served = Served::with(&["orders"]);
+    let example = Example::begin(&served);
+    let order = r#"{"order_id": "order-1", "customer": "Ada", "currency": "EUR",
+        "items": [{"sku": "apple", "quantity": 2, "unit_price_cents": 50}]}"#;
+    assert_eq!(example.post("no order"), "400");
+    assert_eq!(example.post(order), "202");
+    assert_eq!(example.post(order), "409");
+    let (mut messages, limit) = (Vec::new(), Instant::now() + Duration::from_secs(60));
+    while messages.is_empty() {
+        assert!(Instant::now() < limit, "the message is not sent");
+        messages = served.take("orders");
+    }
+    assert!(example.ends());
+    messages.extend(served.take("orders"));
+    let bodies: Vec<Value> =
+        messages.iter().map(|message| serde_json::from_str(message.body().unwrap()).unwrap()).collect();
+    assert_eq!(bodies, [serde_json::from_str::<Value>(order).unwrap()]);
 }

@@ -1,16 +1,20 @@
 //! The databases that each test of the outbox runs on, for real.
 
 use std::env;
+use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redrive::{Outbox, OutboxDatabase};
 use sqlx::postgres::PgPoolOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, Pool, Postgres, Sqlite};
 
+use crate::doom::Doom;
+use crate::kit::in_time;
 use crate::postgres::Server;
+use crate::proxy::Proxy;
 
 /// A database with tables for an outbox, and what a test wants to know of it.
 pub(crate) trait TestDatabase: OutboxDatabase {
@@ -20,9 +24,22 @@ pub(crate) trait TestDatabase: OutboxDatabase {
     async fn fresh() -> (Pool<Self>, Self::Keeper);
     async fn execute(pool: &Pool<Self>, sql: &str);
     async fn numbers(pool: &Pool<Self>, sql: &str) -> Vec<i64>;
+    /// Where the database may be down.
+    async fn try_numbers(pool: &Pool<Self>, sql: &str) -> Result<Vec<i64>, sqlx::Error>;
     async fn texts(pool: &Pool<Self>, sql: &str) -> Vec<String>;
     /// As if their time had come.
     async fn end_leases(pool: &Pool<Self>);
+    /// As if its clock had been set back by so many seconds.
+    async fn set_clock_back(pool: &Pool<Self>, seconds: u32);
+
+    /// Where the relay that is doomed finds the database.
+    type Door: Send + 'static;
+
+    async fn door(pool: &Pool<Self>, doom: Doom) -> Self::Door;
+    /// A pool of the relay's own.
+    fn enter(door: Self::Door) -> impl Future<Output = Pool<Self>> + Send;
+    /// Waits until the database has done with those who are gone.
+    async fn settle(pool: &Pool<Self>);
 }
 
 macro_rules! queries {
@@ -32,7 +49,11 @@ macro_rules! queries {
         }
 
         async fn numbers(pool: &Pool<Self>, sql: &str) -> Vec<i64> {
-            sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_all(pool).await.unwrap()
+            Self::try_numbers(pool, sql).await.unwrap()
+        }
+
+        async fn try_numbers(pool: &Pool<Self>, sql: &str) -> Result<Vec<i64>, sqlx::Error> {
+            sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_all(pool).await
         }
 
         async fn texts(pool: &Pool<Self>, sql: &str) -> Vec<String> {
@@ -54,6 +75,37 @@ impl TestDatabase for Postgres {
 
     async fn end_leases(pool: &Pool<Self>) {
         Self::execute(pool, "update redrive_outbox_lane set leased_until = '-infinity'").await;
+    }
+
+    async fn set_clock_back(pool: &Pool<Self>, seconds: u32) {
+        let by = format!("interval '{seconds} s'");
+        Self::execute(pool, &format!("update redrive_outbox_lane set leased_until = leased_until + {by}")).await;
+        let rows = format!("enqueued_at = enqueued_at + {by}, next_attempt_at = next_attempt_at + {by}");
+        Self::execute(pool, &format!("update redrive_outbox set {rows}")).await;
+    }
+
+    type Door = String;
+
+    async fn door(pool: &Pool<Self>, doom: Doom) -> String {
+        let name = Self::texts(pool, "select current_database()::text").await.remove(0);
+        let server = Self::numbers(pool, "select inet_server_port()::bigint").await.remove(0);
+        let proxy = Proxy::with_gate(u16::try_from(server).unwrap(), doom).await;
+        format!("postgres://redrive@127.0.0.1:{}/{name}?application_name=doomed", proxy.port)
+    }
+
+    async fn enter(url: String) -> Pool<Self> {
+        PgPoolOptions::new().max_connections(4).connect_lazy(&url).unwrap()
+    }
+
+    async fn settle(pool: &Pool<Self>) {
+        let left = "select count(*) from pg_stat_activity
+            where datname = current_database() and application_name = 'doomed'";
+        in_time(async {
+            while Self::numbers(pool, left).await != [0] {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
     }
 }
 
@@ -99,6 +151,51 @@ impl TestDatabase for Sqlite {
     async fn end_leases(pool: &Pool<Self>) {
         Self::execute(pool, "update redrive_outbox_lane set leased_until = 0").await;
     }
+
+    async fn set_clock_back(pool: &Pool<Self>, seconds: u32) {
+        Self::execute(pool, &format!("update redrive_outbox_lane set leased_until = leased_until + {seconds} * 1000"))
+            .await;
+        let by = format!("{seconds} * 1000");
+        let rows = format!("enqueued_at = enqueued_at + {by}, next_attempt_at = next_attempt_at + {by}");
+        Self::execute(pool, &format!("update redrive_outbox set {rows}")).await;
+    }
+
+    type Door = (SqliteConnectOptions, Doom);
+
+    async fn door(pool: &Pool<Self>, doom: Doom) -> (SqliteConnectOptions, Doom) {
+        (pool.connect_options().as_ref().clone(), doom)
+    }
+
+    async fn enter((options, doom): (SqliteConnectOptions, Doom)) -> Pool<Self> {
+        let pool = SqlitePoolOptions::new().max_connections(4).after_connect(move |connection, _| {
+            let doom = doom.clone();
+            Box::pin(async move { hook(connection, doom).await })
+        });
+        pool.connect_lazy_with(options)
+    }
+
+    async fn settle(pool: &Pool<Self>) {
+        // Who is committing still is first.
+        pool.begin_with("begin immediate").await.unwrap().rollback().await.unwrap();
+    }
+}
+
+/// A process that dies has begun a transaction that nobody commits, or committed one and never known it.
+async fn hook(connection: &mut SqliteConnection, doom: Doom) -> Result<(), sqlx::Error> {
+    let written = Arc::new(Mutex::new(String::from("nothing")));
+    let mut handle = connection.lock_handle().await?;
+    let last = written.clone();
+    handle.set_update_hook(move |update| *last.lock().unwrap() = update.table.to_owned());
+    handle.set_commit_hook(move || {
+        let table = std::mem::replace(&mut *written.lock().unwrap(), String::from("nothing"));
+        let is_committed = doom.pass_blocking(&format!("a commit of {table} begins")).is_ok();
+        if is_committed {
+            // It is done though its relay be gone.
+            let _ = doom.pass_blocking(&format!("a commit of {table} is over"));
+        }
+        is_committed
+    });
+    Ok(())
 }
 
 /// Runs each test on each database.

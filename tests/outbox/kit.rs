@@ -42,6 +42,17 @@ impl<DB: TestDatabase> World<DB> {
         self.relay().run_until(self.until(|status| status.pending == 0)).await.unwrap();
     }
 
+    /// The same, where one that is gone has lanes, or is about to be given some.
+    pub(crate) async fn relay_all_whoever_has_it(&self) {
+        let sent = async {
+            while Outbox::status(&self.pool).await.unwrap().pending > 0 {
+                DB::end_leases(&self.pool).await;
+                tokio::time::sleep(MOMENT).await;
+            }
+        };
+        self.relay().run_until(in_time(sent)).await.unwrap();
+    }
+
     /// Waits for a state of the outbox.
     pub(crate) async fn until(&self, is_so: impl Fn(&redrive::OutboxStatus) -> bool) {
         let pool = self.pool.clone();

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::database::{TestDatabase, postgres};
 use crate::kit::{World, in_time, of, quick};
+use crate::latch::{Latch, advance, pool_and_proxy, pool_through};
 use crate::postgres::Server;
 use crate::proxy::Proxy;
 use crate::queue::secs;
@@ -133,4 +134,46 @@ async fn a_relay_lives_through_a_restart_of_its_database() {
     };
     in_time(relay.run_until(restarted)).await.unwrap();
     assert_eq!(world.queue.bodies().await, ["before", "after"]);
+}
+
+#[tokio::test]
+async fn a_word_may_be_lost_with_the_connection_that_it_came_by() {
+    let mut world = World::<Postgres>::new("orders").await;
+    world.outbox = world.outbox.without_notify();
+    let heard = Latch::at("listen", "is answered");
+    let (pool, proxy) = pool_and_proxy(&world, &heard).await;
+    heard.open();
+    let relay = quick(Relay::new(pool, world.queue.client())).poll_interval(secs(600));
+    let sent = async {
+        heard.has_come().await;
+        // It looks again once it listens.
+        let before = proxy.round_trips();
+        while proxy.round_trips() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.enqueue(Outgoing::text("x")).await;
+        proxy.cut();
+        world.until(|status| status.pending == 0).await;
+    };
+    relay.run_until(in_time(sent)).await.unwrap();
+}
+
+#[tokio::test]
+async fn while_nobody_listens_a_relay_looks_for_itself() {
+    let mut world = World::<Postgres>::new("orders").await;
+    world.outbox = world.outbox.without_notify();
+    let nobody = Latch::breaking("listen", "is asked for");
+    let pool = pool_through(&world, &nobody).await;
+    let relay = Relay::new(pool, world.queue.client()).poll_interval(secs(600));
+    let sent = async {
+        nobody.has_come().await;
+        world.enqueue(Outgoing::text("x")).await;
+        for _ in 0..12 {
+            advance(secs(1)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        world.until(|status| status.pending == 0).await;
+    };
+    relay.run_until(in_time(sent)).await.unwrap();
 }

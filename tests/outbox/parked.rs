@@ -85,10 +85,12 @@ async fn what_is_held_goes_on_when_parked_rows_hold_no_more<DB: TestDatabase>() 
     poison(&world, "a1").await;
     enqueue_all(&world, &["a2", "a3"]).await;
     relay_until_held(&world, 1, 2).await;
+    // Nobody has put it aside.
+    enqueue_all(&world, &["a4"]).await;
     let relay = world.relay().when_parked(WhenParked::GoOn);
     relay.run_until(world.until(|status| status.pending + status.held == 0)).await.unwrap();
-    assert_eq!(world.states().await, ["parked", "sent", "sent"]);
-    assert_eq!(world.queue.bodies().await, ["a2", "a3"]);
+    assert_eq!(world.states().await, ["parked", "sent", "sent", "sent"]);
+    assert_eq!(world.queue.bodies().await, ["a2", "a3", "a4"]);
 }
 
 async fn what_is_written_behind_held_rows_waits_for_them<DB: TestDatabase>() {

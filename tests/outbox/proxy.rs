@@ -1,12 +1,29 @@
-//! What stands between a relay and its database: it counts, and it cuts.
+//! What stands between a relay and its database: it counts, it cuts, and it asks somebody before it passes anything on.
 
+use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+/// Asked before a request is passed on, and before its answer is, with what it is about. Without its leave the connection breaks.
+pub(crate) trait Gate: Send + Sync + 'static {
+    fn pass<'a>(&'a self, what: &'a str) -> BoxFuture<'a, bool>;
+}
+
+/// All may pass.
+struct Open;
+
+impl Gate for Open {
+    fn pass<'a>(&'a self, _: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(true))
+    }
+}
 
 pub(crate) struct Proxy {
     pub(crate) port: u16,
@@ -17,13 +34,17 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// A proxy of the server on that port.
     pub(crate) async fn to(server: u16) -> Self {
+        Self::with_gate(server, Open).await
+    }
+
+    pub(crate) async fn with_gate(server: u16, gate: impl Gate) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (round_trips, cuts) = (Arc::<AtomicUsize>::default(), watch::Sender::new(0));
-        let (counter, cut) = (round_trips.clone(), cuts.subscribe());
+        let (counter, cut, gate) = (round_trips.clone(), cuts.subscribe(), Arc::new(gate));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connect(client, server, counter.clone(), cut.clone()));
+                tokio::spawn(connect(client, server, counter.clone(), cut.clone(), gate.clone()));
             }
         });
         Self { port, round_trips, cuts }
@@ -40,36 +61,140 @@ impl Proxy {
     }
 }
 
-async fn connect(client: TcpStream, server: u16, counter: Arc<AtomicUsize>, mut cut: watch::Receiver<usize>) {
+async fn connect(
+    client: TcpStream,
+    server: u16,
+    counter: Arc<AtomicUsize>,
+    mut cut: watch::Receiver<usize>,
+    gate: Arc<impl Gate>,
+) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
-    let ((from_client, mut to_client), (mut from_server, to_server)) = (client.into_split(), server.into_split());
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let what = watch::Sender::new("a connection".to_owned());
+    let asked = what.subscribe();
     cut.mark_unchanged();
     tokio::select! {
-        _ = requests(from_client, to_server, &counter) => {}
-        _ = copy(&mut from_server, &mut to_client) => {}
-        _ = cut.changed() => {}
+        _ = requests(from_client, to_server, &counter, &*gate, &what) => {}
+        _ = answers(from_server, to_client, &*gate, &asked) => {}
+        Ok(()) = cut.changed() => {}
     }
 }
 
-/// Passes messages of a client on: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
-async fn requests(mut client: OwnedReadHalf, mut server: OwnedWriteHalf, counter: &AtomicUsize) -> std::io::Result<()> {
-    // The first has no type.
-    let mut has_type = false;
-    loop {
-        let kind = if has_type { Some(client.read_u8().await?) } else { None };
-        let len = client.read_u32().await?;
+/// A message: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
+struct Message {
+    kind: Option<u8>,
+    body: Vec<u8>,
+}
+
+impl Message {
+    /// The first of a client has no type.
+    async fn read(from: &mut OwnedReadHalf, has_type: bool) -> io::Result<Self> {
+        let kind = if has_type { Some(from.read_u8().await?) } else { None };
+        let len = from.read_u32().await?;
         let mut body = vec![0; usize::try_from(len).unwrap_or_default().saturating_sub(4)];
-        client.read_exact(&mut body).await?;
-        if matches!(kind, Some(b'S' | b'Q')) {
+        from.read_exact(&mut body).await?;
+        Ok(Self { kind, body })
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        to.extend(self.kind);
+        to.extend(u32::try_from(self.body.len() + 4).unwrap().to_be_bytes());
+        to.extend(&self.body);
+    }
+
+    /// The texts that it begins with.
+    fn texts(&self) -> impl Iterator<Item = String> {
+        self.body.split(|&byte| byte == 0).map(|text| String::from_utf8_lossy(text).into_owned())
+    }
+}
+
+/// An asked-for encryption is answered with one byte, and then it all begins anew.
+const ENCRYPTION: [u8; 4] = 80_877_103_u32.to_be_bytes();
+
+/// Passes on what a client asks for, as much at a time as it wants one answer to.
+async fn requests(
+    mut client: OwnedReadHalf,
+    mut server: OwnedWriteHalf,
+    counter: &AtomicUsize,
+    gate: &impl Gate,
+    what: &watch::Sender<String>,
+) -> io::Result<()> {
+    let (mut has_type, mut request, mut statements) = (false, Vec::new(), HashMap::new());
+    loop {
+        let message = Message::read(&mut client, has_type).await?;
+        message.write(&mut request);
+        name(&message, &mut statements, what);
+        if !has_type && message.body == ENCRYPTION {
+            server.write_all(&std::mem::take(&mut request)).await?;
+            continue;
+        }
+        if matches!(message.kind, Some(b'S' | b'Q')) {
             counter.fetch_add(1, Ordering::SeqCst);
         }
-        let mut message = Vec::with_capacity(body.len() + 5);
-        message.extend(kind);
-        message.extend(len.to_be_bytes());
-        message.extend(&body);
-        server.write_all(&message).await?;
-        // An asked-for encryption is answered with one byte, and then it all begins anew.
-        const ENCRYPTION: [u8; 4] = 80_877_103_u32.to_be_bytes();
-        has_type = has_type || body != ENCRYPTION;
+        if matches!(message.kind, None | Some(b'S' | b'Q')) {
+            let name = what.borrow().clone();
+            if !gate.pass(&format!("{name} is asked for")).await {
+                return Ok(());
+            }
+            server.write_all(&std::mem::take(&mut request)).await?;
+        }
+        has_type = true;
+    }
+}
+
+/// What a request is about: the first words of its statement, and of a commit also those of what it commits.
+fn name(message: &Message, statements: &mut HashMap<String, String>, what: &watch::Sender<String>) {
+    let words = |sql: &str| sql.split_whitespace().take(8).collect::<Vec<_>>().join(" ");
+    let mut texts = message.texts();
+    match message.kind {
+        Some(b'P') => {
+            let (statement, sql) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
+            what.send_replace(format!("a plan of {}", words(&sql)));
+            statements.insert(statement, words(&sql));
+        }
+        Some(b'B') => {
+            drop(texts.nth(1).and_then(|name| statements.get(&name)).map(|sql| what.send_replace(sql.clone())))
+        }
+        Some(b'Q') => {
+            let sql = words(&texts.next().unwrap_or_default()).to_lowercase();
+            let before = what.borrow().clone();
+            what.send_replace(if sql == "commit" { format!("commit after {before}") } else { sql });
+        }
+        _ => {}
+    }
+}
+
+/// Passes on what the server answers, an answer at a time.
+async fn answers(
+    mut server: OwnedReadHalf,
+    mut client: OwnedWriteHalf,
+    gate: &impl Gate,
+    what: &watch::Receiver<String>,
+) -> io::Result<()> {
+    let mut answer = Vec::new();
+    loop {
+        let Ok(kind) = server.read_u8().await else {
+            // It has said why.
+            return client.write_all(&answer).await;
+        };
+        // A refused encryption has no more to it than this.
+        if kind == b'N' && what.borrow().as_str() == "a connection" && answer.is_empty() {
+            client.write_all(&[kind]).await?;
+            continue;
+        }
+        let mut message = Message::read(&mut server, false).await?;
+        message.kind = Some(kind);
+        message.write(&mut answer);
+        // A notification answers nothing.
+        if kind == b'A' {
+            client.write_all(&std::mem::take(&mut answer)).await?;
+        }
+        if kind == b'Z' {
+            let name = what.borrow().clone();
+            if !gate.pass(&format!("{name} is answered")).await {
+                return Ok(());
+            }
+            client.write_all(&std::mem::take(&mut answer)).await?;
+        }
     }
 }

@@ -1,20 +1,24 @@
 //! What a relay does with what is written.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use redrive::local::Faults;
 use redrive::{Backoff, Outbox, Outgoing, Relay};
-use tokio::time::Instant;
 
 use crate::database::{TestDatabase, on_each_database};
-use crate::kit::{MOMENT, World, enqueue_all, in_time, quick};
+use crate::kit::{MOMENT, World, enqueue_all, in_time, of, quick};
 use crate::queue::secs;
+use crate::tap::{Listener, tapped};
 
 on_each_database! {
     groups_are_sent_in_order
     what_fails_is_tried_again_and_its_group_waits
     a_queue_that_is_not_there_parks_nothing
     a_relay_that_died_is_followed_by_another
+    the_shortest_lease_has_time_for_a_slow_network
+    a_clock_that_is_set_back_has_nobody_wait
     a_mark_is_not_written_in_lanes_that_another_has
     a_mark_counts_after_the_lease_while_nobody_else_has_the_lanes
     a_relay_that_drains_ends_by_itself
@@ -44,12 +48,14 @@ async fn groups_are_sent_in_order<DB: TestDatabase>() {
 
 async fn what_fails_is_tried_again_and_its_group_waits<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
-    world.queue.sqs.set_faults(Faults::none().failed_entries(0.5).throttles(0.2));
-    let bodies: Vec<String> = (0..30).map(|n| format!("{}{n:02}", ["a", "b", "c"][n % 3])).collect();
+    world.queue.sqs.set_faults(Faults::none().failed_entries(0.8).throttles(0.2));
+    let bodies: Vec<String> = (0..12).map(|n| format!("{}{n:02}", ["a", "b", "c"][n % 3])).collect();
     enqueue_all(&world, &bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
     // So that a producer gives up soon, and the relay has something to do.
-    let relay = world.relay().lease(secs(1));
+    let relay = world.relay().lease(secs(10));
     relay.run_until(world.until(|status| status.pending == 0)).await.unwrap();
+    let again = "select count(*) from redrive_outbox where attempts > 1";
+    assert!(DB::numbers(&world.pool, again).await[0] > 0);
     world.queue.sqs.set_faults(Faults::none());
     let there = world.queue.bodies().await;
     assert_eq!(there.len(), bodies.len());
@@ -80,16 +86,55 @@ async fn a_relay_that_died_is_followed_by_another<DB: TestDatabase>() {
     world.enqueue(Outgoing::text("x")).await;
     // It has claimed the lane, and never comes back.
     world.queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(60)));
-    let dead = tokio::time::timeout(
-        Duration::from_millis(300),
-        world.relay().lease(secs(1)).run_until(std::future::pending()),
-    );
+    let dead = tokio::time::timeout(Duration::from_millis(300), world.relay().run_until(std::future::pending()));
     assert!(dead.await.is_err());
     world.queue.sqs.set_faults(Faults::none());
-    let begin = Instant::now();
+    in_time(world.relay().drain_until(std::future::pending())).await.unwrap();
+    assert_eq!(world.states().await, ["pending"], "the lease held no one back");
+    DB::end_leases(&world.pool).await;
     world.relay_all().await;
-    assert!(begin.elapsed() > Duration::from_millis(200), "the lease held no one back");
     assert_eq!(world.states().await, ["sent"]);
+}
+
+async fn the_shortest_lease_has_time_for_a_slow_network<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders").await;
+    world.enqueue(Outgoing::text("x")).await;
+    let slow = tapped(&world.queue.client(), Arc::new(Slow(secs(1))));
+    let relay = quick(Relay::new(world.pool.clone(), slow)).lease(Duration::ZERO);
+    relay.run_until(world.until(|status| status.pending == 0)).await.unwrap();
+    assert_eq!(DB::numbers(&world.pool, "select cast(attempts as bigint) from redrive_outbox").await, [1]);
+}
+
+/// A network that takes its time.
+#[derive(Debug)]
+struct Slow(Duration);
+
+impl Listener for Slow {
+    fn leaves<'a>(&'a self, _: &'a [String]) -> BoxFuture<'a, ()> {
+        Box::pin(tokio::time::sleep(self.0))
+    }
+}
+
+async fn a_clock_that_is_set_back_has_nobody_wait<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders.fifo").await;
+    for (body, seconds) in [("a1", 60), ("a2", 3_600)] {
+        // All lanes had somebody, and one has somebody who died.
+        DB::execute(&world.pool, "update redrive_outbox_lane set token = token + 1").await;
+        world.enqueue(of("a", body)).await;
+        world.relay_all().await;
+        world.enqueue(of("a", &format!("{body} too"))).await;
+        DB::set_clock_back(&world.pool, seconds).await;
+        world.relay_all().await;
+    }
+    assert_eq!(world.queue.bodies().await, ["a1", "a1 too", "a2", "a2 too"]);
+    world.enqueue(of("a", "a3")).await;
+    world.queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(60)));
+    let dies = tokio::time::timeout(Duration::from_millis(300), world.relay().run_until(std::future::pending()));
+    assert!(dies.await.is_err());
+    world.queue.sqs.set_faults(Faults::none());
+    DB::set_clock_back(&world.pool, 3_600).await;
+    world.relay_all().await;
+    assert_eq!(world.queue.bodies().await, ["a3"]);
 }
 
 /// What happens while a call is under way that takes its time.

@@ -29,8 +29,9 @@ pub(super) struct Arguments {
     /// How many calls are under way at a time
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     concurrency: u16,
-    /// For how long a part of the messages is this relay's, in seconds: so long they wait when it dies
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=120))]
+    /// For how long a part of the messages is this relay's, in seconds, 10 to 120: so long they wait when it dies, and a call to SQS
+    /// has a sixth of it
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(10..=120))]
     lease: u16,
     /// How often to look for messages that nobody told of, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=3_600_000))]

@@ -103,6 +103,11 @@ impl Queue {
         self.fifo_queue.as_ref().and_then(Setting::known).copied().unwrap_or(false)
     }
 
+    /// `KmsMasterKeyId`, where it is set.
+    pub(crate) fn kms_key(&self) -> Option<&Setting<String>> {
+        self.others.get("KmsMasterKeyId")
+    }
+
     /// A number that it is set to, or what SQS takes where nothing is set; nothing where what is set is not known.
     pub(crate) fn number(&self, attribute: &str) -> Option<i64> {
         match self.numbers.get(attribute) {

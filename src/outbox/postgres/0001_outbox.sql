@@ -23,7 +23,8 @@ create table redrive_outbox (
     -- pending: to be sent. held: behind a parked row of its key. parked: SQS has refused it too often. sent: SQS has it.
     state text not null default 'pending' check (state in ('pending', 'held', 'parked', 'sent')),
     enqueued_at timestamptz not null default clock_timestamp(),
-    next_attempt_at timestamptz not null default clock_timestamp(),
+    -- What nobody has tried is due whatever the clock says, which may be set back.
+    next_attempt_at timestamptz not null default '-infinity',
     attempts integer not null default 0,
     refusals integer not null default 0,
     last_error text,

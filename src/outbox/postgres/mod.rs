@@ -35,11 +35,11 @@ const SQL: Sql = Sql {
     claim: "with fence as materialized (select nextval('redrive_outbox_fence') as token),
         free as materialized (
             select lane from redrive_outbox_lane l
-            where leased_until <= clock_timestamp() and exists (
+            where (leased_until <= clock_timestamp() or leased_until > clock_timestamp() + $4 * interval '1 ms') and exists (
                 select from redrive_outbox o
                 where o.lane = l.lane and o.state = 'pending' and o.next_attempt_at <= clock_timestamp()
                     and o.queue_url <> all (array(select jsonb_array_elements_text($3::jsonb))))
-            order by leased_until, lane limit $1 for update skip locked)
+            order by token, lane limit $1 for update skip locked)
         update redrive_outbox_lane l
         set token = fence.token, leased_until = clock_timestamp() + $2 * interval '1 ms'
         from fence, free where l.lane = free.lane
@@ -49,7 +49,8 @@ const SQL: Sql = Sql {
         from (select p.order_key, min(p.id) as id from redrive_outbox p join redrive_outbox_lane l using (lane)
             where l.token = $1 and p.state = 'parked' and p.order_key is not null group by p.order_key) parked
         where o.order_key = parked.order_key and o.id > parked.id and o.state = 'pending'",
-    // What is written while others are put aside is behind the same parked row.
+    // What is written while others are put aside is behind the same parked row. Where parked rows hold nothing (any more), held ones do:
+    // they are to be sent, and first.
     read: "select id, queue_url, group_id, order_key, message_id, body, attributes::text,
             delay_seconds::bigint, trace_header, attempts::bigint, refusals::bigint
         from (select o.*, sum(octet_length(o.body) + pg_column_size(o.attributes)) over (order by o.id)
@@ -62,9 +63,10 @@ const SQL: Sql = Sql {
                         select from redrive_outbox head
                         where head.order_key = o.order_key and head.id < o.id
                             and head.state = 'pending' and head.next_attempt_at > now()))
-                    and (o.order_key is null or not $5 or not exists (
+                    and (o.order_key is null or not exists (
                         select from redrive_outbox aside
-                        where aside.order_key = o.order_key and aside.id < o.id and aside.state in ('held', 'parked')))
+                        where aside.order_key = o.order_key and aside.id < o.id and aside.state in ('held', 'parked')
+                            and ($5 or aside.state = 'held')))
                 order by o.id limit $2) o
             where l.token = $1 order by o.id limit $3) o
         where bytes_before < $4 order by id",
@@ -79,7 +81,7 @@ const SQL: Sql = Sql {
         from jsonb_to_recordset($2::jsonb) m(id bigint, state text, refusals integer, error text, delay_ms bigint)
         where o.id = m.id and o.state = 'pending'
             and o.lane in (select lane from redrive_outbox_lane where token = $1)",
-    release: "update redrive_outbox_lane set leased_until = clock_timestamp() where token = $1",
+    release: "update redrive_outbox_lane set leased_until = '-infinity' where token = $1",
     clean: "delete from redrive_outbox where id in (
         select id from redrive_outbox where state = 'sent' and sent_at <= now() - $1 * interval '1 ms'
         order by sent_at limit $2 for update skip locked)",
@@ -90,7 +92,7 @@ const SQL: Sql = Sql {
     parked: "select id, queue_url, group_id, message_id, attempts::bigint, last_error,
             (extract(epoch from now() - enqueued_at) * 1000)::bigint
         from redrive_outbox where state = 'parked' order by id limit $1",
-    retry: "update redrive_outbox set state = 'pending', refusals = 0, next_attempt_at = now()
+    retry: "update redrive_outbox set state = 'pending', refusals = 0, next_attempt_at = '-infinity'
         where state = 'parked' and ($1::text is null or id in (select jsonb_array_elements_text($1::jsonb)::bigint))",
     release_held: "update redrive_outbox o set state = 'pending'
         where o.state = 'held' and (not $1 or not exists (

@@ -25,6 +25,7 @@ create table redrive_outbox (
     -- pending: to be sent. held: behind a parked row of its key. parked: SQS has refused it too often. sent: SQS has it.
     state text not null default 'pending' check (state in ('pending', 'held', 'parked', 'sent')),
     enqueued_at integer not null default (cast(unixepoch('now', 'subsec') * 1000 as integer)),
+    -- What nobody has tried is due whatever the clock says, which may be set back.
     next_attempt_at integer not null default 0,
     attempts integer not null default 0,
     refusals integer not null default 0,

@@ -31,12 +31,13 @@ const SQL: Sql = Sql {
             leased_until = cast(unixepoch('now', 'subsec') * 1000 as integer) + ?2
         where lane in (
             select lane from redrive_outbox_lane l
-            where leased_until <= cast(unixepoch('now', 'subsec') * 1000 as integer) and exists (
+            where (leased_until <= cast(unixepoch('now', 'subsec') * 1000 as integer)
+                or leased_until > cast(unixepoch('now', 'subsec') * 1000 as integer) + ?4) and exists (
                 select 1 from redrive_outbox o
                 where o.lane = l.lane and o.state = 'pending'
                     and o.next_attempt_at <= cast(unixepoch('now', 'subsec') * 1000 as integer)
                     and o.queue_url not in (select value from json_each(?3)))
-            order by leased_until, lane limit ?1)
+            order by token, lane limit ?1)
         returning token",
     // The transaction keeps all others from writing.
     lock: "select lane from redrive_outbox_lane where token = ?1",
@@ -61,10 +62,11 @@ const SQL: Sql = Sql {
                         where head.order_key = c.order_key and head.id < c.id
                             and head.state = 'pending' and head.order_key is not null
                             and head.next_attempt_at > cast(unixepoch('now', 'subsec') * 1000 as integer)))
-                    and (c.order_key is null or not ?5 or not exists (
+                    and (c.order_key is null or not exists (
                         select 1 from redrive_outbox aside
                         where aside.order_key = c.order_key and aside.id < c.id
-                            and aside.state in ('held', 'parked') and aside.order_key is not null))
+                            and aside.state in ('held', 'parked') and aside.order_key is not null
+                            and (?5 or aside.state = 'held')))
                 order by c.id limit ?2)
             order by o.id limit ?3)
         where bytes_before < ?4 order by id",
@@ -81,7 +83,7 @@ const SQL: Sql = Sql {
         from json_each(?2) m
         where redrive_outbox.id = m.value ->> 'id' and state = 'pending'
             and lane in (select lane from redrive_outbox_lane where token = ?1)",
-    release: "update redrive_outbox_lane set leased_until = cast(unixepoch('now', 'subsec') * 1000 as integer) where token = ?1",
+    release: "update redrive_outbox_lane set leased_until = 0 where token = ?1",
     clean: "delete from redrive_outbox where id in (
         select id from redrive_outbox
         where state = 'sent' and sent_at <= cast(unixepoch('now', 'subsec') * 1000 as integer) - ?1
