@@ -8,6 +8,7 @@ use redrive::local::{Delivery, Kit};
 use redrive::{Body, Fifo, Json, Message, Outcome, ReceiveCount, State};
 use tokio::time::Instant;
 
+use crate::calls::Calls;
 use crate::kit::secs;
 
 /// What a delivery came to: the body, the receive, and whether it was done.
@@ -305,4 +306,23 @@ async fn a_slow_consumer_of_a_fifo_group_has_each_message_once() {
     // Ten take longer than the visibility timeout of 30 s: what waited for its batch would run out unheard.
     assert_eq!(queue.deliveries().len(), 10);
     assert!(queue.dead_letters().is_empty() && queue.problems().is_empty(), "{:?}", queue.problems());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mapping_that_is_dropped_ends_as_in_a_crash() {
+    let kit = Kit::with_seed(1);
+    let orders = kit.queue("orders").visibility_timeout(secs(60)).create().await.unwrap();
+    let slow = |Body(_): Body| async { tokio::time::sleep(secs(10)).await };
+    let calls = Calls::default();
+    let mapping =
+        || orders.mapping(redrive::handler(slow)).function_timeout(secs(30)).client(calls.client_of(kit.sqs()));
+    orders.send("an order").await.unwrap();
+    let began = Instant::now();
+    let crashed = tokio::time::timeout(secs(5), mapping().run().unwrap()).await;
+    assert!(crashed.is_err() && orders.deliveries().iter().all(|delivery| !delivery.done));
+    assert_eq!(calls.count("DeleteMessageBatch"), 0);
+    let _running = tokio::spawn(mapping().run().unwrap());
+    kit.until_idle().await;
+    assert_eq!(began.elapsed().as_secs(), 70, "at its visibility timeout, and then it takes its time");
+    assert_eq!(calls.count("DeleteMessageBatch"), 1);
 }

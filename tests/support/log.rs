@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::fmt::Write;
 
+use tracing::Metadata;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::{Context, SubscriberExt};
@@ -25,6 +26,11 @@ pub(crate) fn to(hear: impl Fn(Logged) + Send + Sync + 'static) -> DefaultGuard 
 struct To<F>(F);
 
 impl<S: tracing::Subscriber, F: Fn(Logged) + Send + Sync + 'static> Layer<S> for To<F> {
+    /// No spans: in a simulation they would take longer than what happens in them.
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        metadata.is_event()
+    }
+
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         // What the SDK and its like have to say.
         if event.metadata().target().starts_with("redrive") {

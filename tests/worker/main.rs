@@ -18,6 +18,8 @@ mod start;
 mod calls;
 #[path = "../support/fake_sqs.rs"]
 mod fake_sqs;
+#[path = "../support/log.rs"]
+mod log;
 #[path = "../support/setting.rs"]
 mod setting;
 #[path = "../support/wire.rs"]

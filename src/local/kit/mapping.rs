@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_sqs::Client;
 use axum::body::Bytes;
 
 use super::lock;
@@ -23,6 +24,7 @@ use crate::sqs::source::Source;
 #[must_use = "nothing is polled before `start`"]
 pub struct Mapping {
     queue: TestQueue,
+    client: Client,
     function: Function,
     batch_size: i64,
     window: Duration,
@@ -52,6 +54,7 @@ impl Mapping {
 
     fn new(queue: TestQueue, function: InProcess) -> Self {
         Self {
+            client: queue.client.clone(),
             queue,
             function: function.into(),
             batch_size: 10,
@@ -95,16 +98,32 @@ impl Mapping {
         Self { reports_item_failures: false, ..self }
     }
 
+    /// Polls and deletes by that client, and not by the queue's own: for a test that counts its calls, or has them fail.
+    pub fn client(self, client: Client) -> Self {
+        Self { client, ..self }
+    }
+
     /// Begins to poll. It ends with the kit.
     ///
     /// # Errors
     ///
     /// Where AWS would refuse to make such a mapping.
     pub fn start(self) -> Result<(), Error> {
+        let kit = self.queue.kit.clone();
+        lock(&kit.inner.running).spawn(self.run()?);
+        Ok(())
+    }
+
+    /// The same as a future that polls for as long as somebody waits for it. Dropped, it ends as in a crash, with its function: the
+    /// messages that they had come back when their visibility timeout runs out.
+    ///
+    /// # Errors
+    ///
+    /// Where AWS would refuse to make such a mapping.
+    pub fn run(self) -> Result<impl Future<Output = ()> + Send + 'static, Error> {
         let queue = self.queue.clone();
         let mapping = self.checked().map_err(|error| refused(&format!("the mapping of {}", queue.name), error))?;
-        run(&queue, mapping);
-        Ok(())
+        Ok(polls(&queue, mapping))
     }
 
     fn checked(self) -> Result<poller::Mapping, BoxError> {
@@ -116,7 +135,7 @@ impl Mapping {
         Ok(poller::Mapping {
             batching: Batching::new(source.is_fifo(), BatchSize::new(self.batch_size)?, window)?,
             source,
-            client: queue.client,
+            client: self.client,
             queue_url: queue.url,
             maximum_concurrency: self.maximum_concurrency.map(MaximumConcurrency::new).transpose()?,
             filter: FilterCriteria::parse(&self.patterns)?,
@@ -154,11 +173,19 @@ pub(super) fn tell(queue: &TestQueue) -> NewsSink {
 
 /// Polls, until the kit ends.
 pub(super) fn run(queue: &TestQueue, mapping: poller::Mapping) {
+    lock(&queue.kit.inner.running).spawn(polls(queue, mapping));
+}
+
+fn polls(queue: &TestQueue, mapping: poller::Mapping) -> impl Future<Output = ()> + Send + use<> {
     for key in mapping.filter.undocumented_keys() {
         tracing::warn!(key, "a filter pattern names a key that AWS documents no longer for SQS: only `body` is");
     }
-    lock(&queue.kit.inner.mapped).push(queue.name.clone());
-    lock(&queue.kit.inner.running).spawn(mapping.run(std::future::pending()));
+    let mut mapped = lock(&queue.kit.inner.mapped);
+    if !mapped.contains(&queue.name) {
+        mapped.push(queue.name.clone());
+    }
+    drop(mapped);
+    mapping.run(std::future::pending())
 }
 
 /// Loudly, as nobody may ask for the history.

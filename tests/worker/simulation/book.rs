@@ -1,0 +1,228 @@
+//! What happened, message by message and in its order; and what of it is wrong.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::causes::{self, Cause};
+use super::groups::Groups;
+use crate::log::Logged;
+
+/// The book that all hosts of a fleet write in.
+#[derive(Clone)]
+pub(super) struct Shared(Arc<Mutex<Book>>);
+
+pub(super) struct Book {
+    pub(super) began: Instant,
+    stories: HashMap<Arc<str>, Vec<Event>>,
+    /// The message that each receipt handle is of.
+    handles: HashMap<Arc<str>, Arc<str>>,
+    /// Of a FIFO queue.
+    groups: Option<Groups>,
+    pub(super) hosts: Hosts,
+    /// Every run, as it began.
+    pub(super) runs: Vec<Began>,
+    /// Why messages ran more than once.
+    pub(super) causes: BTreeMap<Cause, usize>,
+    /// Crashes and their like, by name.
+    pub(super) troubles: BTreeMap<&'static str, usize>,
+    /// The bodies of messages that were done, or are dead.
+    pub(super) settled: HashSet<String>,
+    pub(super) wrong: Vec<String>,
+}
+
+/// After how long, on which host, which message, and at which receive.
+pub(super) type Began = (Duration, usize, String, u32);
+
+#[derive(Default)]
+pub(super) struct Hosts {
+    pub(super) crashed: HashSet<usize>,
+    /// They remember nothing of what they did, and extend nothing.
+    pub(super) mappings: HashSet<usize>,
+    /// For how long each has a message that is not extended.
+    pub(super) leases: HashMap<usize, Duration>,
+}
+
+/// Something that happened to a message.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    /// From the fleet's beginning on.
+    pub(super) after: Duration,
+    /// 0 where nobody says which.
+    pub(super) host: usize,
+    pub(super) receipt: Arc<str>,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Received,
+    /// SQS has handed it out, and left it visible.
+    Duplicated,
+    Begun,
+    Done,
+    /// To be a dead letter.
+    Dead,
+    Failed,
+    /// The handler was dropped before its end, or panicked.
+    CutOff,
+    /// A worker says that it is not its own any more.
+    Lost,
+    Tried(Ask),
+    Confirmed(Ask),
+}
+
+/// What SQS is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    Delete,
+    Visibility,
+    Letter,
+}
+
+/// A message as a handler has it.
+#[derive(Clone, Debug)]
+pub(super) struct Delivered {
+    pub(super) id: String,
+    pub(super) receipt: String,
+    pub(super) body: String,
+    pub(super) receive_count: u32,
+}
+
+impl Shared {
+    pub(super) fn new(groups: Option<usize>) -> Self {
+        Self(Arc::new(Mutex::new(Book::new(groups))))
+    }
+
+    pub(super) fn open(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap()
+    }
+
+    /// What the embedded queue and workers say in the log, and nobody sees on the wire.
+    pub(super) fn hear(&self, logged: &Logged) {
+        let what = match logged.message.as_str() {
+            "a message is handed out, and stays visible: an injected fault" => What::Duplicated,
+            "a message is lost to others while it is here, and comes back there" => What::Lost,
+            _ => return,
+        };
+        let mut book = self.open();
+        let id = logged.message_id.as_deref().expect("it says which message");
+        if what == What::Lost && !book.story(id).is_empty() && causes::lost_for_nothing(book.story(id)) {
+            book.is_wrong(id, "a lease was lost, and no heartbeat had failed");
+        }
+        book.note(id, 0, "", what);
+    }
+
+    /// Takes the book out of the hands of those who may still write.
+    pub(super) fn close(&self) -> Book {
+        std::mem::replace(&mut *self.open(), Book::new(None))
+    }
+}
+
+impl Book {
+    fn new(groups: Option<usize>) -> Self {
+        Self {
+            began: Instant::now(),
+            stories: HashMap::new(),
+            handles: HashMap::new(),
+            groups: groups.map(Groups::new),
+            hosts: Hosts::default(),
+            runs: Vec::new(),
+            causes: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            settled: HashSet::new(),
+            wrong: Vec::new(),
+        }
+    }
+
+    fn story(&self, id: &str) -> &[Event] {
+        self.stories.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    fn note(&mut self, id: &str, host: usize, receipt: &str, what: What) {
+        let receipt = self.handles.get_key_value(receipt).map_or_else(|| receipt.into(), |(handle, _)| handle.clone());
+        let event = Event { after: self.began.elapsed(), host, receipt, what };
+        match self.stories.get_mut(id) {
+            Some(story) => story.push(event),
+            None => drop(self.stories.insert(id.into(), vec![event])),
+        }
+    }
+
+    pub(super) fn is_wrong(&mut self, id: &str, problem: &str) {
+        let story = self.story(id).iter().map(Event::to_string).collect::<Vec<_>>();
+        self.wrong.push(format!("{problem}: {id} at {:?}\n  {}", self.began.elapsed(), story.join("\n  ")));
+    }
+
+    pub(super) fn trouble(&mut self, name: &'static str) {
+        *self.troubles.entry(name).or_default() += 1;
+    }
+
+    pub(super) fn received(&mut self, host: usize, id: &str, receipt: &str) {
+        let id = self.stories.get_key_value(id).map_or_else(|| id.into(), |(id, _)| id.clone());
+        self.handles.insert(receipt.into(), id.clone());
+        self.note(&id, host, receipt, What::Received);
+    }
+
+    /// What became of a call for a message, by its receipt.
+    pub(super) fn called(&mut self, host: usize, receipt: &str, what: What) {
+        // At its start a worker finds out whether it may do so, with a receipt of no message.
+        if let Some(id) = self.handles.get(receipt).cloned() {
+            self.note(&id, host, receipt, what);
+        }
+    }
+
+    /// What became of a dead letter.
+    pub(super) fn letter(&mut self, host: usize, id: &str, body: &str, what: What) {
+        self.note(id, host, "", what);
+        if what == What::Confirmed(Ask::Letter) {
+            self.is_settled(body);
+        }
+    }
+
+    pub(super) fn begun(&mut self, host: usize, delivered: &Delivered) {
+        let Delivered { id, receipt, body, receive_count } = delivered;
+        match causes::cause(self.story(id), &self.hosts, host, receipt) {
+            Ok(cause) => cause.into_iter().for_each(|cause| *self.causes.entry(cause).or_default() += 1),
+            Err(problem) => self.is_wrong(id, &format!("host {host} has run it once more, {problem}")),
+        }
+        self.note(id, host, receipt, What::Begun);
+        self.runs.push((self.began.elapsed(), host, body.clone(), *receive_count));
+        let Some(mut groups) = self.groups.take() else { return };
+        let now = self.began.elapsed();
+        let is_ours = |host, id: &str, receipt: &str| causes::is_ours(self.story(id), &self.hosts, host, receipt, now);
+        let ran_on = |event: &Event| event.what == What::Begun && self.hosts.mappings.contains(&event.host);
+        let was_a_mappings = self.story(id).iter().any(ran_on);
+        if let Err(problem) = groups.begin(host, delivered, was_a_mappings, is_ours) {
+            self.is_wrong(id, &format!("host {host} has run {body}, {problem}"));
+        }
+        self.groups = Some(groups);
+    }
+
+    pub(super) fn ended(&mut self, host: usize, delivered: &Delivered, what: What) {
+        self.note(&delivered.id, host, &delivered.receipt, what);
+        if let Some(groups) = &mut self.groups {
+            groups.end(host, delivered);
+        }
+        if what == What::Done {
+            self.is_settled(&delivered.body);
+        }
+    }
+
+    fn is_settled(&mut self, body: &str) {
+        self.settled.insert(body.to_owned());
+        if let Some(groups) = &mut self.groups {
+            groups.settled(body);
+        }
+    }
+}
+
+impl std::fmt::Display for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { after, host, receipt, what } = self;
+        // Its end is the receive count, and its beginning the same for all.
+        let receipt = &receipt[receipt.len().saturating_sub(8)..];
+        write!(f, "{:>12.3} s  host {host:<3} {what:?} {receipt}", after.as_secs_f64())
+    }
+}

@@ -1,0 +1,128 @@
+//! Why a message runs once more.
+
+use std::time::Duration;
+
+use super::book::{Ask, Event, Hosts, What};
+
+/// What happened between two runs of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cause {
+    /// The handler failed.
+    Failed,
+    /// The host of the first one crashed before SQS had confirmed a delete.
+    Crash,
+    /// SQS handed the message out twice.
+    Duplicate,
+    /// Heartbeats failed.
+    LostLease,
+    /// It panicked, or was out of time: its function's, or its worker's at the end.
+    CutOff,
+    /// It was to be a dead letter, and SQS has not said that it is one.
+    LetterNotConfirmed,
+    /// A delete was tried, and SQS has not said that it is done.
+    DeleteNotConfirmed,
+    /// Its host had it for longer than it was hidden: a mapping, or a worker whose heartbeats failed to the very end.
+    NotHidden,
+}
+
+/// Why the message runs on that host, with that receipt. `None`: for the first time.
+///
+/// # Errors
+///
+/// Where there is no reason.
+pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) -> Result<Option<Cause>, &'static str> {
+    let Some(last) = story.iter().rfind(|event| event.what == What::Begun) else { return Ok(None) };
+    if !hosts.mappings.contains(&host) && was_done_by(story, host) {
+        return Err("though it was done there before");
+    }
+    let received = |host, receipt: &str| {
+        let is_it = |event: &Event| event.host == host && &*event.receipt == receipt && event.what == What::Received;
+        story.iter().rposition(is_it).unwrap_or(story.len())
+    };
+    let (since, until) = (received(last.host, &last.receipt), received(host, receipt));
+    let of_last = |events: &[Event], what| {
+        events.iter().any(|event| event.host == last.host && event.receipt == last.receipt && event.what == what)
+    };
+    let window = &story[since.min(story.len())..];
+    let letters = |what| window.iter().any(|event| event.host == last.host && event.what == what);
+    // What SQS was told after it had handed the message out again came too late.
+    let in_time = &story[since.min(until)..until];
+    let is_deleted = of_last(in_time, What::Confirmed(Ask::Delete));
+    let cause = if of_last(window, What::Failed) {
+        Cause::Failed
+    } else if hosts.crashed.contains(&last.host) && !is_deleted {
+        Cause::Crash
+    } else if is_double(story, since.min(until)) {
+        Cause::Duplicate
+    } else if window.iter().any(|event| event.what == What::Lost) {
+        Cause::LostLease
+    } else if of_last(window, What::CutOff) {
+        Cause::CutOff
+    } else if of_last(window, What::Dead) && !letters(What::Confirmed(Ask::Letter)) && letters(What::Tried(Ask::Letter))
+    {
+        Cause::LetterNotConfirmed
+    } else if of_last(in_time, What::Tried(Ask::Delete)) && !is_deleted {
+        Cause::DeleteNotConfirmed
+    } else if story.get(until).is_some_and(|received| hidden_until(story, hosts, last) <= received.after) {
+        Cause::NotHidden
+    } else {
+        return Err("and nothing happened that would be a reason");
+    };
+    Ok(Some(cause))
+}
+
+/// Whether SQS has left the message visible since that receive: that is in the book right before it.
+fn is_double(story: &[Event], since: usize) -> bool {
+    let before = story[..since].iter().rev().take_while(|event| event.what == What::Duplicated);
+    before.chain(&story[since..]).any(|event| event.what == What::Duplicated)
+}
+
+/// Until when the message of that run was hidden, by what SQS has confirmed; where heartbeats have failed since, or there are none.
+fn hidden_until(story: &[Event], hosts: &Hosts, run: &Event) -> Duration {
+    let lease = hosts.leases[&run.host];
+    let of_run = |event: &&Event| event.host == run.host && event.receipt == run.receipt;
+    let (mut hidden, mut tried) = (Duration::MAX, None);
+    for event in story.iter().filter(of_run) {
+        match event.what {
+            What::Received => hidden = event.after + lease,
+            What::Tried(Ask::Visibility) => tried = Some(event.after),
+            What::Confirmed(Ask::Visibility) => hidden = tried.take().map_or(hidden, |tried| tried + lease),
+            _ => {}
+        }
+    }
+    // A worker cancels what is over, and says that it is lost: but not what ends at that moment.
+    let has_ended = || story.iter().filter(of_run).any(|event| matches!(event.what, What::Done | What::Dead));
+    if hosts.mappings.contains(&run.host) || (tried.is_some() && has_ended()) { hidden } else { Duration::MAX }
+}
+
+/// A worker remembers what it has done, though SQS does not say that it is deleted.
+fn was_done_by(story: &[Event], host: usize) -> bool {
+    let mut ours = story.iter().filter(|event| event.host == host);
+    let is_done = ours.clone().any(|event| event.what == What::Done);
+    let died = ours.any(|event| event.what == What::Dead);
+    is_done || (died && ours.any(|event| event.what == What::Confirmed(Ask::Letter)))
+}
+
+/// Whether a run of the message is one whose host still has it.
+pub(super) fn is_ours(story: &[Event], hosts: &Hosts, host: usize, receipt: &str, now: Duration) -> bool {
+    let of_it = |what| {
+        let is_it = move |event: &&Event| event.host == host && &*event.receipt == receipt && event.what == what;
+        story.iter().rposition(move |event| is_it(&event))
+    };
+    let Some(begun) = of_it(What::Begun) else { return false };
+    let is_lost = story[begun..].iter().any(|event| event.what == What::Lost);
+    let received = of_it(What::Received).map_or(Duration::ZERO, |received| story[received].after);
+    let is_hidden = !hosts.mappings.contains(&host) || now < received + hosts.leases[&host];
+    !hosts.crashed.contains(&host) && !is_lost && is_hidden
+}
+
+/// Whether a lease that is lost now was lost while its message ran, without a heartbeat that failed.
+pub(super) fn lost_for_nothing(story: &[Event]) -> bool {
+    let Some(begun) = story.iter().rposition(|event| event.what == What::Begun) else { return false };
+    let run = &story[begun];
+    let of_run = |what| story.iter().filter(|event| event.receipt == run.receipt && event.what == what).count();
+    let has_ended = [What::Done, What::Dead, What::Failed, What::CutOff].into_iter().any(|what| of_run(what) > 0);
+    let have_failed = of_run(What::Tried(Ask::Visibility)) > of_run(What::Confirmed(Ask::Visibility));
+    let is_double = story.iter().any(|event| event.what == What::Duplicated);
+    !has_ended && !have_failed && !is_double
+}

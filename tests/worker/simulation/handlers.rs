@@ -1,0 +1,117 @@
+//! What handlers do: it depends on the message alone, and on how often it was received.
+
+use std::time::Duration;
+
+use redrive::{Body, MessageId, Outcome, ReceiptHandle, ReceiveCount, State};
+use tokio::time::sleep;
+
+use super::book::{Delivered, What};
+use super::host::Host;
+use crate::kit::secs;
+
+/// A record as a handler takes it.
+pub(super) type Order = (MessageId, ReceiptHandle, Body, ReceiveCount);
+
+/// How it goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Done,
+    Fails,
+    Later,
+    Dead,
+    Panics,
+}
+
+/// One message in two hundred is dead, and others fail at first in one way or another.
+fn turn(number: usize, receive_count: u32) -> Turn {
+    match number {
+        _ if is_poison(number) => Turn::Dead,
+        _ if number % 20 == 7 && receive_count < 3 => Turn::Fails,
+        _ if number % 50 == 11 && receive_count < 2 => Turn::Later,
+        _ if number % 1_000 == 500 && receive_count < 2 => Turn::Panics,
+        _ => Turn::Done,
+    }
+}
+
+pub(super) fn is_poison(number: usize) -> bool {
+    number % 200 == 99
+}
+
+/// The number at the end of a body.
+pub(super) fn number_of(body: &str) -> usize {
+    body.rsplit('-').next().and_then(|number| number.parse().ok()).expect("bodies end with their number")
+}
+
+/// Now and then it takes longer than any visibility timeout.
+fn takes(number: usize, receive_count: u32) -> Duration {
+    // In steps, so that some end at a time, and share calls.
+    if number % 200 == 3 && receive_count == 1 { secs(40) } else { Duration::from_millis(150) * (number % 3) as u32 }
+}
+
+/// A run of a message, in the book from its begin to its end: a cut-off where nobody says anything else.
+struct Run {
+    host: Host,
+    delivered: Delivered,
+    end: What,
+}
+
+impl Run {
+    fn begin(
+        host: &Host,
+        (MessageId(id), ReceiptHandle(receipt), Body(body), ReceiveCount(receive_count)): Order,
+    ) -> Self {
+        let delivered = Delivered { id, receipt, body, receive_count };
+        host.book.open().begun(host.number, &delivered);
+        Self { host: host.clone(), delivered, end: What::CutOff }
+    }
+
+    fn number(&self) -> usize {
+        number_of(&self.delivered.body)
+    }
+
+    fn turn(&self) -> Turn {
+        turn(self.number(), self.delivered.receive_count)
+    }
+
+    fn takes(&self) -> Duration {
+        takes(self.number(), self.delivered.receive_count)
+    }
+
+    fn end(mut self) -> Result<Outcome, &'static str> {
+        let (end, outcome) = match self.turn() {
+            Turn::Done => (What::Done, Ok(Outcome::Done)),
+            Turn::Fails => (What::Failed, Err("not yet")),
+            Turn::Later => (What::Failed, Ok(Outcome::RetryAfter(secs(3)))),
+            Turn::Dead => (What::Dead, Ok(Outcome::DeadLetter("poison".into()))),
+            Turn::Panics => panic!("once"),
+        };
+        self.end = end;
+        outcome
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.host.book.open().ended(self.host.number, &self.delivered, self.end);
+    }
+}
+
+pub(super) async fn place(
+    id: MessageId,
+    receipt: ReceiptHandle,
+    body: Body,
+    receive_count: ReceiveCount,
+    State(host): State<Host>,
+) -> Result<Outcome, &'static str> {
+    let run = Run::begin(&host, (id, receipt, body, receive_count));
+    sleep(run.takes()).await;
+    run.end()
+}
+
+/// The same for several at a time, which take as long as the slowest. A panic is one for all of them.
+pub(super) async fn store(State(host): State<Host>, orders: Vec<Order>) -> Vec<Result<Outcome, &'static str>> {
+    let runs: Vec<_> = orders.into_iter().map(|order| Run::begin(&host, order)).collect();
+    sleep(runs.iter().map(Run::takes).max().unwrap_or_default()).await;
+    assert!(runs.iter().all(|run| run.turn() != Turn::Panics), "once");
+    runs.into_iter().map(Run::end).collect()
+}

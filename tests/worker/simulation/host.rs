@@ -1,0 +1,200 @@
+//! A host of the fleet, and its line to the queue: what goes over it is noted, and can be cut.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::retry::RetryPartition;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::book::{Ask, Shared, What};
+use crate::wire::{Answered, Call, broken, through};
+
+#[derive(Clone)]
+pub(super) struct Host {
+    pub(super) number: usize,
+    pub(super) book: Shared,
+    /// From a crash on nothing is sent any more, and nothing arrives. What a runtime still does for the dead does no more harm.
+    crashed: watch::Sender<bool>,
+    /// Until then calls break before they arrive.
+    apart_until: Arc<Mutex<Instant>>,
+}
+
+/// How long a call takes that does not arrive.
+const UNTIL_IT_BREAKS: Duration = Duration::from_secs(1);
+
+impl Host {
+    pub(super) fn new(number: usize, book: Shared) -> Self {
+        let apart_until = Arc::new(Mutex::new(Instant::now()));
+        Self { number, book, crashed: watch::Sender::new(false), apart_until }
+    }
+
+    /// A client that goes over this host's line.
+    pub(super) fn client(&self, client: &Client) -> Client {
+        // Hosts are processes of their own: that the calls of one fail is not to stop another one from trying again.
+        static PARTITION: AtomicUsize = AtomicUsize::new(0);
+        let partition = RetryPartition::new(format!("host-{}", PARTITION.fetch_add(1, Ordering::Relaxed)));
+        let client = Client::from_conf(client.config().to_builder().retry_partition(partition).build());
+        let host = self.clone();
+        through(&client, move |call| {
+            let host = host.clone();
+            async move { host.carry(call).await }
+        })
+    }
+
+    pub(super) fn crash(&self) {
+        self.book.open().hosts.crashed.insert(self.number);
+        self.crashed.send_replace(true);
+    }
+
+    pub(super) fn be_apart(&self, time: Duration) {
+        *self.apart_until.lock().unwrap() = Instant::now() + time;
+    }
+
+    async fn carry(&self, call: Call) -> Answered {
+        let asked = Asked::of(&call);
+        if *self.crashed.borrow() {
+            return pending().await;
+        }
+        self.note(&asked, What::Tried, |_| true);
+        let mut crashed = self.crashed.subscribe();
+        let answered = tokio::select! {
+            biased;
+            () = async { drop(crashed.wait_for(|crashed| *crashed).await) } => None,
+            answered = self.reach(call) => Some(answered),
+        };
+        let Some(answered) = answered else { return pending().await };
+        if let Ok(response) = &answered
+            && response.status().is_success()
+        {
+            self.hear(&asked, response.body().bytes().unwrap_or_default());
+        }
+        answered
+    }
+
+    async fn reach(&self, call: Call) -> Answered {
+        if Instant::now() < *self.apart_until.lock().unwrap() {
+            sleep(UNTIL_IT_BREAKS).await;
+            return broken();
+        }
+        call.pass().await
+    }
+
+    /// What the answer says of what was asked.
+    fn hear(&self, asked: &Asked, answer: &[u8]) {
+        match asked {
+            Asked::Messages => {
+                let received: Received<'_> = serde_json::from_slice(answer).expect("an answer to ReceiveMessage");
+                let mut book = self.book.open();
+                for message in received.messages {
+                    book.received(self.number, &message.message_id, &message.receipt_handle);
+                }
+            }
+            Asked::Entries(..) => {
+                let answer: Entries<'_> = serde_json::from_slice(answer).expect("an answer to a batch call");
+                let successful: Vec<_> = answer.successful.into_iter().map(|entry| entry.id).collect();
+                self.note(asked, What::Confirmed, |id| successful.iter().any(|successful| successful == id));
+            }
+            _ => self.note(asked, What::Confirmed, |_| true),
+        }
+    }
+
+    /// Notes that of the entries with these ids.
+    fn note(&self, asked: &Asked, what: impl Fn(Ask) -> What, of: impl Fn(&str) -> bool) {
+        let mut book = self.book.open();
+        match asked {
+            Asked::Entries(ask, entries) => {
+                for (_, receipt) in entries.iter().filter(|(id, _)| of(id)) {
+                    book.called(self.number, receipt, what(*ask));
+                }
+            }
+            Asked::Letter { id, body } => book.letter(self.number, id, body, what(Ask::Letter)),
+            Asked::Messages | Asked::Else => {}
+        }
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// What a call asks for.
+enum Asked {
+    Messages,
+    /// By id and receipt handle.
+    Entries(Ask, Vec<(String, String)>),
+    /// For the message of that id.
+    Letter {
+        id: String,
+        body: String,
+    },
+    Else,
+}
+
+impl Asked {
+    fn of(call: &Call) -> Self {
+        let request = call.request.body().bytes().unwrap_or_default();
+        let entries = |ask| {
+            let request: Entries<'_> = serde_json::from_slice(request).expect("a batch call");
+            let entry = |entry: Entry<'_>| (entry.id.into_owned(), entry.receipt_handle.into_owned());
+            Self::Entries(ask, request.entries.into_iter().map(entry).collect())
+        };
+        match call.operation.as_str() {
+            "ReceiveMessage" => Self::Messages,
+            "DeleteMessageBatch" => entries(Ask::Delete),
+            "ChangeMessageVisibilityBatch" => entries(Ask::Visibility),
+            "SendMessage" => {
+                let letter: Value = serde_json::from_slice(request).expect("a message");
+                let text = |value: &Value| value.as_str().expect("a text").to_owned();
+                let id = text(&letter["MessageAttributes"]["redrive.message_id"]["StringValue"]);
+                Self::Letter { id, body: text(&letter["MessageBody"]) }
+            }
+            _ => Self::Else,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[derive(Default)]
+struct Received<'a> {
+    #[serde(borrow)]
+    messages: Vec<Message<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Message<'a> {
+    #[serde(borrow)]
+    message_id: Cow<'a, str>,
+    #[serde(borrow)]
+    receipt_handle: Cow<'a, str>,
+}
+
+/// A batch call, or the answer to one.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Entries<'a> {
+    #[serde(borrow)]
+    entries: Vec<Entry<'a>>,
+    #[serde(borrow)]
+    successful: Vec<Entry<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Entry<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    receipt_handle: Cow<'a, str>,
+}
