@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName as Name};
 use redrive::local::Sqs;
 use redrive::{Consumer, Error, Kind, Worker};
@@ -81,8 +82,12 @@ impl Queue {
     /// How many messages are visible, and how many in flight.
     pub(crate) async fn counts(&self) -> (usize, usize) {
         let names = [Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
+        // Faults that a test has asked for are this call's too: more of its tries fail in a row than the SDK makes.
+        let patient =
+            aws_sdk_sqs::config::Config::builder().retry_config(RetryConfig::standard().with_max_attempts(20));
         let get = self.sqs.client().get_queue_attributes().queue_url(&self.url);
-        let attributes = get.set_attribute_names(Some(names.to_vec())).send().await.unwrap().attributes.unwrap();
+        let get = get.set_attribute_names(Some(names.to_vec())).customize().config_override(patient);
+        let attributes = get.send().await.unwrap().attributes.unwrap();
         let count = |name| attributes[name].parse().unwrap();
         (count(&names[0]), count(&names[1]))
     }
