@@ -13,6 +13,8 @@ mod script;
 mod shutdown;
 mod simulation;
 mod start;
+#[cfg(all(unix, feature = "lambda"))]
+mod under_load;
 
 #[path = "../support/calls.rs"]
 mod calls;

@@ -13,17 +13,17 @@ use tokio::task::JoinHandle;
 
 /// Signals of `kill`, by number.
 const INT: &str = "-2";
-const TERM: &str = "-15";
+pub(crate) const TERM: &str = "-15";
 
-struct Served {
-    sqs: Sqs,
-    url: String,
+pub(crate) struct Served {
+    pub(crate) sqs: Sqs,
+    pub(crate) url: String,
     endpoint: String,
     service: JoinHandle<()>,
 }
 
 impl Served {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let sqs = Sqs::with_seed(1);
         sqs.client().create_queue().queue_name("orders").send().await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -34,7 +34,7 @@ impl Served {
         Self { sqs, url, endpoint, service }
     }
 
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
         command.env_clear().env("AWS_ENDPOINT_URL_SQS", &self.endpoint).env("AWS_REGION", "us-east-1");
         command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x").env("REDRIVE_QUEUE_URL", &self.url);
@@ -67,19 +67,22 @@ async fn until_it_says(child: &mut Child, words: &str) -> String {
     tokio::time::timeout(Duration::from_secs(30), said).await.expect("it does not say so")
 }
 
-async fn signal(child: &Child, signal: &str) {
+pub(crate) async fn signal(child: &Child, signal: &str) {
     let id = child.id().expect("it runs").to_string();
     assert!(Command::new("kill").args([signal, &id]).status().await.unwrap().success());
 }
 
-const ORDER: &str =
-    r#"{"order_id":"1","customer":"c","currency":"EUR","items":[{"sku":"s","quantity":1,"unit_price_cents":5}]}"#;
+/// The body of one.
+pub(crate) fn order(number: usize) -> String {
+    let items = r#"[{"sku":"s","quantity":1,"unit_price_cents":5}]"#;
+    format!(r#"{{"order_id":"{number}","customer":"c","currency":"EUR","items":{items}}}"#)
+}
 
 #[tokio::test]
 async fn it_polls_the_queue_of_the_environment_and_ends_at_a_signal() {
     for asked in [TERM, INT] {
         let served = Served::new().await;
-        served.send(ORDER).await;
+        served.send(&order(1)).await;
         let mut orders = served.command().spawn().unwrap();
         until_it_says(&mut orders, "order placed").await;
         signal(&orders, asked).await;
@@ -95,7 +98,7 @@ async fn it_polls_the_queue_of_the_environment_and_ends_at_a_signal() {
 #[tokio::test]
 async fn a_second_signal_ends_it_now() {
     let served = Served::new().await;
-    served.send(ORDER).await;
+    served.send(&order(1)).await;
     let mut orders = served.command().spawn().unwrap();
     until_it_says(&mut orders, "order placed").await;
     signal(&orders, TERM).await;
