@@ -52,7 +52,7 @@ impl Hints {
 
     /// Looks for somebody where there is nobody, and it is time for that. Says whether there is somebody now.
     pub(super) async fn begin_to_listen<DB: Store>(&mut self, pool: &Pool<DB>) -> bool {
-        if self.from.0.is_some() || !self.listen_at.is_some_and(|at| at <= Instant::now()) {
+        if self.from.0.is_some() || self.listen_at.is_none_or(|at| at > Instant::now()) {
             return false;
         }
         self.listen_at = Some(Instant::now() + LISTEN_EVERY);
