@@ -135,6 +135,8 @@ impl Shared {
             self.give_up_as_it_is(packed);
         } else {
             self.line().pack.again(packed, at);
+            // The call that goes on in this one's place may take long.
+            self.wake.notify_one();
         }
     }
 

@@ -112,6 +112,7 @@ impl Effects {
     async fn delay(&self, failed: &Failed, delay: Duration) -> Result<(), String> {
         let cell = self.cell(&failed.record)?;
         let queue = cell.0.get_or_try_init(|| self.find(&failed.record)).await?;
+        let delay = if failed.time_left.is_some() { delay.max(SHORTEST_DELAY_ON_A_WORKER) } else { delay };
         let timeout = VisibilityTimeout::clamped(delay, failed.longest_delay.unwrap_or(LONGEST_DELAY_ON_LAMBDA));
         let change = |record: &Record| {
             let receipt_handle = record.receipt_handle().ok().flatten().ok_or("it has no receipt handle")?.into_owned();
@@ -157,6 +158,10 @@ impl Effects {
 
 /// A client may have no timeout of its own, and a host no deadline.
 const MAX_EFFECT_TIME: Duration = Duration::from_secs(30);
+
+/// What comes back at once may be received before the worker knows that its run is over. It would be taken for one that runs still, and
+/// left until its visibility timeout runs out.
+const SHORTEST_DELAY_ON_A_WORKER: Duration = Duration::from_secs(1);
 
 async fn within(limit: Duration, effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let too_late = |_| Err(format!("there is no answer after {limit:?}"));

@@ -113,6 +113,14 @@ impl Message {
 }
 
 impl Entry {
+    /// Its handler has ended. Says whether something may come of that.
+    fn settles(&mut self) -> bool {
+        if self.stage == Stage::Running {
+            self.stage = Stage::Settling;
+        }
+        self.stage == Stage::Settling
+    }
+
     /// Nothing comes of it any more, unless its end is on its way already.
     fn cut_off(&mut self) {
         if self.stage == Stage::Running {
@@ -252,17 +260,14 @@ impl Keeper for Messages {
     }
 
     fn ends(&self, index: usize) -> bool {
-        let settles = self.entry(index, |entry| {
-            if entry.stage == Stage::Running {
-                entry.stage = Stage::Settling;
-            }
-            entry.stage == Stage::Settling
-        });
-        settles && self.leases.is_ours(index)
+        self.entry(index, Entry::settles) && self.leases.is_ours(index)
     }
 
     fn let_go<'a>(&'a self, place: &'a Place) -> Wait<'a, bool> {
-        self.entry(place.index, |entry| entry.stage = Stage::Settling);
+        if !self.entry(place.index, Entry::settles) {
+            // The cut has come before its end: the message is on its way back, or will be.
+            self.leases.cut_off(&[place.index]);
+        }
         Box::pin(self.leases.let_go(place.index, &place.copies, &place.behind))
     }
 
@@ -349,6 +354,16 @@ mod tests {
         assert!(messages.admits(0));
         messages.refuse(0);
         assert_eq!(messages.stage(0), Stage::Running);
+    }
+
+    #[tokio::test]
+    async fn whose_handler_ends_right_after_the_cut_is_given_back_and_has_no_effect() {
+        let messages = messages().await;
+        assert!(messages.admits(0));
+        messages.entry(0, Entry::cut_off);
+        let place = Place { index: 0, copies: Vec::new(), behind: Vec::new() };
+        assert!(!messages.ends(0) && !messages.let_go(&place).await, "it is to be given back");
+        assert_eq!(messages.leases.take(&[0]).await.len(), 1);
     }
 
     /// Whether a release is over that is dropped when it has to wait.

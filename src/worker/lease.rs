@@ -17,8 +17,9 @@ use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, V
 /// The leases of the messages of one poll, by position.
 pub(super) struct Leases {
     table: Mutex<Vec<Lease>>,
-    /// Held by a heartbeat under way.
-    beating: tokio::sync::Mutex<()>,
+    /// Whether a heartbeat is under way. Nobody owns that: a lane whose turn had come would keep it for as long as a handler blocks the
+    /// thread that the lane is to run on, and there would be no more heartbeats.
+    beating: watch::Sender<bool>,
     /// A bit for each that is lost, or cut off: a poll brings ten at most.
     lost: watch::Sender<u16>,
     received: Instant,
@@ -53,7 +54,7 @@ impl Leases {
         let lease = |receipt| Lease { receipt, state: State::Kept, expires: received + length };
         Self {
             table: Mutex::new(receipts.map(lease).collect()),
-            beating: tokio::sync::Mutex::default(),
+            beating: watch::Sender::new(false),
             lost: watch::Sender::new(0),
             received,
             length,
@@ -80,7 +81,7 @@ impl Leases {
         }
     }
 
-    /// Cuts off those of these that are still ours. Once its handler has ended, nothing but to be given back becomes of each.
+    /// Cuts off those of these that are still ours: each is to be given back, whatever its handler comes to.
     pub(super) fn cut_off(&self, indices: &[usize]) {
         {
             let mut table = self.table();
@@ -116,7 +117,7 @@ impl Leases {
             }
             was_ours
         };
-        drop(self.beating.lock().await);
+        self.no_heartbeat().await;
         was_ours
     }
 
@@ -135,9 +136,20 @@ impl Leases {
     /// Takes those that are not gone. No heartbeat is under way for them, and none comes any more. Nothing is taken before this ends: who
     /// drops it finds all of them where they were.
     pub(super) async fn take(&self, indices: &[usize]) -> Vec<Receipt> {
-        let _beating = self.beating.lock().await;
-        let mut table = self.table();
-        indices.iter().filter_map(|&index| table[index].take()).collect()
+        loop {
+            self.no_heartbeat().await;
+            let mut table = self.table();
+            // Under the lock under which one begins.
+            if !*self.beating.borrow() {
+                return indices.iter().filter_map(|&index| table[index].take()).collect();
+            }
+        }
+    }
+
+    /// Waits until none is under way. The next one does not extend what was marked before.
+    async fn no_heartbeat(&self) {
+        // It cannot fail: this has the sender.
+        let _ = self.beating.subscribe().wait_for(|beating| !beating).await;
     }
 
     /// Extends what is ours at a third of its time, until this is dropped.
@@ -161,14 +173,16 @@ impl Leases {
 
     /// One heartbeat.
     async fn beat(&self, queue: &ChangeVisibility) -> Beat {
-        let _beating = self.beating.lock().await;
         let began = Instant::now();
         let third = began + self.length / 3;
         // Whoever waits for this one longer sees too late that a lease is over.
         let until = third.min(self.first_expiry().unwrap_or(third));
         let extended = VisibilityTimeout::clamped(self.length, self.longest_delay());
-        let kept = self.kept();
-        if kept.is_empty() || extended == VisibilityTimeout::ZERO {
+        if extended == VisibilityTimeout::ZERO {
+            return Beat::All;
+        }
+        let (kept, _beating) = self.begin_to_beat();
+        if kept.is_empty() {
             return Beat::All;
         }
         let (indices, changes): (Vec<_>, Vec<_>) = kept
@@ -192,11 +206,13 @@ impl Leases {
         beat
     }
 
-    /// What is to be extended, by position and receipt handle.
-    fn kept(&self) -> Vec<(usize, String)> {
+    /// What is to be extended, by position and receipt handle. Whoever looks from then on sees that it is, until that is dropped.
+    fn begin_to_beat(&self) -> (Vec<(usize, String)>, Beating<'_>) {
         let table = self.table();
+        self.beating.send_replace(true);
         let kept = table.iter().enumerate().filter(|(_, lease)| lease.state == State::Kept);
-        kept.map(|(index, lease)| (index, lease.receipt.receipt_handle.clone())).collect()
+        let kept = kept.map(|(index, lease)| (index, lease.receipt.receipt_handle.clone()));
+        (kept.collect(), Beating(&self.beating))
     }
 
     fn first_expiry(&self) -> Option<Instant> {
@@ -253,9 +269,65 @@ impl Lease {
     }
 }
 
+/// A heartbeat under way.
+struct Beating<'a>(&'a watch::Sender<bool>);
+
+impl Drop for Beating<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
+    }
+}
+
 /// What came of a heartbeat.
 enum Beat {
     All,
     /// Some is to be extended that is not.
     Again,
+}
+
+#[cfg(all(test, feature = "local"))]
+mod tests {
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::local::{Faults, Sqs};
+    use crate::worker::memory::MessageKey;
+
+    const LEASE: Duration = Duration::from_secs(30);
+
+    /// A handler that blocks its thread has the lane of another wait for ever, between two steps.
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_heartbeat_and_is_polled_no_more_does_not_end_them() {
+        let sqs = Sqs::with_seed(1);
+        let client = sqs.client();
+        let queue_url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
+        for body in ["ends", "runs"] {
+            client.send_message().queue_url(&queue_url).message_body(body).send().await.unwrap();
+        }
+        let receive = || client.receive_message().queue_url(&queue_url).max_number_of_messages(10);
+        let received = receive().visibility_timeout(30).send().await.unwrap().messages.unwrap();
+        let receipts = received.into_iter().map(|message| Receipt {
+            key: MessageKey::of(&message.message_id.unwrap()),
+            receipt_handle: message.receipt_handle.unwrap(),
+        });
+        let leases = Leases::new(receipts, Instant::now(), LEASE);
+        let queue = ChangeVisibility { client: client.clone(), queue_url: queue_url.clone() };
+
+        sqs.set_faults(Faults::none().slow_calls(1.0, Duration::from_secs(4)));
+        let mut keeping = pin!(leases.keep(&queue));
+        let under_way = LEASE / 3 + Duration::from_millis(1);
+        assert!(tokio::time::timeout(under_way, &mut keeping).await.is_err());
+        let mut let_go = pin!(leases.let_go(0, &[], &[]));
+        let first_poll = poll_fn(|context| Poll::Ready(let_go.as_mut().poll(context))).await;
+        assert!(first_poll.is_pending(), "there is a heartbeat under way");
+        sqs.set_faults(Faults::none());
+
+        assert!(tokio::time::timeout(2 * LEASE, &mut keeping).await.is_err());
+        let visible = receive().send().await.unwrap().messages.unwrap_or_default();
+        let bodies: Vec<_> = visible.iter().map(|message| message.body().unwrap()).collect();
+        assert_eq!(bodies, ["ends"], "the other one still has its heartbeats");
+        assert!(let_go.await, "and none is under way");
+    }
 }

@@ -238,3 +238,29 @@ async fn messages_of_a_call_that_is_refused_are_sent_alone_for_as_long_as_they_m
     assert_eq!(accepted, wire.len() - 1);
     assert!(results.iter().filter_map(|result| result.as_ref().err()).all(|error| error.may_be_tried_again()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_tried_again_does_not_wait_for_another_call_that_stalls() {
+    let (wire, begun) = (Wire::default(), Instant::now());
+    let calls = wire.clone();
+    let client = fake_sqs::client(move |_, request| {
+        let entries = request["Entries"].as_array().expect("entries");
+        let has = |body: &str| entries.iter().any(|entry| entry["MessageBody"] == body);
+        let mut calls = calls.lock().unwrap();
+        let fails = |entry: &Value| (calls.is_empty() && entry["MessageBody"] == "b1").then_some(("Busy", false));
+        let (answer, stalls) = ((200, sent_but(entries, fails)), has("a2"));
+        let bodies = ["a1", "a2", "b1"].into_iter().filter(|body| has(body)).map(str::to_owned).collect();
+        calls.push((Instant::now(), bodies));
+        async move {
+            sleep(if stalls { secs(8) } else { Duration::ZERO }).await;
+            answer
+        }
+    });
+    let producer = Producer::new(client, "http://sqs.localhost/000000000000/orders.fifo");
+    let message = |body: &str| Outgoing::text(body).group(&body[..1]);
+    let results = producer.send_all(["a1", "b1", "a2"].map(message)).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let wire = wire.lock().unwrap();
+    let (again, _) = wire[1..].iter().find(|(_, bodies)| bodies == &["b1"]).expect("it is tried again");
+    assert!(again.duration_since(begun) < secs(1), "{wire:?}");
+}

@@ -256,3 +256,17 @@ async fn a_batch_handlers_dead_letters_come_through_faults() {
     one.end().await.unwrap();
     other.end().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_at_once_is_not_taken_for_what_runs_still() {
+    let queue = Queue::standard().await;
+    let place = |ReceiveCount(count): ReceiveCount| async move {
+        if count < 4 { Outcome::RetryAfter(Duration::ZERO) } else { Outcome::Done }
+    };
+    let effects = Effects::with_client(queue.client.clone());
+    queue.send("an order").await;
+    let worker = leased_for(queue.worker(redrive::handler(place).effects(effects)), 3_600);
+    let ((), took) = timed(queue.drained()).await;
+    assert!(took < secs(10), "{took:?}");
+    worker.end().await.unwrap();
+}
