@@ -77,7 +77,7 @@ pub(crate) fn quick<DB: TestDatabase>(relay: Relay<DB>) -> Relay<DB> {
 pub(crate) const MOMENT: Duration = Duration::from_millis(5);
 
 pub(crate) async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), work).await.expect("it takes too long")
+    tokio::time::timeout(Duration::from_secs(240), work).await.expect("it takes too long")
 }
 
 /// A message of a group.
