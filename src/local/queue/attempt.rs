@@ -23,9 +23,11 @@ impl Attempts {
     }
 
     pub(crate) fn insert(&mut self, id: String, receipts: Vec<Receipt>, now: Time) {
-        // A later receive under the same id takes the place of an earlier one, and its age.
-        self.by_age.retain(|(_, other)| *other != id);
         self.by_age.push_back((now, id.clone()));
-        self.received.insert(id, receipts);
+        if self.received.insert(id.clone(), receipts).is_some() {
+            // A later receive under the same id takes the place of an earlier one, and its age.
+            let earlier = self.by_age.iter().position(|(_, other)| *other == id);
+            earlier.and_then(|earlier| self.by_age.remove(earlier));
+        }
     }
 }

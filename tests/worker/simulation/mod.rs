@@ -16,8 +16,6 @@ use self::fleet::Fleet;
 use crate::setting::messages_and_seed;
 
 const MESSAGES: usize = 100_000;
-/// Groups that wait for one another keep the fleet busy for much longer.
-const MESSAGES_IN_GROUPS: usize = 25_000;
 const GROUPS: usize = 200;
 
 fn bodies(messages: usize) -> Vec<String> {
@@ -53,7 +51,7 @@ async fn no_message_is_lost_and_each_further_run_has_a_cause() {
 
 #[tokio::test(start_paused = true)]
 async fn no_message_of_a_group_is_lost_or_overtaken() {
-    let (messages, seed) = messages_and_seed(MESSAGES_IN_GROUPS, 45);
+    let (messages, seed) = messages_and_seed(MESSAGES, 45);
     run("orders.fifo", &bodies_of_groups(messages), seed).await;
 }
 
