@@ -108,7 +108,7 @@ impl Outbox {
         let mut checked = message.into_outgoing()?.check(self.is_fifo)?;
         let id = checked.message.deduplication_id.clone().unwrap_or_else(Id::random).to_string();
         checked.add_if_there_is_room(SEND_ID, AttributeValue::string(&*id));
-        self.trace_context.complete(&mut checked);
+        self.trace_context.now().complete(&mut checked);
         let row = NewRow::of(&checked.message, &id, &self.queue_url, self.is_fifo);
         DB::insert(transaction, &row, self.notifies).await?;
         Ok(id)

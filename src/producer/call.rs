@@ -66,8 +66,8 @@ async fn send_each(to: &Queue, messages: &[&Outgoing], refusal: &CallError, unti
 }
 
 async fn call(to: &Queue, messages: &[&Outgoing]) -> Result<SendMessageBatchOutput, CallError> {
-    let entries = messages.iter().enumerate();
-    let entries = entries.filter_map(|(position, message)| entry(to, position, message)).collect();
+    let mut entries = Vec::with_capacity(messages.len());
+    entries.extend(messages.iter().enumerate().filter_map(|(position, message)| entry(to, position, message)));
     let call = to.client.send_message_batch().queue_url(&to.url).set_entries(Some(entries));
     call.send().await.map_err(CallError::from)
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
@@ -62,11 +62,20 @@ impl Shared {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a message as soon as there is room.
-    pub(super) async fn take(self: &Arc<Self>, Checked { message, bytes, .. }: Checked, teller: Teller) {
+    /// Waits until there is room for a message of so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where the producer is closed.
+    pub(super) async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, SendError> {
         let cost = (bytes + OVERHEAD).min(self.settings.buffer);
         let room = self.room.clone().acquire_many_owned(u32::try_from(cost).unwrap_or(u32::MAX)).await;
-        let Ok(room) = room else { return teller.tell(Err(SendError::closed())) };
+        room.map_err(|_| SendError::closed())
+    }
+
+    /// Takes a message for which there is room.
+    pub(super) fn take(self: &Arc<Self>, checked: Checked, teller: Teller, room: OwnedSemaphorePermit) {
+        let Checked { message, bytes, .. } = checked;
         let now = Instant::now();
         let group = self.settings.line_of(&message);
         let item = Item::new(message, teller, room);
@@ -121,20 +130,19 @@ impl Shared {
         self.is_closed.load(Ordering::SeqCst)
     }
 
-    /// What leaves in place of a call that has ended: nobody has to be woken for it. Nothing where none is due.
-    pub(super) async fn next_call(&self) -> Vec<Packed<Item>> {
-        let (settled, batch) = {
-            let pack = &mut self.line().pack;
-            let settled = pack.settled_below();
-            (settled, (!pack.may_fill()).then(|| pack.next_in_place(Instant::now())))
+    /// What leaves in place of a call that has ended, where that had its messages: nobody has to be woken for it. Nothing where none is
+    /// due.
+    pub(super) async fn next_call(&self, emptied: Vec<Packed<Item>>) -> Vec<Packed<Item>> {
+        let (settled, may_fill) = {
+            let pack = &self.line().pack;
+            (pack.settled_below(), pack.may_fill())
         };
         self.settled_below(settled);
-        if let Some(batch) = batch {
-            return batch;
+        if may_fill {
+            // Whoever has just been told may have another message, and a call that is not full has room for it.
+            yield_now().await;
         }
-        // Whoever has just been told may have another message, and a call that is not full has room for it.
-        yield_now().await;
-        self.line().pack.next_in_place(Instant::now())
+        self.line().pack.next_in_place(emptied, Instant::now())
     }
 
     pub(super) fn settled_below(&self, settled: u64) {

@@ -25,7 +25,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::StalledStreamProtectionConfig;
 use aws_sdk_sqs::config::retry::RetryConfig;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 pub use self::error::SendError;
 pub(crate) use self::id::Id;
@@ -120,7 +120,8 @@ struct Settings {
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LINGER: Duration = Duration::from_millis(5);
-const CALLS: usize = 10;
+/// With more, a slow line takes longer for a full mebibyte each than an attempt may; with fewer, there are times at which none is on its way.
+const CALLS: usize = 16;
 const BUFFER: usize = 32 * MAX_MESSAGE_BYTES;
 const RETRY_FOR: Duration = Duration::from_secs(60);
 const AHEAD: usize = 1_000;
@@ -157,9 +158,12 @@ impl Producer {
     ///
     /// Where the message is not known to be in the queue: [`SendError`] says why, and what may be done about it.
     pub async fn send(&self, message: impl IntoOutgoing) -> Result<Sent, SendError> {
-        let prepared = self.prepare(message.into_outgoing())?;
+        let trace = self.handle.shared.settings.trace_context.now();
+        let mut prepared = self.prepare(message.into_outgoing(), &trace)?;
         let (teller, told) = oneshot::channel();
-        self.hand_over(prepared, Teller::Alone(teller)).await;
+        let teller = Teller::Alone(teller);
+        let room = self.room(&mut prepared, &teller).await?;
+        self.handle.shared.take(prepared.checked, teller, room);
         told.await.unwrap_or_else(|_| Err(runtime_ended()))
     }
 
@@ -171,17 +175,26 @@ impl Producer {
     where
         I: IntoIterator<Item: IntoOutgoing>,
     {
-        let together = Together::new();
-        let ahead = self.handle.shared.settings.ahead();
+        let shared = &self.handle.shared;
+        let (together, ahead) = (Together::new(), shared.settings.ahead());
+        let trace = shared.settings.trace_context.now();
         for message in messages {
             let teller = Teller::Together(together.place(ahead).await);
-            match self.prepare(message.into_outgoing()) {
-                Ok(prepared) => self.hand_over(prepared, teller).await,
+            let mut prepared = match self.prepare(message.into_outgoing(), &trace) {
+                Ok(prepared) => prepared,
+                Err(error) => {
+                    teller.tell(Err(error));
+                    continue;
+                }
+            };
+            // Waited for by itself, and not with the message: a future that has that within it has it moved, and it is large.
+            match self.room(&mut prepared, &teller).await {
+                Ok(room) => shared.take(prepared.checked, teller, room),
                 Err(error) => teller.tell(Err(error)),
             }
         }
         // Nothing comes behind the last of them that would be worth waiting for.
-        self.handle.shared.hurry();
+        shared.hurry();
         let outcomes = together.outcomes().await;
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(runtime_ended()))).collect()
     }
@@ -198,7 +211,7 @@ impl Producer {
     }
 
     /// Checks the message.
-    fn prepare(&self, message: Result<Outgoing, SendError>) -> Result<Prepared, SendError> {
+    fn prepare(&self, message: Result<Outgoing, SendError>, trace: &TraceContext) -> Result<Prepared, SendError> {
         let settings = &self.handle.shared.settings;
         let message = message?;
         #[cfg(feature = "large-messages")]
@@ -207,7 +220,8 @@ impl Producer {
             None => (message, None),
         };
         let mut checked = message.check(settings.is_fifo)?;
-        settings.complete(&mut checked);
+        settings.identify(&mut checked);
+        trace.complete(&mut checked);
         Ok(Prepared {
             checked,
             #[cfg(feature = "large-messages")]
@@ -215,21 +229,28 @@ impl Producer {
         })
     }
 
-    /// The message is in line then. Where its body is too large for SQS, and may go through S3, it is there before.
-    async fn hand_over(&self, prepared: Prepared, teller: Teller) {
+    /// Waits until there is room for the message. Where its body is too large for SQS, and may go through S3, it is there then.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot leave.
+    #[cfg_attr(not(feature = "large-messages"), expect(unused_variables))]
+    async fn room(&self, prepared: &mut Prepared, teller: &Teller) -> Result<OwnedSemaphorePermit, SendError> {
         let shared = &self.handle.shared;
         #[cfg(feature = "large-messages")]
-        if let Some((large_messages, offloaded)) = shared.settings.large_messages.as_ref().zip(prepared.offloaded) {
+        if let Some((large_messages, offloaded)) =
+            shared.settings.large_messages.as_ref().zip(prepared.offloaded.take())
+        {
             let group = shared.settings.line_of(&prepared.checked.message);
             let is_broken = group.as_ref().is_some_and(|group| teller.is_broken(group));
             // Where it will not leave, its body is not to wait for S3.
-            if !is_broken && let Err(error) = large_messages.put(offloaded).await {
-                // Those behind it are not to go before it.
-                group.iter().for_each(|group| teller.breaks(group));
-                return teller.tell(Err(error));
+            if !is_broken {
+                // Where it is not there, those behind it are not to go before it.
+                let breaks = |_: &SendError| group.iter().for_each(|group| teller.breaks(group));
+                large_messages.put(offloaded).await.inspect_err(breaks)?;
             }
         }
-        shared.take(prepared.checked, teller).await;
+        shared.room(prepared.checked.bytes).await
     }
 }
 
@@ -258,14 +279,13 @@ impl Settings {
         if self.is_fifo { usize::MAX } else { AHEAD.max(2 * MAX_ENTRIES * self.calls) }
     }
 
-    /// Adds what has the receiver know it again, and its trace.
-    fn complete(&self, checked: &mut Checked) {
+    /// Adds what has the receiver know it again.
+    fn identify(&self, checked: &mut Checked) {
         if !self.is_fifo {
             checked.identify_by_an_attribute();
         } else if !self.content_based_deduplication {
             checked.message.deduplication_id.get_or_insert(Id::NotDrawn);
         }
-        self.trace_context.complete(checked);
     }
 }
 
@@ -276,7 +296,7 @@ impl ProducerBuilder {
         self.set(|settings| settings.linger = linger.min(A_YEAR))
     }
 
-    /// How many calls are under way at a time, 10 by default.
+    /// How many calls are under way at a time, 16 by default.
     pub fn concurrency(self, calls: usize) -> Self {
         self.set(|settings| settings.calls = NonZeroUsize::new(calls).map_or(1, NonZeroUsize::get))
     }
@@ -308,7 +328,8 @@ impl ProducerBuilder {
         self.set(|settings| settings.content_based_deduplication = true)
     }
 
-    /// Where the trace of a message comes from. By default the X-Ray header is that of `_X_AMZN_TRACE_ID`, which AWS Lambda sets.
+    /// Where the trace of a message comes from: asked at each [`Producer::send`], and once for all messages of a [`Producer::send_all`]. By
+    /// default the X-Ray header is that of `_X_AMZN_TRACE_ID`, which AWS Lambda sets.
     pub fn trace_context(self, context: impl Fn() -> TraceContext + Send + Sync + 'static) -> Self {
         self.set(|settings| settings.trace_context = trace::Source::new(context))
     }

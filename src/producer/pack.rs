@@ -95,16 +95,28 @@ impl<T> Pack<T> {
 
     /// What is to be done now.
     pub(super) fn next(&mut self, now: Instant) -> Next<T> {
+        match self.is_due(now) {
+            Ok(()) => Next::Call(self.take(Vec::new())),
+            Err(until) => Next::Wait(until),
+        }
+    }
+
+    /// Whether a call is to leave now.
+    ///
+    /// # Errors
+    ///
+    /// Where none is before that time, unless something happens.
+    fn is_due(&mut self, now: Instant) -> Result<(), Option<Instant>> {
         let retry = self.bring_back(now);
         if self.ready.is_empty() {
-            return Next::Wait(retry);
+            return Err(retry);
         }
         if self.calls == self.max_calls {
-            return Next::Wait(None);
+            return Err(None);
         }
         match self.due().filter(|due| *due > now) {
-            None => Next::Call(self.take()),
-            Some(due) => Next::Wait(Some(retry.map_or(due, |retry| retry.min(due)))),
+            None => Ok(()),
+            Some(due) => Err(Some(retry.map_or(due, |retry| retry.min(due)))),
         }
     }
 
@@ -137,9 +149,9 @@ impl<T> Pack<T> {
         due.filter(|_| !is_past)
     }
 
-    fn take(&mut self) -> Vec<Packed<T>> {
+    fn take(&mut self, mut taken: Vec<Packed<T>>) -> Vec<Packed<T>> {
         self.calls += 1;
-        let mut taken = Vec::with_capacity(self.ready.len().min(MAX_ENTRIES));
+        taken.reserve(self.ready.len().min(MAX_ENTRIES));
         let mut room = self.max_bytes;
         while taken.len() < MAX_ENTRIES
             && let Some(packed) = self.ready.pop_front_if(|packed| packed.bytes <= room)
@@ -156,14 +168,15 @@ impl<T> Pack<T> {
         !self.ready.is_empty() && !self.is_full()
     }
 
-    /// What leaves in place of a call that has ended. Where nothing is due, nothing does, and the call is one still.
-    pub(super) fn next_in_place(&mut self, now: Instant) -> Vec<Packed<T>> {
+    /// What leaves in place of a call that has ended, where that had its messages. Where nothing is due, nothing does, and the call is
+    /// one still.
+    pub(super) fn next_in_place(&mut self, emptied: Vec<Packed<T>>, now: Instant) -> Vec<Packed<T>> {
         self.calls -= 1;
-        match self.next(now) {
-            Next::Call(batch) => batch,
-            Next::Wait(_) => {
+        match self.is_due(now) {
+            Ok(()) => self.take(emptied),
+            Err(_) => {
                 self.calls += 1;
-                Vec::new()
+                emptied
             }
         }
     }

@@ -32,6 +32,22 @@ impl TraceContext {
     pub fn of_lambda() -> Self {
         Self { trace_header: env::var("_X_AMZN_TRACE_ID").ok().filter(|header| !header.is_empty()), traceparent: None }
     }
+
+    /// Adds this trace to a message that has none of its own.
+    pub(crate) fn complete(&self, checked: &mut Checked) {
+        let Self { trace_header, traceparent } = self;
+        if let Some(header) = trace_header
+            && checked.message.trace_header.is_none()
+            && is_taken("AWSTraceHeader", header)
+        {
+            checked.message.trace_header = Some(header.clone());
+        }
+        if let Some(traceparent) = traceparent
+            && is_taken("traceparent", traceparent)
+        {
+            checked.add_if_there_is_room("traceparent", AttributeValue::string(traceparent));
+        }
+    }
 }
 
 /// Where the context comes from when a message does.
@@ -43,15 +59,9 @@ impl Source {
         Self(Arc::new(context))
     }
 
-    /// Adds the trace of now to a message that has none of its own.
-    pub(crate) fn complete(&self, checked: &mut Checked) {
-        let TraceContext { trace_header, traceparent } = (self.0)();
-        if checked.message.trace_header.is_none() {
-            checked.message.trace_header = trace_header.filter(|header| is_taken("AWSTraceHeader", header));
-        }
-        if let Some(traceparent) = traceparent.filter(|traceparent| is_taken("traceparent", traceparent)) {
-            checked.add_if_there_is_room("traceparent", AttributeValue::string(traceparent));
-        }
+    /// The trace of now.
+    pub(crate) fn now(&self) -> TraceContext {
+        (self.0)()
     }
 }
 

@@ -2,8 +2,13 @@
 
 /// All of its digits. What the formatter does for a number of 128 bits takes as long as much else that is done for a message.
 pub(crate) fn hex(number: u128) -> String {
-    let digit = |place: u32| char::from(b"0123456789abcdef"[(number >> (4 * place)) as usize & 0xf]);
-    (0..32).rev().map(digit).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [0; 32];
+    for (two, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(number.to_be_bytes()) {
+        *two = [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]);
+    }
+    // They are ASCII, all of them.
+    str::from_utf8(&digits).unwrap_or_default().to_owned()
 }
 
 /// The same, with the hyphens of a UUID.

@@ -122,10 +122,11 @@ async fn fill(tasks: usize, answers_take: Duration) -> f64 {
 #[tokio::test(start_paused = true)]
 async fn under_load_calls_are_full() {
     for answers_take in [2, 10, 30].map(Duration::from_millis) {
-        for tasks in [50, 101, 104, 150] {
+        // Fewer than fill all calls, a little more than do, and many more.
+        for tasks in [50, 101, 161, 164, 240] {
             let fill = fill(tasks, answers_take).await;
             println!("{tasks} senders, {answers_take:?}: {fill} messages a call");
-            assert!(fill >= 9.8, "{tasks} senders, answers in {answers_take:?}: {fill} messages a call");
+            assert!(fill >= 9.5, "{tasks} senders, answers in {answers_take:?}: {fill} messages a call");
         }
         // Five of them wait for no longer than they are to linger.
         assert!(fill(15, answers_take).await >= 7.0);

@@ -1,5 +1,7 @@
 //! What goes with a message for its receiver.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use aws_sdk_sqs::types::MessageSystemAttributeName as System;
 use redrive::local::Kit;
 use redrive::{
@@ -37,6 +39,24 @@ async fn the_trace_goes_with_the_message() {
     let owned = |header: &str, parent: &str| (header.to_owned(), parent.to_owned());
     let ((x, y), (own_x, own_y)) = (("x", "y"), (owned(HEADER, PARENT), owned("Root=2", "own")));
     assert_eq!(seen, [(x, own_x.0, own_x.1), (y, own_y.0, own_y.1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_is_sent_together_is_of_one_trace() {
+    let queue = Queue::new("orders", 1).await;
+    let asked = AtomicUsize::new(0);
+    let next = move || TraceContext {
+        trace_header: Some(format!("Root={}", asked.fetch_add(1, Ordering::Relaxed))),
+        traceparent: None,
+    };
+    let producer = queue.builder().trace_context(next).build();
+    producer.send(Outgoing::text("x")).await.unwrap();
+    producer.send_all(["y", "z"].map(Outgoing::text)).await;
+    let messages = queue.take_all().await;
+    let trace = |message| system(message, System::AwsTraceHeader).unwrap();
+    let mut seen: Vec<_> = messages.iter().map(|message| (message.body().unwrap(), trace(message))).collect();
+    seen.sort();
+    assert_eq!(seen, [("x", "Root=0".to_owned()), ("y", "Root=1".to_owned()), ("z", "Root=1".to_owned())]);
 }
 
 struct Parent(String);
