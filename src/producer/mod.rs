@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::StalledStreamProtectionConfig;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -361,11 +360,10 @@ const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// SQS remembers a deduplication id for 5 minutes. The last attempt takes its time.
 const LONGEST_RETRY: Duration = Duration::from_secs(280);
 
-/// The same client, which tries once: its own tries would hide which of them was not answered. That an attempt has stalled is seen by its
-/// timeout, so nothing has to look at each piece of its body for that.
+/// The same client, which tries once: its own tries would hide which of them was not answered.
 fn attempts_alone(client: &Client) -> Client {
     let config = impatient(client, ATTEMPT_TIMEOUT).config().to_builder().retry_config(RetryConfig::disabled());
-    Client::from_conf(config.stalled_stream_protection(StalledStreamProtectionConfig::disabled()).build())
+    Client::from_conf(config.build())
 }
 
 impl Drop for Handle {

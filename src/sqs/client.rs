@@ -6,6 +6,7 @@ use aws_sdk_sqs::Client;
 #[cfg(feature = "worker")]
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::config::{Builder, StalledStreamProtectionConfig};
 use tokio::sync::OnceCell;
 
 /// A client that was given, or one from the environment. To make that takes a credential provider, a TLS configuration
@@ -39,14 +40,21 @@ pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same client, whose attempts do not wait for ever: they have its own timeout, or this one where it has none.
 pub(crate) fn impatient(client: &Client, attempt_timeout: Duration) -> Client {
     let own = client.config().timeout_config().and_then(TimeoutConfig::operation_attempt_timeout);
-    if own.is_some() { client.clone() } else { with_attempt_timeout(client, attempt_timeout) }
+    with_attempt_timeout(client, own.unwrap_or(attempt_timeout))
 }
 
 /// The same client with that timeout for each attempt, whatever its own is.
 pub(crate) fn with_attempt_timeout(client: &Client, attempt_timeout: Duration) -> Client {
     let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
     let timeouts = own.to_builder().operation_attempt_timeout(attempt_timeout).build();
-    Client::from_conf(client.config().to_builder().timeout_config(timeouts).build())
+    Client::from_conf(bounded(client, timeouts).build())
+}
+
+/// The configuration of that client with these timeouts, of which one is that of an attempt. An attempt that has stalled ends with that, so
+/// nothing has to look at each piece of its body for it.
+fn bounded(client: &Client, timeouts: TimeoutConfig) -> Builder {
+    let config = client.config().to_builder().timeout_config(timeouts);
+    config.stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
 /// The same client, made for calls that wait at SQS: they are tried once, and end after so long, and not before, whatever its own timeouts
@@ -58,8 +66,7 @@ pub(crate) fn patient(client: &Client, patience: Duration) -> Client {
     let mut timeouts = own.to_builder().operation_attempt_timeout(patience);
     timeouts.set_operation_timeout(at_least(own.operation_timeout()));
     timeouts.set_read_timeout(at_least(own.read_timeout()));
-    let config = client.config().to_builder().timeout_config(timeouts.build()).retry_config(RetryConfig::disabled());
-    Client::from_conf(config.build())
+    Client::from_conf(bounded(client, timeouts.build()).retry_config(RetryConfig::disabled()).build())
 }
 
 #[cfg(all(test, feature = "worker", feature = "local"))]

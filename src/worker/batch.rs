@@ -205,7 +205,7 @@ impl Messages {
     async fn release(&self, indices: &[usize]) {
         let room = self.hub.settler.room(indices.len()).await;
         let receipts = self.leases.take(indices).await;
-        drop(self.hub.settler.release(room, receipts));
+        self.hub.settler.release(room, receipts);
         indices.iter().for_each(|&index| self.end(index));
     }
 
@@ -228,12 +228,13 @@ impl Messages {
         hub.memory().done(&self.each[place.index].key, Instant::now());
         let room = hub.settler.room(1 + place.copies.len()).await;
         let all = place.copies.iter().chain([&place.index]);
-        let deleted = hub.settler.delete(room, all.map(|&index| self.leases.receipt(index)).collect());
-        if !hub.queue.source.is_fifo() {
-            return true;
+        let receipts = all.map(|&index| self.leases.receipt(index)).collect();
+        if hub.queue.source.is_fifo() {
+            // Should this process die when the next one of the group is done, this one must not come back behind it.
+            return hub.settler.delete_all(room, receipts).await;
         }
-        // Should this process die when the next one of the group is done, this one must not come back behind it.
-        deleted.await
+        hub.settler.delete(room, receipts);
+        true
     }
 }
 

@@ -149,11 +149,11 @@ impl Hub {
         }
         if !done.is_empty() {
             let room = self.settler.room(done.len()).await;
-            drop(self.settler.delete(room, done));
+            self.settler.delete(room, done);
         }
         if !behind.is_empty() {
             let room = self.settler.room(behind.len()).await;
-            drop(self.settler.release(room, behind));
+            self.settler.release(room, behind);
         }
     }
 }

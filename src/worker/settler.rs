@@ -1,6 +1,7 @@
 //! Deletes and releases: together with others, and none forgotten at the end.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
@@ -33,7 +34,37 @@ impl Receipt {
 
 /// Room for so much on its way. Waited for first, as what has been waited for can be handed over in one go: whoever is dropped while it
 /// waits has not taken anything from anywhere yet.
-pub(super) struct Room(OwnedSemaphorePermit);
+pub(super) struct Room {
+    _slots: OwnedSemaphorePermit,
+}
+
+/// Messages on their way to the queue together, until the last of them is told of.
+struct Settling {
+    _room: Room,
+    /// Of how many it is not known that they are settled.
+    open: AtomicUsize,
+    /// Who waits for all of them, if somebody does.
+    all_done: Option<oneshot::Sender<bool>>,
+}
+
+impl Settling {
+    fn new(room: Room, messages: usize, all_done: Option<oneshot::Sender<bool>>) -> Self {
+        Self { _room: room, open: AtomicUsize::new(messages), all_done }
+    }
+
+    fn told(&self, is_done: bool) {
+        self.open.fetch_sub(usize::from(is_done), Ordering::AcqRel);
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        if let Some(all_done) = self.all_done.take() {
+            // Who does not wait any longer does not mind.
+            let _ = all_done.send(*self.open.get_mut() == 0);
+        }
+    }
+}
 
 pub(super) struct Settler {
     deletes: Coalescer<DeleteMessages>,
@@ -60,11 +91,22 @@ impl Settler {
     /// Waits until so many messages may be on their way.
     pub(super) async fn room(&self, messages: usize) -> Room {
         let messages = u32::try_from(messages).unwrap_or(MAX_SETTLING).min(MAX_SETTLING);
-        Room(self.slots.clone().acquire_many_owned(messages).await.expect("the semaphore is never closed"))
+        Room { _slots: self.slots.clone().acquire_many_owned(messages).await.expect("the semaphore is never closed") }
+    }
+
+    /// Has these messages deleted.
+    pub(super) fn delete(&self, room: Room, receipts: Vec<Receipt>) {
+        self.submit_deletes(room, receipts, None);
     }
 
     /// Has these messages deleted. The future says whether all were; they are, though it be dropped.
-    pub(super) fn delete(&self, room: Room, receipts: Vec<Receipt>) -> impl Future<Output = bool> + use<> {
+    pub(super) fn delete_all(&self, room: Room, receipts: Vec<Receipt>) -> impl Future<Output = bool> + use<> {
+        let (told, all_done) = oneshot::channel();
+        self.submit_deletes(room, receipts, Some(told));
+        async { all_done.await.unwrap_or(false) }
+    }
+
+    fn submit_deletes(&self, room: Room, receipts: Vec<Receipt>, all_done: Option<oneshot::Sender<bool>>) {
         let memory = self.memory.clone();
         let told = move |key: &MessageKey, result: &Result<(), EntryError>| {
             if let Err(error) = result {
@@ -74,11 +116,12 @@ impl Settler {
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
             memory.deleted(key, result.is_ok(), Instant::now());
         };
-        self.submit(&self.deletes, room, receipts, |receipt_handle| receipt_handle, told)
+        let settling = Settling::new(room, receipts.len(), all_done);
+        self.submit(&self.deletes, settling, receipts, |receipt_handle| receipt_handle, told);
     }
 
     /// Has these messages visible at once, for whoever polls next.
-    pub(super) fn release(&self, room: Room, receipts: Vec<Receipt>) -> impl Future<Output = bool> + use<> {
+    pub(super) fn release(&self, room: Room, receipts: Vec<Receipt>) {
         let told = |key: &MessageKey, result: &Result<(), EntryError>| {
             if let Err(error) = result {
                 let error = error.text();
@@ -86,37 +129,26 @@ impl Settler {
             }
         };
         let change = |receipt_handle| Change { receipt_handle, timeout: VisibilityTimeout::ZERO };
-        self.submit(&self.visibility, room, receipts, change, told)
+        let settling = Settling::new(room, receipts.len(), None);
+        self.submit(&self.visibility, settling, receipts, change, told);
     }
 
     fn submit<C: BatchCall, T: Fn(&MessageKey, &Result<(), EntryError>) + Clone + Send + 'static>(
         &self,
         coalescer: &Coalescer<C>,
-        Room(slots): Room,
+        settling: Settling,
         receipts: Vec<Receipt>,
         entry: fn(String) -> C::Entry,
         told: T,
-    ) -> impl Future<Output = bool> + use<C, T> {
-        let slots = Arc::new(slots);
+    ) {
+        let settling = Arc::new(settling);
         let _host = self.host.enter();
-        let submit = |Receipt { key, receipt_handle }| {
-            let (done, is_done) = oneshot::channel();
-            let (slots, told) = (slots.clone(), told.clone());
+        for Receipt { key, receipt_handle } in receipts {
+            let (settling, told) = (settling.clone(), told.clone());
             coalescer.submit_then(entry(receipt_handle), move |result| {
                 told(&key, &result);
-                // Most do not wait for it.
-                let _ = done.send(result.is_ok());
-                drop(slots);
+                settling.told(result.is_ok());
             });
-            is_done
-        };
-        let all: Vec<_> = receipts.into_iter().map(submit).collect();
-        async {
-            let mut all_done = true;
-            for is_done in all {
-                all_done &= is_done.await.unwrap_or(false);
-            }
-            all_done
         }
     }
 
@@ -154,7 +186,7 @@ mod tests {
         for receipt in &receipts {
             memory.lock().unwrap().done(&receipt.key, now);
         }
-        assert!(!settler.delete(settler.room(2).await, receipts).await, "one of them is not");
+        assert!(!settler.delete_all(settler.room(2).await, receipts).await, "one of them is not");
         let mut memory = memory.lock().unwrap();
         for number in 0..100_000 {
             memory.done(&MessageKey::Uuid(number), now);
