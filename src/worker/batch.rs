@@ -73,7 +73,10 @@ pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, received: Instant) {
         handlers: hub.handlers.clone(),
         keeper: Some(messages.clone()),
     };
-    let engine = hub.engine.clone().run(Event::of(event(&records).into_bytes()), invocation);
+    let event = Event::of(event(&records).into_bytes());
+    // All of it is in the event, and a body may be a mebibyte.
+    drop(records);
+    let engine = hub.engine.clone().run(event, invocation);
     let engine = async {
         // Each record is settled by itself. What remains is said of Lambda's answer.
         if let Err(error) = engine.await {

@@ -30,8 +30,8 @@ use crate::queue::{Queue, counted, secs, text};
 use crate::setting::messages_and_seed;
 use crate::tap::tapped;
 
-/// For each of the two queues. Twice as many take some minutes.
-const MESSAGES: usize = 50_000;
+/// For each of the two queues.
+const MESSAGES: usize = 100_000;
 /// Of SQLite, with one writer and one relay at a time.
 const FEW: usize = 5_000;
 const WRITERS: usize = 8;
