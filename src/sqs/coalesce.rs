@@ -86,6 +86,8 @@ impl<C: BatchCall> Shared<C> {
                 drop(open);
                 tokio::spawn(async move {
                     tokio::time::sleep(COURTESY).await;
+                    // Timers end together: whatever else has just woken up goes first, too.
+                    tokio::task::yield_now().await;
                     Box::pin(self.send(full)).await;
                 });
             }

@@ -48,12 +48,23 @@ pub(super) enum MessageKey {
 
 impl MessageKey {
     pub(super) fn of(id: &str) -> Self {
-        let parts: Vec<_> = id.split('-').collect();
-        let is_uuid = parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
-            && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'));
-        let uuid = is_uuid.then(|| u128::from_str_radix(&parts.concat(), 16).ok()).flatten();
-        uuid.map_or_else(|| Self::Other(id.into()), Self::Uuid)
+        number_of(id).map_or_else(|| Self::Other(id.into()), Self::Uuid)
     }
+}
+
+/// The number that a UUID is, where it is written as [`uuid`] writes it.
+fn number_of(id: &str) -> Option<u128> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let add = |number: u128, (place, byte)| match (place, byte) {
+        (8 | 13 | 18 | 23, b'-') => Some(number),
+        (8 | 13 | 18 | 23, _) => None,
+        (_, byte) => Some(number << 4 | u128::from(digit(byte)?)),
+    };
+    if id.len() == 36 { id.bytes().enumerate().try_fold(0, add) } else { None }
 }
 
 /// What is known of a message that is received.

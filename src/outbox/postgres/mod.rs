@@ -70,16 +70,18 @@ const SQL: Sql = Sql {
                 order by o.id limit $2) o
             where l.token = $1 order by o.id limit $3) o
         where bytes_before < $4 order by id",
+    // No mark is without an id: that it might be has the state compared after the rows were found by theirs. The planner mostly sees an
+    // outbox in which nothing is pending, takes what is for a row or none ever after, and would compare each mark with all of it.
     mark_sent: "update redrive_outbox o
         set state = 'sent', sent_at = now(), attempts = o.attempts + 1, last_error = null, sqs_message_id = m.message_id
         from jsonb_to_recordset($2::jsonb) m(id bigint, message_id text)
-        where o.id = m.id and o.state = 'pending'
+        where o.id = m.id and (o.state = 'pending' or m.id is null)
             and o.lane in (select lane from redrive_outbox_lane where token = $1)",
     mark_failed: "update redrive_outbox o
         set state = m.state, attempts = o.attempts + 1, refusals = o.refusals + m.refusals, last_error = m.error,
             next_attempt_at = now() + m.delay_ms * interval '1 ms'
         from jsonb_to_recordset($2::jsonb) m(id bigint, state text, refusals integer, error text, delay_ms bigint)
-        where o.id = m.id and o.state = 'pending'
+        where o.id = m.id and (o.state = 'pending' or m.id is null)
             and o.lane in (select lane from redrive_outbox_lane where token = $1)",
     release: "update redrive_outbox_lane set leased_until = '-infinity' where token = $1",
     clean: "delete from redrive_outbox where id in (
