@@ -165,7 +165,9 @@ impl RecordJson<'_> {
         // A body of JSON grows by its quotation marks. What outgrows its room is copied, several times where it begins with none.
         let room = self.body.len() + self.body.len() / 4 + self.receipt_handle.len() + OTHER_BYTES;
         let mut text = Vec::with_capacity(room);
+        // All that is in it is text, under names that are: serde_json refuses none of that, and a vector takes whatever is written to it.
         serde_json::to_writer(&mut text, self).expect("text under keys that are text always serializes");
+        // Texts are UTF-8, and so is what serde_json puts between and in them.
         String::from_utf8(text).expect("JSON is UTF-8")
     }
 }

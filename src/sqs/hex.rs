@@ -7,8 +7,8 @@ pub(crate) fn hex(number: u128) -> String {
     for (two, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(number.to_be_bytes()) {
         *two = [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]);
     }
-    // They are ASCII, all of them.
-    str::from_utf8(&digits).unwrap_or_default().to_owned()
+    // They are ASCII: nothing of it is lost.
+    String::from_utf8_lossy(&digits).into_owned()
 }
 
 /// The same, with the hyphens of a UUID.
@@ -17,6 +17,22 @@ pub(crate) fn uuid(number: u128) -> String {
     let mut text = hex(number);
     [8, 13, 18, 23].into_iter().for_each(|place| text.insert(place, '-'));
     text
+}
+
+/// The number that a UUID is, where it is written as [`uuid`] writes it.
+#[cfg(feature = "worker")]
+pub(crate) fn number_of_uuid(id: &str) -> Option<u128> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let add = |number: u128, (place, byte)| match (place, byte) {
+        (8 | 13 | 18 | 23, b'-') => Some(number),
+        (8 | 13 | 18 | 23, _) => None,
+        (_, byte) => Some(number << 4 | u128::from(digit(byte)?)),
+    };
+    if id.len() == 36 { id.bytes().enumerate().try_fold(0, add) } else { None }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::sqs::hex::uuid;
+use crate::sqs::hex::{number_of_uuid, uuid};
 
 /// Of messages that are done and deleted. Beyond these the oldest is forgotten: should it come back all the same it runs again, as any
 /// message may.
@@ -48,23 +48,8 @@ pub(super) enum MessageKey {
 
 impl MessageKey {
     pub(super) fn of(id: &str) -> Self {
-        number_of(id).map_or_else(|| Self::Other(id.into()), Self::Uuid)
+        number_of_uuid(id).map_or_else(|| Self::Other(id.into()), Self::Uuid)
     }
-}
-
-/// The number that a UUID is, where it is written as [`uuid`] writes it.
-fn number_of(id: &str) -> Option<u128> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let add = |number: u128, (place, byte)| match (place, byte) {
-        (8 | 13 | 18 | 23, b'-') => Some(number),
-        (8 | 13 | 18 | 23, _) => None,
-        (_, byte) => Some(number << 4 | u128::from(digit(byte)?)),
-    };
-    if id.len() == 36 { id.bytes().enumerate().try_fold(0, add) } else { None }
 }
 
 /// What is known of a message that is received.

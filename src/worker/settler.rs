@@ -91,6 +91,7 @@ impl Settler {
     /// Waits until so many messages may be on their way.
     pub(super) async fn room(&self, messages: usize) -> Room {
         let messages = u32::try_from(messages).unwrap_or(MAX_SETTLING).min(MAX_SETTLING);
+        // To acquire fails once it is closed. It is this settler's own, and nothing here closes it.
         Room { _slots: self.slots.clone().acquire_many_owned(messages).await.expect("the semaphore is never closed") }
     }
 
