@@ -40,7 +40,8 @@ const GROUPS: usize = 400;
 const RESTARTS: usize = 3;
 /// Messages that SQS refuses always, each with one behind it in its group.
 const POISON: u64 = 10;
-const LIMIT: Duration = secs(280);
+/// Some four times what it takes.
+const LIMIT: Duration = secs(600);
 
 /// Shorter than some calls take, which arrive for all that.
 const ATTEMPT_TIMEOUT: Duration = secs(1);
@@ -59,7 +60,9 @@ trait Site: TestDatabase {
     async fn site() -> (Pool<Self>, Self::Place);
     /// A pool of somebody's own, whose connections may break.
     fn pool_of(place: &Self::Place, name: &str) -> Pool<Self>;
-    /// Ends the leases of a relay that is no more, once its last statement is over; as if their time had come.
+    /// Waits until the last statement is over of somebody who is no more. A connection that breaks does not end what it had asked for.
+    async fn over(pool: &Pool<Self>, name: &str) -> Result<(), sqlx::Error>;
+    /// Ends the leases of a relay that is no more, as if their time had come.
     async fn bury(pool: &Pool<Self>, name: &str) -> Result<(), sqlx::Error>;
     /// Breaks what can break, for as long as it is let.
     async fn breaks(world: &World<Self>, lot: fastrand::Rng);
@@ -96,11 +99,15 @@ impl Site for Postgres {
         PgPoolOptions::new().max_connections(4).acquire_timeout(secs(2)).connect_lazy(&url).unwrap()
     }
 
-    async fn bury(pool: &Pool<Self>, name: &str) -> Result<(), sqlx::Error> {
+    async fn over(pool: &Pool<Self>, name: &str) -> Result<(), sqlx::Error> {
         let left = format!("select count(*) from pg_stat_activity where application_name = '{name}'");
         while Self::try_numbers(pool, &left).await? != [0] {
             sleep(Duration::from_millis(5)).await;
         }
+        Ok(())
+    }
+
+    async fn bury(pool: &Pool<Self>, name: &str) -> Result<(), sqlx::Error> {
         let ended = format!(
             "update redrive_outbox_lane set leased_until = '-infinity' where holder = '{name}' returning lane::bigint"
         );
@@ -144,8 +151,12 @@ impl Site for Sqlite {
         SqlitePoolOptions::new().max_connections(4).connect_lazy_with(direct.connect_options().as_ref().clone())
     }
 
-    async fn bury(pool: &Pool<Self>, _: &str) -> Result<(), sqlx::Error> {
+    async fn over(pool: &Pool<Self>, _: &str) -> Result<(), sqlx::Error> {
         Self::settle(pool).await;
+        Ok(())
+    }
+
+    async fn bury(pool: &Pool<Self>, _: &str) -> Result<(), sqlx::Error> {
         Self::end_leases(pool).await;
         Ok(())
     }
@@ -196,17 +207,26 @@ impl<DB: Site> World<DB> {
     /// A commit that breaks off is one of which nobody knows. Here it is looked for, as a service would that must not do things twice.
     async fn write(&self, writer: usize) {
         let outbox = Outbox::new(&self.queue.url);
-        let pool = DB::pool_of(&self.place, "writer");
+        let name = format!("writer{writer}");
+        let mut pool = DB::pool_of(&self.place, &name);
         let numbers: Vec<_> = (0..self.messages).filter(|number| number % GROUPS % WRITERS == writer).collect();
         for numbers in numbers.chunks(PER_TRANSACTION) {
             while write_once(&pool, &outbox, numbers).await.is_err() {
-                // Whoever it was has ended by then, with what it had not committed.
-                sleep(Duration::from_millis(20)).await;
+                pool.close().await;
+                self.over(&name).await;
+                pool = DB::pool_of(&self.place, &name);
                 let there = format!("select count(*) from redrive_outbox where body = '{}'", numbers[0]);
                 if self.ask(&there).await > 0 {
                     break;
                 }
             }
+        }
+    }
+
+    /// As [`Site::over`], whenever the database is up.
+    async fn over(&self, name: &str) {
+        while DB::over(&self.direct, name).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -241,6 +261,7 @@ impl<DB: Site> World<DB> {
             while clerk.calls_under_way() > 0 {
                 sleep(Duration::from_millis(5)).await;
             }
+            self.over(&name).await;
             while DB::bury(&self.direct, &name).await.is_err() {
                 sleep(Duration::from_millis(20)).await;
             }
