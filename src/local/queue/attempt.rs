@@ -31,3 +31,23 @@ impl Attempts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_receive_of_an_id_takes_the_place_and_the_age_of_the_earlier_one() {
+        let receipt = |place| vec![Receipt { queue: 1, place, receive_count: 1 }];
+        let at = |age: u32| Time::from_millis(0) + DEDUPLICATION_INTERVAL * age / 10;
+        let mut attempts = Attempts::default();
+        attempts.insert("again".to_owned(), receipt(1), at(0));
+        attempts.insert("once".to_owned(), receipt(2), at(1));
+        attempts.insert("again".to_owned(), receipt(3), at(5));
+        assert_eq!(attempts.get("once", at(10)), Some(&*receipt(2)));
+        assert_eq!(attempts.get("again", at(14)), Some(&*receipt(3)), "the age of the first is not its own");
+        assert_eq!(attempts.get("once", at(14)), None);
+        assert_eq!(attempts.get("again", at(15)), None);
+        assert!(attempts.received.is_empty() && attempts.by_age.is_empty());
+    }
+}
