@@ -99,12 +99,18 @@ impl Engine {
         Self { work, options: Arc::new(options) }
     }
 
-    /// How many records a host may hand in at a time without one that waits.
+    /// How many calls of the handler there may be at a time.
     #[cfg(feature = "worker")]
-    pub(crate) fn room(&self) -> usize {
+    pub(crate) fn concurrency(&self) -> usize {
+        self.options.concurrency
+    }
+
+    /// How many records a call has at most.
+    #[cfg(feature = "worker")]
+    pub(crate) fn call_size(&self) -> NonZeroUsize {
         match &self.work {
-            Work::Each(_) => self.options.concurrency,
-            Work::Chunks { size, .. } => self.options.concurrency.saturating_mul(size.get()),
+            Work::Each(_) => NonZeroUsize::MIN,
+            Work::Chunks { size, .. } => *size,
         }
     }
 

@@ -46,7 +46,7 @@ impl<K> Consumer<K> {
     }
 
     /// How many records of a batch are worked on at a time (with [`batch`](crate::batch): how many chunks). The default
-    /// is 64, and 0 counts as 1.
+    /// is 64, and 0 counts as 1. On Lambda that is of one invocation; of a worker, it is of all that it has received.
     ///
     /// The environment variable `REDRIVE_CONCURRENCY` overrides it without a deploy.
     pub fn concurrency(self, concurrency: usize) -> Self {

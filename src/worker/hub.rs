@@ -63,7 +63,7 @@ impl Hub {
         health.note(Stage::Begun);
         let memory = Arc::new(Mutex::new(Memory::new(queue.lease.as_duration())));
         Ok(Arc::new(Self {
-            desk: Desk::new(engine.room(), settings.messages_per_second),
+            desk: Desk::new(engine.concurrency(), engine.call_size(), settings.messages_per_second),
             settler: Settler::new(&queue, memory.clone()),
             handlers: settings.handlers.unwrap_or_else(Handle::current),
             queue,

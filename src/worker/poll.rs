@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::batch;
+use super::desk::Turn;
 use super::fault::Fault;
 use super::health::Stage;
 use super::hub::{Hub, Phase};
@@ -33,7 +34,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
     let (mut unanswered, mut failures) = (None, 0);
     while let Some(attempt) = next_turn(&hub, unanswered.take()).await {
-        let asked = attempt.permits.num_permits();
+        let asked = attempt.messages;
         match hub.receive(&attempt).await {
             Ok(received) => {
                 hub.has_polled.store(true, Ordering::Relaxed);
@@ -74,9 +75,9 @@ async fn next_turn(hub: &Hub, mut unanswered: Option<Attempt>) -> Option<Attempt
             if let Some(again) = unanswered.take().and_then(|attempt| hub.again(attempt)) {
                 return again;
             }
-            let permits = hub.desk.permits().await;
+            let turn = hub.desk.turn().await;
             if !hub.handle.is_paused() {
-                return Attempt::new(permits);
+                return Attempt::new(turn);
             }
         }
     };
@@ -91,6 +92,7 @@ async fn next_turn(hub: &Hub, mut unanswered: Option<Attempt>) -> Option<Attempt
 /// as there were permits for the first time. So it keeps them.
 struct Attempt {
     id: String,
+    messages: usize,
     permits: OwnedSemaphorePermit,
     /// When it was made first.
     since: Instant,
@@ -98,8 +100,8 @@ struct Attempt {
 
 impl Attempt {
     /// One that is made now.
-    fn new(permits: OwnedSemaphorePermit) -> Self {
-        Self { id: hex(u128::from_be_bytes(random())), permits, since: Instant::now() }
+    fn new(Turn { messages, permits }: Turn) -> Self {
+        Self { id: hex(u128::from_be_bytes(random())), messages, permits, since: Instant::now() }
     }
 }
 
@@ -115,7 +117,7 @@ impl Hub {
         let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
         let queue = &self.queue;
         let receive = queue.receives.receive_message().queue_url(&queue.url).wait_time_seconds(seconds(self.wait_time));
-        let receive = receive.max_number_of_messages(i32::try_from(attempt.permits.num_permits()).unwrap_or(1));
+        let receive = receive.max_number_of_messages(i32::try_from(attempt.messages).unwrap_or(1));
         let receive = receive.visibility_timeout(seconds(queue.lease.as_duration()));
         let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
         let receive = receive.message_attribute_names("All");
@@ -133,7 +135,7 @@ impl Hub {
         if self.queue.source.is_fifo() && attempt.since.elapsed() <= ATTEMPT_ID_TIME {
             return Some(attempt);
         }
-        self.desk.unused(attempt.permits.num_permits());
+        self.desk.unused(attempt.messages);
         None
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Sorted {
 }
 
 impl Sorted {
-    /// Sorts the messages of a poll, and takes a permit for each that is to run.
+    /// Sorts the messages of a poll, and takes a permit for each that is to run, and those beside them.
     pub(super) fn of(messages: Vec<Message>, permits: &mut OwnedSemaphorePermit, hub: &Hub) -> Self {
         let mut sorted = Self::default();
         for message in messages {
@@ -36,6 +36,10 @@ impl Sorted {
                     sorted.left_out.extend(group_of(&message));
                 }
             }
+        }
+        let beside = permits.split(hub.desk.beside(sorted.fresh.len()));
+        if let (Some(last), Some(beside)) = (sorted.fresh.last_mut(), beside) {
+            last.permit.merge(beside);
         }
         sorted
     }

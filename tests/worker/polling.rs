@@ -101,6 +101,53 @@ async fn the_concurrency_is_used_up() {
     assert!(began.elapsed() < Duration::from_millis(10_500), "{:?}", began.elapsed());
 }
 
+/// A handler of chunks that says how many of it run at a time, at most.
+async fn busy(State(busy): State<Busy>, bodies: Vec<Body>) -> Vec<Outcome> {
+    busy.most.fetch_max(busy.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    tokio::time::sleep(secs(bodies.len() as u64)).await;
+    busy.running.fetch_sub(1, Ordering::SeqCst);
+    bodies.iter().map(|_| Outcome::Done).collect()
+}
+
+#[derive(Clone, Default)]
+struct Busy {
+    running: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_chunks_run_at_a_time_as_the_concurrency_says_however_few_messages_each_has() {
+    for (concurrency, chunk_size) in [(1, 100), (4, 100), (3, 10), (5, 7), (3, 3), (2, 1), (25, 3)] {
+        let (queue, of) = (Queue::standard().await, Busy::default());
+        let consumer = redrive::batch(busy).chunk_size(chunk_size).concurrency(concurrency).with_state(of.clone());
+        let worker = queue.run(consumer);
+        for number in 0..60 {
+            queue.send(number.to_string()).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        queue.drained().await;
+        assert_eq!(of.most.load(Ordering::SeqCst), concurrency, "chunks of {chunk_size} that trickle in");
+        worker.end().await.unwrap();
+
+        let (queue, of) = (Queue::with_messages(300).await, Busy::default());
+        let consumer = redrive::batch(busy).chunk_size(chunk_size).concurrency(concurrency).with_state(of.clone());
+        let worker = queue.run(consumer);
+        queue.drained().await;
+        assert_eq!(of.most.load(Ordering::SeqCst), concurrency, "chunks of {chunk_size} of a full queue");
+        worker.end().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn chunks_that_a_pace_keeps_short_are_as_many_at_a_time() {
+    let (queue, of) = (Queue::with_messages(60).await, Busy::default());
+    let worker = queue.worker(redrive::batch(busy).concurrency(2).with_state(of.clone())).messages_per_second(4.0);
+    let worker = Running::begin(worker);
+    queue.drained().await;
+    assert_eq!(of.most.load(Ordering::SeqCst), 2);
+    worker.end().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_fails_comes_back_at_its_visibility_timeout() {
     let (queue, notes) = (Queue::standard().await, Notes::default());

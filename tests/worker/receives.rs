@@ -1,6 +1,7 @@
 //! What one receive brings, when it is made again, and what becomes of its messages one by one.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -38,6 +39,36 @@ fn ten(name: &str, seconds: u64) -> Vec<Value> {
         message(&id, &id, Some(&id))
     };
     (0..10).map(message).collect()
+}
+
+/// Asks of a queue that brings four messages at first, two then, and nothing more; none of them ends.
+async fn asked_by<K: redrive::Kind>(consumer: redrive::Consumer<K>) -> Vec<u64> {
+    let script = Script::standard(|call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", 0) => Reply::messages(ten("first", 0).into_iter().take(4)),
+        ("ReceiveMessage", 1) => Reply::messages(ten("second", 0).into_iter().take(2)),
+        _ => Reply::usual(),
+    });
+    let _worker = Running::begin(script.worker(consumer));
+    sleep(secs(70)).await;
+    script.calls("ReceiveMessage").iter().map(most).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_asks_for_as_many_messages_as_there_are_permits_for() {
+    async fn never_ends(_: Body) {
+        pending().await
+    }
+    assert_eq!(asked_by(redrive::handler(never_ends).concurrency(9)).await[..4], [9, 5, 3, 3]);
+    assert_eq!(asked_by(redrive::handler(never_ends).concurrency(6)).await, [6, 2]);
+
+    async fn none_ends(_: Vec<Body>) -> Vec<Outcome> {
+        pending().await
+    }
+    let chunks_of_three = |calls| redrive::batch(none_ends).chunk_size(3).concurrency(calls);
+    assert_eq!(asked_by(chunks_of_three(4)).await[..4], [9, 6, 3, 3], "two calls for four messages, and one for two");
+    assert_eq!(asked_by(chunks_of_three(3)).await, [9, 3]);
+    let whole_polls = |calls| redrive::batch(none_ends).chunk_size(1_000).concurrency(calls);
+    assert_eq!(asked_by(whole_polls(2)).await, [10, 10]);
 }
 
 #[tokio::test(start_paused = true)]
