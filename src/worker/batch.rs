@@ -5,9 +5,10 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::desk::Hold;
 use super::hub::{Hub, Phase};
 use super::lease::Leases;
 use super::memory::MessageKey;
@@ -20,7 +21,6 @@ use crate::sqs::event::{Record, event};
 pub(super) struct Fresh {
     pub(super) key: MessageKey,
     pub(super) record: Record,
-    pub(super) permit: OwnedSemaphorePermit,
 }
 
 /// The messages of a poll, by their position in it.
@@ -28,6 +28,8 @@ struct Messages {
     hub: Arc<Hub>,
     leases: Leases,
     each: Vec<Message>,
+    /// Given up as messages end, so that others can run.
+    hold: Mutex<Hold>,
     /// Told when one is refused.
     refused: Notify,
     /// Told when one has ended.
@@ -38,13 +40,7 @@ struct Message {
     key: MessageKey,
     /// The position of the first one of the same id. Only that runs, and what holds for it holds for its copies.
     first: usize,
-    entry: Mutex<Entry>,
-}
-
-struct Entry {
-    stage: Stage,
-    /// Given up when the message has ended, so that another one can run.
-    permit: Option<OwnedSemaphorePermit>,
+    stage: Mutex<Stage>,
 }
 
 /// How far the run of a message is.
@@ -61,11 +57,12 @@ enum Stage {
 }
 
 /// Runs messages that were received at that time, and settles them.
-pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, received: Instant) {
+pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, hold: Hold, received: Instant) {
     let receipts = fresh.iter().map(|fresh| Receipt::of(fresh.key.clone(), &fresh.record));
     let leases = Leases::new(receipts, received, hub.queue.lease.as_duration());
     let (each, records): (Vec<_>, Vec<_>) = Message::all_of(fresh);
-    let messages = Arc::new(Messages { hub: hub.clone(), leases, each, refused: Notify::new(), ended: Notify::new() });
+    let (hold, refused, ended) = (Mutex::new(hold), Notify::new(), Notify::new());
+    let messages = Arc::new(Messages { hub: hub.clone(), leases, each, hold, refused, ended });
 
     let invocation = Invocation {
         remaining: None,
@@ -105,42 +102,41 @@ impl Message {
     fn all_of(fresh: Vec<Fresh>) -> (Vec<Self>, Vec<Record>) {
         let mut each = Vec::<Self>::with_capacity(fresh.len());
         let mut records = Vec::with_capacity(fresh.len());
-        for Fresh { key, record, permit } in fresh {
+        for Fresh { key, record } in fresh {
             let first = each.iter().position(|other| other.key == key).unwrap_or(each.len());
-            let entry = Mutex::new(Entry { stage: Stage::Waiting, permit: Some(permit) });
-            each.push(Self { key, first, entry });
+            each.push(Self { key, first, stage: Mutex::new(Stage::Waiting) });
             records.push(record);
         }
         (each, records)
     }
 }
 
-impl Entry {
+impl Stage {
     /// Its handler has ended. Says whether something may come of that.
     fn settles(&mut self) -> bool {
-        if self.stage == Stage::Running {
-            self.stage = Stage::Settling;
+        if *self == Self::Running {
+            *self = Self::Settling;
         }
-        self.stage == Stage::Settling
+        *self == Self::Settling
     }
 
     /// Nothing comes of it any more, unless its end is on its way already.
     fn cut_off(&mut self) {
-        if self.stage == Stage::Running {
-            self.stage = Stage::Refused;
+        if *self == Self::Running {
+            *self = Self::Refused;
         }
     }
 }
 
 impl Messages {
-    fn entry<T>(&self, index: usize, look: impl FnOnce(&mut Entry) -> T) -> T {
+    fn look<T>(&self, index: usize, look: impl FnOnce(&mut Stage) -> T) -> T {
         // No user's code runs under this lock.
-        look(&mut self.each[index].entry.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.each[index].stage.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How far the run is that decides about the message.
     fn stage(&self, index: usize) -> Stage {
-        self.entry(self.each[index].first, |entry| entry.stage)
+        self.look(self.each[index].first, |stage| *stage)
     }
 
     /// The positions of those whose runs are at a stage that is asked for.
@@ -150,9 +146,9 @@ impl Messages {
 
     /// Has the message not begin, if it has not.
     fn refuse(&self, index: usize) {
-        self.entry(index, |entry| {
-            if entry.stage == Stage::Waiting {
-                entry.stage = Stage::Refused;
+        self.look(index, |stage| {
+            if *stage == Stage::Waiting {
+                *stage = Stage::Refused;
             }
         });
     }
@@ -177,7 +173,7 @@ impl Messages {
     async fn cut_off(&self, engine: Pin<&mut impl Future<Output = ()>>) {
         tracing::warn!("the drain timeout is over: what still runs is cancelled, and given back");
         for index in 0..self.each.len() {
-            self.entry(index, Entry::cut_off);
+            self.look(index, Stage::cut_off);
         }
         let running = self.at(|stage| stage != Stage::Settling);
         self.leases.cut_off(&running);
@@ -214,13 +210,11 @@ impl Messages {
 
     /// The message does not run, and will not.
     fn end(&self, index: usize) {
-        let permit = self.entry(index, |entry| {
-            entry.stage = Stage::Ended;
-            entry.permit.take()
-        });
+        let stage = self.look(index, |stage| std::mem::replace(stage, Stage::Ended));
         // Who has ended may have been received anew since.
-        if permit.is_some() {
+        if stage != Stage::Ended {
             self.hub.memory().ended(&self.each[index].key);
+            self.hold.lock().unwrap_or_else(PoisonError::into_inner).one_ended();
         }
         self.ended.notify_waiters();
     }
@@ -243,10 +237,10 @@ impl Messages {
 
 impl Keeper for Messages {
     fn admits(&self, index: usize) -> bool {
-        self.entry(index, |entry| {
-            let admits = entry.stage == Stage::Waiting && self.hub.is_open() && self.leases.is_ours(index);
+        self.look(index, |stage| {
+            let admits = *stage == Stage::Waiting && self.hub.is_open() && self.leases.is_ours(index);
             if admits {
-                entry.stage = Stage::Running;
+                *stage = Stage::Running;
             }
             admits
         })
@@ -264,11 +258,11 @@ impl Keeper for Messages {
     }
 
     fn ends(&self, index: usize) -> bool {
-        self.entry(index, Entry::settles) && self.leases.is_ours(index)
+        self.look(index, Stage::settles) && self.leases.is_ours(index)
     }
 
     fn let_go<'a>(&'a self, place: &'a Place) -> Wait<'a, bool> {
-        if !self.entry(place.index, Entry::settles) {
+        if !self.look(place.index, Stage::settles) {
             // The cut has come before its end: the message is on its way back, or will be.
             self.leases.cut_off(&[place.index]);
         }
@@ -332,9 +326,9 @@ mod tests {
         let key = MessageKey::of("m");
         let receipt = Receipt { key: key.clone(), receipt_handle: "r".to_owned() };
         let leases = Leases::new([receipt].into_iter(), Instant::now(), Duration::from_secs(30));
-        let entry = Mutex::new(Entry { stage: Stage::Waiting, permit: None });
-        let each = vec![Message { key, first: 0, entry }];
-        Messages { hub, leases, each, refused: Notify::new(), ended: Notify::new() }
+        let each = vec![Message { key, first: 0, stage: Mutex::new(Stage::Waiting) }];
+        let hold = Mutex::new(hub.desk.hold(hub.desk.turn().await.permits, each.len()));
+        Messages { hub, leases, each, hold, refused: Notify::new(), ended: Notify::new() }
     }
 
     #[tokio::test]
@@ -364,7 +358,7 @@ mod tests {
     async fn whose_handler_ends_right_after_the_cut_is_given_back_and_has_no_effect() {
         let messages = messages().await;
         assert!(messages.admits(0));
-        messages.entry(0, Entry::cut_off);
+        messages.look(0, Stage::cut_off);
         let place = Place { index: 0, copies: Vec::new(), behind: Vec::new() };
         assert!(!messages.ends(0) && !messages.let_go(&place).await, "it is to be given back");
         assert_eq!(messages.leases.take(&[0]).await.len(), 1);

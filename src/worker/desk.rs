@@ -3,9 +3,8 @@
 //! No message is received without a permit to run it. So a slow handler stops the polling by itself, and no message waits in this
 //! process while its visibility timeout runs out.
 //!
-//! A call of a handler of chunks counts as a full one, however few messages come for it: its permits are taken together, and what its
-//! messages do not take stays with the last of them. Otherwise messages that trickle in would be a call each, and many times as many calls
-//! would run as the concurrency says.
+//! A call of a handler of chunks counts as a full one, however few messages come for it: its permits are taken together, and are not free
+//! before. Otherwise messages that trickle in would be a call each, and many times as many calls would run as the concurrency says.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,9 +58,14 @@ impl Desk {
         (MAX_MESSAGES / self.call).min(self.calls)
     }
 
-    /// How many permits so many messages have beside their own: those of calls that are not full.
-    pub(super) fn beside(&self, messages: usize) -> usize {
-        messages.next_multiple_of(self.call) - messages
+    /// Holds the permits of so many messages. The others are free.
+    pub(super) fn hold(&self, permits: OwnedSemaphorePermit, messages: usize) -> Hold {
+        Hold { permits: self.for_whole_calls(permits, messages), call: self.call, messages }
+    }
+
+    /// Leaves those of so many messages, and has those go back that are too many.
+    fn for_whole_calls(&self, mut permits: OwnedSemaphorePermit, messages: usize) -> OwnedSemaphorePermit {
+        permits.split(messages.next_multiple_of(self.call)).unwrap_or(permits)
     }
 
     /// Waits for the permits of at least one call, and a little for more: up to ten.
@@ -75,9 +79,7 @@ impl Desk {
             Err(_) => self.take_free(&mut permits, more),
         }
         let messages = self.paced(permits.num_permits()).await;
-        // Those that are too many go back.
-        let permits = permits.split(messages + self.beside(messages)).unwrap_or(permits);
-        Turn { messages, permits }
+        Turn { messages, permits: self.for_whole_calls(permits, messages) }
     }
 
     async fn acquire(&self, count: usize) -> OwnedSemaphorePermit {
@@ -111,5 +113,25 @@ impl Desk {
         if let Some(pace) = &self.pace {
             pace.lock().unwrap_or_else(PoisonError::into_inner).give_back(count, Instant::now());
         }
+    }
+}
+
+/// The permits of what a poll has brought, until that has ended.
+pub(super) struct Hold {
+    permits: OwnedSemaphorePermit,
+    call: usize,
+    /// How many messages have not ended.
+    messages: usize,
+}
+
+impl Hold {
+    /// One of the messages has ended.
+    ///
+    /// The rest may be in as many calls as are held here, a single message in each: it cannot be told from how many there are. Only when
+    /// there are fewer than that, so many calls cannot be.
+    pub(super) fn one_ended(&mut self) {
+        self.messages = self.messages.saturating_sub(1);
+        let free = self.permits.num_permits().saturating_sub(self.messages * self.call);
+        drop(self.permits.split(free));
     }
 }

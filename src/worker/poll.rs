@@ -141,13 +141,12 @@ impl Hub {
 
     /// Begins what is new of that, and deletes what was done before. On a FIFO queue, what stands behind a message that is not begun is
     /// given back: SQS hands it out again when that one is settled.
-    async fn take(self: Arc<Self>, received: Received, mut permits: OwnedSemaphorePermit, batches: &Batches) {
-        let Sorted { fresh, done, behind, .. } = Sorted::of(received.messages, &mut permits, &self);
-        // There may be more of them than messages have come.
-        drop(permits);
+    async fn take(self: Arc<Self>, received: Received, permits: OwnedSemaphorePermit, batches: &Batches) {
+        let Sorted { fresh, done, behind, .. } = Sorted::of(received.messages, permits.num_permits(), &self);
+        let hold = self.desk.hold(permits, fresh.len());
         // First of all: their time runs, and the rest may have to wait until SQS has taken what was before it.
         if !fresh.is_empty() {
-            batches.spawn(batch::run(self.clone(), fresh, received.since));
+            batches.spawn(batch::run(self.clone(), fresh, hold, received.since));
         }
         if !done.is_empty() {
             let room = self.settler.room(done.len()).await;

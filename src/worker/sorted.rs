@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::batch::Fresh;
@@ -25,8 +24,8 @@ pub(super) struct Sorted {
 }
 
 impl Sorted {
-    /// Sorts the messages of a poll, and takes a permit for each that is to run, and those beside them.
-    pub(super) fn of(messages: Vec<Message>, permits: &mut OwnedSemaphorePermit, hub: &Hub) -> Self {
+    /// Sorts the messages of a poll, of which so many may run.
+    pub(super) fn of(messages: Vec<Message>, permits: usize, hub: &Hub) -> Self {
         let mut sorted = Self::default();
         for message in messages {
             match Record::new(&message, &hub.queue.source) {
@@ -37,14 +36,10 @@ impl Sorted {
                 }
             }
         }
-        let beside = permits.split(hub.desk.beside(sorted.fresh.len()));
-        if let (Some(last), Some(beside)) = (sorted.fresh.last_mut(), beside) {
-            last.permit.merge(beside);
-        }
         sorted
     }
 
-    fn sort(&mut self, record: Record, permits: &mut OwnedSemaphorePermit, hub: &Hub) {
+    fn sort(&mut self, record: Record, permits: usize, hub: &Hub) {
         let key = MessageKey::of(record.message_id());
         if record.group().is_some_and(|group| self.left_out.contains(group)) {
             self.behind.push(Receipt::of(key, &record));
@@ -53,25 +48,25 @@ impl Sorted {
         // The same message twice in one poll is the engine's matter.
         let is_copy = self.fresh.iter().any(|fresh| fresh.key == key);
         let known = if is_copy { Known::Nothing } else { hub.memory().receive(&key, Instant::now()) };
-        let permit = if known == Known::Nothing { permits.split(1) } else { None };
-        if permit.is_none() {
+        let runs = known == Known::Nothing && self.fresh.len() < permits;
+        if !runs {
             self.left_out.extend(record.group().map(str::to_owned));
         }
-        match (known, permit) {
-            (Known::Nothing, Some(permit)) => self.fresh.push(Fresh { key, record, permit }),
+        match known {
+            Known::Nothing if runs => self.fresh.push(Fresh { key, record }),
             // More than was asked for.
-            (Known::Nothing, None) => {
+            Known::Nothing => {
                 if !is_copy {
                     hub.memory().ended(&key);
                 }
                 self.behind.push(Receipt::of(key, &record));
             }
-            (Known::Done, _) => {
+            Known::Done => {
                 tracing::info!(message_id = %key, "a message that was processed came back, and is deleted");
                 self.done.push(Receipt::of(key, &record));
             }
             // Its other receipt says what becomes of it. This one runs out.
-            (Known::Running, _) => {
+            Known::Running => {
                 tracing::info!(message_id = %key, "a message that runs here was handed out once more");
             }
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redrive::local::Faults;
-use redrive::{Body, Outcome, ReceiveCount, State};
+use redrive::{Body, Json, Outcome, ReceiveCount, State};
 use tokio::time::Instant;
 
 use crate::kit::{Notes, Queue, Running, secs, timed};
@@ -102,7 +102,7 @@ async fn the_concurrency_is_used_up() {
 }
 
 /// A handler of chunks that says how many of it run at a time, at most.
-async fn busy(State(busy): State<Busy>, bodies: Vec<Body>) -> Vec<Outcome> {
+async fn busy<T>(State(busy): State<Busy>, bodies: Vec<T>) -> Vec<Outcome> {
     busy.most.fetch_max(busy.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
     tokio::time::sleep(secs(bodies.len() as u64)).await;
     busy.running.fetch_sub(1, Ordering::SeqCst);
@@ -119,7 +119,8 @@ struct Busy {
 async fn as_many_chunks_run_at_a_time_as_the_concurrency_says_however_few_messages_each_has() {
     for (concurrency, chunk_size) in [(1, 100), (4, 100), (3, 10), (5, 7), (3, 3), (2, 1), (25, 3)] {
         let (queue, of) = (Queue::standard().await, Busy::default());
-        let consumer = redrive::batch(busy).chunk_size(chunk_size).concurrency(concurrency).with_state(of.clone());
+        let consumer =
+            redrive::batch(busy::<Body>).chunk_size(chunk_size).concurrency(concurrency).with_state(of.clone());
         let worker = queue.run(consumer);
         for number in 0..60 {
             queue.send(number.to_string()).await;
@@ -130,7 +131,8 @@ async fn as_many_chunks_run_at_a_time_as_the_concurrency_says_however_few_messag
         worker.end().await.unwrap();
 
         let (queue, of) = (Queue::with_messages(300).await, Busy::default());
-        let consumer = redrive::batch(busy).chunk_size(chunk_size).concurrency(concurrency).with_state(of.clone());
+        let consumer =
+            redrive::batch(busy::<Body>).chunk_size(chunk_size).concurrency(concurrency).with_state(of.clone());
         let worker = queue.run(consumer);
         queue.drained().await;
         assert_eq!(of.most.load(Ordering::SeqCst), concurrency, "chunks of {chunk_size} of a full queue");
@@ -138,10 +140,42 @@ async fn as_many_chunks_run_at_a_time_as_the_concurrency_says_however_few_messag
     }
 }
 
+/// What ends before the call of the others does is no room for another call.
+#[tokio::test(start_paused = true)]
+async fn messages_that_no_call_takes_make_no_room_for_another_one() {
+    for chunk_size in [10, 5] {
+        let (queue, of) = (Queue::standard().await, Busy::default());
+        for number in 0..100 {
+            queue.send(if number % 5 == 0 { "7" } else { "no number" }).await;
+        }
+        let consumer = redrive::batch(busy::<Json<u32>>).chunk_size(chunk_size).concurrency(3).with_state(of.clone());
+        let _worker = queue.run(consumer);
+        tokio::time::sleep(secs(1_000)).await;
+        assert_eq!(of.most.load(Ordering::SeqCst), 3, "chunks of {chunk_size}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn chunks_of_groups_of_unlike_length_are_as_many_at_a_time() {
+    for (concurrency, chunk_size) in [(2, 10), (3, 3), (4, 2), (5, 7)] {
+        let (queue, of) = (Queue::fifo().await, Busy::default());
+        for number in 0..200_usize {
+            queue.send_to(&(number % 23 * (number % 3)).to_string(), number.to_string()).await;
+        }
+        let consumer =
+            redrive::batch(busy::<Body>).chunk_size(chunk_size).concurrency(concurrency).with_state(of.clone());
+        let worker = queue.run(consumer);
+        queue.drained().await;
+        assert_eq!(of.most.load(Ordering::SeqCst), concurrency, "chunks of {chunk_size}");
+        worker.end().await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn chunks_that_a_pace_keeps_short_are_as_many_at_a_time() {
     let (queue, of) = (Queue::with_messages(60).await, Busy::default());
-    let worker = queue.worker(redrive::batch(busy).concurrency(2).with_state(of.clone())).messages_per_second(4.0);
+    let worker =
+        queue.worker(redrive::batch(busy::<Body>).concurrency(2).with_state(of.clone())).messages_per_second(4.0);
     let worker = Running::begin(worker);
     queue.drained().await;
     assert_eq!(of.most.load(Ordering::SeqCst), 2);
