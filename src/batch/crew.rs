@@ -61,7 +61,7 @@ impl Crew {
         };
         let limit = width.min(shared.options.concurrency);
         let at_first = match &shared.keeper {
-            // They are few, and each has a permit that it holds while it waits for its lane.
+            // They are few, and have the permits to run.
             Some(_) => limit,
             None => handlers.metrics().num_workers(),
         };

@@ -3,8 +3,9 @@
 //! No message is received without a permit to run it. So a slow handler stops the polling by itself, and no message waits in this
 //! process while its visibility timeout runs out.
 //!
-//! A call of a handler of chunks counts as a full one, however few messages come for it: its permits are taken together, and are not free
-//! before. Otherwise messages that trickle in would be a call each, and many times as many calls would run as the concurrency says.
+//! With a handler of chunks a poll is for one call, and has the permits of a full chunk until the last of its messages has ended, however
+//! few they are. With a permit a message, messages that trickle in would be a call each, and many times as many calls would run as the
+//! concurrency says.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,7 +56,11 @@ impl Desk {
     }
 
     fn calls_of_a_poll(&self) -> usize {
-        (MAX_MESSAGES / self.call).min(self.calls)
+        match self.call {
+            1 => MAX_MESSAGES.min(self.calls),
+            // Were there several, the slowest would hold the permits of all: which of them have ended is not known here.
+            _ => 1,
+        }
     }
 
     /// Holds the permits of so many messages. The others are free.
@@ -73,7 +78,7 @@ impl Desk {
         let _turn = self.turn.lock().await;
         let mut permits = self.acquire(self.call).await;
         // All at once: whoever takes them one by one is woken for each.
-        let more = (self.calls_of_a_poll() - 1) * self.call;
+        let more = self.calls_of_a_poll() - 1;
         match timeout(LINGER, self.acquire(more)).await {
             Ok(more) => permits.merge(more),
             Err(_) => self.take_free(&mut permits, more),
@@ -87,11 +92,11 @@ impl Desk {
         self.permits.clone().acquire_many_owned(count as u32).await.expect("the semaphore is never closed")
     }
 
-    /// Adds what is free for whole calls, up to so many.
+    /// Adds what is free, up to so many.
     fn take_free(&self, permits: &mut OwnedSemaphorePermit, most: usize) {
-        for _ in (0..most).step_by(self.call) {
-            match self.permits.clone().try_acquire_many_owned(self.call as u32) {
-                Ok(call) => permits.merge(call),
+        for _ in 0..most {
+            match self.permits.clone().try_acquire_owned() {
+                Ok(permit) => permits.merge(permit),
                 Err(_) => return,
             }
         }
@@ -125,10 +130,7 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// One of the messages has ended.
-    ///
-    /// The rest may be in as many calls as are held here, a single message in each: it cannot be told from how many there are. Only when
-    /// there are fewer than that, so many calls cannot be.
+    /// One of the messages has ended. The rest may be in one call each, so many are still held: of a chunk, all until the last one ends.
     pub(super) fn one_ended(&mut self) {
         self.messages = self.messages.saturating_sub(1);
         let free = self.permits.num_permits().saturating_sub(self.messages * self.call);

@@ -54,7 +54,7 @@ impl Sorted {
         }
         match known {
             Known::Nothing if runs => self.fresh.push(Fresh { key, record }),
-            // More than was asked for.
+            // More than there are permits for.
             Known::Nothing => {
                 if !is_copy {
                     hub.memory().ended(&key);

@@ -140,6 +140,26 @@ async fn as_many_chunks_run_at_a_time_as_the_concurrency_says_however_few_messag
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_slow_chunk_does_not_stop_the_polling() {
+    for chunk_size in [2, 3, 5, 10] {
+        let (queue, notes) = (Queue::standard().await, Notes::default());
+        let place = |State(notes): State<Notes>, bodies: Vec<Body>| async move {
+            if bodies.iter().any(|Body(body)| body == "slow") {
+                pending::<()>().await;
+            }
+            bodies.iter().for_each(|Body(body)| notes.add(body.clone()));
+            bodies.iter().map(|_| Outcome::Done).collect::<Vec<_>>()
+        };
+        for number in 0..40 {
+            queue.send(if number == 0 { "slow".to_owned() } else { number.to_string() }).await;
+        }
+        let consumer = redrive::batch(place).chunk_size(chunk_size).concurrency(2).with_state(notes.clone());
+        let _worker = queue.run(consumer);
+        notes.until(40 - chunk_size).await;
+    }
+}
+
 /// What ends before the call of the others does is no room for another call.
 #[tokio::test(start_paused = true)]
 async fn messages_that_no_call_takes_make_no_room_for_another_one() {

@@ -64,11 +64,11 @@ async fn a_poll_asks_for_as_many_messages_as_there_are_permits_for() {
     async fn none_ends(_: Vec<Body>) -> Vec<Outcome> {
         pending().await
     }
-    let chunks_of_three = |calls| redrive::batch(none_ends).chunk_size(3).concurrency(calls);
-    assert_eq!(asked_by(chunks_of_three(4)).await[..4], [9, 6, 3, 3], "two calls for four messages, and one for two");
-    assert_eq!(asked_by(chunks_of_three(3)).await, [9, 3]);
-    let whole_polls = |calls| redrive::batch(none_ends).chunk_size(1_000).concurrency(calls);
-    assert_eq!(asked_by(whole_polls(2)).await, [10, 10]);
+    for (chunk_size, messages) in [(1_000, 10), (10, 10), (7, 7), (5, 5)] {
+        let asked = asked_by(redrive::batch(none_ends).chunk_size(chunk_size).concurrency(2)).await;
+        assert_eq!(asked, [messages, messages], "a poll a call, of chunks of {chunk_size}");
+    }
+    assert_eq!(asked_by(redrive::batch(none_ends).chunk_size(1).concurrency(6)).await, [6, 2]);
 }
 
 #[tokio::test(start_paused = true)]
