@@ -42,7 +42,7 @@ pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
                 failures = 0;
                 let count = received.messages.len();
                 hub.desk.unused(asked - count.min(asked));
-                hub.clone().take(received, attempt.permits, &batches).await;
+                hub.clone().take(received, attempt, &batches).await;
                 if count == asked {
                     hub.more.notify_one();
                 } else if count == 0 && hub.has_one_too_many() {
@@ -141,9 +141,9 @@ impl Hub {
 
     /// Begins what is new of that, and deletes what was done before. On a FIFO queue, what stands behind a message that is not begun is
     /// given back: SQS hands it out again when that one is settled.
-    async fn take(self: Arc<Self>, received: Received, permits: OwnedSemaphorePermit, batches: &Batches) {
-        let Sorted { fresh, done, behind, .. } = Sorted::of(received.messages, permits.num_permits(), &self);
-        let hold = self.desk.hold(permits, fresh.len());
+    async fn take(self: Arc<Self>, received: Received, attempt: Attempt, batches: &Batches) {
+        let Sorted { fresh, done, behind, .. } = Sorted::of(received.messages, attempt.messages, &self);
+        let hold = self.desk.hold(attempt.permits, fresh.len());
         // First of all: their time runs, and the rest may have to wait until SQS has taken what was before it.
         if !fresh.is_empty() {
             batches.spawn(batch::run(self.clone(), fresh, hold, received.since));

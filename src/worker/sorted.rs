@@ -24,12 +24,12 @@ pub(super) struct Sorted {
 }
 
 impl Sorted {
-    /// Sorts the messages of a poll, of which so many may run.
-    pub(super) fn of(messages: Vec<Message>, permits: usize, hub: &Hub) -> Self {
+    /// Sorts the messages of a poll, of which no more run than were asked for.
+    pub(super) fn of(messages: Vec<Message>, asked: usize, hub: &Hub) -> Self {
         let mut sorted = Self::default();
         for message in messages {
             match Record::new(&message, &hub.queue.source) {
-                Ok(record) => sorted.sort(record, permits, hub),
+                Ok(record) => sorted.sort(record, asked, hub),
                 Err(error) => {
                     tracing::error!(%error, "a message is left alone");
                     sorted.left_out.extend(group_of(&message));
@@ -39,7 +39,7 @@ impl Sorted {
         sorted
     }
 
-    fn sort(&mut self, record: Record, permits: usize, hub: &Hub) {
+    fn sort(&mut self, record: Record, asked: usize, hub: &Hub) {
         let key = MessageKey::of(record.message_id());
         if record.group().is_some_and(|group| self.left_out.contains(group)) {
             self.behind.push(Receipt::of(key, &record));
@@ -48,13 +48,13 @@ impl Sorted {
         // The same message twice in one poll is the engine's matter.
         let is_copy = self.fresh.iter().any(|fresh| fresh.key == key);
         let known = if is_copy { Known::Nothing } else { hub.memory().receive(&key, Instant::now()) };
-        let runs = known == Known::Nothing && self.fresh.len() < permits;
+        let runs = known == Known::Nothing && self.fresh.len() < asked;
         if !runs {
             self.left_out.extend(record.group().map(str::to_owned));
         }
         match known {
             Known::Nothing if runs => self.fresh.push(Fresh { key, record }),
-            // More than there are permits for.
+            // More than was asked for: there may be no permit for it.
             Known::Nothing => {
                 if !is_copy {
                     hub.memory().ended(&key);

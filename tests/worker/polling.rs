@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redrive::local::Faults;
-use redrive::{Body, Json, Outcome, ReceiveCount, State};
+use redrive::{Body, Consumer, FromRecord, Json, Kind, Outcome, ReceiveCount, State};
 use tokio::time::Instant;
 
 use crate::kit::{Notes, Queue, Running, secs, timed};
@@ -81,61 +81,73 @@ async fn one_slow_message_does_not_stop_the_polling() {
     assert!(took < secs(5), "{took:?}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_concurrency_is_used_up() {
-    let queue = Queue::standard().await;
-    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    for number in 0..500 {
-        queue.send(number.to_string()).await;
-    }
-    let place = |Body(_): Body, State((running, most)): State<(Arc<AtomicUsize>, Arc<AtomicUsize>)>| async move {
-        most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        tokio::time::sleep(secs(1)).await;
-        running.fetch_sub(1, Ordering::SeqCst);
-    };
-    let consumer = redrive::handler(place).concurrency(50).with_state((running, most.clone()));
-    let began = Instant::now();
-    let _worker = queue.run(consumer);
-    queue.drained().await;
-    assert_eq!(most.load(Ordering::SeqCst), 50);
-    assert!(began.elapsed() < Duration::from_millis(10_500), "{:?}", began.elapsed());
-}
-
-/// A handler of chunks that says how many of it run at a time, at most.
-async fn busy<T>(State(busy): State<Busy>, bodies: Vec<T>) -> Vec<Outcome> {
-    busy.most.fetch_max(busy.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-    tokio::time::sleep(secs(bodies.len() as u64)).await;
-    busy.running.fetch_sub(1, Ordering::SeqCst);
-    bodies.iter().map(|_| Outcome::Done).collect()
-}
-
+/// How many handlers run at a time.
 #[derive(Clone, Default)]
 struct Busy {
     running: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
 }
 
+impl Busy {
+    /// What a handler does.
+    async fn for_a(&self, time: Duration) {
+        self.most.fetch_max(self.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::time::sleep(time).await;
+        self.running.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_concurrency_is_used_up() {
+    let queue = Queue::standard().await;
+    let busy = Busy::default();
+    for number in 0..500 {
+        queue.send(number.to_string()).await;
+    }
+    let place = |Body(_): Body, State(busy): State<Busy>| async move { busy.for_a(secs(1)).await };
+    let consumer = redrive::handler(place).concurrency(50).with_state(busy.clone());
+    let began = Instant::now();
+    let _worker = queue.run(consumer);
+    queue.drained().await;
+    assert_eq!(busy.most(), 50);
+    assert!(began.elapsed() < Duration::from_millis(10_500), "{:?}", began.elapsed());
+}
+
+/// Chunks of so many, so many at a time, that take a second a message.
+fn chunks<T: FromRecord<Busy> + Send + 'static>(
+    chunk_size: usize,
+    concurrency: usize,
+    busy: &Busy,
+) -> Consumer<impl Kind> {
+    let place = |State(busy): State<Busy>, bodies: Vec<T>| async move {
+        let count = bodies.len();
+        busy.for_a(secs(count as u64)).await;
+        vec![Outcome::Done; count]
+    };
+    redrive::batch(place).chunk_size(chunk_size).concurrency(concurrency).with_state(busy.clone())
+}
+
 #[tokio::test(start_paused = true)]
 async fn as_many_chunks_run_at_a_time_as_the_concurrency_says_however_few_messages_each_has() {
     for (concurrency, chunk_size) in [(1, 100), (4, 100), (3, 10), (5, 7), (3, 3), (2, 1), (25, 3)] {
-        let (queue, of) = (Queue::standard().await, Busy::default());
-        let consumer =
-            redrive::batch(busy::<Body>).chunk_size(chunk_size).concurrency(concurrency).with_state(of.clone());
-        let worker = queue.run(consumer);
+        let (queue, busy) = (Queue::standard().await, Busy::default());
+        let worker = queue.run(chunks::<Body>(chunk_size, concurrency, &busy));
         for number in 0..60 {
             queue.send(number.to_string()).await;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         queue.drained().await;
-        assert_eq!(of.most.load(Ordering::SeqCst), concurrency, "chunks of {chunk_size} that trickle in");
+        assert_eq!(busy.most(), concurrency, "chunks of {chunk_size} that trickle in");
         worker.end().await.unwrap();
 
-        let (queue, of) = (Queue::with_messages(300).await, Busy::default());
-        let consumer =
-            redrive::batch(busy::<Body>).chunk_size(chunk_size).concurrency(concurrency).with_state(of.clone());
-        let worker = queue.run(consumer);
+        let (queue, busy) = (Queue::with_messages(300).await, Busy::default());
+        let worker = queue.run(chunks::<Body>(chunk_size, concurrency, &busy));
         queue.drained().await;
-        assert_eq!(of.most.load(Ordering::SeqCst), concurrency, "chunks of {chunk_size} of a full queue");
+        assert_eq!(busy.most(), concurrency, "chunks of {chunk_size} of a full queue");
         worker.end().await.unwrap();
     }
 }
@@ -164,41 +176,36 @@ async fn one_slow_chunk_does_not_stop_the_polling() {
 #[tokio::test(start_paused = true)]
 async fn messages_that_no_call_takes_make_no_room_for_another_one() {
     for chunk_size in [10, 5] {
-        let (queue, of) = (Queue::standard().await, Busy::default());
+        let (queue, busy) = (Queue::standard().await, Busy::default());
         for number in 0..100 {
             queue.send(if number % 5 == 0 { "7" } else { "no number" }).await;
         }
-        let consumer = redrive::batch(busy::<Json<u32>>).chunk_size(chunk_size).concurrency(3).with_state(of.clone());
-        let _worker = queue.run(consumer);
+        let _worker = queue.run(chunks::<Json<u32>>(chunk_size, 3, &busy));
         tokio::time::sleep(secs(1_000)).await;
-        assert_eq!(of.most.load(Ordering::SeqCst), 3, "chunks of {chunk_size}");
+        assert_eq!(busy.most(), 3, "chunks of {chunk_size}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn chunks_of_groups_of_unlike_length_are_as_many_at_a_time() {
     for (concurrency, chunk_size) in [(2, 10), (3, 3), (4, 2), (5, 7)] {
-        let (queue, of) = (Queue::fifo().await, Busy::default());
+        let (queue, busy) = (Queue::fifo().await, Busy::default());
         for number in 0..200_usize {
             queue.send_to(&(number % 23 * (number % 3)).to_string(), number.to_string()).await;
         }
-        let consumer =
-            redrive::batch(busy::<Body>).chunk_size(chunk_size).concurrency(concurrency).with_state(of.clone());
-        let worker = queue.run(consumer);
+        let worker = queue.run(chunks::<Body>(chunk_size, concurrency, &busy));
         queue.drained().await;
-        assert_eq!(of.most.load(Ordering::SeqCst), concurrency, "chunks of {chunk_size}");
+        assert_eq!(busy.most(), concurrency, "chunks of {chunk_size}");
         worker.end().await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn chunks_that_a_pace_keeps_short_are_as_many_at_a_time() {
-    let (queue, of) = (Queue::with_messages(60).await, Busy::default());
-    let worker =
-        queue.worker(redrive::batch(busy::<Body>).concurrency(2).with_state(of.clone())).messages_per_second(4.0);
-    let worker = Running::begin(worker);
+    let (queue, busy) = (Queue::with_messages(60).await, Busy::default());
+    let worker = Running::begin(queue.worker(chunks::<Body>(10, 2, &busy)).messages_per_second(4.0));
     queue.drained().await;
-    assert_eq!(of.most.load(Ordering::SeqCst), 2);
+    assert_eq!(busy.most(), 2);
     worker.end().await.unwrap();
 }
 
