@@ -58,6 +58,12 @@ impl Event {
         Self { records: text.and_then(Records::find) }
     }
 
+    /// An event that was written here, with the places at which its records are.
+    #[cfg(feature = "worker")]
+    pub(crate) fn written(text: String, parts: Vec<Parts>) -> Self {
+        Self { records: Ok(Records::written(text, parts)) }
+    }
+
     pub(crate) fn into_records(self) -> Result<Records, Error> {
         self.records.map_err(|problem| Kind::Event(problem).into())
     }
@@ -98,6 +104,16 @@ impl Records {
         let found = find_records(&mut scanner).filter(|_| scanner.is_at_end());
         let parts = found.ok_or_else(|| not_json(&text))??;
         Ok(Self { text, parts })
+    }
+
+    /// Of a poll, which brings ten messages at most.
+    #[cfg(feature = "worker")]
+    fn written(text: String, mut parts: Vec<Parts>) -> Self {
+        let ids: Vec<_> = parts.iter().map(|record| record.message_id(&text)).collect();
+        for (index, (id, record)) in ids.iter().zip(&mut parts).enumerate() {
+            record.copy_of = ids[..index].iter().position(|other| other == id).filter(|_| id.is_some());
+        }
+        Self { text, parts }
     }
 
     pub(crate) fn text(&self) -> &str {

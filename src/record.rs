@@ -44,7 +44,7 @@ pub struct Record {
 }
 
 /// Where in the event's text the parts of a record are.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parts {
     whole: Span,
     /// Whether this is a record at all.
@@ -61,7 +61,7 @@ pub(crate) struct Parts {
 }
 
 /// A part of the text; empty where the record has no such part.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Span {
     begin: u32,
     end: u32,
@@ -216,7 +216,14 @@ impl Parts {
         text(self.message_id.of(event)).ok()?.filter(|id| !id.is_empty())
     }
 
-    fn set(&mut self, key: &str, value: Range<usize>) {
+    /// They are those of a record that is there.
+    #[cfg(any(feature = "local", feature = "worker"))]
+    pub(crate) fn are_of_object(&mut self, whole: Range<usize>) {
+        (self.is_object, self.whole) = (true, whole.into());
+    }
+
+    /// The value of that key of the record is there.
+    pub(crate) fn set(&mut self, key: &str, value: Range<usize>) {
         let part = match key {
             "messageId" => &mut self.message_id,
             "receiptHandle" => &mut self.receipt_handle,

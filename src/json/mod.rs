@@ -4,7 +4,11 @@ mod error;
 mod scan;
 mod special;
 mod string;
+#[cfg(any(feature = "local", feature = "worker"))]
+mod write;
 
 pub use self::error::JsonError;
 pub(crate) use self::scan::{Scanner, find};
 pub(crate) use self::string::text;
+#[cfg(any(feature = "local", feature = "worker"))]
+pub(crate) use self::write::Object;

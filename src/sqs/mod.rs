@@ -16,6 +16,8 @@ pub(crate) mod event;
 #[cfg(any(feature = "local", feature = "producer", feature = "worker"))]
 pub(crate) mod hex;
 pub(crate) mod limits;
+#[cfg(any(feature = "local", feature = "worker"))]
+pub(crate) mod message;
 pub(crate) mod note;
 mod queue;
 #[cfg(any(feature = "producer", feature = "worker"))]

@@ -14,13 +14,13 @@ use super::lease::Leases;
 use super::memory::MessageKey;
 use super::settler::Receipt;
 use crate::batch::{Fate, Invocation, Keeper, Place, Wait};
-use crate::event::Event;
-use crate::sqs::event::{Record, event};
+use crate::sqs::event::event_of;
+use crate::sqs::message::CompleteMessage;
 
 /// A message that is to run, and may.
 pub(super) struct Fresh {
     pub(super) key: MessageKey,
-    pub(super) record: Record,
+    pub(super) message: CompleteMessage,
 }
 
 /// The messages of a poll, by their position in it.
@@ -58,9 +58,10 @@ enum Stage {
 
 /// Runs messages that were received at that time, and settles them.
 pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, hold: Hold, received: Instant) {
-    let receipts = fresh.iter().map(|fresh| Receipt::of(fresh.key.clone(), &fresh.record));
+    let event = event_of(fresh.iter().map(|fresh| &fresh.message), &hub.queue.source);
+    // All of it is in the event, and a body may be a mebibyte: nothing but the receipts remains.
+    let (each, receipts): (Vec<_>, Vec<_>) = Message::all_of(fresh);
     let leases = Leases::new(receipts, received, hub.queue.lease.as_duration());
-    let (each, records): (Vec<_>, Vec<_>) = Message::all_of(fresh);
     let (hold, refused, ended) = (Mutex::new(hold), Notify::new(), Notify::new());
     let messages = Arc::new(Messages { hub: hub.clone(), leases, each, hold, refused, ended });
 
@@ -70,9 +71,6 @@ pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, hold: Hold, received: 
         handlers: hub.handlers.clone(),
         keeper: Some(messages.clone()),
     };
-    let event = Event::of(event(&records).into_bytes());
-    // All of it is in the event, and a body may be a mebibyte.
-    drop(records);
     let engine = hub.engine.clone().run(event, invocation);
     let engine = async {
         // Each record is settled by itself. What remains is said of Lambda's answer.
@@ -99,15 +97,15 @@ pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, hold: Hold, received: 
 }
 
 impl Message {
-    fn all_of(fresh: Vec<Fresh>) -> (Vec<Self>, Vec<Record>) {
+    fn all_of(fresh: Vec<Fresh>) -> (Vec<Self>, Vec<Receipt>) {
         let mut each = Vec::<Self>::with_capacity(fresh.len());
-        let mut records = Vec::with_capacity(fresh.len());
-        for Fresh { key, record } in fresh {
+        let mut receipts = Vec::with_capacity(fresh.len());
+        for Fresh { key, message } in fresh {
             let first = each.iter().position(|other| other.key == key).unwrap_or(each.len());
-            each.push(Self { key, first, stage: Mutex::new(Stage::Waiting) });
-            records.push(record);
+            each.push(Self { key: key.clone(), first, stage: Mutex::new(Stage::Waiting) });
+            receipts.push(Receipt::of(key, message));
         }
-        (each, records)
+        (each, receipts)
     }
 }
 
@@ -325,7 +323,7 @@ mod tests {
         let hub = Hub::begin(engine, &client, url, Settings::default(), health).await.unwrap();
         let key = MessageKey::of("m");
         let receipt = Receipt { key: key.clone(), receipt_handle: "r".to_owned() };
-        let leases = Leases::new([receipt].into_iter(), Instant::now(), Duration::from_secs(30));
+        let leases = Leases::new([receipt], Instant::now(), Duration::from_secs(30));
         let each = vec![Message { key, first: 0, stage: Mutex::new(Stage::Waiting) }];
         let hold = Mutex::new(hub.desk.hold(hub.desk.turn().await.permits, each.len()));
         Messages { hub, leases, each, hold, refused: Notify::new(), ended: Notify::new() }

@@ -50,10 +50,10 @@ const LONGEST: Duration = MAX_VISIBILITY_TIMEOUT.saturating_sub(Duration::from_s
 
 impl Leases {
     /// Leases of messages that were received at that time.
-    pub(super) fn new(receipts: impl Iterator<Item = Receipt>, received: Instant, length: Duration) -> Self {
+    pub(super) fn new(receipts: impl IntoIterator<Item = Receipt>, received: Instant, length: Duration) -> Self {
         let lease = |receipt| Lease { receipt, state: State::Kept, expires: received + length };
         Self {
-            table: Mutex::new(receipts.map(lease).collect()),
+            table: Mutex::new(receipts.into_iter().map(lease).collect()),
             beating: watch::Sender::new(false),
             lost: watch::Sender::new(0),
             received,

@@ -13,7 +13,7 @@ use super::queue::Queue;
 use crate::sqs::coalesce::{BatchCall, Coalescer};
 use crate::sqs::delete::DeleteMessages;
 use crate::sqs::entries::EntryError;
-use crate::sqs::event::Record;
+use crate::sqs::message::CompleteMessage;
 use crate::sqs::visibility::{Change, ChangeVisibility, VisibilityTimeout};
 
 /// How much may be on its way to the queue. When SQS takes no more, messages keep their permits, and nothing more is polled.
@@ -27,8 +27,8 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    pub(super) fn of(key: MessageKey, record: &Record) -> Self {
-        Self { key, receipt_handle: record.receipt_handle().to_owned() }
+    pub(super) fn of(key: MessageKey, message: CompleteMessage) -> Self {
+        Self { key, receipt_handle: message.receipt_handle }
     }
 }
 

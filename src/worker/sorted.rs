@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use aws_sdk_sqs::types::Message;
 use tokio::time::Instant;
 
 use super::batch::Fresh;
 use super::hub::Hub;
 use super::memory::{Known, MessageKey};
 use super::settler::Receipt;
-use crate::sqs::event::Record;
+use crate::sqs::message::{CompleteMessage, group};
 
 #[derive(Default)]
 pub(super) struct Sorted {
@@ -26,23 +26,24 @@ pub(super) struct Sorted {
 impl Sorted {
     /// Sorts the messages of a poll, of which no more run than were asked for.
     pub(super) fn of(messages: Vec<Message>, asked: usize, hub: &Hub) -> Self {
-        let mut sorted = Self::default();
+        let mut sorted = Self { fresh: Vec::with_capacity(messages.len()), ..Self::default() };
         for message in messages {
-            match Record::new(&message, &hub.queue.source) {
-                Ok(record) => sorted.sort(record, asked, hub),
+            let group = group(&message, &hub.queue.source).map(str::to_owned);
+            match CompleteMessage::new(message) {
+                Ok(message) => sorted.sort(message, group, asked, hub),
                 Err(error) => {
                     tracing::error!(%error, "a message is left alone");
-                    sorted.left_out.extend(group_of(&message));
+                    sorted.left_out.extend(group);
                 }
             }
         }
         sorted
     }
 
-    fn sort(&mut self, record: Record, asked: usize, hub: &Hub) {
-        let key = MessageKey::of(record.message_id());
-        if record.group().is_some_and(|group| self.left_out.contains(group)) {
-            self.behind.push(Receipt::of(key, &record));
+    fn sort(&mut self, message: CompleteMessage, group: Option<String>, asked: usize, hub: &Hub) {
+        let key = MessageKey::of(&message.message_id);
+        if group.as_ref().is_some_and(|group| self.left_out.contains(group)) {
+            self.behind.push(Receipt::of(key, message));
             return;
         }
         // The same message twice in one poll is the engine's matter.
@@ -50,20 +51,20 @@ impl Sorted {
         let known = if is_copy { Known::Nothing } else { hub.memory().receive(&key, Instant::now()) };
         let runs = known == Known::Nothing && self.fresh.len() < asked;
         if !runs {
-            self.left_out.extend(record.group().map(str::to_owned));
+            self.left_out.extend(group);
         }
         match known {
-            Known::Nothing if runs => self.fresh.push(Fresh { key, record }),
+            Known::Nothing if runs => self.fresh.push(Fresh { key, message }),
             // More than was asked for: there may be no permit for it.
             Known::Nothing => {
                 if !is_copy {
                     hub.memory().ended(&key);
                 }
-                self.behind.push(Receipt::of(key, &record));
+                self.behind.push(Receipt::of(key, message));
             }
             Known::Done => {
                 tracing::info!(message_id = %key, "a message that was processed came back, and is deleted");
-                self.done.push(Receipt::of(key, &record));
+                self.done.push(Receipt::of(key, message));
             }
             // Its other receipt says what becomes of it. This one runs out.
             Known::Running => {
@@ -71,9 +72,4 @@ impl Sorted {
             }
         }
     }
-}
-
-/// The group of a message of which little else can be read.
-fn group_of(message: &Message) -> Option<String> {
-    message.attributes.as_ref()?.get(&MessageSystemAttributeName::MessageGroupId).cloned()
 }

@@ -31,7 +31,7 @@ mod tests {
             .body(format!(r#"{{"order":{id}}}"#))
             .attributes(System::ApproximateReceiveCount, receive_count.to_string())
             .attributes(System::MessageGroupId, "g");
-        Record::new(&message.build(), source).unwrap()
+        Record::new(message.build(), source).unwrap()
     }
 
     /// As recorded on AWS: a batch 1, 2, 3, 4 of one group that reports 2, 3, 4 is followed by a batch 2, 3, 4.

@@ -28,7 +28,7 @@ impl Mapping {
         let mut records = Vec::new();
         let mut filtered = Vec::new();
         for message in self.poll(room.min(MAX_MESSAGES)).await? {
-            match Record::new(&message, &self.source) {
+            match Record::new(message, &self.source) {
                 Ok(record) if self.filter.lets_through(&record) => records.push(record),
                 Ok(record) => filtered.push(record),
                 Err(error) => self.tell(News::PollFailed { error: error.to_string() }),

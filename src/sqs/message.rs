@@ -1,0 +1,271 @@
+//! A message as the queue handed it out, and the record that a function receives of it.
+//!
+//! Field names and their order are those of AWS's example events
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>). Where those are silent, the order of the system
+//! attributes is that of events recorded on AWS.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::source::Source;
+use crate::json::Object;
+use crate::record::Parts;
+
+/// A message that has what SQS gives every message.
+pub(crate) struct CompleteMessage {
+    pub(crate) message_id: String,
+    pub(crate) receipt_handle: String,
+    body: String,
+    /// All else.
+    rest: Message,
+}
+
+impl CompleteMessage {
+    /// # Errors
+    ///
+    /// Where it lacks something of that. Without an id it cannot be reported, without a receipt handle not be deleted.
+    pub(crate) fn new(mut message: Message) -> Result<Self, Incomplete> {
+        let lacks = |lacks| move || Incomplete { lacks };
+        Ok(Self {
+            message_id: message.message_id.take().ok_or_else(lacks("MessageId"))?,
+            receipt_handle: message.receipt_handle.take().ok_or_else(lacks("ReceiptHandle"))?,
+            body: message.body.take().ok_or_else(lacks("Body"))?,
+            rest: message,
+        })
+    }
+
+    fn attribute(&self, name: &System) -> Option<&str> {
+        self.rest.attributes.as_ref()?.get(name).map(String::as_str)
+    }
+
+    /// The message group, where its order counts.
+    pub(super) fn group(&self, source: &Source) -> Option<&str> {
+        group(&self.rest, source)
+    }
+
+    /// Which receive of the message this is, where the queue says so.
+    pub(super) fn receive_count(&self) -> Option<u32> {
+        self.attribute(&System::ApproximateReceiveCount)?.parse().ok()
+    }
+
+    /// How many bytes the record has, mostly.
+    pub(super) fn expected_bytes(&self) -> usize {
+        // A body of JSON grows by its quotation marks. What outgrows its room is copied, several times where it begins with none.
+        self.body.len() + self.body.len() / 4 + self.receipt_handle.len() + OTHER_BYTES
+    }
+
+    /// Writes the record, and says where its parts are.
+    pub(super) fn write(&self, source: &Source, text: &mut String) -> Parts {
+        let Self { message_id, receipt_handle, body, rest } = self;
+        let message_attributes = message_attributes(rest);
+        let md5_of_message_attributes = rest.md5_of_message_attributes().filter(|_| !message_attributes.is_empty());
+        let mut parts = Parts::default();
+        let mut record = Object::begin(text);
+        for (key, value) in [("messageId", message_id), ("receiptHandle", receipt_handle), ("body", body)] {
+            parts.set(key, record.text(key, value));
+        }
+        let attributes = record.object("attributes", |attributes| write_system_attributes(rest, attributes));
+        parts.set("attributes", attributes);
+        let message_attributes = record.object("messageAttributes", |object| {
+            for (name, value) in message_attributes {
+                object.object(name, |attribute| write_message_attribute(value, attribute));
+            }
+        });
+        parts.set("messageAttributes", message_attributes);
+        let md5s = [("md5OfBody", rest.md5_of_body()), ("md5OfMessageAttributes", md5_of_message_attributes)];
+        for (key, value) in md5s {
+            value.map(|value| record.text(key, value));
+        }
+        let of_the_queue =
+            [("eventSource", "aws:sqs"), ("eventSourceARN", source.arn()), ("awsRegion", source.region())];
+        for (key, value) in of_the_queue {
+            parts.set(key, record.text(key, value));
+        }
+        parts.are_of_object(record.end());
+        parts
+    }
+}
+
+/// What a record takes beside its body and its receipt handle, mostly.
+const OTHER_BYTES: usize = 768;
+
+/// The group of a message, complete or not, where its order counts: not on a standard queue, whatever its messages say.
+pub(crate) fn group<'a>(message: &'a Message, source: &Source) -> Option<&'a str> {
+    let group = || message.attributes.as_ref()?.get(&System::MessageGroupId);
+    if source.is_fifo() { group().map(String::as_str) } else { None }
+}
+
+/// The system attributes that Lambda passes on, all as text.
+///
+/// `DeadLetterQueueSourceArn` is in no example of AWS's, but in events recorded from functions that read a dead-letter
+/// queue (<https://github.com/aws-powertools/powertools-lambda-python/issues/4111>).
+const SYSTEM_ATTRIBUTES: [&str; 9] = [
+    "DeadLetterQueueSourceArn",
+    "ApproximateReceiveCount",
+    "AWSTraceHeader",
+    "SentTimestamp",
+    "SequenceNumber",
+    "MessageGroupId",
+    "SenderId",
+    "MessageDeduplicationId",
+    "ApproximateFirstReceiveTimestamp",
+];
+
+/// In the order of that list. Each is looked for there, as to look for each in the message would be to hash all names.
+fn write_system_attributes(message: &Message, object: &mut Object<'_>) {
+    let mut values = [None; SYSTEM_ATTRIBUTES.len()];
+    for (name, value) in message.attributes.iter().flatten() {
+        if let Some(place) = SYSTEM_ATTRIBUTES.iter().position(|known| *known == name.as_str()) {
+            values[place] = Some(value);
+        }
+    }
+    for (name, value) in SYSTEM_ATTRIBUTES.into_iter().zip(values) {
+        value.map(|value| object.text(name, value));
+    }
+}
+
+/// By name, so that the same messages always make the same event. AWS promises no order.
+fn message_attributes(message: &Message) -> BTreeMap<&str, &MessageAttributeValue> {
+    let attributes = message.message_attributes.iter().flatten();
+    attributes.map(|(name, value)| (name.as_str(), value)).collect()
+}
+
+fn write_message_attribute(value: &MessageAttributeValue, object: &mut Object<'_>) {
+    value.string_value().map(|value| object.text("stringValue", value));
+    value.binary_value().map(|value| object.text("binaryValue", &BASE64.encode(value)));
+    // SQS has reserved the lists and never filled them. Lambda passes them on, empty.
+    object.empty_list("stringListValues");
+    object.empty_list("binaryListValues");
+    object.text("dataType", value.data_type());
+}
+
+/// A message that lacks what SQS gives every message.
+#[derive(Debug)]
+pub(crate) struct Incomplete {
+    lacks: &'static str,
+}
+
+impl fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the queue handed out a message without {}; check that the endpoint speaks SQS", self.lacks)
+    }
+}
+
+impl std::error::Error for Incomplete {}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_sqs::primitives::Blob;
+    use aws_sdk_sqs::types::builders::MessageBuilder;
+
+    use super::*;
+
+    const ARN: &str = "arn:aws:sqs:eu-central-1:123456789012:orders";
+    const FIFO_ARN: &str = "arn:aws:sqs:eu-central-1:123456789012:orders.fifo";
+
+    fn message(id: &str) -> MessageBuilder {
+        Message::builder()
+            .message_id(id)
+            .receipt_handle("AQEB")
+            .body(r#"{"order":1}"#)
+            .md5_of_body("e4e6")
+            .attributes(System::ApproximateReceiveCount, "1")
+            .attributes(System::SentTimestamp, "1545082649183")
+            .attributes(System::SenderId, "AIDA")
+            .attributes(System::ApproximateFirstReceiveTimestamp, "1545082649185")
+    }
+
+    fn complete(message: MessageBuilder) -> CompleteMessage {
+        CompleteMessage::new(message.build()).unwrap()
+    }
+
+    fn json(message: MessageBuilder, arn: &str) -> String {
+        let mut json = String::new();
+        complete(message).write(&Source::from_arn(arn).unwrap(), &mut json);
+        json
+    }
+
+    #[test]
+    fn a_message_of_a_standard_queue_to_the_letter() {
+        let expected = concat!(
+            r#"{"messageId":"a","receiptHandle":"AQEB","body":"{\"order\":1}","attributes":{"#,
+            r#""ApproximateReceiveCount":"1","SentTimestamp":"1545082649183","SenderId":"AIDA","#,
+            r#""ApproximateFirstReceiveTimestamp":"1545082649185"},"messageAttributes":{},"md5OfBody":"e4e6","#,
+            r#""eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-central-1:123456789012:orders","#,
+            r#""awsRegion":"eu-central-1"}"#,
+        );
+        assert_eq!(json(message("a"), ARN), expected);
+    }
+
+    #[test]
+    fn a_fifo_queue_adds_its_three_in_the_order_of_the_example() {
+        let message = message("a")
+            .attributes(System::SequenceNumber, "18849496460467696128")
+            .attributes(System::MessageGroupId, "1")
+            .attributes(System::MessageDeduplicationId, "1");
+        let expected = concat!(
+            r#""attributes":{"ApproximateReceiveCount":"1","SentTimestamp":"1545082649183","#,
+            r#""SequenceNumber":"18849496460467696128","MessageGroupId":"1","SenderId":"AIDA","#,
+            r#""MessageDeduplicationId":"1","ApproximateFirstReceiveTimestamp":"1545082649185"},"#,
+        );
+        let json = json(message.clone(), FIFO_ARN);
+        assert!(json.contains(expected), "{json}");
+        assert_eq!(complete(message).group(&Source::from_arn(FIFO_ARN).unwrap()), Some("1"));
+    }
+
+    #[test]
+    fn a_fair_queue_passes_the_group_on_and_keeps_no_order() {
+        let message = message("a").attributes(System::MessageGroupId, "tenant");
+        assert!(json(message.clone(), ARN).contains(r#""MessageGroupId":"tenant""#));
+        assert_eq!(complete(message).group(&Source::from_arn(ARN).unwrap()), None);
+    }
+
+    #[test]
+    fn a_trace_header_and_the_queue_a_dead_letter_came_from_are_passed_on_as_recorded() {
+        let message = message("a")
+            .attributes(System::AwsTraceHeader, "Root=1-6")
+            .attributes(System::DeadLetterQueueSourceArn, ARN)
+            .attributes(System::from("SomethingNew"), "x");
+        let json = json(message, ARN);
+        let expected = format!(
+            r#"{{"DeadLetterQueueSourceArn":"{ARN}","ApproximateReceiveCount":"1","AWSTraceHeader":"Root=1-6","Sent"#
+        );
+        assert!(json.contains(&expected), "{json}");
+        assert!(!json.contains("SomethingNew"), "only what Lambda passes on");
+    }
+
+    #[test]
+    fn message_attributes_are_text_or_base64_with_empty_lists() {
+        let text = MessageAttributeValue::builder().data_type("Number").string_value("7").build().unwrap();
+        let bytes = MessageAttributeValue::builder().data_type("Binary.png").binary_value(Blob::new([0, 255, 1]));
+        let message = message("a")
+            .message_attributes("n", text)
+            .message_attributes("b", bytes.build().unwrap())
+            .md5_of_message_attributes("00ff");
+        let json = json(message, ARN);
+        let expected = concat!(
+            r#""messageAttributes":{"b":{"binaryValue":"AP8B","stringListValues":[],"binaryListValues":[],"#,
+            r#""dataType":"Binary.png"},"n":{"stringValue":"7","stringListValues":[],"binaryListValues":[],"#,
+            r#""dataType":"Number"}},"md5OfBody":"e4e6","md5OfMessageAttributes":"00ff","eventSource""#,
+        );
+        assert!(json.contains(expected), "{json}");
+    }
+
+    #[test]
+    fn without_message_attributes_there_is_no_md5_of_them() {
+        let json = json(message("a").md5_of_message_attributes("00ff"), ARN);
+        assert!(!json.contains("md5OfMessageAttributes"), "{json}");
+    }
+
+    #[test]
+    fn a_message_that_could_not_be_settled_is_refused() {
+        let refused = |message: Message| CompleteMessage::new(message).map(drop).unwrap_err().to_string();
+        assert!(refused(Message::builder().build()).contains("without MessageId"));
+        assert!(refused(Message::builder().message_id("a").build()).contains("without ReceiptHandle"));
+        assert!(refused(Message::builder().message_id("a").receipt_handle("h").build()).contains("without Body"));
+    }
+}
