@@ -52,6 +52,8 @@ impl Board {
             let group = self.ledger.group(index);
             behind.retain(|&each| self.ledger.group(each) == group);
         }
+        let and_copies = |index| [index].into_iter().chain(self.ledger.copies_of(index));
+        let behind = behind.into_iter().flat_map(and_copies).collect();
         Place { index, copies: self.ledger.copies_of(index), behind }
     }
 

@@ -12,8 +12,8 @@ pub(crate) struct Place {
     pub(crate) index: usize,
     /// The same message once more.
     pub(crate) copies: Vec<usize>,
-    /// What stands behind it in its group on a FIFO queue, and comes back with it. Where a failure stops the batch, others stand in its
-    /// line too; the batch is over then, and they are not delayed with it.
+    /// What stands behind it in its group on a FIFO queue, each with its copies, and comes back with it. Where a failure stops the batch,
+    /// others stand in its line too; the batch is over then, and they are not delayed with it.
     pub(crate) behind: Vec<usize>,
 }
 

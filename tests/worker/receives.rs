@@ -201,6 +201,34 @@ async fn a_copy_is_not_given_back_while_its_message_runs() {
     assert_eq!(["a", "b"].map(|handle| script.deleted(handle).len()), [1, 1]);
 }
 
+/// The head of a group fails, behind which a message stands twice. Both receipts are given back with it: one that was kept would have the
+/// queue hold the message back, and once it ends, have it taken for one that does not run here.
+#[tokio::test(start_paused = true)]
+async fn a_copy_in_the_tail_of_a_group_is_given_back_with_it() {
+    async fn fails_or_takes_its_time(body: Body, notes: State<Notes>) -> Result<(), &'static str> {
+        if body.0.starts_with("fails") { Err("down") } else { Ok(takes_its_time(body, notes).await) }
+    }
+    let notes = Notes::default();
+    let tail = |handle: &'static str| message("tail-40", handle, Some("a"));
+    let script = Script::fifo(move |call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", 0) => Reply::messages([
+            message("fails", "head", Some("a")),
+            tail("first"),
+            tail("copy"),
+            message("other-20", "other", Some("b")),
+        ]),
+        ("ReceiveMessage", 1) => Reply::messages([tail("anew")]).after(secs(5)),
+        // The batch of the first poll is over by then.
+        ("ReceiveMessage", 2) => Reply::messages([tail("once more")]).after(secs(20)),
+        _ => Reply::usual(),
+    });
+    let _worker = Running::begin(script.worker(redrive::handler(fails_or_takes_its_time).with_state(notes.clone())));
+    sleep(secs(100)).await;
+    assert_eq!(["first", "copy"].map(|handle| script.hidden(handle, 0).len()), [1, 1]);
+    assert!(script.hidden("copy", 30).is_empty(), "it has no heartbeats any more");
+    assert_eq!(notes.all().iter().filter(|note| *note == "tail-40 begun").count(), 1, "{:?}", notes.all());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_fresh_does_not_wait_for_deletes_of_what_is_not() {
     let (notes, has_deleted) = (Notes::default(), Arc::new(AtomicUsize::new(0)));
