@@ -106,12 +106,12 @@ impl Records {
         Ok(Self { text, parts })
     }
 
-    /// Of a poll, which brings ten messages at most.
+    /// Of a poll, which brings ten messages at most. Each has an id.
     #[cfg(feature = "worker")]
     fn written(text: String, mut parts: Vec<Parts>) -> Self {
         let ids: Vec<_> = parts.iter().map(|record| record.message_id(&text)).collect();
         for (index, (id, record)) in ids.iter().zip(&mut parts).enumerate() {
-            record.copy_of = ids[..index].iter().position(|other| other == id).filter(|_| id.is_some());
+            record.copy_of = ids[..index].iter().position(|other| other == id);
         }
         Self { text, parts }
     }

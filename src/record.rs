@@ -240,7 +240,7 @@ impl Parts {
 }
 
 impl From<Range<usize>> for Span {
-    /// An event is shorter than 4 GiB: longer ones are refused before.
+    /// An event is shorter than 4 GiB: longer ones are refused before, and one that is written here is of ten messages.
     fn from(range: Range<usize>) -> Self {
         let place = |at| u32::try_from(at).unwrap_or(u32::MAX);
         Self { begin: place(range.start), end: place(range.end) }

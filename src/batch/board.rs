@@ -81,4 +81,15 @@ mod tests {
         assert_eq!(board.close(), [Standing::Running, Standing::NotRun]);
         assert_eq!(board.next(), None);
     }
+
+    #[test]
+    fn behind_a_head_are_copies_too_and_no_other_group() {
+        let record = |(id, group)| format!(r#"{{"messageId":"{id}","attributes":{{"MessageGroupId":"{group}"}}}}"#);
+        let records = [("head", "a"), ("tail", "a"), ("tail", "a"), ("other", "b")].map(record).join(",");
+        let records = format!(r#"{{"Records":[{records}]}}"#).parse::<Event>().and_then(Event::into_records).unwrap();
+        let plan = Plan::in_lines(4, vec![vec![0, 1, 3]]);
+        let board = Board::new(Ledger::new(Batch { records, origin: Arc::new(()), dead_letter_at: None }), plan);
+        assert_eq!(board.next(), Some(0));
+        assert_eq!(board.place(0).behind, [1, 2]);
+    }
 }

@@ -1,4 +1,4 @@
-//! JSON, as far as a record needs it before a type of the user's takes over.
+//! JSON, as far as a record needs it before a type of the user's takes over; and as a record is written.
 
 mod error;
 mod scan;

@@ -1,13 +1,11 @@
-//! The event that a function receives, made of messages as the queue handed them out.
+//! Messages as records by themselves, until it is known which of them make an event together.
 
 use std::fmt;
 
 use aws_sdk_sqs::types::Message;
 
-use super::message::{CompleteMessage, Incomplete};
+use super::message::{CompleteMessage, HEAD, Incomplete, TAIL, group};
 use super::source::Source;
-#[cfg(feature = "worker")]
-use crate::event::Event;
 
 /// One message as a record of the event, with what is needed of it besides.
 #[derive(Clone)]
@@ -25,11 +23,12 @@ impl Record {
     ///
     /// Where the message lacks what SQS gives every message.
     pub(crate) fn new(message: Message, source: &Source) -> Result<Self, Incomplete> {
+        let group = group(&message, source).map(str::to_owned);
         let message = CompleteMessage::new(message)?;
         let mut json = String::with_capacity(message.expected_bytes());
         message.write(source, &mut json);
         Ok(Self {
-            group: message.group(source).map(str::to_owned),
+            group,
             receive_count: message.receive_count(),
             message_id: message.message_id,
             receipt_handle: message.receipt_handle,
@@ -84,9 +83,6 @@ impl fmt::Debug for Record {
     }
 }
 
-const HEAD: &str = r#"{"Records":["#;
-const TAIL: &str = "]}";
-
 /// What an event takes beside [`Record::added_bytes`] of its records. One comma less, for the first has none before it.
 pub(crate) const ENVELOPE_BYTES: usize = HEAD.len() + TAIL.len() - ",".len();
 
@@ -103,23 +99,6 @@ pub(crate) fn event(records: &[Record]) -> String {
     }
     event.push_str(TAIL);
     event
-}
-
-/// The event of these messages. It need not be looked through: where each record is written, and each of its parts, is known.
-#[cfg(feature = "worker")]
-pub(crate) fn event_of<'a>(messages: impl Iterator<Item = &'a CompleteMessage> + Clone, source: &Source) -> Event {
-    let bytes: usize = messages.clone().map(CompleteMessage::expected_bytes).sum();
-    let mut text = String::with_capacity(HEAD.len() + bytes + TAIL.len());
-    text.push_str(HEAD);
-    let mut parts = Vec::with_capacity(messages.clone().count());
-    for message in messages {
-        if !parts.is_empty() {
-            text.push(',');
-        }
-        parts.push(message.write(source, &mut text));
-    }
-    text.push_str(TAIL);
-    Event::written(text, parts)
 }
 
 #[cfg(test)]
@@ -157,18 +136,5 @@ mod tests {
         assert_eq!((record.message_id(), record.receipt_handle()), ("a", "AQEB"));
         let debug = format!("{record:?}");
         assert!(debug.contains("\"a\"") && !debug.contains("order") && !debug.contains("AQEB"), "{debug}");
-    }
-
-    #[cfg(feature = "worker")]
-    proptest::proptest! {
-        /// Else a handler would get another message's body, or none.
-        #[test]
-        fn where_the_records_are_is_what_would_be_found(messages in proptest::collection::vec(("a|b|\"|", "\\PC{0,9}|[\"\\\\\n]{0,9}"), 0..10)) {
-            let messages: Vec<_> = messages.iter().map(|(id, text)| message(id).body(text).build()).collect();
-            let messages: Vec<_> = messages.into_iter().map(|message| CompleteMessage::new(message).unwrap()).collect();
-            let written = event_of(messages.iter(), &source()).into_records().unwrap();
-            let found = Event::of(written.text().to_owned().into_bytes()).into_records().unwrap();
-            proptest::prop_assert_eq!(written.parts(), found.parts());
-        }
     }
 }

@@ -11,7 +11,11 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+#[cfg(feature = "worker")]
+use super::limits::MAX_ENTRIES;
 use super::source::Source;
+#[cfg(feature = "worker")]
+use crate::event::Event;
 use crate::json::Object;
 use crate::record::Parts;
 
@@ -31,25 +35,17 @@ impl CompleteMessage {
     pub(crate) fn new(mut message: Message) -> Result<Self, Incomplete> {
         let lacks = |lacks| move || Incomplete { lacks };
         Ok(Self {
-            message_id: message.message_id.take().ok_or_else(lacks("MessageId"))?,
+            message_id: message.message_id.take().filter(|id| !id.is_empty()).ok_or_else(lacks("MessageId"))?,
             receipt_handle: message.receipt_handle.take().ok_or_else(lacks("ReceiptHandle"))?,
             body: message.body.take().ok_or_else(lacks("Body"))?,
             rest: message,
         })
     }
 
-    fn attribute(&self, name: &System) -> Option<&str> {
-        self.rest.attributes.as_ref()?.get(name).map(String::as_str)
-    }
-
-    /// The message group, where its order counts.
-    pub(super) fn group(&self, source: &Source) -> Option<&str> {
-        group(&self.rest, source)
-    }
-
     /// Which receive of the message this is, where the queue says so.
+    #[cfg(feature = "local")]
     pub(super) fn receive_count(&self) -> Option<u32> {
-        self.attribute(&System::ApproximateReceiveCount)?.parse().ok()
+        self.rest.attributes.as_ref()?.get(&System::ApproximateReceiveCount)?.parse().ok()
     }
 
     /// How many bytes the record has, mostly.
@@ -78,7 +74,9 @@ impl CompleteMessage {
         parts.set("messageAttributes", message_attributes);
         let md5s = [("md5OfBody", rest.md5_of_body()), ("md5OfMessageAttributes", md5_of_message_attributes)];
         for (key, value) in md5s {
-            value.map(|value| record.text(key, value));
+            if let Some(value) = value {
+                record.text(key, value);
+            }
         }
         let of_the_queue =
             [("eventSource", "aws:sqs"), ("eventSourceARN", source.arn()), ("awsRegion", source.region())];
@@ -124,7 +122,9 @@ fn write_system_attributes(message: &Message, object: &mut Object<'_>) {
         }
     }
     for (name, value) in SYSTEM_ATTRIBUTES.into_iter().zip(values) {
-        value.map(|value| object.text(name, value));
+        if let Some(value) = value {
+            object.text(name, value);
+        }
     }
 }
 
@@ -135,12 +135,36 @@ fn message_attributes(message: &Message) -> BTreeMap<&str, &MessageAttributeValu
 }
 
 fn write_message_attribute(value: &MessageAttributeValue, object: &mut Object<'_>) {
-    value.string_value().map(|value| object.text("stringValue", value));
-    value.binary_value().map(|value| object.text("binaryValue", &BASE64.encode(value)));
+    if let Some(text) = value.string_value() {
+        object.text("stringValue", text);
+    }
+    if let Some(bytes) = value.binary_value() {
+        object.text("binaryValue", &BASE64.encode(bytes));
+    }
     // SQS has reserved the lists and never filled them. Lambda passes them on, empty.
     object.empty_list("stringListValues");
     object.empty_list("binaryListValues");
     object.text("dataType", value.data_type());
+}
+
+pub(super) const HEAD: &str = r#"{"Records":["#;
+pub(super) const TAIL: &str = "]}";
+
+/// The event of these messages. It need not be looked through: where each record is written, and each of its parts, is known.
+#[cfg(feature = "worker")]
+pub(crate) fn event_of<'a>(messages: impl Iterator<Item = &'a CompleteMessage> + Clone, source: &Source) -> Event {
+    let bytes: usize = messages.clone().map(CompleteMessage::expected_bytes).sum();
+    let mut text = String::with_capacity(HEAD.len() + bytes + TAIL.len());
+    text.push_str(HEAD);
+    let mut parts = Vec::with_capacity(MAX_ENTRIES);
+    for message in messages {
+        if !parts.is_empty() {
+            text.push(',');
+        }
+        parts.push(message.write(source, &mut text));
+    }
+    text.push_str(TAIL);
+    Event::written(text, parts)
 }
 
 /// A message that lacks what SQS gives every message.
@@ -214,14 +238,14 @@ mod tests {
         );
         let json = json(message.clone(), FIFO_ARN);
         assert!(json.contains(expected), "{json}");
-        assert_eq!(complete(message).group(&Source::from_arn(FIFO_ARN).unwrap()), Some("1"));
+        assert_eq!(group(&message.build(), &Source::from_arn(FIFO_ARN).unwrap()), Some("1"));
     }
 
     #[test]
     fn a_fair_queue_passes_the_group_on_and_keeps_no_order() {
         let message = message("a").attributes(System::MessageGroupId, "tenant");
         assert!(json(message.clone(), ARN).contains(r#""MessageGroupId":"tenant""#));
-        assert_eq!(complete(message).group(&Source::from_arn(ARN).unwrap()), None);
+        assert_eq!(group(&message.build(), &Source::from_arn(ARN).unwrap()), None);
     }
 
     #[test]
@@ -265,7 +289,23 @@ mod tests {
     fn a_message_that_could_not_be_settled_is_refused() {
         let refused = |message: Message| CompleteMessage::new(message).map(drop).unwrap_err().to_string();
         assert!(refused(Message::builder().build()).contains("without MessageId"));
+        assert!(refused(message("").build()).contains("without MessageId"), "two of them would be one message");
         assert!(refused(Message::builder().message_id("a").build()).contains("without ReceiptHandle"));
         assert!(refused(Message::builder().message_id("a").receipt_handle("h").build()).contains("without Body"));
+    }
+
+    #[cfg(feature = "worker")]
+    proptest::proptest! {
+        /// Else a handler would get another message's body, or none.
+        #[test]
+        fn where_the_records_are_is_what_would_be_found(
+            messages in proptest::collection::vec(("a|b|\"|é", "\\PC{0,9}|[\"\\\\\n]{0,9}"), 0..10),
+        ) {
+            let messages: Vec<_> = messages.iter().map(|(id, body)| complete(message(id).body(body))).collect();
+            let source = Source::from_arn(ARN).unwrap();
+            let written = event_of(messages.iter(), &source).into_records().unwrap();
+            let found = Event::of(written.text().to_owned().into_bytes()).into_records().unwrap();
+            proptest::prop_assert_eq!(written.parts(), found.parts());
+        }
     }
 }

@@ -10,8 +10,7 @@ mod dead_letter;
 pub(crate) mod delete;
 mod effects;
 pub(crate) mod entries;
-#[cfg(any(feature = "local", feature = "worker"))]
-#[cfg_attr(not(feature = "local"), allow(dead_code, reason = "the mapping of `local` asks for more than the worker"))]
+#[cfg(feature = "local")]
 pub(crate) mod event;
 #[cfg(any(feature = "local", feature = "producer", feature = "worker"))]
 pub(crate) mod hex;

@@ -14,8 +14,7 @@ use super::lease::Leases;
 use super::memory::MessageKey;
 use super::settler::Receipt;
 use crate::batch::{Fate, Invocation, Keeper, Place, Wait};
-use crate::sqs::event::event_of;
-use crate::sqs::message::CompleteMessage;
+use crate::sqs::message::{CompleteMessage, event_of};
 
 /// A message that is to run, and may.
 pub(super) struct Fresh {
