@@ -4,7 +4,7 @@ use std::fmt;
 
 use aws_sdk_sqs::types::Message;
 
-use super::message::{CompleteMessage, HEAD, Incomplete, TAIL, group};
+use super::message::{CompleteMessage, HEAD_AND_TAIL_BYTES, Incomplete, group, write_event};
 use super::source::Source;
 
 /// One message as a record of the event, with what is needed of it besides.
@@ -84,25 +84,17 @@ impl fmt::Debug for Record {
 }
 
 /// What an event takes beside [`Record::added_bytes`] of its records. One comma less, for the first has none before it.
-pub(crate) const ENVELOPE_BYTES: usize = HEAD.len() + TAIL.len() - ",".len();
+pub(crate) const ENVELOPE_BYTES: usize = HEAD_AND_TAIL_BYTES - ",".len();
 
 /// The event of one batch.
 pub(crate) fn event(records: &[Record]) -> String {
-    let bytes = ENVELOPE_BYTES + records.iter().map(Record::added_bytes).sum::<usize>();
-    let mut event = String::with_capacity(bytes.max(HEAD.len() + TAIL.len()));
-    event.push_str(HEAD);
-    for (position, record) in records.iter().enumerate() {
-        if position > 0 {
-            event.push(',');
-        }
-        event.push_str(&record.json);
-    }
-    event.push_str(TAIL);
-    event
+    let room = records.iter().map(Record::added_bytes).sum();
+    write_event(room, records, |record, event| event.push_str(&record.json))
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_sqs::types::MessageSystemAttributeName as System;
     use aws_sdk_sqs::types::builders::MessageBuilder;
 
     use super::*;
@@ -128,6 +120,22 @@ mod tests {
             assert_eq!(event(batch).len(), ENVELOPE_BYTES + added);
         }
         assert_eq!(event(&[]), r#"{"Records":[]}"#);
+    }
+
+    #[test]
+    fn an_event_is_its_records_and_no_more() {
+        let records = ["a", "b"].map(|id| record(message(id)));
+        let [a, b] = records.each_ref().map(Record::json);
+        assert_eq!(event(&records[..1]), format!(r#"{{"Records":[{a}]}}"#));
+        assert_eq!(event(&records), format!(r#"{{"Records":[{a},{b}]}}"#));
+    }
+
+    #[test]
+    fn a_record_has_its_group_where_the_order_counts() {
+        let grouped = || message("a").attributes(System::MessageGroupId, "1").build();
+        let fifo = Source::from_arn("arn:aws:sqs:eu-central-1:123456789012:orders.fifo").unwrap();
+        assert_eq!(Record::new(grouped(), &fifo).unwrap().group(), Some("1"));
+        assert_eq!(Record::new(grouped(), &source()).unwrap().group(), None);
     }
 
     #[test]

@@ -147,23 +147,36 @@ fn write_message_attribute(value: &MessageAttributeValue, object: &mut Object<'_
     object.text("dataType", value.data_type());
 }
 
-pub(super) const HEAD: &str = r#"{"Records":["#;
-pub(super) const TAIL: &str = "]}";
+const HEAD: &str = r#"{"Records":["#;
+const TAIL: &str = "]}";
+
+/// What an event has round its records.
+pub(super) const HEAD_AND_TAIL_BYTES: usize = HEAD.len() + TAIL.len();
+
+/// Writes an event of records, each of which is written by itself. There is room for so many bytes of them.
+pub(super) fn write_event<T>(
+    room: usize,
+    records: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(T, &mut String),
+) -> String {
+    let mut event = String::with_capacity(HEAD_AND_TAIL_BYTES + room);
+    event.push_str(HEAD);
+    for record in records {
+        if event.len() > HEAD.len() {
+            event.push(',');
+        }
+        write(record, &mut event);
+    }
+    event.push_str(TAIL);
+    event
+}
 
 /// The event of these messages. It need not be looked through: where each record is written, and each of its parts, is known.
 #[cfg(feature = "worker")]
 pub(crate) fn event_of<'a>(messages: impl Iterator<Item = &'a CompleteMessage> + Clone, source: &Source) -> Event {
-    let bytes: usize = messages.clone().map(CompleteMessage::expected_bytes).sum();
-    let mut text = String::with_capacity(HEAD.len() + bytes + TAIL.len());
-    text.push_str(HEAD);
+    let room = messages.clone().map(CompleteMessage::expected_bytes).sum();
     let mut parts = Vec::with_capacity(MAX_ENTRIES);
-    for message in messages {
-        if !parts.is_empty() {
-            text.push(',');
-        }
-        parts.push(message.write(source, &mut text));
-    }
-    text.push_str(TAIL);
+    let text = write_event(room, messages, |message, text| parts.push(message.write(source, text)));
     Event::written(text, parts)
 }
 
