@@ -42,34 +42,33 @@ impl Sorted {
 
     fn sort(&mut self, message: CompleteMessage, group: Option<String>, asked: usize, hub: &Hub) {
         let key = MessageKey::of(&message.message_id);
-        if group.as_ref().is_some_and(|group| self.left_out.contains(group)) {
-            self.behind.push(Receipt::of(key, message));
-            return;
-        }
-        // The same message twice in one poll is the engine's matter.
-        let is_copy = self.fresh.iter().any(|fresh| fresh.key == key);
-        let known = if is_copy { Known::Nothing } else { hub.memory().receive(&key, Instant::now()) };
-        let runs = known == Known::Nothing && self.fresh.len() < asked;
-        if !runs {
-            self.left_out.extend(group);
-        }
+        let is_behind = group.as_ref().is_some_and(|group| self.left_out.contains(group));
+        let may_run = !is_behind && self.fresh.len() < asked;
+        // Of the same message twice in one poll both are the engine's matter, as far as both may run.
+        let known = match self.fresh.iter().any(|fresh| fresh.key == key) {
+            true if may_run => Known::Nothing,
+            true => Known::Running,
+            false => hub.memory().receive(&key, Instant::now()),
+        };
         match known {
-            Known::Nothing if runs => self.fresh.push(Fresh { key, message }),
-            // More than was asked for: there may be no permit for it.
+            Known::Nothing if may_run => {
+                self.fresh.push(Fresh { key, message });
+                return;
+            }
+            // Its group is left out, or it is more than was asked for: there may be no permit for it.
             Known::Nothing => {
-                if !is_copy {
-                    hub.memory().ended(&key);
-                }
+                hub.memory().ended(&key);
                 self.behind.push(Receipt::of(key, message));
             }
             Known::Done => {
                 tracing::info!(message_id = %key, "a message that was processed came back, and is deleted");
                 self.done.push(Receipt::of(key, message));
             }
-            // Its other receipt says what becomes of it. This one runs out.
+            // Its other receipt says what becomes of it. This one runs out: given back, the message would run beside itself.
             Known::Running => {
                 tracing::info!(message_id = %key, "a message that runs here was handed out once more");
             }
         }
+        self.left_out.extend(group);
     }
 }

@@ -201,6 +201,45 @@ async fn a_copy_is_not_given_back_while_its_message_runs() {
     assert_eq!(["a", "b"].map(|handle| script.deleted(handle).len()), [1, 1]);
 }
 
+/// What is known of a message comes before what stands before it in its group: given back, one that runs would run beside itself, and one
+/// that is done would only come once more.
+#[tokio::test(start_paused = true)]
+async fn a_copy_behind_what_is_left_out_is_not_given_back_with_it() {
+    let notes = Notes::default();
+    let of = |id: &'static str, handle: &'static str| message(id, handle, Some(&id[..1]));
+    let script = Script::fifo(move |call| match (&*call.operation, call.number) {
+        ("ReceiveMessage", 0) => Reply::messages([of("a-0", "done"), of("b-15", "runs")]),
+        ("ReceiveMessage", 1) => Reply::messages([
+            of("a-0", "done again"),
+            of("a-0", "done a third time"),
+            of("a-1", "behind what is done"),
+            of("b-15", "runs again"),
+            of("b-15", "runs a third time"),
+            of("c-15", "begins"),
+            message("", "incomplete", Some("c")),
+            of("c-15", "begins again"),
+        ])
+        .after(secs(1)),
+        // As many as there are permits, and one more.
+        ("ReceiveMessage", 2) => Reply::messages(["1", "2", "3", "4", "5", "6", "7", "8", "8"].map(|id| {
+            let twice = if id == "8" { "twice" } else { id };
+            message(&format!("{id}-15"), twice, Some(id))
+        }))
+        .after(secs(1)),
+        _ => Reply::usual(),
+    });
+    let worker = script.worker(redrive::handler(takes_its_time).concurrency(10).with_state(notes.clone()));
+    let _worker = Running::begin(worker);
+    sleep(secs(10)).await;
+    assert_eq!(most(&script.calls("ReceiveMessage")[2]), 8);
+    let deleted = ["done", "done again", "done a third time"].map(|handle| script.deleted(handle).len());
+    assert_eq!(deleted, [1, 1, 1]);
+    assert_eq!(script.hidden("behind what is done", 0).len(), 1);
+    for handle in ["runs", "runs again", "runs a third time", "begins", "begins again", "twice"] {
+        assert!(script.hidden(handle, 0).is_empty(), "{handle}");
+    }
+}
+
 /// The head of a group fails, behind which a message stands twice. Both receipts are given back with it: one that was kept would have the
 /// queue hold the message back, and once it ends, have it taken for one that does not run here.
 #[tokio::test(start_paused = true)]
