@@ -359,10 +359,10 @@ async fn no_heartbeat_touches_what_was_settled_in_the_same_poll() {
 #[tokio::test(start_paused = true)]
 async fn no_heartbeat_touches_the_tail_of_a_group_while_its_head_is_settled() {
     let script = Script::fifo(|call| {
-        let of = |id| message(id, id, Some("g"));
+        let of = |id, handle| message(id, handle, Some("g"));
         match (&*call.operation, call.number) {
-            ("ReceiveMessage", 0) => Reply::messages([of("1"), of("2")]),
-            // The delay of both is under way when a heartbeat is due.
+            ("ReceiveMessage", 0) => Reply::messages([of("1", "1"), of("2", "2"), of("2", "2 again")]),
+            // The delay of all is under way when a heartbeat is due.
             ("ChangeMessageVisibilityBatch", _) if call.entries().iter().any(|entry| entry.1 == Some(100)) => {
                 Reply::usual().after(secs(2))
             }
@@ -376,8 +376,10 @@ async fn no_heartbeat_touches_the_tail_of_a_group_while_its_head_is_settled() {
     let effects = Effects::with_client(script.client.clone());
     let _worker = Running::begin(script.worker(redrive::handler(place).effects(effects)));
     sleep(secs(60)).await;
-    assert_eq!(script.hidden("2", 100).len(), 1);
-    assert!(script.hidden("2", 30).is_empty(), "it would end the delay: {:?}", script.hidden("2", 30));
+    for handle in ["2", "2 again"] {
+        assert_eq!(script.hidden(handle, 100).len(), 1);
+        assert!(script.hidden(handle, 30).is_empty(), "it would end the delay: {:?}", script.hidden(handle, 30));
+    }
 }
 
 #[tokio::test(start_paused = true)]
