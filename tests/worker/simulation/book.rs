@@ -43,6 +43,8 @@ pub(super) struct Hosts {
     pub(super) mappings: HashSet<usize>,
     /// For how long each has a message that is not extended.
     pub(super) leases: HashMap<usize, Duration>,
+    /// When each was told where dead letters go: it asks with its first one.
+    pub(super) dead_letter_queues: HashMap<usize, Duration>,
 }
 
 /// Something that happened to a message.
@@ -171,6 +173,10 @@ impl Book {
         if let Some(id) = self.handles.get(receipt).cloned() {
             self.note(&id, host, receipt, what);
         }
+    }
+
+    pub(super) fn found_dead_letter_queue(&mut self, host: usize) {
+        self.hosts.dead_letter_queues.entry(host).or_insert(self.began.elapsed());
     }
 
     /// What became of a dead letter.

@@ -17,7 +17,7 @@ pub(super) enum Cause {
     LostLease,
     /// It panicked, or was out of time: its function's, or its worker's at the end.
     CutOff,
-    /// It was to be a dead letter, and SQS has not said that it is one.
+    /// It was to be a dead letter, and SQS has not said that it is one, or not where to send it.
     LetterNotConfirmed,
     /// A delete was tried, and SQS has not said that it is done.
     DeleteNotConfirmed,
@@ -58,7 +58,9 @@ pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) 
         Cause::LostLease
     } else if of_last(window, What::CutOff) {
         Cause::CutOff
-    } else if of_last(window, What::Dead) && !letters(What::Confirmed(Ask::Letter)) && letters(What::Tried(Ask::Letter))
+    } else if of_last(window, What::Dead)
+        && !letters(What::Confirmed(Ask::Letter))
+        && (letters(What::Tried(Ask::Letter)) || !knew_where_letters_go(story, hosts, last))
     {
         Cause::LetterNotConfirmed
     } else if of_last(in_time, What::Tried(Ask::Delete)) && !is_deleted {
@@ -75,6 +77,14 @@ pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) 
 fn is_double(story: &[Event], since: usize) -> bool {
     let before = story[..since].iter().rev().take_while(|event| event.what == What::Duplicated);
     before.chain(&story[since..]).any(|event| event.what == What::Duplicated)
+}
+
+/// Whether its host had been told where dead letters go while the message of that run was hidden.
+fn knew_where_letters_go(story: &[Event], hosts: &Hosts, run: &Event) -> bool {
+    let is_it = |event: &&Event| event.receipt == run.receipt && event.what == What::Received;
+    let received = story.iter().rfind(is_it).map_or(Duration::ZERO, |received| received.after);
+    let told = hosts.dead_letter_queues.get(&run.host);
+    told.is_some_and(|told| *told < received + hosts.leases[&run.host])
 }
 
 /// Until when the message of that run was hidden, by what SQS has confirmed; where heartbeats have failed since, or there are none.

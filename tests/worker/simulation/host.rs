@@ -102,6 +102,7 @@ impl Host {
                 let successful: Vec<_> = answer.successful.into_iter().map(|entry| entry.id).collect();
                 self.note(asked, What::Confirmed, |id| successful.iter().any(|successful| successful == id));
             }
+            Asked::DeadLetterQueue => self.book.open().found_dead_letter_queue(self.number),
             _ => self.note(asked, What::Confirmed, |_| true),
         }
     }
@@ -116,7 +117,7 @@ impl Host {
                 }
             }
             Asked::Letter { id, body } => book.letter(self.number, id, body, what(Ask::Letter)),
-            Asked::Messages | Asked::Else => {}
+            Asked::Messages | Asked::DeadLetterQueue | Asked::Else => {}
         }
     }
 }
@@ -137,6 +138,8 @@ enum Asked {
         id: String,
         body: String,
     },
+    /// Where dead letters go.
+    DeadLetterQueue,
     Else,
 }
 
@@ -158,6 +161,7 @@ impl Asked {
                 let id = text(&letter["MessageAttributes"]["redrive.message_id"]["StringValue"]);
                 Self::Letter { id, body: text(&letter["MessageBody"]) }
             }
+            "GetQueueUrl" if String::from_utf8_lossy(request).contains("-dlq") => Self::DeadLetterQueue,
             _ => Self::Else,
         }
     }
