@@ -19,8 +19,12 @@ use super::pace::Pace;
 /// What SQS hands out at a time.
 const MAX_MESSAGES: usize = 10;
 
-/// How long a poll with a permit waits for more of them. A call costs the same for one message as for ten.
+/// How long a poll with a permit waits for more of them, at most: a call costs the same for one message as for ten. For the next one it
+/// waits so long with one, half as long with two, and so on. What waits could run, and nine are not to wait for one that takes its time.
 const LINGER: Duration = Duration::from_millis(5);
+
+/// How often it looks how many there are. Tokio's clock knows no shorter time.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// What a poll is made with.
 pub(super) struct Turn {
@@ -78,14 +82,34 @@ impl Desk {
     pub(super) async fn turn(&self) -> Turn {
         let _turn = self.turn.lock().await;
         let mut permits = self.acquire(1).await;
-        // All at once: whoever takes them one by one is woken for each.
-        let more = self.calls_of_a_poll() - 1;
-        match timeout(LINGER, self.acquire(more)).await {
-            Ok(more) => permits.merge(more),
-            Err(_) => self.take_free(&mut permits, more),
-        }
+        self.linger(&mut permits).await;
         let messages = self.paced(permits.num_permits() * self.call_size).await;
         Turn { messages, permits: self.for_messages(permits, messages) }
+    }
+
+    /// Waits for as many permits as a poll has use for, while more of them come.
+    async fn linger(&self, permits: &mut OwnedSemaphorePermit) {
+        let begin = Instant::now();
+        // How many there were when it looked last, when that was, and since when none has come for sure.
+        let (mut seen, mut looked, mut since) = (0, begin, begin);
+        loop {
+            let (count, now) = (self.add_free(permits), Instant::now());
+            if count > seen {
+                (seen, since) = (count, looked);
+            }
+            looked = now;
+            let missing = self.calls_of_a_poll() - count;
+            let end = (since + LINGER / count as u32).min(begin + LINGER);
+            let left = end.saturating_duration_since(now);
+            if missing == 0 || left.is_zero() {
+                return;
+            }
+            // All at once: whoever takes them one by one is woken for each.
+            if let Ok(more) = timeout(left.min(LOOK_EVERY), self.acquire(missing)).await {
+                permits.merge(more);
+                return;
+            }
+        }
     }
 
     async fn acquire(&self, count: usize) -> OwnedSemaphorePermit {
@@ -93,14 +117,15 @@ impl Desk {
         self.permits.clone().acquire_many_owned(count as u32).await.expect("the semaphore is never closed")
     }
 
-    /// Adds what is free, up to so many.
-    fn take_free(&self, permits: &mut OwnedSemaphorePermit, most: usize) {
-        for _ in 0..most {
-            match self.permits.clone().try_acquire_owned() {
-                Ok(permit) => permits.merge(permit),
-                Err(_) => return,
-            }
+    /// Adds what is free, up to what a poll has use for, and says how many there are then.
+    fn add_free(&self, permits: &mut OwnedSemaphorePermit) -> usize {
+        let missing = self.calls_of_a_poll() - permits.num_permits();
+        // Nobody else takes any meanwhile: the turn is this poller's.
+        let free = self.permits.available_permits().min(missing);
+        if let Ok(more) = self.permits.clone().try_acquire_many_owned(free as u32) {
+            permits.merge(more);
         }
+        permits.num_permits()
     }
 
     async fn paced(&self, most: usize) -> usize {
@@ -135,5 +160,43 @@ impl Hold {
         self.messages = self.messages.saturating_sub(1);
         let free = self.permits.num_permits().saturating_sub(self.messages);
         drop(self.permits.split(free));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For how many messages a turn is, and after how many ms, of a desk of ten all of whose permits but one are held. They are
+    /// given up after so many ms each.
+    async fn turn_of(given_up_after: impl IntoIterator<Item = u64>) -> (usize, u64) {
+        let desk = Desk::new(10, NonZeroUsize::MIN, None);
+        let mut held = desk.acquire(9).await;
+        for after in given_up_after {
+            let permit = held.split(1).unwrap();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(after)).await;
+                drop(permit);
+            });
+        }
+        let begin = Instant::now();
+        let turn = desk.turn().await;
+        // Each wait may be a millisecond longer than it is to be.
+        (turn.messages, begin.elapsed().as_millis() as u64)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_a_permit_waits_a_little_for_more() {
+        assert!(matches!(turn_of([]).await, (1, 5..=6)));
+        assert!(matches!(turn_of([3]).await, (2, 5..=6)), "no longer than that in all");
+        assert!(matches!(turn_of([3; 9]).await, (10, 3..=4)), "nor longer than there is use for");
+        assert!(matches!(turn_of(1..=9).await, (4..=5, 4..=5)), "each comes while it is worth the wait");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_are_there_do_not_wait_long_for_one_that_takes_its_time() {
+        assert!(matches!(turn_of([0; 8]).await, (9, 1..=2)));
+        assert!(matches!(turn_of([1; 8]).await, (9, 1..=3)));
+        assert!(matches!(turn_of([0; 3]).await, (4, 1..=2)));
     }
 }
