@@ -100,6 +100,11 @@ impl Hub {
         let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
+    /// Whether a full poll is to bring another poller: to wake who adds it for nothing costs a thread's time at each poll.
+    pub(super) fn may_have_one_more(&self) -> bool {
+        self.pollers.load(Ordering::Relaxed) < self.desk.polls()
+    }
+
     /// Whether a poller that found nothing may end: one is enough for an empty queue.
     pub(super) fn has_one_too_many(&self) -> bool {
         let one_less = |pollers| (pollers > 1).then(|| pollers - 1);

@@ -43,7 +43,7 @@ pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
                 let count = received.messages.len();
                 hub.desk.unused(asked - count.min(asked));
                 hub.clone().take(received, attempt, &batches).await;
-                if count == asked {
+                if count == asked && hub.may_have_one_more() {
                     hub.more.notify_one();
                 } else if count == 0 && hub.has_one_too_many() {
                     return Ok(());
@@ -77,7 +77,7 @@ async fn next_turn(hub: &Hub, mut unanswered: Option<Attempt>) -> Option<Attempt
             }
             let turn = hub.desk.turn().await;
             if !hub.handle.is_paused() {
-                return Attempt::new(turn);
+                return Attempt::new(turn, hub);
             }
         }
     };
@@ -91,7 +91,8 @@ async fn next_turn(hub: &Hub, mut unanswered: Option<Attempt>) -> Option<Attempt
 /// A receive, and the same once more where it was not answered. On a FIFO queue its id has SQS hand out the same messages then: as many
 /// as there were permits for the first time. So it keeps them.
 struct Attempt {
-    id: String,
+    /// On a FIFO queue.
+    id: Option<String>,
     messages: usize,
     permits: OwnedSemaphorePermit,
     /// When it was made first.
@@ -100,8 +101,9 @@ struct Attempt {
 
 impl Attempt {
     /// One that is made now.
-    fn new(Turn { messages, permits }: Turn) -> Self {
-        Self { id: hex(u128::from_be_bytes(random())), messages, permits, since: Instant::now() }
+    fn new(Turn { messages, permits }: Turn, hub: &Hub) -> Self {
+        let id = hub.queue.source.is_fifo().then(|| hex(u128::from_be_bytes(random())));
+        Self { id, messages, permits, since: Instant::now() }
     }
 }
 
@@ -121,7 +123,7 @@ impl Hub {
         let receive = receive.visibility_timeout(seconds(queue.lease.as_duration()));
         let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
         let receive = receive.message_attribute_names("All");
-        let receive = receive.set_receive_request_attempt_id(queue.source.is_fifo().then(|| attempt.id.clone()));
+        let receive = receive.set_receive_request_attempt_id(attempt.id.clone());
         let asked = Instant::now();
         let answer = receive.send().await.map_err(|error| Fault::of("sqs:ReceiveMessage", &queue.url, error))?;
         // SQS counts from when it handed them out. That is not before it was asked; but a poll may have waited for 20 s then, which is more
@@ -132,7 +134,7 @@ impl Hub {
 
     /// The attempt, if it is of use to make it again. Its permits are free if not.
     fn again(&self, attempt: Attempt) -> Option<Attempt> {
-        if self.queue.source.is_fifo() && attempt.since.elapsed() <= ATTEMPT_ID_TIME {
+        if attempt.id.is_some() && attempt.since.elapsed() <= ATTEMPT_ID_TIME {
             return Some(attempt);
         }
         self.desk.unused(attempt.messages);
