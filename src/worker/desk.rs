@@ -90,12 +90,13 @@ impl Desk {
     /// Waits for as many permits as a poll has use for, while more of them come.
     async fn linger(&self, permits: &mut OwnedSemaphorePermit) {
         let begin = Instant::now();
-        // How many there were when it looked last, when that was, and since when none has come for sure.
-        let (mut seen, mut looked, mut since) = (0, begin, begin);
+        // When it looked last, and when it did before the last one came.
+        let (mut looked, mut since) = (begin, begin);
         loop {
-            let (count, now) = (self.add_free(permits), Instant::now());
-            if count > seen {
-                (seen, since) = (count, looked);
+            let (had, now) = (permits.num_permits(), Instant::now());
+            let count = self.add_free(permits);
+            if count > had {
+                since = looked;
             }
             looked = now;
             let missing = self.calls_of_a_poll() - count;
@@ -168,12 +169,12 @@ mod tests {
     use super::*;
 
     /// For how many messages a turn is, and after how many ms, of a desk of ten all of whose permits but one are held. They are
-    /// given up after so many ms each.
+    /// given up after so many ms each, of a paused clock.
     async fn turn_of(given_up_after: impl IntoIterator<Item = u64>) -> (usize, u64) {
         let desk = Desk::new(10, NonZeroUsize::MIN, None);
         let mut held = desk.acquire(9).await;
         for after in given_up_after {
-            let permit = held.split(1).unwrap();
+            let permit = held.split(1).expect("nine are held");
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(after)).await;
                 drop(permit);

@@ -100,7 +100,7 @@ impl Hub {
         let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
-    /// Whether a full poll is to bring another poller: to wake who adds it for nothing costs a thread's time at each poll.
+    /// Whether there is to be one more poller after a full poll.
     pub(super) fn may_have_one_more(&self) -> bool {
         self.pollers.load(Ordering::Relaxed) < self.desk.polls()
     }

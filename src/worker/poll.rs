@@ -43,6 +43,7 @@ pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
                 let count = received.messages.len();
                 hub.desk.unused(asked - count.min(asked));
                 hub.clone().take(received, attempt, &batches).await;
+                // Who adds one is mostly on a thread of its own, and would be woken for nothing at each poll.
                 if count == asked && hub.may_have_one_more() {
                     hub.more.notify_one();
                 } else if count == 0 && hub.has_one_too_many() {

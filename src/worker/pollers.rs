@@ -79,7 +79,7 @@ impl Pollers {
                     }
                 }
                 () = self.hub.more.notified() => {
-                    if self.tasks.len() < self.hub.desk.polls() {
+                    if self.hub.may_have_one_more() {
                         self.add();
                     }
                 }

@@ -222,8 +222,8 @@ async fn a_copy_behind_what_is_left_out_is_not_given_back_with_it() {
         .after(secs(1)),
         // As many as there are permits, and one more.
         ("ReceiveMessage", 2) => Reply::messages(["1", "2", "3", "4", "5", "6", "7", "8", "8"].map(|id| {
-            let twice = if id == "8" { "twice" } else { id };
-            message(&format!("{id}-15"), twice, Some(id))
+            let handle = if id == "8" { "twice" } else { id };
+            message(&format!("{id}-15"), handle, Some(id))
         }))
         .after(secs(1)),
         _ => Reply::usual(),

@@ -60,7 +60,7 @@ pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) 
         Cause::CutOff
     } else if of_last(window, What::Dead)
         && !letters(What::Confirmed(Ask::Letter))
-        && (letters(What::Tried(Ask::Letter)) || !knew_where_letters_go(story, hosts, last))
+        && (letters(What::Tried(Ask::Letter)) || !knew_where_letters_go(window, hosts, last))
     {
         Cause::LetterNotConfirmed
     } else if of_last(in_time, What::Tried(Ask::Delete)) && !is_deleted {
@@ -79,10 +79,9 @@ fn is_double(story: &[Event], since: usize) -> bool {
     before.chain(&story[since..]).any(|event| event.what == What::Duplicated)
 }
 
-/// Whether its host had been told where dead letters go while the message of that run was hidden.
-fn knew_where_letters_go(story: &[Event], hosts: &Hosts, run: &Event) -> bool {
-    let is_it = |event: &&Event| event.receipt == run.receipt && event.what == What::Received;
-    let received = story.iter().rfind(is_it).map_or(Duration::ZERO, |received| received.after);
+/// Whether its host had been told where dead letters go while the message of that run was hidden. The window begins with its receive.
+fn knew_where_letters_go(window: &[Event], hosts: &Hosts, run: &Event) -> bool {
+    let received = window.first().map_or(Duration::ZERO, |received| received.after);
     let told = hosts.dead_letter_queues.get(&run.host);
     told.is_some_and(|told| *told < received + hosts.leases[&run.host])
 }
