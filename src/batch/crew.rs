@@ -259,10 +259,12 @@ impl Lanes {
     }
 
     async fn end(&mut self) {
-        if timeout(FEW_LANES, self.ended.recv()).await.is_err() {
+        // Where all have begun, as those of a worker have, it would be woken for nothing.
+        let are_few = self.crew.begun.load(Ordering::Relaxed) < self.crew.limit;
+        if are_few && timeout(FEW_LANES, self.ended.recv()).await.is_err() {
             self.begin_all();
-            self.ended.recv().await;
         }
+        self.ended.recv().await;
     }
 
     fn begin_all(&self) {

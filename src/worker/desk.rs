@@ -26,6 +26,15 @@ const LINGER: Duration = Duration::from_millis(5);
 /// How often it looks how many there are. Tokio's clock knows no shorter time.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
+/// How often a poll that is right behind another gives way: to what is ready to run, and to what has come over the network meanwhile.
+/// Where many messages end at about the same time, the polls for their places would else all be made before the first answer is looked
+/// at, and its messages would begin no sooner than those of the last one.
+const WAYS: usize = 8;
+
+/// For how long after another a poll is right behind it. Where handlers keep the threads busy, to give way takes long, and polls that far
+/// apart are in nobody's way.
+const RIGHT_BEHIND: Duration = Duration::from_millis(1);
+
 /// What a poll is made with.
 pub(super) struct Turn {
     /// How many messages it may bring.
@@ -40,8 +49,8 @@ pub(super) struct Desk {
     calls: usize,
     /// How many messages a call has at most.
     call_size: usize,
-    /// Held by the poller whose turn it is: if several took permits one by one, each would get some.
-    turn: tokio::sync::Mutex<()>,
+    /// When the last poll went from here. Held by the poller whose turn it is: if several took permits one by one, each would get some.
+    turn: tokio::sync::Mutex<Option<Instant>>,
     pace: Option<Mutex<Pace>>,
 }
 
@@ -80,10 +89,14 @@ impl Desk {
 
     /// Waits for at least one permit, and a little for more: for ten messages at most.
     pub(super) async fn turn(&self) -> Turn {
-        let _turn = self.turn.lock().await;
+        let mut last = self.turn.lock().await;
+        if let Some(last) = *last {
+            give_way(last).await;
+        }
         let mut permits = self.acquire(1).await;
         self.linger(&mut permits).await;
         let messages = self.paced(permits.num_permits() * self.call_size).await;
+        *last = Some(Instant::now());
         Turn { messages, permits: self.for_messages(permits, messages) }
     }
 
@@ -148,6 +161,16 @@ impl Desk {
     }
 }
 
+/// Lets others go first, while that poll went just now.
+async fn give_way(last: Instant) {
+    for _ in 0..WAYS {
+        if last.elapsed() >= RIGHT_BEHIND {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 /// The permits of what a poll has brought, until that has ended.
 pub(super) struct Hold {
     permits: OwnedSemaphorePermit,
@@ -166,6 +189,9 @@ impl Hold {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use super::*;
 
     /// For how many messages a turn is, and after how many ms, of a desk of ten all of whose permits but one are held. They are
@@ -193,6 +219,37 @@ mod tests {
         assert!(matches!(turn_of([4, 5, 6, 7]).await, (2..=4, 5..=6)), "no longer than that in all");
         assert!(matches!(turn_of([3; 9]).await, (10, 3..=4)), "nor longer than there is use for");
         assert!(matches!(turn_of(1..=9).await, (4..=5, 4..=5)), "each comes while it is worth the wait");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_poll_brings_begins_before_the_next_poll_goes() {
+        let desk = Arc::new(Desk::new(20, NonZeroUsize::MIN, None));
+        let (log, begin) = (Arc::new(Mutex::new(Vec::new())), Instant::now());
+        let first = desk.turn().await;
+        let (log_of_next, desk_of_next) = (log.clone(), desk.clone());
+        let next = tokio::spawn(async move {
+            let turn = desk_of_next.turn().await;
+            log_of_next.lock().unwrap().push("the next goes");
+            turn
+        });
+        // As often as tasks hand an answer on, from the connection to the handlers.
+        for _ in 0..WAYS / 2 {
+            tokio::task::yield_now().await;
+        }
+        log.lock().unwrap().push("what the first brings begins");
+        assert_eq!((first.messages, next.await.unwrap().messages), (10, 10));
+        assert_eq!(*log.lock().unwrap(), ["what the first brings begins", "the next goes"]);
+        assert_eq!(begin.elapsed(), Duration::ZERO, "it does not wait for it, though");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_that_is_not_right_behind_another_goes_at_once() {
+        let desk = Desk::new(20, NonZeroUsize::MIN, None);
+        let goes_at_once = || pin!(desk.turn()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        assert!(goes_at_once(), "there is none before it");
+        assert!(!goes_at_once(), "right behind");
+        tokio::time::advance(RIGHT_BEHIND).await;
+        assert!(goes_at_once());
     }
 
     #[tokio::test(start_paused = true)]
