@@ -31,9 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// at, and its messages would begin no sooner than those of the last one.
 const WAYS: usize = 8;
 
-/// For how long after another a poll is right behind it. Where handlers keep the threads busy, to give way takes long, and polls that far
-/// apart are in nobody's way.
-const RIGHT_BEHIND: Duration = Duration::from_millis(1);
+/// How soon after another a poll is right behind it when it has its permits. Handlers that keep the threads busy do not end that fast, and
+/// a poll that gave way to them would do so for long.
+const RIGHT_BEHIND: Duration = Duration::from_micros(300);
 
 /// What a poll is made with.
 pub(super) struct Turn {
@@ -90,11 +90,11 @@ impl Desk {
     /// Waits for at least one permit, and a little for more: for ten messages at most.
     pub(super) async fn turn(&self) -> Turn {
         let mut last = self.turn.lock().await;
+        let mut permits = self.acquire(1).await;
+        self.linger(&mut permits).await;
         if let Some(last) = *last {
             give_way(last).await;
         }
-        let mut permits = self.acquire(1).await;
-        self.linger(&mut permits).await;
         let messages = self.paced(permits.num_permits() * self.call_size).await;
         *last = Some(Instant::now());
         Turn { messages, permits: self.for_messages(permits, messages) }
