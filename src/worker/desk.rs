@@ -153,7 +153,7 @@ impl Desk {
         }
     }
 
-    /// A poll has brought so many messages less than there were permits for.
+    /// So many messages less than a poll was for have come of it.
     pub(super) fn unused(&self, count: usize) {
         if let Some(pace) = &self.pace {
             pace.lock().unwrap_or_else(PoisonError::into_inner).give_back(count, Instant::now());

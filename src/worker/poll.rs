@@ -80,6 +80,7 @@ async fn next_turn(hub: &Hub, mut unanswered: Option<Attempt>) -> Option<Attempt
             if !hub.handle.is_paused() {
                 return Attempt::new(turn, hub);
             }
+            hub.desk.unused(turn.messages);
         }
     };
     tokio::select! {

@@ -306,6 +306,26 @@ async fn paused_it_does_not_poll_and_resumed_it_does() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_that_is_not_made_because_of_a_pause_costs_no_message() {
+    let (queue, notes) = (Queue::with_messages(2).await, Notes::default());
+    let slow = redrive::handler(async |body: Body, notes: State<Notes>| {
+        note(body, notes).await;
+        tokio::time::sleep(secs(20)).await;
+    });
+    // One in ten seconds, of which there is one when the first has ended.
+    let worker = queue.worker(slow.with_state(notes.clone()).concurrency(1)).messages_per_second(0.1);
+    let handle = worker.handle();
+    let worker = Running::begin(worker);
+    tokio::time::sleep(secs(15)).await;
+    handle.pause();
+    tokio::time::sleep(secs(6)).await;
+    handle.resume();
+    let ((), took) = timed(notes.until(2)).await;
+    assert!(took < secs(1), "{took:?}");
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_messages_begin_in_a_second_than_asked_for() {
     let (queue, notes) = (Queue::with_messages(200).await, Notes::default());
     let worker = queue.worker(redrive::handler(note).with_state(notes.clone())).messages_per_second(10.0);
