@@ -319,6 +319,7 @@ async fn a_poll_that_is_not_made_because_of_a_pause_costs_no_message() {
     tokio::time::sleep(secs(15)).await;
     handle.pause();
     tokio::time::sleep(secs(6)).await;
+    assert_eq!(notes.len(), 1);
     handle.resume();
     let ((), took) = timed(notes.until(2)).await;
     assert!(took < secs(1), "{took:?}");
