@@ -20,8 +20,9 @@ pub(super) struct Arguments {
     /// Let consumers delay messages and send dead letters themselves: see `redrive::Effects`
     #[arg(long)]
     effects: bool,
-    /// Let producers write the bodies of large messages to this bucket, and consumers read them: see `redrive::LargeMessages`
-    #[arg(long, value_name = "BUCKET")]
+    /// Let producers write the bodies of large messages to this bucket, and consumers read them, under that prefix alone if one is given:
+    /// see `redrive::LargeMessages`
+    #[arg(long, value_name = "BUCKET[/PREFIX]")]
     large_messages: Option<String>,
     /// Write ARNs of this account, in place of the `Fn::GetAtt` that a template wants
     #[arg(long, value_name = "ID", requires = "region", value_parser = account)]
@@ -59,12 +60,13 @@ fn policies(queue: &Queue, queues: &[Queue], arguments: &Arguments) -> Value {
     json!({ "producer": policy(producer), "relay": relay, "consumer": policy(consumer) })
 }
 
-/// All objects of the bucket, in the partition that the queue is in.
+/// All objects of the bucket, or those under a prefix, in the partition that the queue is in.
 fn objects(bucket: &str, queue: &Queue, arguments: &Arguments) -> Value {
+    let objects = if bucket.contains('/') { format!("{bucket}*") } else { format!("{bucket}/*") };
     let partition = queue.arn.split(':').nth(1).filter(|_| arguments.account.is_some());
     match partition {
-        Some(partition) => json!(format!("arn:{partition}:s3:::{bucket}/*")),
-        None => json!({ "Fn::Sub": format!("arn:${{AWS::Partition}}:s3:::{bucket}/*") }),
+        Some(partition) => json!(format!("arn:{partition}:s3:::{objects}")),
+        None => json!({ "Fn::Sub": format!("arn:${{AWS::Partition}}:s3:::{objects}") }),
     }
 }
 

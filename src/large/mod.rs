@@ -9,6 +9,7 @@ mod object;
 #[cfg(feature = "producer")]
 mod offload;
 mod pointer;
+mod readable;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,7 @@ pub struct LargeMessages {
     bucket: String,
     other_buckets: Vec<String>,
     key_prefix: String,
+    other_prefixes: Vec<String>,
     threshold: usize,
     max_size: usize,
 }
@@ -84,12 +86,17 @@ impl LargeMessages {
             bucket,
             other_buckets: Vec::new(),
             key_prefix: String::new(),
+            other_prefixes: Vec::new(),
             threshold: MAX_MESSAGE_BYTES,
             max_size: MAX_SIZE,
         }
     }
 
-    /// What the keys of new objects begin with, as `orders/`. Nothing by default; the rest of a key is random.
+    /// Sets what the keys of new objects begin with, as `orders/`. The default is nothing; the rest of a key is random.
+    ///
+    /// Once a prefix is set, only keys under it are read, in every bucket. A sender could otherwise have any object of the bucket handed to
+    /// the handler. [`also_read_prefix`](Self::also_read_prefix) allows further prefixes. End a prefix with `/`: without one, `orders`
+    /// covers `orders1` and `orders/1` too.
     pub fn key_prefix(self, prefix: impl Into<String>) -> Self {
         Self { key_prefix: prefix.into(), ..self }
     }
@@ -100,8 +107,25 @@ impl LargeMessages {
         Self { threshold: bytes.min(MAX_MESSAGE_BYTES), ..self }
     }
 
-    /// A further bucket that bodies are read from. A pointer to any other is refused: who may write to the queue would otherwise choose
-    /// what is read with the receiver's permissions.
+    /// Allows a further prefix of keys that are read, for objects that another sender has written. The default is none, and an empty prefix
+    /// allows every key.
+    ///
+    /// A consumer that sends nothing may name its prefixes here alone: once a prefix is named, by this or by
+    /// [`key_prefix`](Self::key_prefix), keys under no prefix are not read. A message that points there is retried, and the error names this
+    /// option.
+    ///
+    /// ```no_run
+    /// use redrive::LargeMessages;
+    ///
+    /// let payloads = LargeMessages::from_env("payloads").key_prefix("orders/").also_read_prefix("legacy-orders/");
+    /// ```
+    pub fn also_read_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.other_prefixes.push(prefix.into());
+        self
+    }
+
+    /// Allows a further bucket that bodies are read from. A pointer to any other bucket is refused: a sender could otherwise choose what is
+    /// read with the receiver's permissions. Prefixes of keys hold for this bucket too.
     pub fn also_read_from(mut self, bucket: impl Into<String>) -> Self {
         self.other_buckets.push(bucket.into());
         self
@@ -124,10 +148,7 @@ impl LargeMessages {
         let place = Pointer::parse(&body).map_err(|error| {
             format!("its attribute {attribute} says that its body is in S3, and its body does not say where: {error}")
         })?;
-        if place.s3_bucket_name != self.bucket && !self.other_buckets.contains(&place.s3_bucket_name) {
-            let why = "is in a bucket that is not read from; LargeMessages::also_read_from allows one";
-            return Err(format!("its body, {place}, {why}").into());
-        }
+        let place = self.readable(place)?;
         let body = object::get(self.client().await, &place, self.max_size).await;
         let body = body.map_err(|error| format!("its body cannot be fetched: {error}"))?;
         record.with_body(&body, attribute)

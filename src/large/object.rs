@@ -5,6 +5,7 @@ use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::primitives::ByteStream;
 
 use super::pointer::Pointer;
+use super::readable::Readable;
 
 /// # Errors
 ///
@@ -18,7 +19,8 @@ pub(super) async fn put(client: &Client, place: &Pointer, body: String) -> Resul
 /// # Errors
 ///
 /// Where it is not there, is longer than that, or is no text.
-pub(super) async fn get(client: &Client, place: &Pointer, max_bytes: usize) -> Result<String, String> {
+pub(super) async fn get(client: &Client, place: &Readable, max_bytes: usize) -> Result<String, String> {
+    let place = place.place();
     let get = client.get_object().bucket(&place.s3_bucket_name).key(&place.s3_key).send().await;
     let object = get.map_err(|error| format!("s3:GetObject {place}: {}", DisplayErrorContext(error)))?;
     let length = object.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();

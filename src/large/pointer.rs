@@ -38,6 +38,7 @@ impl Pointer {
 
 impl std::fmt::Display for Pointer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "s3://{}/{}", self.s3_bucket_name, self.s3_key)
+        // Its sender has written both, and a log has one line for it.
+        write!(f, "s3://{}/{}", self.s3_bucket_name.escape_debug(), self.s3_key.escape_debug())
     }
 }

@@ -66,6 +66,17 @@ fn who_sends_large_messages_writes_to_the_bucket_and_who_receives_them_reads_it(
 }
 
 #[test]
+fn a_prefix_of_large_messages_bounds_the_objects_that_a_policy_allows() {
+    let objects_of = |bucket: &str| {
+        let policies = policies(GOOD, &["--large-messages", bucket]);
+        policies["Orders"]["consumer"]["Statement"].as_array().unwrap().last().unwrap()["Resource"].clone()
+    };
+    let under = |objects: &str| json!({ "Fn::Sub": format!("arn:${{AWS::Partition}}:s3:::{objects}") });
+    assert_eq!(objects_of("payloads/orders/"), under("payloads/orders/*"));
+    assert_eq!(objects_of("payloads/orders"), under("payloads/orders*"));
+}
+
+#[test]
 fn without_a_queue_there_is_nothing_to_print() {
     let ran = run("Resources: {T: {Type: AWS::SNS::Topic}}", &["iam"]);
     assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));

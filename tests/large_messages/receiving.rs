@@ -158,6 +158,55 @@ async fn other_buckets_are_read_from_where_they_are_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_objects_under_the_key_prefix_are_read_and_others_are_retried() {
+    let (kit, s3) = (Kit::with_seed(9), FakeS3::default());
+    for key in ["orders/k", "secret", "orders-private/k", "orders/../secret"] {
+        s3.put(&format!("/payloads/{key}"), format!("the body of {key}"));
+    }
+    let (orders, seen) = (queue(&kit).await, Seen::default());
+    let large_messages = through(&s3).key_prefix("orders/");
+    orders.mapping(redrive::handler(see).with_state(seen.clone()).large_messages(large_messages)).start().unwrap();
+    let at = |key: &str| POINTER.replace("\"k\"", &format!("\"{key}\""));
+    let refused = [
+        ("secret", "also_read_prefix"),
+        ("orders-private/k", "also_read_prefix"),
+        ("orders/../secret", "segment"),
+        ("orders/", "also_read_prefix"),
+    ];
+    let mut sent = Vec::new();
+    for (key, expected) in refused {
+        sent.push((send(&orders, &at(key), "ExtendedPayloadSize").await, expected));
+    }
+    send(&orders, &at("orders/k"), "ExtendedPayloadSize").await;
+    kit.until_idle().await;
+    assert_eq!(seen.take(), ["the body of orders/k"]);
+    for (id, expected) in sent {
+        assert_eq!(orders.deliveries_of(&id).len(), 2, "it is retried until the RedrivePolicy moves it");
+        assert!(why(&orders, &id).contains(expected), "{expected}: {}", why(&orders, &id));
+    }
+    assert_eq!(orders.dead_letters().len(), refused.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn further_prefixes_are_read_where_they_are_named() {
+    let (kit, s3) = (Kit::with_seed(10), FakeS3::default());
+    s3.put("/payloads/legacy/k", "an order");
+    let (orders, seen) = (queue(&kit).await, Seen::default());
+    let large_messages = through(&s3).key_prefix("orders/").also_read_prefix("legacy/");
+    orders
+        .mapping(redrive::handler(see).with_state(seen.clone()).large_messages(large_messages.clone()))
+        .start()
+        .unwrap();
+    send(&orders, &POINTER.replace("\"k\"", "\"legacy/k\""), "ExtendedPayloadSize").await;
+    let producer = Producer::builder(orders.client().clone(), orders.url()).large_messages(large_messages.threshold(0));
+    producer.build().send(Outgoing::text("an order of its own")).await.unwrap();
+    kit.until_idle().await;
+    let mut bodies = seen.take();
+    bodies.sort();
+    assert_eq!(bodies, ["an order", "an order of its own"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_handler_has_bodies_that_were_fetched_side_by_side() {
     let (kit, s3) = (Kit::with_seed(7), FakeS3::default());
     s3.put("/payloads/k", "an order");
