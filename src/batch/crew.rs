@@ -15,12 +15,13 @@ use tracing::{Instrument, Span};
 
 use super::board::Board;
 use super::cut::Cut;
-use super::effect::{Effect, Failed, Wish};
+use super::effect::{Effect, Failed, Leased, Wish};
 use super::guard::guard;
 use super::keeper::{self, Keeper, Wait};
 use super::report::{End, Run, Verdict};
 use super::{Work, lane};
 use crate::handler::Options;
+use crate::record::Record;
 
 /// What all lanes of a batch have, and more of them.
 ///
@@ -28,6 +29,8 @@ use crate::handler::Options;
 /// record waits, another lane goes on in its place, up to as many as records may run at a time.
 pub(super) struct Crew {
     pub(super) shared: Shared,
+    /// When the batch is answered at the latest, if there is an end to it.
+    cut: Option<Instant>,
     /// When handlers end, so that there is time left for effects. `None` where there are none, or where there is no end.
     handlers_end: Option<Instant>,
     work: Work,
@@ -68,7 +71,7 @@ impl Crew {
         let handlers_end = cut.filter(|_| shared.options.on_failure.is_some()).map(before_effects);
         let (begun, lanes) = (AtomicUsize::new(0), Mutex::default());
         let host = Handle::current();
-        let crew = Arc::new(Self { shared, handlers_end, work, handlers, host, span, limit, begun, lanes });
+        let crew = Arc::new(Self { shared, cut, handlers_end, work, handlers, host, span, limit, begun, lanes });
         let (working, ended) = mpsc::channel(1);
         let lanes = Lanes { crew: crew.clone(), working: working.downgrade(), ended };
         let place = Place { crew, _working: working };
@@ -158,18 +161,24 @@ impl Crew {
         }
     }
 
+    /// Where nobody keeps the record, its visibility may be changed until the batch is answered: from then on the process may be frozen,
+    /// and what it sends afterwards may find the message with another consumer.
+    fn leased(&self, index: usize, record: Record) -> Leased {
+        let until = self.shared.keeper.as_ref().map(|keeper| keeper.lease_end(index)).or(self.cut);
+        Leased { record, until }
+    }
+
     async fn take_effect(&self, place: &keeper::Place, run: &Run, verdict: &Verdict, wish: Wish) -> Effect {
         let Some(on_failure) = self.shared.options.on_failure.clone().filter(|_| wish != Wish::Nothing) else {
             return Effect::ComesBack;
         };
-        let record = |&index: &usize| self.shared.board.ledger().record(index);
-        let keeper = self.shared.keeper.as_ref();
+        let leased = |&index: &usize| self.leased(index, self.shared.board.ledger().record(index));
         let failed = Failed {
-            record: run.record().clone(),
-            behind: place.copies.iter().chain(&place.behind).map(record).collect(),
+            head: self.leased(place.index, run.record().clone()),
+            copies: place.copies.iter().map(leased).collect(),
+            behind: place.behind.iter().map(leased).collect(),
             error: verdict.error.clone(),
-            longest_delay: keeper.map(|keeper| keeper.longest_delay()),
-            time_left: keeper.map(|keeper| keeper.time_left(place.index)),
+            longest_delay: self.shared.keeper.as_ref().map(|keeper| keeper.longest_delay()),
         };
         let mut effect = JoinSet::new();
         effect

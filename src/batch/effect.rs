@@ -8,20 +8,29 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::outcome::Outcome;
 use crate::record::Record;
 
+/// A record, and when its visibility must not be changed any more.
+pub(crate) struct Leased {
+    pub(crate) record: Record,
+    /// From then on another consumer may have the message, or the process may be frozen. `None` where the host does not know.
+    pub(crate) until: Option<Instant>,
+}
+
 /// A record whose run has ended in something else than done.
 pub(crate) struct Failed {
-    pub(crate) record: Record,
-    /// What comes back with it: its copies, and on a FIFO queue those of its group that stood behind it.
-    pub(crate) behind: Vec<Record>,
+    pub(crate) head: Leased,
+    /// The same message once more.
+    pub(crate) copies: Vec<Leased>,
+    /// On a FIFO queue the messages of its group that stood behind it, with their copies. They come back with it.
+    pub(crate) behind: Vec<Leased>,
     /// The error, with its causes, where there is one.
     pub(crate) error: Option<String>,
     /// How long SQS lets the message be hidden from now on, where the host knows.
     pub(crate) longest_delay: Option<Duration>,
-    /// For how long a change of its visibility is ours to make, where the host knows.
-    pub(crate) time_left: Option<Duration>,
 }
 
 /// What is to be done at the queue with a record that failed.

@@ -7,6 +7,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// A record, and what fares with it.
 pub(crate) struct Place {
     pub(crate) index: usize,
@@ -47,8 +49,9 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
     /// The run is over. Once this has ended nothing but what the run asks for is done to the message. Says whether it is still ours.
     fn let_go<'a>(&'a self, place: &'a Place) -> Wait<'a, bool>;
 
-    /// How long a record stays ours that was let go.
-    fn time_left(&self, index: usize) -> Duration;
+    /// When the lease of the record ends, which was let go or rests. Its visibility must not be changed from then on: another consumer may
+    /// have the message.
+    fn lease_end(&self, index: usize) -> Instant;
 
     /// How long SQS lets the batch's messages be hidden from now on.
     fn longest_delay(&self) -> Duration;

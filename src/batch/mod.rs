@@ -31,7 +31,7 @@ pub(crate) use self::bodies::Fetch;
 pub(crate) use self::bodies::{Bodies, WithBody};
 pub(crate) use self::effect::OnFailure;
 #[cfg(feature = "sqs")]
-pub(crate) use self::effect::{Effect, Failed, Wish};
+pub(crate) use self::effect::{Effect, Failed, Leased, Wish};
 pub(crate) use self::guard::{guard, note_places};
 pub(crate) use self::keeper::Keeper;
 #[cfg(feature = "worker")]

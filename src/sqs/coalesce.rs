@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::Backoff;
 use super::entries::EntryError;
@@ -21,6 +22,9 @@ pub(crate) trait BatchCall: Send + Sync + 'static {
 
 /// How long the first entry of a call waits for others.
 const LINGER: Duration = Duration::from_millis(5);
+
+/// A task that lingers for longer than this is on a runtime that nobody drives. The next entry begins another task.
+const OVERDUE: Duration = Duration::from_secs(1);
 
 /// How long a full call lets others go first. Its messages have just ended, and the receives that fill their places go out at the same
 /// moment: a handler waits for those, and for this one nobody does.
@@ -45,8 +49,10 @@ struct Shared<C: BatchCall> {
 /// The entries of the next call.
 struct Open<E> {
     waiting: Vec<Waiting<E>>,
-    /// How many calls have left: who lingers for one that has is not to send the next one off early.
-    left: u64,
+    /// Which task sends them: one that lingers for a call that has left must not send the next one early.
+    turn: u64,
+    /// When that task began.
+    since: Instant,
 }
 
 struct Waiting<E> {
@@ -54,25 +60,42 @@ struct Waiting<E> {
     told: Told,
 }
 
-type Told = Box<dyn FnOnce(Result<(), EntryError>) + Send>;
+/// Whoever is told what becomes of an entry. An entry that is dropped, as its runtime has ended, is told so: its outcome is unknown.
+struct Told(Option<Box<dyn FnOnce(Result<(), EntryError>) + Send>>);
+
+impl Told {
+    fn tell(mut self, result: Result<(), EntryError>) {
+        if let Some(told) = self.0.take() {
+            told(result);
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(told) = self.0.take() {
+            told(Err(EntryError::MayPass("the runtime that was to send it has ended".to_owned())));
+        }
+    }
+}
 
 impl<C: BatchCall> Coalescer<C> {
     pub(crate) fn new(call: C) -> Self {
-        let open = Mutex::new(Open { waiting: Vec::new(), left: 0 });
+        let open = Mutex::new(Open { waiting: Vec::new(), turn: 0, since: Instant::now() });
         Self { shared: Arc::new(Shared { call, open }) }
     }
 
-    /// Has the entry sent. The future tells what becomes of it; to drop that does not take the entry back.
+    /// Sends the entry. The future tells what becomes of it. Dropping the future does not withdraw the entry.
     pub(crate) fn submit(&self, entry: C::Entry) -> impl Future<Output = Result<(), EntryError>> + use<C> {
         let (told, result) = oneshot::channel();
         // Nobody waits for it any more if this fails.
         self.submit_then(entry, |result| drop(told.send(result)));
-        async { result.await.unwrap_or_else(|_| Err(EntryError::MayPass("the runtime that sent it has ended".into()))) }
+        async { result.await.unwrap_or_else(|_| Err(EntryError::MayPass("nobody has said what became of it".into()))) }
     }
 
-    /// Has the entry sent, and that told what becomes of it. It is dropped untold where the runtime ends before.
+    /// Sends the entry, and then calls `told` with what became of it. Where the runtime ends before, that is an error.
     pub(crate) fn submit_then(&self, entry: C::Entry, told: impl FnOnce(Result<(), EntryError>) + Send + 'static) {
-        self.shared.clone().add(Waiting { entry, told: Box::new(told) });
+        self.shared.clone().add(Waiting { entry, told: Told(Some(Box::new(told))) });
     }
 }
 
@@ -80,35 +103,24 @@ impl<C: BatchCall> Shared<C> {
     fn add(self: Arc<Self>, waiting: Waiting<C::Entry>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.waiting.push(waiting);
-        match open.waiting.len() {
-            MAX_ENTRIES => {
-                let full = open.take();
-                drop(open);
-                tokio::spawn(async move {
-                    tokio::time::sleep(COURTESY).await;
-                    Box::pin(self.send(full)).await;
-                });
-            }
-            1 => {
-                let left = open.left;
-                drop(open);
-                tokio::spawn(async move {
-                    tokio::time::sleep(LINGER).await;
-                    let lingered = self.take_after_linger(left);
-                    // In a box: most find that their call has left, and what is not needed is large.
-                    if !lingered.is_empty() {
-                        Box::pin(self.send(lingered)).await;
-                    }
-                });
-            }
-            _ => {}
+        if open.waiting.len() == MAX_ENTRIES {
+            let full = open.take();
+            drop(open);
+            tokio::spawn(async move {
+                tokio::time::sleep(COURTESY).await;
+                Box::pin(self.send(full)).await;
+            });
+        } else if open.waiting.len() == 1 || open.is_overdue() {
+            let turn = open.next_turn();
+            drop(open);
+            tokio::spawn(Lingering { shared: self, turn }.run());
         }
     }
 
-    /// What waits in the call that this many had left before; nothing, where that has left too.
-    fn take_after_linger(&self, left: u64) -> Vec<Waiting<C::Entry>> {
+    /// What waits, if that turn is not over.
+    fn take_at(&self, turn: u64) -> Vec<Waiting<C::Entry>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.left == left { open.take() } else { Vec::new() }
+        if open.turn == turn { open.take() } else { Vec::new() }
     }
 
     /// Sends the entries, and those again that may pass.
@@ -127,7 +139,7 @@ impl<C: BatchCall> Shared<C> {
                         again.0.push(entry);
                         again.1.push(told);
                     }
-                    result => told(result),
+                    result => told.tell(result),
                 }
             }
             (entries, told) = again;
@@ -140,16 +152,54 @@ impl<C: BatchCall> Shared<C> {
 
 impl<E> Open<E> {
     fn take(&mut self) -> Vec<Waiting<E>> {
-        self.left += 1;
+        self.turn += 1;
         mem::take(&mut self.waiting)
+    }
+
+    /// Begins the turn of another task, which sends what waits then.
+    fn next_turn(&mut self) -> u64 {
+        self.turn += 1;
+        self.since = Instant::now();
+        self.turn
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.since.elapsed() >= OVERDUE
+    }
+}
+
+/// The task that waits for more entries, and then sends what there is. It owns the entries of its turn: a runtime that ends drops it, and
+/// the entries with it, or they would wait in vain for as long as the process runs.
+struct Lingering<C: BatchCall> {
+    shared: Arc<Shared<C>>,
+    turn: u64,
+}
+
+impl<C: BatchCall> Lingering<C> {
+    async fn run(self) {
+        tokio::time::sleep(LINGER).await;
+        let lingered = self.shared.take_at(self.turn);
+        // In a box: most find that their call has left, and what is not needed is large.
+        if !lingered.is_empty() {
+            Box::pin(self.shared.send(lingered)).await;
+        }
+    }
+}
+
+impl<C: BatchCall> Drop for Lingering<C> {
+    fn drop(&mut self) {
+        drop(self.shared.take_at(self.turn));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
 
-    use tokio::time::Instant;
+    use tokio::runtime::{Builder, Runtime};
 
     use super::*;
 
@@ -246,5 +296,75 @@ mod tests {
         drop(Coalescer::new(noted.clone()).submit(7));
         tokio::time::sleep(LINGER * 2).await;
         assert_eq!(noted.entries(), [vec![7]]);
+    }
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+    }
+
+    /// Looks once whether it has ended.
+    async fn poll_once<F: Future>(future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+
+    #[test]
+    fn entries_of_a_runtime_that_ended_are_told_an_error_and_those_of_the_next_one_are_sent() {
+        let (first, second) = (runtime(), runtime());
+        let noted = second.block_on(async { Noted::answering([]) });
+        let coalescer = Coalescer::new(noted.clone());
+        let left: Vec<_> = first.block_on(async { (0..3).map(|entry| coalescer.submit(entry)).collect() });
+        drop(first);
+        second.block_on(async {
+            for each in left {
+                let told = poll_once(each).await.expect("it waits for nothing any more");
+                assert!(matches!(&told, Err(EntryError::MayPass(why)) if why.contains("runtime")), "{told:?}");
+            }
+            assert_eq!(tokio::time::timeout(LINGER * 2, coalescer.submit(7)).await, Ok(Ok(())));
+        });
+        assert_eq!(noted.entries(), [vec![7]], "what was told an error is not sent");
+    }
+
+    #[test]
+    fn entries_whose_call_is_under_way_when_the_runtime_ends_are_told_an_error() {
+        struct Endless;
+        impl BatchCall for Endless {
+            type Entry = u32;
+
+            async fn call(&self, _: &[u32]) -> Answer {
+                std::future::pending().await
+            }
+        }
+        let (told, results) = std::sync::mpsc::channel();
+        let first = runtime();
+        first.block_on(async {
+            let coalescer = Coalescer::new(Endless);
+            (0..13).for_each(|entry| {
+                let told = told.clone();
+                coalescer.submit_then(entry, move |result| told.send(result).unwrap());
+            });
+            tokio::time::sleep(LINGER * 2).await;
+        });
+        drop((first, told));
+        let results: Vec<_> = results.iter().collect();
+        assert!(results.len() == 13 && results.iter().all(Result::is_err), "{results:?}");
+    }
+
+    #[test]
+    fn entries_of_a_runtime_that_nobody_drives_leave_with_those_of_the_next_one() {
+        let (first, second) = (runtime(), runtime());
+        let noted = second.block_on(async { Noted::answering([]) });
+        let coalescer = Coalescer::new(noted.clone());
+        let left = first.block_on(async { coalescer.submit(1) });
+        second.block_on(async {
+            tokio::time::sleep(OVERDUE).await;
+            assert_eq!(tokio::time::timeout(LINGER * 2, coalescer.submit(2)).await, Ok(Ok(())));
+            assert_eq!(left.await, Ok(()));
+        });
+        assert_eq!(noted.entries(), [vec![1, 2]]);
     }
 }

@@ -11,13 +11,14 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::Backoff;
 use super::client::LazyClient;
 use super::dead_letter::{self, About};
 use super::queue::Queue;
 use super::visibility::{Change, LONGEST_DELAY_ON_LAMBDA, VisibilityTimeout};
-use crate::batch::{Effect, Failed, OnFailure, Wish};
+use crate::batch::{Effect, Failed, Leased, OnFailure, Wish};
 use crate::outcome::Outcome;
 use crate::record::Record;
 
@@ -108,20 +109,24 @@ impl Effects {
         Self { dead_letter_queue_url: Some(queue_url.into()), ..self }
     }
 
-    /// Has the record come back after the delay, and what is behind it too.
-    async fn delay(&self, failed: &Failed, delay: Duration) -> Result<(), String> {
-        let cell = self.cell(&failed.record)?;
-        let queue = cell.0.get_or_try_init(|| self.find(&failed.record)).await?;
-        let delay = if failed.time_left.is_some() { delay.max(SHORTEST_DELAY_ON_A_WORKER) } else { delay };
+    /// Makes the record come back after the delay, with its copies and the records behind it. No change begins at `end` or later, though
+    /// this future be dropped before.
+    async fn delay(&self, failed: &Failed, delay: Duration, end: Instant) -> Result<(), String> {
+        let record = &failed.head.record;
+        let cell = self.cell(record)?;
+        let queue = cell.0.get_or_try_init(|| self.find(record)).await?;
+        let delay = if failed.longest_delay.is_some() { delay.max(SHORTEST_DELAY_ON_A_WORKER) } else { delay };
         let timeout = VisibilityTimeout::clamped(delay, failed.longest_delay.unwrap_or(LONGEST_DELAY_ON_LAMBDA));
-        let change = |record: &Record| {
-            let receipt_handle = record.receipt_handle().ok().flatten().ok_or("it has no receipt handle")?.into_owned();
-            Ok::<_, String>(queue.visibility.submit(Change { receipt_handle, timeout }))
+        let change = |leased: &Leased| {
+            let receipt_handle = receipt_handle(&leased.record)?;
+            let not_after = leased.until.map_or(end, |until| until.min(end));
+            Ok::<_, String>(queue.visibility.submit(Change { receipt_handle, timeout, not_after }))
         };
-        let of_record = change(&failed.record)?;
+        let of_record = change(&failed.head)?;
         // Together, so that they share a call. Where one of them fails it comes back at its own time: not before the record,
         // whose group is locked until then.
-        let behind: Vec<_> = failed.behind.iter().filter_map(|record| change(record).ok()).collect();
+        let behind = failed.copies.iter().chain(&failed.behind);
+        let behind: Vec<_> = behind.filter_map(|leased| change(leased).ok()).collect();
         let result = of_record.await;
         for each in behind {
             if let Err(error) = each.await {
@@ -134,12 +139,13 @@ impl Effects {
     async fn dead_letter(&self, failed: &Failed, reason: &str) -> Result<(), String> {
         let function = function_name();
         let about = About { reason, error: failed.error.as_deref(), function: function.as_deref() };
-        let cell = self.cell(&failed.record)?;
+        let record = &failed.head.record;
+        let cell = self.cell(record)?;
         let url = match &self.dead_letter_queue_url {
             Some(url) => url,
-            None => cell.0.get_or_try_init(|| self.find(&failed.record)).await?.dead_letter_queue_url().await?,
+            None => cell.0.get_or_try_init(|| self.find(record)).await?.dead_letter_queue_url().await?,
         };
-        let message = dead_letter::message(&failed.record, &about, url).map_err(|error| error.to_string())?;
+        let message = dead_letter::message(record, &about, url).map_err(|error| error.to_string())?;
         let sent = message.send_with(self.client.get().await).await;
         sent.map(drop).map_err(|error| format!("sqs:SendMessage: {}", DisplayErrorContext(error)))
     }
@@ -163,9 +169,14 @@ const MAX_EFFECT_TIME: Duration = Duration::from_secs(30);
 /// left until its visibility timeout runs out.
 const SHORTEST_DELAY_ON_A_WORKER: Duration = Duration::from_secs(1);
 
-async fn within(limit: Duration, effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+async fn until(end: Instant, effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let limit = end.saturating_duration_since(Instant::now());
     let too_late = |_| Err(format!("there is no answer after {limit:?}"));
-    tokio::time::timeout(limit, effect).await.unwrap_or_else(too_late)
+    tokio::time::timeout_at(end, effect).await.unwrap_or_else(too_late)
+}
+
+fn receipt_handle(record: &Record) -> Result<String, String> {
+    Ok(record.receipt_handle().ok().flatten().ok_or("it has no receipt handle")?.into_owned())
 }
 
 fn queue_arn(record: &Record) -> Result<String, String> {
@@ -194,19 +205,20 @@ impl OnFailure for Effects {
 
     fn fulfil(&self, wish: Wish, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>> {
         Box::pin(async move {
+            let latest = Instant::now() + MAX_EFFECT_TIME;
             let (done, effect) = match wish {
                 Wish::Nothing => return Effect::ComesBack,
                 Wish::Delay(delay) => {
-                    // After that the message is another's, and would be delayed there.
-                    let limit = failed.time_left.map_or(MAX_EFFECT_TIME, |left| left.min(MAX_EFFECT_TIME));
-                    (within(limit, self.delay(&failed, delay)).await, Effect::Delayed)
+                    // After that the message may be another consumer's, and would be delayed there.
+                    let end = failed.head.until.map_or(latest, |until| until.min(latest));
+                    (until(end, self.delay(&failed, delay, end)).await, Effect::Delayed)
                 }
                 Wish::DeadLetter(reason) => {
-                    (within(MAX_EFFECT_TIME, self.dead_letter(&failed, &reason)).await, Effect::DeadLettered)
+                    (until(latest, self.dead_letter(&failed, &reason)).await, Effect::DeadLettered)
                 }
             };
             let Err(why) = done else { return effect };
-            let message_id = failed.record.message_id();
+            let message_id = failed.head.record.message_id();
             let message_id = message_id.as_deref();
             match effect {
                 Effect::DeadLettered => {
@@ -256,7 +268,8 @@ mod tests {
     async fn fail(effects: &Effects, outcome: Outcome) -> Effect {
         let wish = effects.wish(&record(), &outcome, Some("down"));
         let error = Some("down".to_owned());
-        let failed = Failed { record: record(), behind: Vec::new(), error, longest_delay: None, time_left: None };
+        let head = Leased { record: record(), until: None };
+        let failed = Failed { head, copies: Vec::new(), behind: Vec::new(), error, longest_delay: None };
         effects.fulfil(wish, failed).await
     }
 

@@ -13,7 +13,20 @@ pub(crate) enum EntryError {
     MayPass(String),
 }
 
+/// The text of an entry whose time was over before it was sent, or sent again.
+const TOO_LATE: &str = "given up: by now another consumer may have the message";
+
 impl EntryError {
+    /// The entry's time was over before it was sent, or sent again.
+    pub(crate) fn too_late() -> Self {
+        Self::SenderFault(TOO_LATE.to_owned())
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_too_late(&self) -> bool {
+        self.text() == TOO_LATE
+    }
+
     pub(crate) fn text(&self) -> &str {
         match self {
             Self::SenderFault(text) | Self::Denied(text) | Self::MayPass(text) => text,

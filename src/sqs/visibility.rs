@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Entry;
+use tokio::time::{Instant, timeout_at};
 
 use super::coalesce::BatchCall;
 use super::entries::{EntryError, by_position, or_may_pass};
@@ -28,6 +29,15 @@ pub(crate) struct ChangeVisibility {
 pub(crate) struct Change {
     pub(crate) receipt_handle: String,
     pub(crate) timeout: VisibilityTimeout,
+    /// The change must not begin at this time or later. The message may be another consumer's by then, and SQS accepts a receipt handle
+    /// from before: it would change the visibility of a message that the other consumer is working on.
+    pub(crate) not_after: Instant,
+}
+
+impl Change {
+    fn is_late(&self, now: Instant) -> bool {
+        self.not_after <= now
+    }
 }
 
 /// Whole seconds from now.
@@ -54,7 +64,34 @@ impl VisibilityTimeout {
 impl BatchCall for ChangeVisibility {
     type Entry = Change;
 
+    /// Sends only changes whose time has not come. No attempt of the call begins after the first of their times: the SDK repeats a
+    /// call that failed with all of its entries, so the call ends then, and the coalescer sends the others again.
     async fn call(&self, changes: &[Change]) -> Vec<Result<(), EntryError>> {
+        let mut results = vec![Err(EntryError::too_late()); changes.len()];
+        let began = Instant::now();
+        let in_time: Vec<_> = (0..changes.len()).filter(|&position| !changes[position].is_late(began)).collect();
+        let Some(first_end) = in_time.iter().map(|&position| changes[position].not_after).min() else { return results };
+        let sent: Vec<_> = in_time.iter().map(|&position| &changes[position]).collect();
+        let answers = timeout_at(first_end, self.send(&sent)).await.unwrap_or_else(|_| unanswered(&sent));
+        for (position, answer) in in_time.into_iter().zip(answers) {
+            results[position] = answer;
+        }
+        results
+    }
+}
+
+/// The answers to a call that was broken off, as the time of one of its entries had come.
+fn unanswered(changes: &[&Change]) -> Vec<Result<(), EntryError>> {
+    let now = Instant::now();
+    let error = |change: &&Change| match change.is_late(now) {
+        true => Err(EntryError::too_late()),
+        false => Err(EntryError::MayPass("the call was broken off for another of its entries".to_owned())),
+    };
+    changes.iter().map(error).collect()
+}
+
+impl ChangeVisibility {
+    async fn send(&self, changes: &[&Change]) -> Vec<Result<(), EntryError>> {
         let entries = changes.iter().enumerate().filter_map(|(position, change)| {
             let entry = Entry::builder().id(position.to_string()).receipt_handle(&change.receipt_handle);
             entry.visibility_timeout(change.timeout.0).build().ok()
@@ -85,19 +122,67 @@ mod tests {
         assert_eq!(seconds(Duration::MAX), 42_000);
     }
 
-    /// Were message ids the ids of entries, a message that was handed out twice would have the call refused.
+    /// A queue with a message that was received, and the receipt handle of that.
     #[cfg(feature = "local")]
-    #[tokio::test(start_paused = true)]
-    async fn the_same_message_may_be_in_a_call_twice() {
-        let client = crate::local::Sqs::with_seed(1).client();
+    async fn received() -> (crate::local::Sqs, ChangeVisibility, String) {
+        let sqs = crate::local::Sqs::with_seed(1);
+        let client = sqs.client();
         let queue_url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
         client.send_message().queue_url(&queue_url).message_body("an order").send().await.unwrap();
         let mut received = client.receive_message().queue_url(&queue_url).send().await.unwrap();
         let receipt_handle = received.messages.take().unwrap()[0].receipt_handle.take().unwrap();
-        let visibility = ChangeVisibility { client, queue_url };
+        (sqs, ChangeVisibility { client, queue_url }, receipt_handle)
+    }
+
+    #[cfg(feature = "local")]
+    fn shown_at_once(receipt_handle: &str, within: Duration) -> Change {
+        let receipt_handle = receipt_handle.to_owned();
+        Change { receipt_handle, timeout: VisibilityTimeout(0), not_after: Instant::now() + within }
+    }
+
+    #[cfg(feature = "local")]
+    #[tokio::test(start_paused = true)]
+    async fn a_change_whose_time_has_come_is_not_sent() {
+        let (_sqs, visibility, receipt_handle) = received().await;
+        let results = visibility.call(&[shown_at_once(&receipt_handle, Duration::ZERO)]).await;
+        assert_eq!(results, [Err(EntryError::too_late())]);
+        let receive = visibility.client.receive_message().queue_url(&visibility.queue_url);
+        assert_eq!(receive.send().await.unwrap().messages, None, "it is hidden as before");
+    }
+
+    #[cfg(feature = "local")]
+    #[tokio::test(start_paused = true)]
+    async fn a_call_ends_when_the_time_of_its_first_entry_has_come() {
+        let (sqs, visibility, receipt_handle) = received().await;
+        sqs.set_faults(crate::local::Faults::none().slow_calls(1.0, Duration::from_secs(4)));
+        let (second, began) = (Duration::from_secs(1), Instant::now());
+        let changes = [shown_at_once(&receipt_handle, second), shown_at_once(&receipt_handle, 60 * second)];
+        let results = visibility.call(&changes).await;
+        assert_eq!(began.elapsed().as_secs(), 1);
+        assert_eq!(results[0], Err(EntryError::too_late()));
+        assert!(matches!(results[1], Err(EntryError::MayPass(_))), "it is sent again: {results:?}");
+    }
+
+    #[cfg(feature = "local")]
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_not_sent_again_once_its_time_has_come() {
+        fastrand::seed(1);
+        let (sqs, visibility, receipt_handle) = received().await;
+        sqs.set_faults(crate::local::Faults::none().failed_entries(1.0));
+        let changes = crate::sqs::coalesce::Coalescer::new(visibility);
+        let result = changes.submit(shown_at_once(&receipt_handle, Duration::from_millis(50))).await;
+        assert_eq!(result, Err(EntryError::too_late()));
+    }
+
+    /// Were message ids the ids of entries, a message that was handed out twice would have the call refused.
+    #[cfg(feature = "local")]
+    #[tokio::test(start_paused = true)]
+    async fn the_same_message_may_be_in_a_call_twice() {
+        let (_sqs, visibility, receipt_handle) = received().await;
         let changes = [receipt_handle.clone(), "none".to_owned(), receipt_handle];
-        let timeout = VisibilityTimeout(60);
-        let results = visibility.call(&changes.map(|receipt_handle| Change { receipt_handle, timeout })).await;
+        let (timeout, not_after) = (VisibilityTimeout(60), Instant::now() + Duration::from_secs(30));
+        let change = |receipt_handle| Change { receipt_handle, timeout, not_after };
+        let results = visibility.call(&changes.map(change)).await;
         assert_eq!((&results[0], &results[2]), (&Ok(()), &Ok(())));
         assert!(matches!(&results[1], Err(EntryError::SenderFault(why)) if why.contains("ReceiptHandleIsInvalid")));
     }

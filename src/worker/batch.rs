@@ -266,8 +266,12 @@ impl Keeper for Messages {
         Box::pin(self.leases.let_go(place.index, &place.copies, &place.behind))
     }
 
-    fn time_left(&self, index: usize) -> Duration {
-        self.leases.time_left(index)
+    fn lease_end(&self, index: usize) -> Instant {
+        match self.stage(index) {
+            // It is given back, or was: another consumer may have it at any time.
+            Stage::Refused | Stage::Ended => Instant::now(),
+            Stage::Waiting | Stage::Running | Stage::Settling => self.leases.expires(index),
+        }
     }
 
     fn longest_delay(&self) -> Duration {
@@ -349,6 +353,14 @@ mod tests {
         assert!(messages.admits(0));
         messages.refuse(0);
         assert_eq!(messages.stage(0), Stage::Running);
+    }
+
+    #[tokio::test]
+    async fn what_was_given_back_is_not_delayed_with_the_head_of_its_group() {
+        let messages = messages().await;
+        assert!(messages.lease_end(0) > Instant::now());
+        messages.refuse(0);
+        assert!(messages.lease_end(0) <= Instant::now(), "another consumer may have it");
     }
 
     #[tokio::test]

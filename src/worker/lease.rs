@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::settler::Receipt;
+use super::settler::{Receipt, Release};
 use crate::sqs::coalesce::BatchCall;
 use crate::sqs::entries::EntryError;
 use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
@@ -91,9 +91,9 @@ impl Leases {
         self.lost.send_modify(|lost| *lost |= these);
     }
 
-    /// How long SQS keeps that one from others, by what it has confirmed.
-    pub(super) fn time_left(&self, index: usize) -> Duration {
-        self.table()[index].expires.saturating_duration_since(Instant::now())
+    /// Until when SQS keeps that one from others, by what it has confirmed.
+    pub(super) fn expires(&self, index: usize) -> Instant {
+        self.table()[index].expires
     }
 
     /// How long SQS lets these messages be hidden from now on.
@@ -135,13 +135,13 @@ impl Leases {
 
     /// Takes those that are not gone. No heartbeat is under way for them, and none comes any more. Nothing is taken before this ends: who
     /// drops it finds all of them where they were.
-    pub(super) async fn take(&self, indices: &[usize]) -> Vec<Receipt> {
+    pub(super) async fn take(&self, indices: &[usize]) -> Vec<Release> {
         loop {
             self.no_heartbeat().await;
             let mut table = self.table();
             // Under the lock under which one begins.
             if !*self.beating.borrow() {
-                return indices.iter().filter_map(|&index| table[index].take()).collect();
+                return indices.iter().filter_map(|&index| table[index].release()).collect();
             }
         }
     }
@@ -187,7 +187,7 @@ impl Leases {
         }
         let (indices, changes): (Vec<_>, Vec<_>) = kept
             .into_iter()
-            .map(|(index, receipt_handle)| (index, Change { receipt_handle, timeout: extended }))
+            .map(|(index, receipt_handle, not_after)| (index, Change { receipt_handle, timeout: extended, not_after }))
             .unzip();
         // In a box: it is large, and most messages are settled before they need one.
         let call = Box::pin(queue.call(&changes));
@@ -200,18 +200,19 @@ impl Leases {
                     tracing::debug!(why, "a heartbeat failed, and is tried again");
                     beat = Beat::Again;
                 }
-                Err(EntryError::SenderFault(why) | EntryError::Denied(why)) => self.lose(index, &why),
+                Err(error @ (EntryError::SenderFault(_) | EntryError::Denied(_))) => self.lose(index, error.text()),
             }
         }
         beat
     }
 
-    /// What is to be extended, by position and receipt handle. Whoever looks from then on sees that it is, until that is dropped.
-    fn begin_to_beat(&self) -> (Vec<(usize, String)>, Beating<'_>) {
+    /// What is to be extended, by position and receipt handle, and until when that may begin. Whoever looks from then on sees that it is,
+    /// until that is dropped.
+    fn begin_to_beat(&self) -> (Vec<(usize, String, Instant)>, Beating<'_>) {
         let table = self.table();
         self.beating.send_replace(true);
         let kept = table.iter().enumerate().filter(|(_, lease)| lease.state == State::Kept);
-        let kept = kept.map(|(index, lease)| (index, lease.receipt.receipt_handle.clone()));
+        let kept = kept.map(|(index, lease)| (index, lease.receipt.receipt_handle.clone(), lease.expires));
         (kept.collect(), Beating(&self.beating))
     }
 
@@ -266,6 +267,11 @@ impl Lease {
 
     fn take(&mut self) -> Option<Receipt> {
         (std::mem::replace(&mut self.state, State::Gone) != State::Gone).then(|| self.receipt.clone())
+    }
+
+    fn release(&mut self) -> Option<Release> {
+        let not_after = self.expires;
+        self.take().map(|receipt| Release { receipt, not_after })
     }
 }
 

@@ -146,7 +146,8 @@ impl Hub {
     /// Begins what is new of that, and deletes what was done before. On a FIFO queue, what stands behind a message that is not begun is
     /// given back: SQS hands it out again when that one is settled.
     async fn take(self: Arc<Self>, received: Received, attempt: Attempt, batches: &Batches) {
-        let Sorted { fresh, done, behind, .. } = Sorted::of(received.messages, attempt.messages, &self);
+        let lease_end = received.since + self.queue.lease.as_duration();
+        let Sorted { fresh, done, behind, .. } = Sorted::of(received.messages, lease_end, attempt.messages, &self);
         let hold = self.desk.hold(attempt.permits, fresh.len());
         // First of all: their time runs, and the rest may have to wait until SQS has taken what was before it.
         if !fresh.is_empty() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
+use tokio::time::Instant;
 
 use super::fault::Fault;
 use crate::error::{Error, Kind};
@@ -69,7 +70,9 @@ impl Queue {
     /// than by a message that was processed and cannot be deleted. The permission to receive is seen at the first poll.
     async fn check_permissions(&self) -> Result<(), Error> {
         let nothing = || "none".to_owned();
-        let change = Change { receipt_handle: nothing(), timeout: VisibilityTimeout::ZERO };
+        // It names no message, so it never is late.
+        let not_after = Instant::now() + MAX_VISIBILITY_TIMEOUT;
+        let change = Change { receipt_handle: nothing(), timeout: VisibilityTimeout::ZERO, not_after };
         let deleted = self.deletes().call(&[nothing()]).await;
         let changed = self.visibility().call(&[change]).await;
         for (action, results) in [("sqs:DeleteMessage", deleted), ("sqs:ChangeMessageVisibility", changed)] {

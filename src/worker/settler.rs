@@ -32,6 +32,13 @@ impl Receipt {
     }
 }
 
+/// A message that is to be given back, and until when that may begin.
+pub(super) struct Release {
+    pub(super) receipt: Receipt,
+    /// The end of its lease. From then on another consumer may have the message, and a release would take it from there.
+    pub(super) not_after: Instant,
+}
+
 /// Room for so much on its way. Waited for first, as what has been waited for can be handed over in one go: whoever is dropped while it
 /// waits has not taken anything from anywhere yet.
 pub(super) struct Room {
@@ -118,35 +125,38 @@ impl Settler {
             memory.deleted(key, result.is_ok(), Instant::now());
         };
         let settling = Settling::new(room, receipts.len(), all_done);
-        self.submit(&self.deletes, settling, receipts, |receipt_handle| receipt_handle, told);
+        let deletes = receipts.into_iter().map(|Receipt { key, receipt_handle }| (key, receipt_handle));
+        self.submit(&self.deletes, settling, deletes, told);
     }
 
-    /// Has these messages visible at once, for whoever polls next.
-    pub(super) fn release(&self, room: Room, receipts: Vec<Receipt>) {
+    /// Makes these messages visible at once, for whoever polls next.
+    pub(super) fn release(&self, room: Room, releases: Vec<Release>) {
         let told = |key: &MessageKey, result: &Result<(), EntryError>| {
             if let Err(error) = result {
                 let error = error.text();
                 tracing::warn!(message_id = %key, error, "a message is not given back: it comes back when its visibility timeout runs out");
             }
         };
-        let change = |receipt_handle| Change { receipt_handle, timeout: VisibilityTimeout::ZERO };
-        let settling = Settling::new(room, receipts.len(), None);
-        self.submit(&self.visibility, settling, receipts, change, told);
+        let settling = Settling::new(room, releases.len(), None);
+        let changes = releases.into_iter().map(|Release { receipt, not_after }| {
+            let Receipt { key, receipt_handle } = receipt;
+            (key, Change { receipt_handle, timeout: VisibilityTimeout::ZERO, not_after })
+        });
+        self.submit(&self.visibility, settling, changes, told);
     }
 
     fn submit<C: BatchCall, T: Fn(&MessageKey, &Result<(), EntryError>) + Clone + Send + 'static>(
         &self,
         coalescer: &Coalescer<C>,
         settling: Settling,
-        receipts: Vec<Receipt>,
-        entry: fn(String) -> C::Entry,
+        entries: impl Iterator<Item = (MessageKey, C::Entry)>,
         told: T,
     ) {
         let settling = Arc::new(settling);
         let _host = self.host.enter();
-        for Receipt { key, receipt_handle } in receipts {
+        for (key, entry) in entries {
             let (settling, told) = (settling.clone(), told.clone());
-            coalescer.submit_then(entry(receipt_handle), move |result| {
+            coalescer.submit_then(entry, move |result| {
                 told(&key, &result);
                 settling.told(result.is_ok());
             });

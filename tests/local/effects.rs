@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::calls::Calls;
 use crate::kit::{Queue, attribute, secs};
 use crate::log;
+use crate::wire::{self, broken};
 
 fn effects(queue: &TestQueue) -> Effects {
     Effects::with_client(queue.client().clone())
@@ -394,4 +395,34 @@ async fn handlers_are_cut_off_early_enough_for_effects() {
     assert!(began.elapsed() < secs(31), "{:?}", began.elapsed());
     assert_eq!(orders.deliveries()[0].why.as_deref(), Some("cut off before the deadline"));
     assert!(orders.problems().is_empty(), "{:?}", orders.problems());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_that_its_batch_could_not_wait_for_is_not_sent_later() {
+    const TIMEOUT: Duration = secs(6);
+    let kit = Kit::with_seed(1);
+    let orders = kit.queue("orders").visibility_timeout(secs(600)).create().await.unwrap();
+    let place = |ReceiveCount(count): ReceiveCount| async move {
+        if count == 1 { Outcome::RetryAfter(secs(1_000)) } else { Outcome::Done }
+    };
+    let (began, attempts) = (Instant::now(), Arc::<Mutex<Vec<Duration>>>::default());
+    let noted = attempts.clone();
+    let slow = wire::through(orders.client(), move |call| {
+        let noted = noted.clone();
+        async move {
+            if call.operation != "ChangeMessageVisibilityBatch" {
+                return call.pass().await;
+            }
+            noted.lock().unwrap().push(began.elapsed());
+            tokio::time::sleep(secs(4)).await;
+            broken()
+        }
+    });
+    let consumer = redrive::handler(place).effects(Effects::with_client(slow));
+    orders.mapping(consumer).function_timeout(TIMEOUT).start().unwrap();
+    orders.send("an order").await.unwrap();
+    kit.until_idle().await;
+    assert_eq!(orders.deliveries().len(), 2);
+    let attempts = attempts.lock().unwrap();
+    assert!(!attempts.is_empty() && attempts.iter().all(|&began| began < TIMEOUT), "{attempts:?}");
 }

@@ -21,3 +21,5 @@ mod calls;
 mod log;
 #[path = "../support/setting.rs"]
 mod setting;
+#[path = "../support/wire.rs"]
+mod wire;

@@ -4,6 +4,7 @@ mod effects;
 mod fifo;
 mod health;
 mod kit;
+mod late_changes;
 mod leases;
 mod polling;
 #[cfg(all(unix, feature = "lambda"))]

@@ -124,11 +124,13 @@ impl<'a> Hold<'a> {
             let change = |received: &Received| Change {
                 receipt_handle: received.receipt_handle.clone(),
                 timeout: VisibilityTimeout::ZERO,
+                not_after: received.visible_at,
             };
             let calls: Vec<_> = some.iter().map(|received| self.visibility.submit(change(received))).collect();
             for call in calls {
                 match call.await {
-                    // That is where it was to go: its time was up meanwhile.
+                    // It is visible already: its time was up meanwhile.
+                    Err(error) if error.is_too_late() => {}
                     Err(error) if !error.text().contains("MessageNotInflight") => {
                         (hidden, cause) = (hidden + 1, Some(error));
                     }

@@ -1,0 +1,78 @@
+//! A visibility change that comes late finds the message with another consumer. So it is not sent.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use redrive::{Effects, Outcome, ReceiveCount, State};
+use tokio::time::{Instant, sleep};
+
+use crate::kit::{Notes, Queue, Running, secs};
+use crate::wire::{self, broken};
+
+const LEASE: Duration = secs(5);
+
+/// When attempts to change a visibility have begun.
+#[derive(Clone, Default)]
+struct Attempts(Arc<Mutex<Vec<Duration>>>);
+
+impl Attempts {
+    /// The same client, through which each change of a visibility to that many seconds takes four seconds, and then breaks.
+    fn of(&self, client: &Client, seconds: u64) -> Client {
+        let (began, attempts) = (Instant::now(), self.0.clone());
+        wire::through(client, move |call| {
+            let attempts = attempts.clone();
+            async move {
+                let body = String::from_utf8_lossy(call.request.body().bytes().unwrap_or_default()).into_owned();
+                if !body.contains(&format!("\"VisibilityTimeout\":{seconds}}}")) || body.contains("\"none\"") {
+                    return call.pass().await;
+                }
+                attempts.lock().unwrap().push(began.elapsed());
+                sleep(secs(4)).await;
+                broken()
+            }
+        })
+    }
+
+    fn all(&self) -> Vec<Duration> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_is_not_sent_once_the_lease_is_over() {
+    let (queue, attempts, notes) = (Queue::with_messages(1).await, Attempts::default(), Notes::default());
+    let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
+        notes.add(count.to_string());
+        if count == 1 { Outcome::RetryAfter(secs(1_000)) } else { Outcome::Done }
+    };
+    let effects = Effects::with_client(attempts.of(&queue.client, 1_000));
+    let consumer = redrive::handler(place).effects(effects).with_state(notes.clone());
+    let worker = Running::begin(queue.worker(consumer).visibility_timeout(LEASE));
+    queue.drained().await;
+    sleep(secs(60)).await;
+    assert_eq!(notes.all(), ["1", "2"]);
+    let attempts = attempts.all();
+    assert!(!attempts.is_empty() && attempts.iter().all(|&began| began < LEASE), "{attempts:?}");
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_is_not_sent_once_the_lease_is_over() {
+    let (queue, attempts, notes) = (Queue::fifo().await, Attempts::default(), Notes::default());
+    for body in ["1", "2"] {
+        queue.send_to("g", body).await;
+    }
+    let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
+        notes.add(count.to_string());
+        if count == 1 { Err("not yet") } else { Ok(()) }
+    };
+    let consumer = redrive::handler(place).with_state(notes.clone());
+    let client = attempts.of(&queue.client, 0);
+    let worker = Running::begin(consumer.worker(client, &queue.url).visibility_timeout(LEASE));
+    queue.drained().await;
+    sleep(secs(60)).await;
+    let attempts = attempts.all();
+    assert!(!attempts.is_empty() && attempts.iter().all(|&began| began < LEASE), "{attempts:?}");
+    worker.end().await.unwrap();
+}
