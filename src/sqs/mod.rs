@@ -5,6 +5,8 @@ mod backoff;
 pub(crate) mod call_error;
 pub(crate) mod client;
 pub(crate) mod coalesce;
+#[cfg(any(feature = "producer", feature = "worker"))]
+pub(crate) mod credentials;
 mod dead_letter;
 #[cfg(any(feature = "worker", feature = "cli"))]
 pub(crate) mod delete;
