@@ -1,21 +1,106 @@
-//! FIFO queues: order, deduplication, and locks on groups.
+//! FIFO queues: order within a group, turns among groups, and deduplication.
 
 use aws_sdk_sqs::types::Message;
 
-use crate::kit::{Queue, attribute, bodies, client, code, pass, receive_count, secs};
+use crate::kit::{Queue, attribute, bodies, client, code, pass, receive_count, secs, timed};
+
+async fn receive_one(queue: &Queue) -> Message {
+    queue.client.receive_message().queue_url(&queue.url).send().await.unwrap().messages.unwrap().remove(0)
+}
 
 #[tokio::test(start_paused = true)]
-async fn a_group_is_locked_while_one_of_it_is_in_flight() {
+async fn a_message_in_flight_holds_back_the_later_ones_of_its_group() {
     let queue = Queue::fifo().await;
     for (group, body) in [("a", "a1"), ("a", "a2"), ("b", "b1")] {
         queue.send_to(group, body).await;
     }
-    let one = queue.client.receive_message().queue_url(&queue.url).send().await.unwrap().messages.unwrap();
-    assert_eq!(bodies(&one), ["a1"]);
+    let one = receive_one(&queue).await;
+    assert_eq!(one.body(), Some("a1"));
     assert_eq!(queue.bodies().await, ["b1"]);
     assert!(queue.receive().await.is_empty());
-    queue.delete(&one[0]).await;
+    queue.delete(&one).await;
     assert_eq!(queue.bodies().await, ["a2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_comes_before_the_first_one_in_flight_may_be_received() {
+    let queue = Queue::fifo().await;
+    for body in ["1", "2", "3", "4", "5"] {
+        queue.send_to("a", body).await;
+    }
+    let received = queue.receive().await;
+    for given_back in [&received[0], &received[1], &received[4]] {
+        queue.hide_for(given_back, 0).await.unwrap();
+    }
+    assert_eq!(queue.counts().await, ["3", "2", "0"]);
+    let before = queue.receive().await;
+    assert_eq!(bodies(&before), ["1", "2"], "the fifth is visible, but behind two in flight");
+    queue.delete(&before[0]).await;
+    queue.delete(&before[1]).await;
+    queue.delete(&received[2]).await;
+    assert!(queue.receive().await.is_empty(), "the fourth is in flight");
+    queue.delete(&received[3]).await;
+    assert_eq!(queue.bodies().await, ["5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tail_given_back_waits_for_its_head_and_not_for_other_groups() {
+    let queue = Queue::fifo().await;
+    for (group, body) in [("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1")] {
+        queue.send_to(group, body).await;
+    }
+    let received = queue.receive().await;
+    for tail in &received[1..3] {
+        queue.hide_for(tail, 0).await.unwrap();
+    }
+    let (nothing, took) = timed(queue.receive_for(secs(20))).await;
+    assert_eq!((bodies(&nothing), took), (vec![], secs(20)), "its head is in flight");
+    let (again, took) = timed(queue.receive_for(secs(20))).await;
+    assert_eq!((bodies(&again), took), (["a1", "a2", "a3", "b1"].map(str::to_owned).to_vec(), secs(10)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_wakes_when_the_message_that_held_others_back_is_deleted() {
+    let queue = Queue::fifo().await;
+    queue.send_to("a", "1").await;
+    queue.send_to("a", "2").await;
+    let one = receive_one(&queue).await;
+    let later = async {
+        tokio::time::sleep(secs(3)).await;
+        queue.delete(&one).await;
+    };
+    let ((next, ()), took) = timed(async { tokio::join!(queue.receive_for(secs(20)), later) }).await;
+    assert_eq!((bodies(&next), took), (vec!["2".to_owned()], secs(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_was_taken_from_goes_behind_those_that_wait() {
+    let queue = Queue::fifo().await;
+    for (group, body) in [("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1"), ("b", "b2"), ("c", "c1")] {
+        queue.send_to(group, body).await;
+    }
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        let one = receive_one(&queue).await;
+        queue.delete(&one).await;
+        order.push(one.body.unwrap());
+    }
+    assert_eq!(order, ["a1", "b1", "c1", "a2", "b2", "a3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_fails_each_time_does_not_keep_the_others_waiting() {
+    let queue = Queue::fifo().await;
+    for (group, body) in [("a", "poison"), ("b", "b1"), ("c", "c1")] {
+        queue.send_to(group, body).await;
+    }
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        let one = receive_one(&queue).await;
+        queue.hide_for(&one, 0).await.unwrap();
+        order.push(one.body.unwrap());
+    }
+    assert_eq!(order, ["poison", "b1", "c1", "poison", "b1", "c1"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,16 +128,28 @@ async fn after_a_timeout_a_group_goes_on_from_its_oldest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_given_back_waits_until_no_other_of_its_group_is_in_flight() {
+async fn a_head_given_back_is_received_while_later_ones_are_in_flight() {
     let queue = Queue::fifo().await;
     for body in ["1", "2"] {
         queue.send_to("a", body).await;
     }
     let received = queue.receive().await;
     queue.hide_for(&received[0], 0).await.unwrap();
-    assert!(queue.receive().await.is_empty());
+    assert_eq!(queue.bodies().await, ["1"]);
     queue.hide_for(&received[1], 0).await.unwrap();
-    assert_eq!(queue.bodies().await, ["1", "2"]);
+    assert!(queue.receive().await.is_empty(), "now it is the head that holds it back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_handle_changes_nothing_on_a_fifo_queue() {
+    let queue = Queue::fifo().await;
+    queue.send_to("a", "1").await;
+    let first = queue.receive().await.remove(0);
+    pass(secs(30)).await;
+    assert_eq!(queue.hide_for(&first, 60).await, Err("InvalidParameterValue".to_owned()), "it is visible");
+    queue.receive().await;
+    assert_eq!(queue.hide_for(&first, 0).await, Err("InvalidParameterValue".to_owned()), "another has it");
+    assert_eq!(queue.counts().await, ["0", "1", "0"]);
 }
 
 #[tokio::test(start_paused = true)]

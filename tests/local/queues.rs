@@ -50,6 +50,21 @@ async fn names_have_a_form() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fifo_queue_is_made_by_a_boolean_in_any_case() {
+    let client = client();
+    for (number, value) in ["true", "True", "TRUE"].into_iter().enumerate() {
+        let create = client.create_queue().queue_name(format!("orders{number}.fifo"));
+        let create = create.attributes(Name::FifoQueue, value).attributes(Name::ContentBasedDeduplication, value);
+        let queue = Queue { url: create.send().await.unwrap().queue_url.unwrap(), client: client.clone() };
+        assert_eq!(queue.attribute("FifoQueue").await, "true");
+        assert_eq!(queue.attribute("ContentBasedDeduplication").await, "true");
+        queue.send_to("a", "hello").await;
+    }
+    let again = client.create_queue().queue_name("orders0.fifo").attributes(Name::FifoQueue, "TRUE");
+    again.attributes(Name::ContentBasedDeduplication, "True").send().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn queues_are_listed_in_pages() {
     let client = client();
     for name in ["b2", "a", "b1", "b3"] {

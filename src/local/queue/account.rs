@@ -136,12 +136,12 @@ impl Account {
         self.queues.get(name).is_none_or(|queue| queue.store.messages().next().is_none())
     }
 
-    /// How many messages a queue has handed out so far, and whether one is visible.
+    /// How many messages a queue has handed out so far, and whether a receive would find another.
     #[cfg(feature = "cli")]
     pub(crate) fn activity(&mut self, name: &str, now: Time) -> (u64, bool) {
         self.advance(now);
         let queue = self.queues.get(name);
-        queue.map_or((0, false), |queue| (queue.handed_out, queue.store.counts().visible > 0))
+        queue.map_or((0, false), |queue| (queue.handed_out, queue.store.has_receivable()))
     }
 
     /// Whether messages are on their way from a queue to another.

@@ -42,6 +42,11 @@ impl Message {
         self.receive_count - self.received_elsewhere
     }
 
+    /// Whether that receive was one of this queue's.
+    pub(crate) fn was_handed_out_here(&self, receive_count: u32) -> bool {
+        receive_count > self.received_elsewhere && receive_count <= self.receive_count
+    }
+
     /// An attribute of the message, where it has that and it is text or a number.
     pub(crate) fn text_attribute(&self, name: &str) -> Option<&str> {
         self.attributes.as_ref()?.get(name)?.as_text()

@@ -216,7 +216,7 @@ impl Account {
             task.status = Status::Completed;
             return;
         }
-        let oldest = self.queue_by_arn(&task.source_arn).and_then(|queue| queue.store.oldest_visible());
+        let oldest = self.queue_by_arn(&task.source_arn).and_then(|queue| queue.store.oldest_receivable());
         let Some((place, message)) = oldest else {
             // What it was to move is gone, or in flight.
             task.status = Status::Completed;

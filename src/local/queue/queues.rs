@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::account::{ACCOUNT_ID, Account, no_such_queue};
 use super::error::{Code, SqsError};
 use super::number::bounded;
-use super::settings::Settings;
+use super::settings::{FIFO_QUEUE, Settings, boolean};
 use super::settle::Nothing;
 use super::time::Time;
 
@@ -89,7 +89,7 @@ impl Account {
     ) -> Result<QueueUrl, SqsError> {
         let CreateQueue { queue_name: name, attributes, tags } = request;
         let attributes = attributes.unwrap_or_default();
-        let fifo = attributes.get("FifoQueue").is_some_and(|value| value == "true");
+        let fifo = attributes.get(FIFO_QUEUE).map_or(Ok(false), |value| boolean(FIFO_QUEUE, value))?;
         check_name(&name, fifo)?;
         let settings = Settings::new(fifo).with(&attributes)?;
         self.check_redrive(&self.arn_of(&name), fifo, &settings)?;

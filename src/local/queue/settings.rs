@@ -84,6 +84,8 @@ impl RedriveAllowPolicy {
     }
 }
 
+pub(super) const FIFO_QUEUE: &str = "FifoQueue";
+
 /// Attributes that are kept and given back.
 const INERT: [&str; 4] = ["KmsDataKeyReusePeriodSeconds", "KmsMasterKeyId", "Policy", "SqsManagedSseEnabled"];
 
@@ -130,9 +132,9 @@ impl Settings {
             }
             "RedrivePolicy" => self.redrive = redrive_policy(value)?,
             "RedriveAllowPolicy" => self.redrive_allow = redrive_allow_policy(value)?,
-            "FifoQueue" => self.check_fifo(value)?,
+            FIFO_QUEUE => self.check_fifo(value)?,
             "ContentBasedDeduplication" => {
-                self.fifo(name)?.content_based_deduplication = one_of(name, value, ["false", "true"])?;
+                self.fifo(name)?.content_based_deduplication = boolean(name, value)?;
             }
             "DeduplicationScope" => {
                 self.fifo(name)?.deduplicates_by_group = one_of(name, value, ["queue", "messageGroup"])?;
@@ -146,10 +148,10 @@ impl Settings {
     }
 
     fn check_fifo(&self, value: &str) -> Result<(), SqsError> {
-        if one_of("FifoQueue", value, ["false", "true"])? == self.fifo.is_some() {
+        if boolean(FIFO_QUEUE, value)? == self.fifo.is_some() {
             return Ok(());
         }
-        Err(SqsError::attribute("FifoQueue", "a queue is FIFO from its creation on, and its name ends in .fifo then."))
+        Err(SqsError::attribute(FIFO_QUEUE, "a queue is FIFO from its creation on, and its name ends in .fifo then."))
     }
 
     fn fifo(&mut self, name: &str) -> Result<&mut FifoSettings, SqsError> {
@@ -165,16 +167,19 @@ impl Settings {
         let Some(&name) = INERT.iter().find(|&&inert| inert == name) else {
             return Err(SqsError::new(Code::InvalidAttributeName, format!("Unknown Attribute {name}.")));
         };
-        match name {
-            "KmsDataKeyReusePeriodSeconds" => drop(seconds(name, value, 60..=86_400)?),
-            "SqsManagedSseEnabled" => drop(one_of(name, value, ["false", "true"])?),
-            "Policy" => check_policy(value)?,
-            _ => {}
-        }
+        let value = match name {
+            "KmsDataKeyReusePeriodSeconds" => seconds(name, value, 60..=86_400)?.as_secs().to_string(),
+            "SqsManagedSseEnabled" => boolean(name, value)?.to_string(),
+            "Policy" => {
+                check_policy(value)?;
+                value.to_owned()
+            }
+            _ => value.to_owned(),
+        };
         if value.is_empty() {
             self.inert.remove(name);
         } else {
-            self.inert.insert(name, value.to_owned());
+            self.inert.insert(name, value);
         }
         Ok(())
     }
@@ -207,7 +212,7 @@ impl Settings {
             let scope = if fifo.deduplicates_by_group { "messageGroup" } else { "queue" };
             let limit = if fifo.throughput_by_group { "perMessageGroupId" } else { "perQueue" };
             attributes.extend([
-                ("FifoQueue", "true".to_owned()),
+                (FIFO_QUEUE, "true".to_owned()),
                 ("ContentBasedDeduplication", fifo.content_based_deduplication.to_string()),
                 ("DeduplicationScope", scope.to_owned()),
                 ("FifoThroughputLimit", limit.to_owned()),
@@ -225,6 +230,11 @@ fn integer(name: &str, value: &str, range: RangeInclusive<u64>) -> Result<u64, S
 
 fn seconds(name: &str, value: &str, range: RangeInclusive<u64>) -> Result<Duration, SqsError> {
     integer(name, value, range).map(Duration::from_secs)
+}
+
+/// Reads a boolean in any case: Python writes "True".
+pub(super) fn boolean(name: &str, value: &str) -> Result<bool, SqsError> {
+    one_of(name, &value.to_ascii_lowercase(), ["false", "true"])
 }
 
 /// Whether the value is the second of the two.
@@ -355,6 +365,29 @@ mod tests {
         assert!(set(true, &[("FifoThroughputLimit", "perMessageGroupId")]).is_err());
         let high = [("FifoThroughputLimit", "perMessageGroupId"), ("DeduplicationScope", "messageGroup")];
         assert!(set(true, &high).is_ok());
+    }
+
+    #[test]
+    fn booleans_are_read_in_any_case_and_given_back_in_lower_case() {
+        for (name, of_fifo) in
+            [("FifoQueue", true), ("ContentBasedDeduplication", true), ("SqsManagedSseEnabled", false)]
+        {
+            for value in ["true", "True", "TRUE", "tRuE"] {
+                let settings = set(of_fifo, &[(name, value)]).unwrap();
+                assert_eq!(settings.to_attributes()[name], "true", "{name} {value}");
+            }
+            for bad in ["", "yes", "1", " true"] {
+                let error = set(of_fifo, &[(name, bad)]).unwrap_err();
+                assert_eq!(error.code, Code::InvalidAttributeValue, "{name} {bad:?}");
+            }
+        }
+        for value in ["false", "False", "FALSE"] {
+            assert_eq!(set(true, &[("ContentBasedDeduplication", value)]).unwrap(), Settings::new(true));
+            let settings = set(false, &[("SqsManagedSseEnabled", value)]).unwrap();
+            assert_eq!(settings.to_attributes()["SqsManagedSseEnabled"], "false", "{value}");
+        }
+        // Other values have one case only.
+        assert!(set(true, &[("DeduplicationScope", "MessageGroup")]).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{Account, Queue};
 use super::batch::{BatchResult, Succeeded, check_ids};
-use super::error::{Code, SqsError};
+use super::error::SqsError;
 use super::number::bounded;
 use super::receipt::Receipt;
 use super::time::Time;
@@ -125,18 +125,26 @@ impl Queue {
         Ok(())
     }
 
+    /// On a standard queue every handle that a message was ever handed out under changes the flight that is under way.
+    /// Where the message is visible, the call succeeds and changes nothing. On a FIFO queue only the latest handle is
+    /// good, and only while its message is in flight.
     fn change_visibility(&mut self, handle: &str, timeout: Option<i64>, now: Time) -> Result<(), SqsError> {
         let receipt = Receipt::of_handle(handle, self.id)?;
         let timeout = visibility_timeout(timeout.ok_or_else(|| SqsError::missing("VisibilityTimeout"))?)?;
-        let latest = self.store.message(receipt.place).filter(|message| message.receive_count == receipt.receive_count);
-        if latest.is_none() {
+        let unavailable = || {
             let reason = "Message does not exist or is not available for visibility timeout change.";
-            return Err(SqsError::parameter("ReceiptHandle", handle, reason));
+            SqsError::parameter("ReceiptHandle", handle, reason)
+        };
+        let message = self.store.message(receipt.place).ok_or_else(unavailable)?;
+        let is_good = match self.is_fifo() {
+            true => message.receive_count == receipt.receive_count,
+            false => message.was_handed_out_here(receipt.receive_count),
+        };
+        if !is_good {
+            return Err(unavailable());
         }
         let Some(flight) = self.store.flight(receipt.place) else {
-            let message =
-                "The message is visible again, or was never received: its visibility timeout cannot be changed.";
-            return Err(SqsError::new(Code::MessageNotInflight, message));
+            return if self.is_fifo() { Err(unavailable()) } else { Ok(()) };
         };
         if now + timeout > flight.received + MAX_IN_FLIGHT_TIME {
             let reason = "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::message::Message;
-use super::order::Order;
+use super::order::{Order, Share};
 use super::time::Time;
 
 /// Where a message stands in its queue: later ones have greater places.
@@ -110,9 +110,9 @@ impl Store {
     /// of the queue instead.
     pub(crate) fn receive(&mut self, max: usize, now: Time, until: Time, max_receive_count: Option<u32>) -> Taken {
         let mut taken = Taken::default();
-        let mut group = None;
+        let mut share = None;
         while taken.received.len() < max
-            && let Some(place) = self.next(&mut group)
+            && let Some(place) = self.next(&mut share)
         {
             let Some(slot) = self.slots.get(&place) else { break };
             if max_receive_count.is_some_and(|most| slot.message.received_here() >= most) {
@@ -129,15 +129,15 @@ impl Store {
         taken
     }
 
-    /// The next message for a receive that is taking those of a group, if it is: all it can of one, before another.
-    fn next(&self, taking: &mut Option<Arc<str>>) -> Option<Place> {
-        match &self.order {
+    /// The next message for a receive. It takes all it can of one group before it goes on to another.
+    fn next(&mut self, share: &mut Option<Share>) -> Option<Place> {
+        match &mut self.order {
             Order::Any(visible) => visible.first().copied(),
             Order::ByGroup(groups) => {
-                let same = taking.as_ref().and_then(|group| groups.head(group));
+                let same = share.as_ref().and_then(|share| groups.next_of(share));
                 same.or_else(|| {
-                    *taking = groups.next();
-                    taking.as_ref().and_then(|group| groups.head(group))
+                    *share = groups.take_turn();
+                    share.as_ref().and_then(|share| groups.next_of(share))
                 })
             }
         }
@@ -148,8 +148,7 @@ impl Store {
         slot.message.receive_count += 1;
         slot.message.first_received.get_or_insert(now);
         slot.state = State::InFlight(Flight { received: now, until, changed: false });
-        self.order.lock(slot.message.group.as_ref());
-        self.order.hide(place, slot.message.group.as_ref());
+        self.order.take(place, slot.message.group.as_ref());
         self.hidden.insert((until, place));
         self.in_flight += 1;
     }
@@ -157,7 +156,6 @@ impl Store {
     /// Makes a hidden message visible.
     fn show(&mut self, place: Place) {
         let Some(slot) = self.slots.get_mut(&place) else { return };
-        let group = slot.message.group.as_ref();
         match slot.state {
             State::Visible => return,
             State::Delayed { until, .. } => {
@@ -166,11 +164,10 @@ impl Store {
             State::InFlight(Flight { until, .. }) => {
                 self.hidden.remove(&(until, place));
                 self.in_flight -= 1;
-                self.order.unlock(group);
             }
         }
         slot.state = State::Visible;
-        self.order.show(place, group);
+        self.order.show(place, slot.message.group.as_ref());
     }
 
     /// All messages, the oldest first.
@@ -213,24 +210,38 @@ impl Store {
     pub(crate) fn remove(&mut self, place: Place) -> Option<Message> {
         let Slot { message, state } = *self.slots.remove(&place)?;
         self.by_age.remove(&(message.sent, place));
+        self.order.remove(place, message.group.as_ref());
         match state {
-            State::Visible => self.order.hide(place, message.group.as_ref()),
+            State::Visible => {}
             State::Delayed { until, .. } => {
                 self.hidden.remove(&(until, place));
             }
             State::InFlight(Flight { until, .. }) => {
                 self.hidden.remove(&(until, place));
                 self.in_flight -= 1;
-                self.order.unlock(message.group.as_ref());
             }
         }
         Some(message)
     }
 
-    /// The oldest message that could be received: for a move to another queue.
-    pub(crate) fn oldest_visible(&self) -> Option<(Place, &Message)> {
-        let place = self.next(&mut None)?;
+    /// The oldest message that could be received, for a move to another queue.
+    pub(crate) fn oldest_receivable(&self) -> Option<(Place, &Message)> {
+        let place = match &self.order {
+            Order::Any(visible) => visible.first().copied(),
+            Order::ByGroup(groups) => {
+                let is_receivable = |place, slot: &Slot| {
+                    slot.state == State::Visible && !groups.holds_back(place, slot.message.group.as_ref())
+                };
+                self.slots.iter().find(|(place, slot)| is_receivable(**place, slot)).map(|(place, _)| *place)
+            }
+        }?;
         Some((place, self.message(place)?))
+    }
+
+    /// Whether a receive would find a message.
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_receivable(&self) -> bool {
+        self.order.has_next()
     }
 
     /// A FIFO queue's delay is that of all its messages, those that it has already included.
