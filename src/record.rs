@@ -7,9 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+#[cfg(feature = "large-messages")]
+use std::sync::OnceLock;
 
 #[cfg(feature = "large-messages")]
 use serde_json::value::{RawValue, to_raw_value};
+#[cfg(feature = "large-messages")]
+use tokio::sync::OwnedSemaphorePermit;
 
 #[cfg(feature = "large-messages")]
 use crate::event::Event;
@@ -41,6 +45,19 @@ pub(crate) struct Batch {
 pub struct Record {
     batch: PerLane<Batch>,
     index: usize,
+    /// Where the body was not in the record, and has come from elsewhere.
+    #[cfg(feature = "large-messages")]
+    body: Option<Arc<FetchedBody>>,
+}
+
+/// A body that was fetched. It stays as it came, and is not written into the record: it may be most of the memory that there is.
+#[cfg(feature = "large-messages")]
+pub(crate) struct FetchedBody {
+    text: String,
+    /// The record with it, once somebody has asked for that.
+    record_as_json: OnceLock<String>,
+    /// What it takes of the memory for bodies.
+    _room: OwnedSemaphorePermit,
 }
 
 /// Where in the event's text the parts of a record are.
@@ -69,7 +86,12 @@ struct Span {
 
 impl Record {
     pub(crate) fn new(batch: PerLane<Batch>, index: usize) -> Self {
-        Self { batch, index }
+        Self {
+            batch,
+            index,
+            #[cfg(feature = "large-messages")]
+            body: None,
+        }
     }
 
     /// The id that SQS gave the message, where the record has one: a string that is not empty.
@@ -92,6 +114,10 @@ impl Record {
     ///
     /// Where it is there, but is not a string.
     pub fn body(&self) -> Result<Option<Cow<'_, str>>, JsonError> {
+        #[cfg(feature = "large-messages")]
+        if let Some(body) = &self.body {
+            return Ok(Some(Cow::Borrowed(&body.text)));
+        }
         text(self.part(|parts| parts.body))
     }
 
@@ -136,22 +162,45 @@ impl Record {
 
     /// The record as it came, JSON.
     pub fn as_json(&self) -> &str {
+        #[cfg(feature = "large-messages")]
+        if let Some(body) = &self.body {
+            return body.record_as_json.get_or_init(|| with_entry(self.own_json(), "body", &body.text));
+        }
+        self.own_json()
+    }
+
+    /// The same without a body that was fetched, which comes apart from it.
+    pub(crate) fn in_parts(&self) -> (&str, Option<&str>) {
+        #[cfg(feature = "large-messages")]
+        let body = self.body.as_ref().map(|body| body.text.as_str());
+        #[cfg(not(feature = "large-messages"))]
+        let body = None;
+        (self.own_json(), body)
+    }
+
+    fn own_json(&self) -> &str {
         self.part(|parts| parts.whole)
     }
 
-    /// The same record with another body, and without an attribute that its sender gave it. What SQS has computed of these is left out.
+    /// The same record with a body that was fetched, and without an attribute that its sender gave it. What SQS has computed of these is
+    /// left out.
     #[cfg(feature = "large-messages")]
-    pub(crate) fn with_body(&self, body: &str, without: &str) -> Result<Self, BoxError> {
-        let mut attributes: BTreeMap<String, &RawValue> = serde_json::from_str(self.raw_message_attributes())?;
-        attributes.remove(without);
-        let (body, attributes) = (to_raw_value(body)?, to_raw_value(&attributes)?);
-        let mut record: BTreeMap<String, &RawValue> = serde_json::from_str(self.as_json())?;
-        record.retain(|name, _| !name.starts_with("md5Of"));
-        record.extend([("body".to_owned(), &*body), ("messageAttributes".to_owned(), &*attributes)]);
+    pub(crate) fn with_body(&self, body: FetchedBody, without: Option<&str>) -> Result<Self, BoxError> {
+        let mut record: BTreeMap<String, &RawValue> = serde_json::from_str(self.own_json())?;
+        record.retain(|name, _| name != "body" && !name.starts_with("md5Of"));
+        let attributes = match without {
+            Some(without) => {
+                let mut attributes: BTreeMap<String, &RawValue> = serde_json::from_str(self.raw_message_attributes())?;
+                attributes.remove(without);
+                Some(to_raw_value(&attributes)?)
+            }
+            None => None,
+        };
+        record.extend(attributes.as_ref().map(|attributes| ("messageAttributes".to_owned(), &**attributes)));
         let event = serde_json::to_vec(&BTreeMap::from([("Records", [record])]))?;
         let records = Event::of(event).into_records()?;
         let batch = Batch { records, origin: self.batch.origin.clone(), dead_letter_at: self.batch.dead_letter_at };
-        Ok(Self::new(PerLane::new(batch), 0))
+        Ok(Self { batch: PerLane::new(batch), index: 0, body: Some(Arc::new(body)) })
     }
 
     #[cfg(feature = "lambda")]
@@ -177,6 +226,31 @@ impl Record {
         let records = &self.batch.records;
         records.parts().get(self.index).map_or("", |parts| part(parts).of(records.text()))
     }
+}
+
+#[cfg(feature = "large-messages")]
+impl FetchedBody {
+    pub(crate) fn new(text: String, room: OwnedSemaphorePermit) -> Self {
+        Self { text, record_as_json: OnceLock::new(), _room: room }
+    }
+}
+
+/// An object with one entry more, whose value is a text.
+#[cfg(feature = "large-messages")]
+fn with_entry(object: &str, key: &str, value: &str) -> String {
+    let mut json = Vec::with_capacity(object.len() + key.len() + value.len());
+    let (begin, separator) = match object.trim_end().strip_suffix('}') {
+        Some(begin) if begin.trim() != "{" => (begin, ","),
+        _ => ("{", ""),
+    };
+    json.extend_from_slice(begin.as_bytes());
+    json.extend_from_slice(separator.as_bytes());
+    // To write a text into memory does not fail.
+    let _ = serde_json::to_writer(&mut json, key);
+    json.push(b':');
+    let _ = serde_json::to_writer(&mut json, value);
+    json.push(b'}');
+    String::from_utf8(json).unwrap_or_default()
 }
 
 /// The value of an entry of an object. Nothing there, and `null`, have no entries.

@@ -17,6 +17,7 @@ use super::cut::{Cut, CutOff};
 use super::guard::{Panicked, catch, guard};
 use super::keeper::{Keeper, Wait};
 use super::report::{Run, Verdict};
+use super::waiting::Waiting;
 use super::{Pristine, WithBody, Work};
 use crate::handler::{ChunkService, Options, RecordResult, RecordService};
 use crate::outcome::{BoxError, Outcome};
@@ -76,18 +77,24 @@ impl Lane {
             if records.is_empty() {
                 return;
             }
-            let chunk = Chunk::begin(crew, records);
+            let mut waiting = Waiting::begin(crew, records);
             let settled = async {
-                let lost = crew.shared.keeper.as_deref().map(|keeper| chunk.lost(keeper));
-                let called = async { crew.cut_of_chunk(lost).limit(pin!(call_chunk(&service, chunk.clone()))).await };
-                let end = guard(pin!(Some(called))).await;
-                chunk.end(end);
-                chunk.all_settled().await;
+                while let Some(chunk) = waiting.next_chunk().await {
+                    run_chunk(crew, &service, &chunk).await;
+                }
             };
             self.place.wait(pin!(settled)).await;
             tokio::task::yield_now().await;
         }
     }
+}
+
+async fn run_chunk(crew: &Crew, service: &Pristine<ChunkService>, chunk: &Chunk) {
+    let lost = crew.shared.keeper.as_deref().map(|keeper| chunk.lost(keeper));
+    let called = async { crew.cut_of_chunk(lost).limit(pin!(call_chunk(service, chunk.clone()))).await };
+    let end = guard(pin!(Some(called))).await;
+    chunk.end(end);
+    chunk.all_settled().await;
 }
 
 async fn call_chunk(service: &Pristine<ChunkService>, chunk: Chunk) {
@@ -108,21 +115,21 @@ pub(crate) struct Chunk {
     /// Records that something must happen for at the queue, before they are settled. Whoever says what becomes of a record
     /// does not wait for that.
     settling: Arc<Mutex<JoinSet<()>>>,
-    records: Arc<[Record]>,
+    /// Taken by the handler's call.
+    records: Arc<Mutex<Vec<WithBody>>>,
 }
 
 impl Chunk {
-    fn begin(crew: &Arc<Crew>, records: Vec<(usize, Record)>) -> Self {
-        let runs =
-            records.iter().map(|(index, record)| Some((*index, Run::begin(record.clone(), &crew.shared.options))));
-        let runs = Arc::new(Mutex::new(runs.collect()));
-        let records = records.into_iter().map(|(_, record)| record).collect();
+    /// A chunk of records that have begun, each with its place in the batch.
+    pub(super) fn of(crew: &Arc<Crew>, begun: Vec<(usize, Run, WithBody)>) -> Self {
+        let (runs, records) = begun.into_iter().map(|(index, run, record)| (Some((index, run)), record)).unzip();
+        let (runs, records) = (Arc::new(Mutex::new(runs)), Arc::new(Mutex::new(records)));
         Self { crew: crew.clone(), runs, settling: Arc::default(), records }
     }
 
-    /// The records as extractors are to see them, by position.
-    pub(crate) async fn records(&self) -> Vec<WithBody> {
-        let records = self.crew.shared.options.with_bodies(&self.records).await;
+    /// The records as extractors are to see them, by position. Whoever takes them has them alone: their bodies may be large.
+    pub(crate) fn take_records(&self) -> Vec<WithBody> {
+        let records = std::mem::take(&mut *lock(&self.records));
         records.into_iter().map(|record| record.and_then(|record| record.check().map(|()| record))).collect()
     }
 
@@ -130,17 +137,7 @@ impl Chunk {
     fn lost<'a>(&self, keeper: &'a dyn Keeper) -> Wait<'a> {
         let runs = self.runs.clone();
         let indices: Vec<_> = lock(&runs).iter().flatten().map(|(index, _)| *index).collect();
-        let mut ours: Vec<_> = indices.into_iter().map(|index| keeper.lost(index)).enumerate().collect();
-        let mut some_lost = false;
-        // Polled right after the handler each time, which may have settled some just now.
-        Box::pin(poll_fn(move |context| {
-            ours.retain_mut(|(position, lost)| {
-                let is_lost = lost.as_mut().poll(context).is_ready();
-                some_lost |= is_lost;
-                !is_lost && lock(&runs)[*position].is_some()
-            });
-            if some_lost && ours.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-        }))
+        all_lost(keeper, indices, move |position| lock(&runs)[position].is_some())
     }
 
     /// Settles the record in that position. What says what becomes of it is a user's code, and costs its record only.
@@ -166,7 +163,8 @@ impl Chunk {
 
     /// Settles all that is not settled yet.
     fn end(&self, end: Result<Result<(), CutOff>, Panicked>) {
-        for position in 0..self.records.len() {
+        let records = lock(&self.runs).len();
+        for position in 0..records {
             match &end {
                 Ok(Ok(())) => {
                     self.settle(position, || Err("the batch handler's answer ends before this record".into()));
@@ -191,6 +189,25 @@ impl Chunk {
         // No user's code runs under this lock.
         lock(&self.runs).get_mut(position)?.take()
     }
+}
+
+/// Ends when all of these records are lost that are still open, which is asked by position.
+pub(super) fn all_lost<'a>(
+    keeper: &'a dyn Keeper,
+    indices: Vec<usize>,
+    is_open: impl Fn(usize) -> bool + Send + 'a,
+) -> Wait<'a> {
+    let mut ours: Vec<_> = indices.into_iter().map(|index| keeper.lost(index)).enumerate().collect();
+    let mut some_lost = false;
+    // Polled right after the handler each time, which may have settled some just now.
+    Box::pin(poll_fn(move |context| {
+        ours.retain_mut(|(position, lost)| {
+            let is_lost = lost.as_mut().poll(context).is_ready();
+            some_lost |= is_lost;
+            !is_lost && is_open(*position)
+        });
+        if some_lost && ours.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -16,6 +16,7 @@ mod plan;
 mod report;
 mod settle;
 mod source;
+mod waiting;
 
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
@@ -28,7 +29,7 @@ use tokio::time::Instant;
 
 #[cfg(feature = "large-messages")]
 pub(crate) use self::bodies::Fetch;
-pub(crate) use self::bodies::{Bodies, WithBody};
+pub(crate) use self::bodies::{Bodies, Wanted, WithBody};
 pub(crate) use self::effect::OnFailure;
 #[cfg(feature = "sqs")]
 pub(crate) use self::effect::{Effect, Failed, Leased, Wish};

@@ -25,6 +25,11 @@ impl<S: Sync> FromRecord<S> for Message {
     type Rejection = Rejection;
 
     async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
-        parse(record.as_json(), "message").map(Self)
+        let (json, body) = record.in_parts();
+        let mut message: SqsMessage = parse(json, "message")?;
+        if let Some(body) = body {
+            message.body = Some(body.to_owned());
+        }
+        Ok(Self(message))
     }
 }

@@ -196,7 +196,9 @@ where
     /// Extracts from each record, and hands the handler what no extractor rejected. What is rejected is settled at once.
     async fn with(&self, chunk: Chunk) {
         let (mut items, mut positions) = (Vec::new(), Vec::new());
-        for (position, record) in chunk.records().await.into_iter().enumerate() {
+        // A large body is accounted for until its record is dropped, and what was made of the body is with the handler until that ends.
+        let mut kept = Vec::new();
+        for (position, record) in chunk.take_records().into_iter().enumerate() {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {
@@ -204,10 +206,12 @@ where
                     continue;
                 }
             };
-            match guard(pin!(Some(T::from_record(&record, &self.state)))).await {
+            let extracted = guard(pin!(Some(T::from_record(&record, &self.state)))).await;
+            match extracted {
                 Ok(Ok(item)) => {
                     items.push(item);
                     positions.push(position);
+                    kept.push(record);
                 }
                 Ok(Err(rejection)) => chunk.settle(position, || rejected(rejection)),
                 Err(panicked) => chunk.settle(position, || Err(panicked.into())),

@@ -70,14 +70,6 @@ impl Options {
         }
     }
 
-    /// The same for several, in their order.
-    pub(crate) async fn with_bodies(&self, records: &[Record]) -> Vec<WithBody> {
-        match &self.bodies {
-            Some(bodies) => bodies.fetch_all(records).await,
-            None => records.iter().cloned().map(Ok).collect(),
-        }
-    }
-
     /// A bad value is no reason not to start: a function that cannot start sends its whole queue to the DLQ.
     fn override_concurrency(&mut self, value: &str) {
         match value.trim().parse() {

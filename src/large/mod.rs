@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! offload:  Outgoing -> too large? -> put the body -> Outgoing with a pointer
-//! fetch:    Record   -> a pointer? -> get the body -> Record with its body -> extractors
+//! fetch:    Record   -> a pointer? -> room in memory -> get the body -> Record with its body -> extractors
 //! ```
 
+mod budget;
+mod envelope;
+mod fetch;
 mod object;
 #[cfg(feature = "producer")]
 mod offload;
@@ -15,15 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use futures_util::future::join_all;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::timeout;
 
+use self::budget::{Budget, longest_body_bytes};
+use self::fetch::MAX_FETCHES;
+use self::object::impatient;
 #[cfg(feature = "producer")]
 pub(crate) use self::offload::Offloaded;
-use self::pointer::{Pointer, SIZE_ATTRIBUTES};
-use crate::batch::{Bodies, Fetch, WithBody};
-use crate::record::Record;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
 /// Messages that are larger than SQS takes: their bodies go through a bucket of S3.
@@ -62,10 +64,15 @@ pub struct LargeMessages {
     other_prefixes: Vec<String>,
     threshold: usize,
     max_size: usize,
+    budget: Budget,
+    fetches: Arc<Semaphore>,
 }
 
 /// A handler has the body in memory, and so have those that run beside it.
 const MAX_SIZE: usize = 64 * 1024 * 1024;
+
+/// How long it may take to read the configuration of the environment. Only the region may have to be asked for.
+const CONFIGURATION_LIMIT: Duration = Duration::from_secs(30);
 
 impl LargeMessages {
     /// Through that bucket, with credentials, region and endpoint from the
@@ -88,7 +95,9 @@ impl LargeMessages {
             key_prefix: String::new(),
             other_prefixes: Vec::new(),
             threshold: MAX_MESSAGE_BYTES,
-            max_size: MAX_SIZE,
+            max_size: longest_body_bytes(MAX_SIZE),
+            budget: Budget::of_environment(),
+            fetches: Arc::new(Semaphore::new(MAX_FETCHES)),
         }
     }
 
@@ -131,54 +140,33 @@ impl LargeMessages {
         self
     }
 
-    /// How many bytes a body may have that is read, 64 MiB by default. Bodies are in memory whole, and as many at a time as handlers run.
+    /// Sets how many bytes a body may have that is read. The default is 64 MiB, and on AWS Lambda no more than a quarter of the function's
+    /// memory: a longer one would end the process, with all records of its batch.
     pub fn max_size(self, bytes: usize) -> Self {
         Self { max_size: bytes, ..self }
     }
 
-    async fn client(&self) -> &Client {
+    /// Sets how many bytes of memory the bodies take that are read at a time, with the copies that are made of each: three times its size,
+    /// or four times inside an SNS envelope. The default is half of the function's memory on AWS Lambda, and 256 MiB elsewhere.
+    ///
+    /// A record waits until there is memory for its body, and has the memory until its handler has ended. A body that takes more than the
+    /// budget runs alone. While a record waits, a worker extends its lease; on AWS Lambda the deadline ends the wait, and the record comes
+    /// back. A [batch handler](crate::batch()) gets fewer records a call where memory has no room for all of their bodies.
+    ///
+    /// All clones share one budget, so give each consumer of a process a clone.
+    ///
+    /// ```no_run
+    /// use redrive::LargeMessages;
+    ///
+    /// let payloads = LargeMessages::from_env("payloads").memory_budget(1 << 30);
+    /// ```
+    pub fn memory_budget(self, bytes: usize) -> Self {
+        Self { budget: Budget::of_bytes(bytes), ..self }
+    }
+
+    async fn client(&self) -> Result<&Client, String> {
         let from_env = || async { impatient(&Client::new(&aws_config::load_from_env().await)) };
-        self.client.get_or_init(from_env).await
+        let client = timeout(CONFIGURATION_LIMIT, self.client.get_or_init(from_env)).await;
+        client.map_err(|_| format!("the configuration of the environment is not read after {CONFIGURATION_LIMIT:?}"))
     }
-
-    /// The record with the body that it points at, or as it is where it points at none.
-    async fn with_body(&self, record: &Record) -> WithBody {
-        let Some(attribute) = size_attribute(record) else { return Ok(record.clone()) };
-        let body = record.body()?.unwrap_or_default();
-        let place = Pointer::parse(&body).map_err(|error| {
-            format!("its attribute {attribute} says that its body is in S3, and its body does not say where: {error}")
-        })?;
-        let place = self.readable(place)?;
-        let body = object::get(self.client().await, &place, self.max_size).await;
-        let body = body.map_err(|error| format!("its body cannot be fetched: {error}"))?;
-        record.with_body(&body, attribute)
-    }
-}
-
-impl Bodies for LargeMessages {
-    fn fetch<'a>(&'a self, record: &'a Record) -> Fetch<'a, WithBody> {
-        Box::pin(self.with_body(record))
-    }
-
-    fn fetch_all<'a>(&'a self, records: &'a [Record]) -> Fetch<'a, Vec<WithBody>> {
-        Box::pin(join_all(records.iter().map(|record| self.with_body(record))))
-    }
-}
-
-/// Which attribute says that the body is a pointer. What is wrong with attributes is the matter of whoever asks for one.
-fn size_attribute(record: &Record) -> Option<&'static str> {
-    SIZE_ATTRIBUTES.into_iter().find(|name| matches!(record.raw_message_attribute(name), Ok(Some(_))))
-}
-
-/// Until S3 begins to answer, which it does when it has the whole object. It takes milliseconds, and longer over a slow line.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The same client, which does not wait for ever. That a transfer has stalled the SDK sees itself.
-fn impatient(client: &Client) -> Client {
-    let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
-    if own.read_timeout().is_some() || own.operation_attempt_timeout().is_some() {
-        return client.clone();
-    }
-    let timeouts = own.to_builder().read_timeout(READ_TIMEOUT).build();
-    Client::from_conf(client.config().to_builder().timeout_config(timeouts).build())
 }

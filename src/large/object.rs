@@ -1,41 +1,129 @@
-//! One object of S3: written whole, and read whole within a bound.
+//! One object of S3: written whole, and read whole within bounds of bytes and of time.
+
+use std::error::Error;
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::pointer::Pointer;
 use super::readable::Readable;
+
+/// How long S3 may take until it begins to answer. It takes milliseconds. The credentials that the call is signed with are asked for in this
+/// time too.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a body that is being read may make no progress.
+const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// A transfer that is slower has failed. S3 is faster by two orders of magnitude.
+const SLOWEST_BYTES_PER_SECOND: usize = 512 * 1_024;
+
+/// How long so many bytes may be on their way.
+fn transfer_limit(bytes: usize) -> Duration {
+    ANSWER_LIMIT + Duration::from_secs((bytes / SLOWEST_BYTES_PER_SECOND) as u64)
+}
+
+/// The same client, whose attempts do not wait for ever: they have its own timeout, or the limit of an answer where it has none.
+pub(super) fn impatient(client: &Client) -> Client {
+    let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
+    if own.operation_attempt_timeout().is_some() {
+        return client.clone();
+    }
+    let timeouts = own.to_builder().operation_attempt_timeout(ANSWER_LIMIT).build();
+    Client::from_conf(client.config().to_builder().timeout_config(timeouts).build())
+}
 
 /// # Errors
 ///
 /// Where it is not known to be there.
 pub(super) async fn put(client: &Client, place: &Pointer, body: String) -> Result<(), String> {
+    let own = client.config().timeout_config().and_then(TimeoutConfig::operation_attempt_timeout);
+    // An attempt has the whole body to send.
+    let limit = own.filter(|&own| own != ANSWER_LIMIT).unwrap_or(transfer_limit(body.len()));
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(limit).build();
     let put = client.put_object().bucket(&place.s3_bucket_name).key(&place.s3_key);
-    let put = put.body(ByteStream::from(body.into_bytes())).send().await;
-    put.map(drop).map_err(|error| format!("s3:PutObject {place}: {}", DisplayErrorContext(error)))
+    let put = put.body(ByteStream::from(body.into_bytes())).customize();
+    let put = put.config_override(aws_sdk_s3::config::Config::builder().timeout_config(timeouts)).send().await;
+    put.map(drop).map_err(|error| format!("s3:PutObject {place}: {}", told(&error)))
 }
 
+/// What has come of an object.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Got {
+    Whole(String),
+    /// It is longer than there is room for: this long, where S3 says so.
+    Longer(Option<usize>),
+}
+
+/// Reads an object. At most `room` bytes are taken, and an object of more than `max_bytes` is an error.
+///
 /// # Errors
 ///
-/// Where it is not there, is longer than that, or is no text.
-pub(super) async fn get(client: &Client, place: &Readable, max_bytes: usize) -> Result<String, String> {
+/// Where it is not there, is longer than that, is no text, or comes too slowly.
+pub(super) async fn get(client: &Client, place: &Readable, room: usize, max_bytes: usize) -> Result<Got, String> {
     let place = place.place();
     let get = client.get_object().bucket(&place.s3_bucket_name).key(&place.s3_key).send().await;
-    let object = get.map_err(|error| format!("s3:GetObject {place}: {}", DisplayErrorContext(error)))?;
-    let length = object.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-    let too_long = || format!("{place} is longer than the {max_bytes} bytes that LargeMessages::max_size allows");
-    if length > max_bytes {
-        return Err(too_long());
+    let object = get.map_err(|error| format!("s3:GetObject {place}: {}", told(&error)))?;
+    let length = object.content_length().and_then(|length| usize::try_from(length).ok());
+    if length.is_some_and(|length| length > max_bytes) {
+        return Err(too_long(place, max_bytes));
     }
-    let (mut bytes, mut stream) = (Vec::with_capacity(length), object.body);
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| format!("{place} breaks off: {}", DisplayErrorContext(error)))?;
-        // What has no length, or a wrong one.
-        if bytes.len() + chunk.len() > max_bytes {
-            return Err(too_long());
+    if length.is_some_and(|length| length > room) {
+        return Ok(Got::Longer(length));
+    }
+    let limit = transfer_limit(length.unwrap_or(max_bytes));
+    let bytes = match timeout(limit, read(object, place, length, room.min(max_bytes))).await {
+        Ok(bytes) => bytes?,
+        Err(_) => return Err(format!("{place} is not here after {limit:?}; it is read again at the next receive")),
+    };
+    match bytes {
+        Some(bytes) => String::from_utf8(bytes)
+            .map(Got::Whole)
+            .map_err(|error| format!("{place} is not a text: {}", error.utf8_error())),
+        None if room < max_bytes => Ok(Got::Longer(None)),
+        None => Err(too_long(place, max_bytes)),
+    }
+}
+
+fn too_long(place: &Pointer, max_bytes: usize) -> String {
+    format!("{place} is longer than the {max_bytes} bytes that LargeMessages::max_size allows")
+}
+
+/// The bytes of the body. `None` where there are more than `room`: S3 has told no length, or a wrong one.
+async fn read(
+    object: GetObjectOutput,
+    place: &Pointer,
+    length: Option<usize>,
+    room: usize,
+) -> Result<Option<Vec<u8>>, String> {
+    let (mut bytes, mut stream) = (Vec::with_capacity(length.unwrap_or_default()), object.body);
+    loop {
+        let chunk = timeout_at(Instant::now() + STALL_LIMIT, stream.next()).await;
+        let chunk = chunk.map_err(|_| format!("{place} stalls: no byte has come for {STALL_LIMIT:?}"))?;
+        let Some(chunk) = chunk else { return Ok(Some(bytes)) };
+        let chunk = chunk.map_err(|error| format!("{place} breaks off: {}", with_causes(&error)))?;
+        if bytes.len() + chunk.len() > room {
+            return Ok(None);
         }
         bytes.extend_from_slice(&chunk);
     }
-    String::from_utf8(bytes).map_err(|error| format!("{place} is not a text: {}", error.utf8_error()))
+}
+
+/// What a failed call says: the code and the message of S3, or why there is no answer. Never what the call or its answer had in it, which
+/// the SDK's own debug output shows.
+fn told<E: ProvideErrorMetadata + Error + 'static, R: std::fmt::Debug + 'static>(error: &SdkError<E, R>) -> String {
+    match (error.code(), error.message()) {
+        (Some(code), message) => format!("{code}: {}", message.unwrap_or("S3 says no more")),
+        _ => with_causes(error),
+    }
+}
+
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -52,7 +52,7 @@ impl LargeMessages {
 
     pub(crate) async fn put(&self, offloaded: Offloaded) -> Result<(), SendError> {
         let Offloaded { place, body } = offloaded;
-        let put = object::put(self.client().await, &place, body).await;
-        put.map_err(|error| SendError::failed(format!("its body is not in S3: {error}")))
+        let put = async { object::put(self.client().await?, &place, body).await };
+        put.await.map_err(|error| SendError::failed(format!("its body is not in S3: {error}")))
     }
 }

@@ -1,7 +1,10 @@
 //! Messages whose bodies are in S3, sent and received on tokio's paused clock.
 
+mod memory;
 mod receiving;
 mod sending;
+mod sns;
+mod waits;
 
 #[path = "../support/calls.rs"]
 mod calls;

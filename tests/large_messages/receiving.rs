@@ -8,12 +8,18 @@ use tower::util::MapRequestLayer;
 use crate::fake_s3::FakeS3;
 use crate::{MIB, through};
 
-const POINTER: &str =
+pub(crate) const POINTER: &str =
     r#"["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":"payloads","s3Key":"k"}]"#;
 
 /// Sends what some library would, to the letter.
-async fn send(queue: &TestQueue, body: &str, size_attribute: &str) -> String {
-    let number = MessageAttributeValue::builder().data_type("Number").string_value("11").build().unwrap();
+pub(crate) async fn send(queue: &TestQueue, body: &str, size_attribute: &str) -> String {
+    send_with_size(queue, body, size_attribute, "11").await
+}
+
+/// The same with that size of the body, which nobody checks.
+pub(crate) async fn send_with_size(queue: &TestQueue, body: &str, size_attribute: &str, size: &str) -> String {
+    let data_type = if size.parse::<f64>().is_ok() { "Number" } else { "String" };
+    let number = MessageAttributeValue::builder().data_type(data_type).string_value(size).build().unwrap();
     let other = MessageAttributeValue::builder().data_type("String").string_value("kept").build().unwrap();
     let send = queue.client().send_message().queue_url(queue.url()).message_body(body);
     let send = send.message_attributes(size_attribute, number).message_attributes("other", other);
@@ -34,12 +40,12 @@ async fn see(State(seen): State<Seen>, Body(body): Body) {
     seen.0.lock().unwrap().push(body);
 }
 
-async fn queue(kit: &Kit) -> TestQueue {
+pub(crate) async fn queue(kit: &Kit) -> TestQueue {
     kit.queue("orders").max_receive_count(2).create().await.unwrap()
 }
 
 /// Why the message is a dead letter.
-fn why(queue: &TestQueue, id: &str) -> String {
+pub(crate) fn why(queue: &TestQueue, id: &str) -> String {
     let deliveries = queue.deliveries_of(id);
     deliveries.last().unwrap().why.clone().unwrap()
 }

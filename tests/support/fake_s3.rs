@@ -1,8 +1,12 @@
-//! Buckets in memory, behind a client of the AWS SDK.
+//! Buckets in memory, behind a client of the AWS SDK. They can be silent, stall and be slow.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
+use std::future::pending;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -17,6 +21,10 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 
+use axum::body::{Bytes, HttpBody};
+use http_body::Frame;
+use tokio::time::{Sleep, sleep};
+
 #[derive(Clone, Default)]
 pub(crate) struct FakeS3(Arc<Mutex<State>>);
 
@@ -24,10 +32,27 @@ pub(crate) struct FakeS3(Arc<Mutex<State>>);
 struct State {
     /// By `/bucket/key`.
     objects: BTreeMap<String, Vec<u8>>,
+    /// Objects of so many times `x`, which take no memory.
+    long_objects: BTreeMap<String, usize>,
+    delivery: Delivery,
+    /// No call is answered.
+    is_silent: bool,
     /// What every call is answered with, in place of what was asked for.
     fault: Option<(u16, &'static str)>,
     under_way: usize,
     most_under_way: usize,
+}
+
+/// How the body of an object comes.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Delivery {
+    #[default]
+    AtOnce,
+    WithoutLength,
+    /// After so many bytes nothing more comes, and the connection stays open.
+    StallsAfter(usize),
+    /// So many bytes at a time, with a pause before each.
+    Slowly(usize, Duration),
 }
 
 /// Each call takes so long.
@@ -53,6 +78,20 @@ impl FakeS3 {
         self.0.lock().unwrap().objects.insert(path.to_owned(), body.into());
     }
 
+    /// An object of so many times `x`.
+    pub(crate) fn put_long(&self, path: &str, bytes: usize) {
+        self.0.lock().unwrap().long_objects.insert(path.to_owned(), bytes);
+    }
+
+    pub(crate) fn deliver(&self, delivery: Delivery) {
+        self.0.lock().unwrap().delivery = delivery;
+    }
+
+    /// Answers no call any more, and closes no connection.
+    pub(crate) fn be_silent(&self) {
+        self.0.lock().unwrap().is_silent = true;
+    }
+
     /// All that is there, by `/bucket/key`.
     pub(crate) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.0.lock().unwrap().objects.clone()
@@ -66,17 +105,19 @@ impl FakeS3 {
         self.0.lock().unwrap().most_under_way
     }
 
-    fn begin(&self) {
+    /// Says whether the call is not to be answered.
+    fn begin(&self) -> bool {
         let mut state = self.0.lock().unwrap();
         state.under_way += 1;
         state.most_under_way = state.most_under_way.max(state.under_way);
+        state.is_silent
     }
 
-    fn answer(&self, request: &HttpRequest) -> (u16, Vec<u8>) {
+    fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let mut state = self.0.lock().unwrap();
         state.under_way -= 1;
         if let Some((status, code)) = state.fault {
-            return (status, error(code));
+            return response(status, SdkBody::from(error(code)));
         }
         let path = request.uri().trim_start_matches("http://s3.localhost");
         let path = path.split('?').next().unwrap().to_owned();
@@ -84,11 +125,100 @@ impl FakeS3 {
             "PUT" => {
                 let body = request.body().bytes().expect("a body in memory");
                 state.objects.insert(path, body.to_vec());
-                (200, Vec::new())
+                response(200, SdkBody::empty())
             }
-            "GET" => state.objects.get(&path).map_or((404, error("NoSuchKey")), |body| (200, body.clone())),
+            "GET" => state.object(&path).unwrap_or_else(|| response(404, SdkBody::from(error("NoSuchKey")))),
             method => panic!("{method} is none of what is asked of S3"),
         }
+    }
+}
+
+impl State {
+    fn object(&self, path: &str) -> Option<HttpResponse> {
+        let content = match (self.objects.get(path), self.long_objects.get(path)) {
+            (Some(bytes), _) => Content::Bytes(Bytes::from(bytes.clone())),
+            (None, Some(&bytes)) => Content::Repeated(bytes),
+            (None, None) => return None,
+        };
+        let length = content.left();
+        let body = Coming { content, delivery: self.delivery, sent: 0, pause: None };
+        let mut response = response(200, SdkBody::from_body_1_x(body));
+        if !matches!(self.delivery, Delivery::WithoutLength) {
+            response.headers_mut().insert("content-length", length.to_string());
+        }
+        Some(response)
+    }
+}
+
+fn response(status: u16, body: SdkBody) -> HttpResponse {
+    HttpResponse::new(StatusCode::try_from(status).expect("a status"), body)
+}
+
+/// What is left of an object.
+enum Content {
+    Bytes(Bytes),
+    Repeated(usize),
+}
+
+/// What comes at a time, as from a socket.
+const PIECE: usize = 65_536;
+
+impl Content {
+    fn left(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Repeated(bytes) => *bytes,
+        }
+    }
+
+    fn take(&mut self, most: usize) -> Bytes {
+        static PIECE_OF_X: [u8; PIECE] = [b'x'; PIECE];
+        let bytes = most.min(self.left()).min(PIECE);
+        match self {
+            Self::Bytes(left) => left.split_to(bytes),
+            Self::Repeated(left) => {
+                *left -= bytes;
+                Bytes::from_static(&PIECE_OF_X[..bytes])
+            }
+        }
+    }
+}
+
+/// The body of an object on its way.
+struct Coming {
+    content: Content,
+    delivery: Delivery,
+    sent: usize,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl HttpBody for Coming {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.content.left() == 0 {
+            return Poll::Ready(None);
+        }
+        let most = match self.delivery {
+            Delivery::AtOnce | Delivery::WithoutLength => PIECE,
+            Delivery::StallsAfter(bytes) if self.sent >= bytes => return Poll::Pending,
+            Delivery::StallsAfter(bytes) => bytes - self.sent,
+            Delivery::Slowly(bytes, pause) => {
+                let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(pause)));
+                if pause.as_mut().poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                self.pause = None;
+                bytes
+            }
+        };
+        let bytes = self.content.take(most);
+        self.sent += bytes.len();
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 }
 
@@ -106,11 +236,12 @@ impl HttpConnector for FakeS3 {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let fake = self.clone();
         HttpConnectorFuture::new(async move {
-            fake.begin();
-            tokio::time::sleep(LATENCY).await;
-            let (status, body) = fake.answer(&request);
-            let status = StatusCode::try_from(status).expect("a status");
-            Ok(HttpResponse::new(status, SdkBody::from(body)))
+            let is_silent = fake.begin();
+            if is_silent {
+                pending::<()>().await;
+            }
+            sleep(LATENCY).await;
+            Ok(fake.answer(&request))
         })
     }
 }

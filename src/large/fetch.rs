@@ -1,0 +1,172 @@
+//! From a record that points at its body to the record with its body.
+
+use futures_util::future::join_all;
+
+use super::LargeMessages;
+use super::budget::Room;
+use super::envelope::Envelope;
+use super::object::{self, Got};
+use super::pointer::{Pointer, SIZE_ATTRIBUTES};
+use super::readable::Readable;
+use crate::batch::{Bodies, Fetch, Wanted, WithBody};
+use crate::json::{find, text};
+use crate::outcome::BoxError;
+use crate::record::{FetchedBody, Record};
+
+/// How many bodies are fetched at a time. More of them share one line, and each is later.
+pub(super) const MAX_FETCHES: usize = 16;
+
+/// A body is in memory as it was fetched, as an extractor copies or parses it, and once more for what a handler makes of it.
+const COPIES: usize = 3;
+/// The envelope of SNS is written around it, and its message is taken out of that again.
+const COPIES_IN_ENVELOPE: usize = COPIES + 1;
+
+/// How long a body is taken to be where its message does not say it: S3 is asked then, and the fetch begins anew if the body is longer.
+const UNSAID_BYTES: usize = 1_048_576;
+
+/// A body that is elsewhere: where it is, and how much memory it takes.
+struct Pointed<'a> {
+    record: &'a Record,
+    place: Readable,
+    attribute: &'static str,
+    /// Where the pointer is inside one.
+    envelope_of: Option<String>,
+    said_bytes: Option<usize>,
+}
+
+/// What has come of a fetch that had room for a body.
+enum Fetched {
+    Here(Record),
+    /// There is not enough room: the body is this long.
+    Longer(usize),
+}
+
+impl LargeMessages {
+    /// Where the record says that its body is. `None` where it has its body itself.
+    fn find<'a>(&self, record: &'a Record) -> Result<Option<Pointed<'a>>, BoxError> {
+        if let Some(attribute) = size_attribute(record) {
+            let body = record.body()?.unwrap_or_default();
+            let place = self.place(&body, attribute)?;
+            let said_bytes = said_bytes(record, attribute);
+            return Ok(Some(Pointed { record, place, attribute, envelope_of: None, said_bytes }));
+        }
+        // What is wrong with a body that is no pointer is the matter of whoever asks for the body.
+        let Ok(Some(body)) = record.body() else { return Ok(None) };
+        let Some(envelope) = Envelope::find(&body) else { return Ok(None) };
+        let attribute = envelope.attribute();
+        let place = self.place(&envelope.pointer().unwrap_or_default(), attribute)?;
+        let said_bytes = envelope.said_bytes();
+        Ok(Some(Pointed { record, place, attribute, envelope_of: Some(body.into_owned()), said_bytes }))
+    }
+
+    fn place(&self, pointer: &str, attribute: &str) -> Result<Readable, String> {
+        let place = Pointer::parse(pointer).map_err(|error| {
+            format!("its attribute {attribute} says that its body is in S3, and its body does not say where: {error}")
+        })?;
+        self.readable(place)
+    }
+
+    /// The record with the body that it points at, or as it is where it points at none.
+    async fn with_body(&self, record: &Record) -> WithBody {
+        let Some(pointed) = self.find(record)? else { return Ok(record.clone()) };
+        let mut bytes = self.assumed_bytes(&pointed, None);
+        loop {
+            let room = self.budget.wait(bytes, pointed.copies()).await;
+            match self.fetch_into(&pointed, bytes, room).await? {
+                Fetched::Here(record) => return Ok(record),
+                // The room was given back before more is asked for: who waits holds none.
+                Fetched::Longer(longer) => bytes = longer,
+            }
+        }
+    }
+
+    async fn with_bodies(&self, wanted: &mut [Wanted]) -> Vec<Option<WithBody>> {
+        let mut fetches = Vec::with_capacity(wanted.len());
+        let mut is_first = true;
+        for Wanted { record, bytes } in wanted.iter() {
+            let fetch: Fetch<'_, Option<Result<Fetched, BoxError>>> = match self.find(record) {
+                Err(error) => Box::pin(async move { Some(Err(error)) }),
+                Ok(None) => Box::pin(async move { Some(Ok(Fetched::Here(record.clone()))) }),
+                Ok(Some(pointed)) => {
+                    let bytes = self.assumed_bytes(&pointed, *bytes);
+                    let room = match std::mem::take(&mut is_first) {
+                        true => Some(self.budget.wait(bytes, pointed.copies()).await),
+                        false => self.budget.now(bytes, pointed.copies()),
+                    };
+                    Box::pin(async move { Some(self.fetch_into(&pointed, bytes, room?).await) })
+                }
+            };
+            fetches.push(fetch);
+        }
+        let fetched = join_all(fetches).await;
+        let settle = |(fetched, wanted): (_, &mut Wanted)| match fetched {
+            Some(Ok(Fetched::Here(record))) => Some(Ok(record)),
+            Some(Err(error)) => Some(Err(error)),
+            Some(Ok(Fetched::Longer(longer))) => {
+                wanted.bytes = Some(longer);
+                None
+            }
+            None => None,
+        };
+        fetched.into_iter().zip(wanted).map(settle).collect()
+    }
+
+    /// How long the body is taken to be: as a fetch has found it, or as the message says. What is longer than may be read is not fetched.
+    fn assumed_bytes(&self, pointed: &Pointed<'_>, found: Option<usize>) -> usize {
+        found.or(pointed.said_bytes).unwrap_or(UNSAID_BYTES).min(self.max_size)
+    }
+
+    /// Fetches a body for which there is that room.
+    async fn fetch_into(&self, pointed: &Pointed<'_>, bytes: usize, mut room: Room) -> Result<Fetched, BoxError> {
+        let copies = pointed.copies();
+        let covered = self.budget.covers(bytes, copies).unwrap_or(self.max_size);
+        let got = async {
+            let _turn = self.fetches.acquire().await;
+            object::get(self.client().await?, &pointed.place, covered, self.max_size).await
+        };
+        let body = match got.await.map_err(|error| format!("its body cannot be fetched: {error}"))? {
+            Got::Whole(body) => body,
+            Got::Longer(longer) => return Ok(Fetched::Longer(longer.unwrap_or(self.max_size))),
+        };
+        self.budget.shrink(&mut room, body.len(), copies);
+        Ok(Fetched::Here(pointed.record_with(body, room)?))
+    }
+}
+
+impl Pointed<'_> {
+    fn copies(&self) -> usize {
+        if self.envelope_of.is_some() { COPIES_IN_ENVELOPE } else { COPIES }
+    }
+
+    fn record_with(&self, body: String, room: Room) -> WithBody {
+        match self.envelope_of.as_deref().and_then(Envelope::find) {
+            Some(envelope) => {
+                let body = envelope.with_message(body)?;
+                self.record.with_body(FetchedBody::new(body, room), None)
+            }
+            None => self.record.with_body(FetchedBody::new(body, room), Some(self.attribute)),
+        }
+    }
+}
+
+/// How long the message says that its body is.
+fn said_bytes(record: &Record, attribute: &str) -> Option<usize> {
+    let attribute = record.raw_message_attribute(attribute).ok()??;
+    text(&attribute[find(attribute, "stringValue").ok()??]).ok()??.parse().ok()
+}
+
+impl Bodies for LargeMessages {
+    fn fetch<'a>(&'a self, record: &'a Record) -> Fetch<'a, WithBody> {
+        Box::pin(self.with_body(record))
+    }
+
+    fn fetch_some<'a>(&'a self, wanted: &'a mut [Wanted]) -> Fetch<'a, Vec<Option<WithBody>>> {
+        Box::pin(self.with_bodies(wanted))
+    }
+}
+
+/// Which attribute says that the body is a pointer. What is wrong with attributes is the matter of whoever asks for one.
+fn size_attribute(record: &Record) -> Option<&'static str> {
+    let says_so = |name: &&str| matches!(record.raw_message_attribute(name), Ok(Some(json)) if json != "null");
+    SIZE_ATTRIBUTES.into_iter().find(says_so)
+}
