@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_sdk_sqs::types::QueueAttributeName as Name;
 use redrive::local::{Kit, TestQueue};
 use redrive::{Body, LargeMessages, State};
 use tokio::time::sleep;
@@ -178,14 +179,16 @@ async fn chunks_that_want_all_of_the_memory_do_not_wait_for_each_other() {
         let (kit, s3, seen) = (Kit::with_seed(10), FakeS3::default(), Seen::default());
         s3.put_long("/payloads/k", KIB);
         let orders = kit.queue("orders").create().await.unwrap();
-        for _ in 0..40 {
+        for _ in 0..20 {
             send_with_size(&orders, POINTER, "ExtendedPayloadSize", said).await;
         }
         let consumer = redrive::batch(slow_batch).with_state(seen.clone()).large_messages(with_room_for(3, &s3));
         orders.mapping(consumer).batch_size(10).function_timeout(Duration::from_secs(30)).start().unwrap();
         kit.until_idle().await;
-        assert!(are_all_done(&orders, 40), "{said}");
-        assert_eq!(seen.most_bytes(), 3 * KIB, "{said}");
+        assert!(are_all_done(&orders, 20), "{said}");
+        // What is said to be longer than the budget runs alone, whoever lies about it.
+        let together = if said == "1000000000" { 1 } else { 3 };
+        assert_eq!(seen.most_bytes(), together * KIB, "{said}");
     }
 }
 
@@ -266,8 +269,10 @@ async fn what_waits_for_memory_goes_back_when_the_worker_ends() {
     let worker = consumer.worker(orders.client().clone(), orders.url()).drain_timeout(Duration::ZERO);
     worker.run_until(sleep(Duration::from_millis(500))).await.unwrap();
     assert_eq!(seen.calls().len(), 1, "the other one waited");
-    let visible = orders.client().receive_message().queue_url(orders.url()).max_number_of_messages(10);
-    assert_eq!(visible.send().await.unwrap().messages().len(), 2, "neither is held");
+    let counted =
+        orders.client().get_queue_attributes().queue_url(orders.url()).attribute_names(Name::All).send().await;
+    let counted = counted.unwrap().attributes.unwrap();
+    assert_eq!(counted[&Name::ApproximateNumberOfMessages], "2", "neither is held: {counted:?}");
 }
 
 /// What a container of AWS Lambda gives a function of that size. An environment and a peak are a process's: so the test is one that runs
