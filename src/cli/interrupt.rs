@@ -1,5 +1,7 @@
 //! Whether somebody wants to go home.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
 /// Waits for Ctrl-C, or for what a process manager sends in its place.
@@ -31,6 +33,22 @@ impl Stop {
         if wanted.wait_for(|wanted| *wanted).await.is_err() {
             std::future::pending().await
         }
+    }
+
+    /// Waits that long. Returns at once, and `false`, where work is to come to its end.
+    pub(super) async fn sleep(&self, wait: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = self.wanted() => false,
+            () = tokio::time::sleep(wait) => true,
+        }
+    }
+
+    /// What is told once somebody wants it.
+    #[cfg(test)]
+    pub(super) fn told() -> (watch::Sender<bool>, Self) {
+        let (stop, wanted) = watch::channel(false);
+        (stop, Self(wanted))
     }
 }
 

@@ -12,6 +12,7 @@ mod outbox;
 mod queue;
 mod send;
 mod sqs;
+mod trace_header;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -289,6 +289,11 @@ fn all_go_back_by_a_task_and_then_those_that_sqs_has_no_source_for() {
     );
 
     let served = fifo(12);
+    let ran = dlq(&served.url, &["move", "orders.fifo", "--all", "--one-by-one"]);
+    ended(&ran, 0, "orders-dlq.fifo: 12 messages moved to orders.fifo", &[]);
+    assert_eq!(served.bodies("orders.fifo"), (1..=12).map(|body| body.to_string()).collect::<Vec<_>>());
+
+    let served = fifo(12);
     let ran = dlq(&served.url, &["move", "orders.fifo", "--all", "--max-per-second", "100"]);
     ended(&ran, 0, "orders-dlq.fifo: 12 moved to where they came from", &[]);
     assert_eq!(served.bodies("orders.fifo"), (1..=12).map(|body| body.to_string()).collect::<Vec<_>>());
@@ -381,6 +386,70 @@ fn whoever_interrupts_a_look_gives_all_back() {
     let ran = interrupted_at_the_second_receive(&served, &["move", "orders", "--id", "nope"]);
     assert_eq!((ran.status, in_flight(&served, "orders-dlq").as_str()), (1, "0"), "{}", ran.stderr);
     assert!(ran.stdout.contains("interrupted, and the others stay"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_task_says_what_it_has_not_moved() {
+    let served = dead_letters();
+    served.hide_one("orders-dlq");
+    let ran = dlq(&served.url, &["move", "orders", "--all"]);
+    let expected = "orders-dlq: 1 moved to where they came from; about 1 message stay, 1 of them as somebody has \
+                    received them";
+    ended(&ran, 1, expected, &[]);
+}
+
+#[test]
+fn what_somebody_else_has_received_is_no_part_of_a_choice() {
+    let served = dead_letters();
+    served.hide_one("orders-dlq");
+    for command in [&["move", "orders"][..], &["delete", "orders", "--yes"]] {
+        let ran = dlq(&served.url, &[command, &["--reason", "none has it"]].concat());
+        assert_eq!(ran.status, 1, "{}", ran.stdout);
+        assert!(
+            ran.stdout.contains("about 1 message not looked at, as somebody else has received them"),
+            "{}",
+            ran.stdout
+        );
+    }
+}
+
+#[test]
+fn no_message_of_a_group_passes_one_that_was_refused() {
+    let served = fifo(3);
+    let ids: Vec<_> =
+        listed(&served, "orders.fifo").iter().map(|each| each["id"].as_str().unwrap().to_owned()).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let url = proxy(&served.url, move |operation| match operation {
+        "SendMessageBatch" if calls.fetch_add(1, Ordering::SeqCst) == 0 => Way::Answered(json!({"Failed": [
+            {"Id": "0", "Code": "InvalidMessageContents", "Message": "No.", "SenderFault": true}
+        ]})),
+        _ => Way::Through,
+    });
+    let ran = dlq(&url, &[&["move", "orders.fifo", "--id"][..], &ids].concat());
+    ended(&ran, 1, "orders-dlq.fifo: no message moved, 3 stay", &["an earlier message of its group stays"]);
+    assert_eq!(served.bodies("orders-dlq.fifo"), ["1", "2", "3"]);
+}
+
+#[test]
+fn a_run_that_breaks_off_says_what_it_has_done() {
+    let served = dead_letters();
+    (0..20).for_each(|_| served.send("orders-dlq", "by hand"));
+    let receives = Arc::new(AtomicUsize::new(0));
+    let url = proxy(&served.url, move |operation| match operation {
+        "ReceiveMessage" if receives.fetch_add(1, Ordering::SeqCst) > 0 => Way::Refused,
+        _ => Way::Through,
+    });
+    let ran = dlq(&url, &["move", "orders", "--reason", "such"]);
+    ended(
+        &ran,
+        1,
+        "orders-dlq: 1 message moved to orders; stopped, and the others stay",
+        &["cannot look into orders-dlq"],
+    );
+    assert_eq!(in_flight(&served, "orders-dlq"), "0");
+    let ran = dlq(&url, &["delete", "orders", "--yes", "--reason", "such"]);
+    refused(&ran, &["cannot look into orders-dlq"]);
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(crate) enum Way {
     After(Duration),
     /// It does not get there, and has this answer.
     Answered(Value),
+    /// It does not get there, as it may not.
+    Refused,
 }
 
 /// The URL of what stands before the SQS at that URL, for as long as the test runs.
@@ -35,6 +37,10 @@ pub(crate) fn proxy(url: &str, way: impl Fn(&str) -> Way + Send + Sync + 'static
                     forward(&address, request).await
                 }
                 Way::Answered(answer) => answer.to_string().into_response(),
+                Way::Refused => {
+                    let error = serde_json::json!({"__type": "AccessDeniedException", "message": "No."});
+                    (axum::http::StatusCode::BAD_REQUEST, error.to_string()).into_response()
+                }
             }
         }
     };

@@ -48,6 +48,15 @@ fn many_lines_come_in_order_to_a_fifo_queue() {
 }
 
 #[test]
+fn a_list_of_records_is_an_event() {
+    let served = Served::with(&["orders"]);
+    let ran = piped(&served, &["orders", &event("pipe")], b"");
+    all_sent(&ran, "orders: 2 sent, 0 failed");
+    let bodies = served.bodies("orders");
+    assert!(bodies[0].starts_with("{\"order_id\"") && bodies[1] == "not json", "{bodies:?}");
+}
+
+#[test]
 fn an_event_keeps_its_groups_ids_and_attributes() {
     let served = Served::with(&["orders.fifo", "orders"]);
     all_sent(&piped(&served, &["orders.fifo", &event("fifo")], b""), "orders.fifo: 6 sent, 0 failed");

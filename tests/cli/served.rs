@@ -102,6 +102,12 @@ impl Served {
         }
     }
 
+    /// Receives one message, and keeps it.
+    pub(crate) fn hide_one(&self, queue: &str) {
+        let receive = self.client.receive_message().queue_url(self.url_of(queue)).visibility_timeout(600);
+        assert_eq!(self.handle.block_on(receive.send()).unwrap().messages().len(), 1);
+    }
+
     pub(crate) fn attribute(&self, queue: &str, name: &str) -> String {
         let get = self.client.get_queue_attributes().queue_url(self.url_of(queue));
         let got = self.handle.block_on(get.attribute_names("All".into()).send()).unwrap();

@@ -4,9 +4,7 @@ use std::collections::HashSet;
 
 use clap::Args;
 
-use super::hold::Hold;
 use super::letter::Letter;
-use crate::cli::interrupt::Stop;
 
 /// What is asked for on the command line.
 #[derive(Args)]
@@ -30,14 +28,6 @@ pub(super) enum Wanted {
     All,
 }
 
-/// How a search came to its end.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// There is nothing more that can be seen.
-    Seen,
-    Interrupted,
-}
-
 impl Choice {
     pub(super) fn wanted(&self) -> Wanted {
         match &self.reason {
@@ -50,7 +40,7 @@ impl Choice {
 
 impl Wanted {
     /// Whether the message is one of them, which is then found.
-    fn takes(&mut self, letter: &Letter) -> bool {
+    pub(super) fn takes(&mut self, letter: &Letter) -> bool {
         match self {
             Self::All => true,
             Self::Reason(text) => [letter.reason(), letter.error()].iter().flatten().any(|said| said.contains(&**text)),
@@ -69,35 +59,13 @@ impl Wanted {
         missing
     }
 
-    fn is_found(&self) -> bool {
-        matches!(self, Self::Ids(ids) if ids.is_empty())
+    /// Whether every message has to be looked at: nobody knows how many fit.
+    pub(super) fn is_all_that_fit(&self) -> bool {
+        matches!(self, Self::All | Self::Reason(_))
     }
 
-    /// Receives until all are found, up to so many messages, and has each batch of them dealt with before the next is
-    /// received: what was moved back may fail again, and be here once more.
-    pub(super) async fn search(
-        &mut self,
-        hold: &mut Hold<'_>,
-        mut limit: usize,
-        stop: &Stop,
-        mut deal_with: impl AsyncFnMut(&mut Hold<'_>, Vec<Letter>) -> Result<(), String>,
-    ) -> Result<End, String> {
-        while !self.is_found() {
-            if stop.is_wanted() {
-                return Ok(End::Interrupted);
-            }
-            // A receive that is dropped would leave hidden what SQS had picked for it.
-            let mut letters = hold.receive(limit).await?;
-            if letters.is_empty() {
-                return Ok(End::Seen);
-            }
-            limit -= letters.len();
-            letters.retain(|letter| self.takes(letter));
-            if !letters.is_empty() {
-                deal_with(hold, letters).await?;
-            }
-        }
-        Ok(End::Seen)
+    pub(super) fn is_found(&self) -> bool {
+        matches!(self, Self::Ids(ids) if ids.is_empty())
     }
 }
 

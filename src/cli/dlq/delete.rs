@@ -2,23 +2,33 @@
 
 use clap::Args;
 
-use super::choice::{Choice, End, Wanted};
+use super::choice::{Choice, Wanted};
 use super::confirm::{check_can_ask, is_confirmed};
 use super::counted;
-use super::hold::{Hold, LONGEST};
+use super::end::Left;
+use super::ended_early;
+use super::hold::{Hold, LEASE};
 use super::letter::Letter;
 use super::lines::text;
 use super::list::now_ms;
 use super::place::{DeadLetterQueue, Place};
+use super::search::End;
 use crate::cli::Done;
 use crate::cli::interrupt::Stop;
+
+/// So many messages are shown before the question. The others are counted.
+const MAX_SHOWN: usize = 1_000;
 
 /// Delete messages of a dead-letter queue, for good
 ///
 /// Chosen messages are received, shown and given back; after a yes they are received once more and deleted. With --all SQS purges
 /// the queue: what somebody has in flight goes too, and what comes in before SQS is done, which may take a minute.
 ///
-/// Exits with 0 where all was deleted, with 1 where something was not, and with 2 where nothing could be done.
+/// Each message is looked at once a run, however long that takes. A message that arrives after the run has begun stays and is counted. On
+/// a FIFO queue a message that is not chosen hides the later ones of its group: of each group the first ten can be seen.
+///
+/// Exits with 0 where all that was chosen is deleted, with 1 where something of it is left or was not looked at, without a yes, or on
+/// Ctrl-C, and with 2 where the arguments are wrong or nothing could be done.
 #[derive(Args)]
 #[command(after_help = "Examples:
   redrive dlq delete orders --id 2f1c7d0e-6f0b-4c5e-9a59-0d1b9a3c0f11
@@ -44,21 +54,21 @@ pub(super) async fn delete(arguments: &Arguments, stop: &Stop) -> Result<Done, S
     }
     queue.check_receivable()?;
     let mut wanted = arguments.choice.wanted();
-    if !arguments.yes {
-        let found = shown(&queue, &mut wanted, stop).await?;
-        report_missing(&queue, &wanted);
-        if found.is_empty() {
-            return Ok(nothing(&queue));
-        }
-        let question = format!("Delete {} of {} for good?", counted(found.len()), queue.name);
-        if !is_confirmed(&question, stop).await {
-            return Ok(nothing(&queue));
-        }
-        let is_all = wanted.missing().is_empty();
-        let Done { output, is_good } = chosen(&queue, Wanted::Ids(found.into_iter().collect()), stop).await?;
-        return Ok(Done { output, is_good: is_good && is_all });
+    if arguments.yes {
+        return chosen(&queue, wanted, stop).await;
     }
-    chosen(&queue, wanted, stop).await
+    let Shown { ids, left } = shown(&queue, &mut wanted, stop).await?;
+    report_missing(&queue, &wanted);
+    if ids.is_empty() {
+        return Ok(Done { output: format!("{}: nothing deleted{}\n", queue.name, left.said(&queue)), is_good: false });
+    }
+    let question = format!("Delete {} of {} for good?", counted(ids.len()), queue.name);
+    if !is_confirmed(&question, stop).await {
+        return Ok(nothing(&queue));
+    }
+    let is_all = wanted.missing().is_empty() && left.is_nothing();
+    let Done { output, is_good } = chosen(&queue, Wanted::Ids(ids.into_iter().collect()), stop).await?;
+    Ok(Done { output: format!("{}{}\n", output.trim_end(), left.said(&queue)), is_good: is_good && is_all })
 }
 
 fn nothing(queue: &DeadLetterQueue) -> Done {
@@ -69,25 +79,37 @@ fn report_missing(queue: &DeadLetterQueue, wanted: &Wanted) {
     wanted.missing().iter().for_each(|id| eprintln!("redrive: {}", queue.lacks(id)));
 }
 
+/// What somebody is asked about, and what there may be besides.
+struct Shown {
+    ids: Vec<String>,
+    left: Left,
+}
+
 /// Shows those that are wanted. Nothing is held while somebody thinks.
-async fn shown(queue: &DeadLetterQueue, wanted: &mut Wanted, stop: &Stop) -> Result<Vec<String>, String> {
-    let (mut hold, mut letters) = (Hold::on(queue, LONGEST), Vec::new());
+async fn shown(queue: &DeadLetterQueue, wanted: &mut Wanted, stop: &Stop) -> Result<Shown, String> {
+    let (mut hold, mut letters, mut ids) = (Hold::on(queue, LEASE).await?, Vec::new(), Vec::new());
     let end = wanted.search(&mut hold, usize::MAX, stop, async |_, mut found: Vec<Letter>| {
         found.iter_mut().for_each(|letter| letter.body = String::new());
+        ids.extend(found.iter().map(|letter| letter.id.clone()));
         letters.extend(found);
+        letters.truncate(MAX_SHOWN);
         Ok(())
     });
     let end = end.await;
+    let left = Left::by(&hold, &end, wanted.is_all_that_fit()).await;
     hold.give_back().await?;
     if end? == End::Interrupted {
         return Err("interrupted; nothing is deleted".to_owned());
     }
     eprint!("{}", text(&letters, now_ms(), !letters.is_empty(), false));
-    Ok(letters.into_iter().map(|letter| letter.id).collect())
+    if ids.len() > letters.len() {
+        eprintln!("redrive: {}: and {} more", queue.name, ids.len() - letters.len());
+    }
+    Ok(Shown { ids, left })
 }
 
 async fn chosen(queue: &DeadLetterQueue, mut wanted: Wanted, stop: &Stop) -> Result<Done, String> {
-    let (mut hold, mut deleted, mut failed) = (Hold::on(queue, LONGEST), 0, 0);
+    let (mut hold, mut deleted, mut failed) = (Hold::on(queue, LEASE).await?, 0, 0);
     let end = wanted.search(&mut hold, usize::MAX, stop, async |hold: &mut Hold<'_>, letters: Vec<Letter>| {
         let ids: Vec<_> = letters.into_iter().map(|letter| letter.id).collect();
         for (id, result) in hold.delete(&ids).await {
@@ -102,16 +124,18 @@ async fn chosen(queue: &DeadLetterQueue, mut wanted: Wanted, stop: &Stop) -> Res
         Ok(())
     });
     let end = end.await;
+    let left = Left::by(&hold, &end, wanted.is_all_that_fit()).await;
     let given_back = hold.give_back().await;
     if let Err(problem) = &given_back {
         eprintln!("redrive: {problem}");
     }
-    let summary = format!("{}: {} deleted", queue.name, counted(deleted));
-    let end = end.map_err(|problem| format!("{problem}; {summary}"))?;
+    let summary = format!("{}: {} deleted{}", queue.name, counted(deleted), left.said(queue));
+    if let Err(problem) = end {
+        return ended_early(problem, summary, deleted + failed > 0);
+    }
     report_missing(queue, &wanted);
-    let rest = if end == End::Interrupted { "; interrupted, and the others stay" } else { "" };
-    let is_good = failed == 0 && given_back.is_ok() && wanted.missing().is_empty() && end == End::Seen;
-    Ok(Done { output: format!("{summary}{rest}\n"), is_good })
+    let is_good = failed == 0 && given_back.is_ok() && wanted.missing().is_empty() && left.is_nothing();
+    Ok(Done { output: format!("{summary}\n"), is_good })
 }
 
 async fn purge(queue: &DeadLetterQueue, is_sure: bool, stop: &Stop) -> Result<Done, String> {

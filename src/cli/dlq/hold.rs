@@ -1,211 +1,232 @@
-//! Messages that were received to be looked at, and are to be given back.
+//! Messages that were received to be looked at. What is not deleted is given back.
 
-use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::types::MessageSystemAttributeName;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::clock::Now;
 use super::counted;
+use super::date::AnswerDate;
+use super::leases::Leases;
 use super::letter::Letter;
-use super::place::DeadLetterQueue;
-use crate::sqs::coalesce::Coalescer;
-use crate::sqs::delete::DeleteMessages;
-use crate::sqs::entries::EntryError;
-use crate::sqs::visibility::{Change, ChangeVisibility, VisibilityTimeout};
+use super::place::{Counts, DeadLetterQueue};
+use super::seen::{Meeting, Seen};
+use crate::cli::interrupt::Stop;
+use crate::cli::send::backoff;
+use crate::cli::sqs::{CallError, Trouble};
 
 /// For how long a list hides what it looks at, should it never give it back.
-pub(super) const SHORT: Duration = Duration::from_secs(30);
+pub(super) const LIST_LEASE: Duration = Duration::from_secs(90);
 /// The same, where each message that is chosen takes two calls more.
-pub(super) const LONGEST: Duration = Duration::from_secs(300);
+pub(super) const LEASE: Duration = Duration::from_secs(300);
+/// So many messages are held at most: SQS hides about 120,000 of a queue, and others receive from it too.
+pub(super) const MAX_HELD: usize = 100_000;
 
+/// How often the leases are looked at.
+const TICK: Duration = Duration::from_secs(5);
 /// SQS asks all of its servers, and so finds what there is, where a receive may wait for a message.
 const WAIT_SECONDS: i32 = 1;
 const MAX_RECEIVED: usize = 10;
-/// Entries in calls at a time: eight calls.
-const AT_ONCE: usize = 80;
+/// A receive that fails so often ends the run. With the longest waits between them that is a minute of throttles.
+const RECEIVE_ATTEMPTS: u32 = 16;
 
 /// What was received from a queue.
 pub(super) struct Hold<'a> {
     queue: &'a DeadLetterQueue,
-    timeout: Duration,
-    /// Nothing more is received from then on: what came first would soon be visible again, and come a second time.
-    ends: Instant,
-    /// What is to be given back.
-    held: HashMap<String, Received>,
-    seen: HashSet<String>,
-    visibility: Coalescer<ChangeVisibility>,
-    deletes: Coalescer<DeleteMessages>,
+    /// Makes each call once: after an attempt that was not answered, messages may be hidden that nobody knows of.
+    client: Client,
+    lease: Duration,
+    leases: Arc<Leases>,
+    keeper: Keeper,
+    pub(super) seen: Seen,
+    pub(super) max_held: usize,
+    /// When the first receive was answered.
+    began: Option<Instant>,
+    /// What the queue had before the run.
+    before: Counts,
+    /// Until then messages may be hidden by a receive whose answer was lost.
+    lost_until: Option<Instant>,
 }
 
-struct Received {
-    receipt_handle: String,
-    /// At the earliest.
-    visible_at: Instant,
+/// What a receive has brought.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    /// Messages of before the run that it has not met yet.
+    pub(super) fresh: Vec<Letter>,
+    /// These, and all others.
+    pub(super) received: usize,
+    /// SQS hides as many messages of this queue as it ever does.
+    pub(super) is_full: bool,
+}
+
+/// What a run leaves in the queue without having looked at it. SQS counts about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unseen {
+    pub(super) visible: usize,
+    /// Others have received these.
+    pub(super) hidden: usize,
 }
 
 impl<'a> Hold<'a> {
-    pub(super) fn on(queue: &'a DeadLetterQueue, timeout: Duration) -> Self {
-        let (client, queue_url) = (queue.sqs.client.clone(), queue.url.clone());
-        Self {
-            queue,
-            timeout,
-            ends: Instant::now() + timeout / 2,
-            held: HashMap::new(),
-            seen: HashSet::new(),
-            visibility: Coalescer::new(ChangeVisibility { client: client.clone(), queue_url: queue_url.clone() }),
-            deletes: Coalescer::new(DeleteMessages { client, queue_url }),
-        }
+    pub(super) async fn on(queue: &'a DeadLetterQueue, lease: Duration) -> Result<Self, String> {
+        let before = queue.counts().await?;
+        let config = queue.sqs.client.config().to_builder().retry_config(RetryConfig::disabled());
+        let client = Client::from_conf(config.build());
+        let leases = Arc::new(Leases::new(client.clone(), queue.url.clone(), lease));
+        let keeper = Keeper::of(leases.clone());
+        let (seen, began, lost_until) = (Seen::default(), None, None);
+        Ok(Self { queue, client, lease, leases, keeper, seen, max_held: MAX_HELD, began, before, lost_until })
     }
 
-    /// Up to so many messages that were not seen yet. None: there is nothing more to be had.
-    pub(super) async fn receive(&mut self, limit: usize) -> Result<Vec<Letter>, String> {
-        let began = Instant::now();
-        if began >= self.ends || limit == 0 {
-            return Ok(Vec::new());
+    /// Receives up to so many messages, and holds them. Tries again where that may help, unless it is to stop.
+    pub(super) async fn receive(&mut self, limit: usize, stop: &Stop) -> Result<Look, String> {
+        let room = limit.min(MAX_RECEIVED).min(self.max_held.saturating_sub(self.leases.count()));
+        if room == 0 {
+            return Ok(Look { is_full: true, ..Look::default() });
         }
-        let receive = self.queue.sqs.client.receive_message().queue_url(&self.queue.url);
-        let receive = receive
-            .max_number_of_messages(limit.min(MAX_RECEIVED) as i32)
-            .visibility_timeout(self.timeout.as_secs() as i32)
-            .wait_time_seconds(WAIT_SECONDS)
-            .message_attribute_names("All")
-            .message_system_attribute_names(MessageSystemAttributeName::All);
-        let received = receive.send().await;
-        let received = received
-            .map_err(|error| self.queue.sqs.explained(error, &format!("cannot look into {}", self.queue.name)))?;
-        let letters = received.messages.unwrap_or_default().into_iter().filter_map(Letter::of);
-        let mut fresh = Vec::new();
-        for letter in letters {
-            let receipt_handle = letter.receipt_handle.clone();
-            self.held.insert(letter.id.clone(), Received { receipt_handle, visible_at: began + self.timeout });
-            if self.seen.insert(letter.id.clone()) {
-                fresh.push(letter);
+        // On a FIFO queue an attempt that is repeated gets what the one before it got.
+        let attempt_id = self.queue.is_fifo().then(|| format!("{:016x}", fastrand::u64(..)));
+        for attempt in 1.. {
+            let received = Now::read();
+            match self.call(room, attempt_id.clone()).await {
+                Ok(letters) => return Ok(self.meet(letters, received)),
+                Err(error) if error.text().contains("OverLimit") => {
+                    return Ok(Look { is_full: true, ..Look::default() });
+                }
+                Err(error) => {
+                    if error.trouble == Trouble::Lost {
+                        self.lost_until = Some(Instant::now() + self.lease);
+                    }
+                    let may_pass = matches!(error.trouble, Trouble::Lost | Trouble::Busy | Trouble::Unreachable);
+                    if !may_pass || attempt == RECEIVE_ATTEMPTS {
+                        let what = format!("cannot look into {}", self.queue.name);
+                        return Err(self.queue.sqs.explained(error, &what));
+                    }
+                    if !stop.sleep(backoff(attempt)).await {
+                        break;
+                    }
+                }
             }
         }
-        Ok(fresh)
+        Ok(Look::default())
+    }
+
+    /// One attempt. Nobody drops it: what SQS has picked for it would stay hidden.
+    async fn call(&mut self, max: usize, attempt_id: Option<String>) -> Result<Vec<Letter>, CallError> {
+        let date = AnswerDate::default();
+        let receive = self.client.receive_message().queue_url(&self.queue.url);
+        let receive = receive
+            .max_number_of_messages(max as i32)
+            .visibility_timeout(self.lease.as_secs() as i32)
+            .wait_time_seconds(WAIT_SECONDS)
+            .set_receive_request_attempt_id(attempt_id)
+            .message_attribute_names("All")
+            .message_system_attribute_names(MessageSystemAttributeName::All);
+        let received = receive.customize().interceptor(date.clone()).send().await?;
+        if self.began.is_none() {
+            self.began = Some(Instant::now());
+            self.seen.begins_at(date.millis());
+        }
+        Ok(received.messages.unwrap_or_default().into_iter().filter_map(Letter::of).collect())
+    }
+
+    fn meet(&mut self, letters: Vec<Letter>, received: Now) -> Look {
+        let running = self.began.map_or(Duration::ZERO, |began| began.elapsed());
+        let running_ms = u64::try_from(running.as_millis()).unwrap_or(u64::MAX / 2);
+        let mut look = Look { received: letters.len(), ..Look::default() };
+        for letter in letters {
+            self.leases.hold(&letter.id, letter.receipt_handle.clone(), received);
+            if self.seen.meet(&letter, running_ms) == Meeting::First {
+                look.fresh.push(letter);
+            }
+        }
+        look
     }
 
     /// Deletes these. Says of each by its id what was wrong, if something was.
-    pub(super) async fn delete(&mut self, ids: &[String]) -> Vec<(String, Result<(), String>)> {
-        let mut deleted = Vec::new();
-        for ids in ids.chunks(AT_ONCE) {
-            let calls: Vec<_> = ids.iter().map(|id| (id.clone(), self.begin_delete(id))).collect();
-            for (id, call) in calls {
-                let result = match call {
-                    Ok(call) => call.await.map_err(|error| error.text().to_owned()),
-                    Err(problem) => Err(problem),
-                };
-                if result.is_ok() {
-                    self.held.remove(&id);
-                }
-                deleted.push((id, result));
-            }
-        }
-        deleted
+    pub(super) async fn delete(&self, ids: &[String]) -> Vec<(String, Result<(), String>)> {
+        self.leases.delete(ids).await
     }
 
-    /// A receipt handle of a message that has become visible again may delete nothing, and say that it did.
-    fn begin_delete(&self, id: &str) -> Result<impl Future<Output = Result<(), EntryError>> + use<>, String> {
-        match self.held.get(id) {
-            Some(received) if Instant::now() < received.visible_at => {
-                Ok(self.deletes.submit(received.receipt_handle.clone()))
-            }
-            _ => Err("it was hidden no longer by then".to_owned()),
-        }
+    /// Until then messages may be hidden by a receive whose answer was lost.
+    pub(super) fn lost_until(&self) -> Option<Instant> {
+        self.lost_until.filter(|until| *until > Instant::now())
     }
 
-    /// Has all that is held visible again at once. Says what was wrong, if something was.
+    /// Whether more was there before the run than it has looked at.
+    pub(super) fn expects_more(&self) -> bool {
+        self.before.visible > self.seen.looked_at
+    }
+
+    /// Whether what is held hides more: on a FIFO queue a message in flight holds back what is behind it in its group.
+    pub(super) fn hides_others(&self) -> bool {
+        self.queue.is_fifo() && self.leases.count() > 0
+    }
+
+    /// Whether SQS still counts a message that could be received. It counts late, up to about a minute.
+    pub(super) async fn counts_more(&self) -> bool {
+        self.queue.counts().await.is_ok_and(|counts| counts.visible > 0)
+    }
+
+    /// What the run has not looked at, though it was there before: as little as both counts allow, as each of them lags.
+    pub(super) async fn unseen(&self) -> Unseen {
+        let before = self.before.visible + self.before.hidden;
+        let missed = before.saturating_sub(self.seen.looked_at);
+        let counts = self.queue.counts().await;
+        let Counts { visible, hidden } = counts.unwrap_or(Counts { visible: missed, hidden: 0 });
+        let visible = visible.min(missed);
+        let hidden = hidden.saturating_sub(self.leases.count()).min(self.before.hidden).min(missed - visible);
+        Unseen { visible, hidden }
+    }
+
+    /// Makes all that is held visible again at once. Says what was wrong, if something was.
     pub(super) async fn give_back(self) -> Result<(), String> {
-        let now = Instant::now();
-        let held: Vec<_> = self.held.into_values().filter(|received| received.visible_at > now).collect();
-        let (mut hidden, mut cause) = (0, None);
-        for some in held.chunks(AT_ONCE) {
-            let change = |received: &Received| Change {
-                receipt_handle: received.receipt_handle.clone(),
-                timeout: VisibilityTimeout::ZERO,
-                not_after: received.visible_at,
-            };
-            let calls: Vec<_> = some.iter().map(|received| self.visibility.submit(change(received))).collect();
-            for call in calls {
-                match call.await {
-                    // It is visible already: its time was up meanwhile.
-                    Err(error) if error.is_too_late() => {}
-                    Err(error) if !error.text().contains("MessageNotInflight") => {
-                        (hidden, cause) = (hidden + 1, Some(error));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        match cause {
-            Some(error) => Err(format!(
+        self.keeper.end().await;
+        self.leases.give_back().await.map_err(|hidden| {
+            format!(
                 "{}: {} could not be given back, and stay hidden for up to {} s: {}",
                 self.queue.name,
-                counted(hidden),
-                self.timeout.as_secs(),
-                error.text()
-            )),
-            None => Ok(()),
-        }
+                counted(hidden.count),
+                hidden.longest.as_millis().div_ceil(1_000),
+                hidden.cause
+            )
+        })
+    }
+}
+
+/// Extends leases, for as long as they are needed.
+struct Keeper {
+    /// Dropped, it ends the task.
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Keeper {
+    fn of(leases: Arc<Leases>) -> Self {
+        let (end, mut ended) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = &mut ended => return,
+                    () = tokio::time::sleep(TICK) => leases.extend_due().await,
+                }
+            }
+        });
+        Self { end, task }
+    }
+
+    /// No lease is extended after it: that would hide what was given back.
+    async fn end(self) {
+        drop(self.end);
+        let _ = self.task.await;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::sqs::{Elsewhere, Found};
-    use crate::local::Sqs;
-
-    async fn queue(sqs: &Sqs) -> DeadLetterQueue {
-        let client = sqs.client();
-        let url = client.create_queue().queue_name("dead").send().await.unwrap().queue_url.unwrap();
-        let found = Found { sqs: Elsewhere::here(client).unwrap(), name: "dead".to_owned(), url };
-        DeadLetterQueue::at(found, true).await.unwrap()
-    }
-
-    async fn send(queue: &DeadLetterQueue) {
-        queue.sqs.client.send_message().queue_url(&queue.url).message_body("a").send().await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nothing_is_deleted_by_a_receipt_that_may_be_too_old() {
-        let queue = queue(&Sqs::with_seed(1)).await;
-        send(&queue).await;
-        let mut hold = Hold::on(&queue, SHORT);
-        let id = hold.receive(10).await.unwrap().remove(0).id;
-        tokio::time::sleep(SHORT).await;
-        let deleted = hold.delete(&[id]).await;
-        assert!(deleted[0].1.as_ref().unwrap_err().contains("hidden no longer"), "{deleted:?}");
-        assert_eq!(queue.counts().await.unwrap().visible, 1);
-        hold.give_back().await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nothing_more_is_received_where_the_first_would_soon_come_again() {
-        let queue = queue(&Sqs::with_seed(1)).await;
-        send(&queue).await;
-        let mut hold = Hold::on(&queue, SHORT);
-        assert_eq!(hold.receive(10).await.unwrap().len(), 1);
-        tokio::time::sleep(SHORT / 2).await;
-        send(&queue).await;
-        assert!(hold.receive(10).await.unwrap().is_empty());
-        hold.give_back().await.unwrap();
-        assert_eq!(queue.counts().await.unwrap().visible, 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_message_is_seen_once_and_what_is_deleted_is_not_given_back() {
-        let queue = queue(&Sqs::with_seed(1)).await;
-        send(&queue).await;
-        let mut hold = Hold::on(&queue, Duration::from_secs(3));
-        let id = hold.receive(10).await.unwrap().remove(0).id;
-        hold.ends += LONGEST;
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        assert!(hold.receive(10).await.unwrap().is_empty(), "it came again");
-        assert!(hold.delete(&[id]).await[0].1.is_ok(), "by its new receipt");
-        assert!(hold.held.is_empty());
-        hold.give_back().await.unwrap();
-        assert_eq!(queue.counts().await.unwrap().visible, 0);
-    }
-}
+pub(super) mod tests;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
 
 use crate::cli::send::{self, Place};
+use crate::cli::trace_header::without_lineage;
 use crate::sqs::note;
 
 /// A dead letter.
@@ -52,6 +53,16 @@ impl Letter {
         self.noted(note::MESSAGE_ID).filter(|_| !self.is_moved_by_sqs())
     }
 
+    /// The id that its note names, whatever failure that is of.
+    pub(super) fn noted_id(&self) -> Option<&str> {
+        self.noted(note::MESSAGE_ID)
+    }
+
+    /// When it came here, in milliseconds since 1970; when it was sent, where the RedrivePolicy has brought it.
+    pub(super) fn arrived_ms(&self) -> Option<u64> {
+        self.system.get(&System::SentTimestamp)?.parse().ok()
+    }
+
     /// How often it had been received. Where SQS moved it, it goes on counting here.
     pub(super) fn receive_count(&self) -> u64 {
         let noted = self.noted(note::RECEIVE_COUNT).filter(|_| !self.is_moved_by_sqs());
@@ -85,7 +96,7 @@ impl Letter {
         let own = self.attributes.iter().filter(|(name, _)| !note::ALL.contains(&name.as_str()));
         send::Message {
             attributes: own.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            trace_header: self.system.get(&System::AwsTraceHeader).cloned(),
+            trace_header: self.system.get(&System::AwsTraceHeader).and_then(|header| without_lineage(header)),
             group: self.group().map(str::to_owned),
             deduplication_id: is_fifo.then(|| self.id.clone()),
             ..send::Message::new(Place::Record(position), self.body.clone())
@@ -104,8 +115,12 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::cli::dlq) fn letter(system: &[(&str, &str)], attributes: &[(&str, &str)]) -> Letter {
+        letter_of("here", system, attributes)
+    }
+
+    pub(in crate::cli::dlq) fn letter_of(id: &str, system: &[(&str, &str)], attributes: &[(&str, &str)]) -> Letter {
         let string = |value: &str| MessageAttributeValue::builder().data_type("String").string_value(value).build();
-        let mut message = Message::builder().message_id("here").receipt_handle("r").body("{}");
+        let mut message = Message::builder().message_id(id).receipt_handle("r").body("{}");
         for &(name, value) in system {
             message = message.attributes(name.into(), value);
         }
@@ -146,11 +161,12 @@ pub(super) mod tests {
 
     #[test]
     fn it_goes_back_without_its_note_and_with_an_id_of_its_own() {
-        let letter = letter(&[("MessageGroupId", "g"), ("AWSTraceHeader", "Root=1")], &NOTE);
+        let letter =
+            letter(&[("MessageGroupId", "g"), ("AWSTraceHeader", "Root=1;Parent=2;Lineage=a:1:2;Sampled=1")], &NOTE);
         let sent = letter.sent_back(0, true);
         assert_eq!(sent.attributes.keys().collect::<Vec<_>>(), ["channel"]);
         assert_eq!((sent.group.as_deref(), sent.deduplication_id.as_deref()), (Some("g"), Some("here")));
-        assert_eq!(sent.trace_header.as_deref(), Some("Root=1"));
+        assert_eq!(sent.trace_header.as_deref(), Some("Root=1;Parent=2;Sampled=1"));
         assert_eq!(letter.sent_back(0, false).deduplication_id, None);
     }
 }

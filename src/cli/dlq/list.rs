@@ -5,12 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
-use super::choice::{End, Wanted};
+use super::choice::Wanted;
 use super::counted;
-use super::hold::{Hold, SHORT};
+use super::hold::{Hold, LIST_LEASE};
 use super::letter::Letter;
 use super::lines::{json_lines, text};
 use super::place::{Counts, DeadLetterQueue, Place};
+use super::search::End;
 use crate::cli::Done;
 use crate::cli::interrupt::Stop;
 
@@ -20,10 +21,11 @@ use crate::cli::interrupt::Stop;
 /// and the reason. Reason, error, and the numbers from before are those that a handler's effects have noted; of a message that
 /// the RedrivePolicy has moved SQS knows no reason. How many there are is said on stderr.
 ///
-/// To look at messages is to receive them: they are hidden from others meanwhile, and given back at once, at the latest after 30
-/// seconds. Where SQS counts the receives of a message on, a look counts. Of a FIFO queue the first ten of each group can be seen.
+/// To look at messages is to receive them: they are hidden from others meanwhile, and given back at the end. Should the command be
+/// killed, they come back by themselves, after 90 seconds or as long as the command ran. Where SQS counts the receives of a message on, a look counts. Of a FIFO queue the first ten of each group can be seen.
 ///
-/// Exits with 0, with 1 where it was interrupted or could not give back what it has shown, and with 2 where it could not look.
+/// Exits with 0, with 1 where it was interrupted, has not found as many messages as it was to show and SQS counts, or could not give
+/// back what it has shown, and with 2 where it could not look.
 #[derive(Args)]
 #[command(after_help = "Examples:
   redrive dlq list orders                  what is in the dead-letter queue of orders
@@ -47,7 +49,7 @@ pub(super) async fn list(arguments: &Arguments, stop: &Stop) -> Result<Done, Str
     let queue = arguments.place.find().await?;
     queue.check_receivable()?;
     let (counts, limit) = (queue.counts().await?, usize::from(arguments.limit));
-    let (mut wanted, mut hold, mut letters) = (Wanted::All, Hold::on(&queue, SHORT), Vec::new());
+    let (mut wanted, mut hold, mut letters) = (Wanted::All, Hold::on(&queue, LIST_LEASE).await?, Vec::new());
     let end = wanted.search(&mut hold, limit, stop, async |_, mut found| {
         // There may be a thousand of a mebibyte each.
         found.iter_mut().filter(|_| !arguments.body).for_each(|letter| letter.body = String::new());
@@ -55,13 +57,15 @@ pub(super) async fn list(arguments: &Arguments, stop: &Stop) -> Result<Done, Str
         Ok(())
     });
     let end = end.await;
+    // Of a FIFO queue no more can be seen, as the help says.
+    let is_short = !queue.is_fifo() && letters.len() < limit && end.is_ok() && hold.unseen().await.visible > 0;
     let given_back = hold.give_back().await;
     let end = end?;
     if let Err(problem) = &given_back {
         eprintln!("redrive: {problem}");
     }
     eprintln!("redrive: {}", summary(&queue, counts, letters.len(), limit));
-    Ok(Done { output: arguments.output(&letters), is_good: end == End::Seen && given_back.is_ok() })
+    Ok(Done { output: arguments.output(&letters), is_good: end == End::Seen && given_back.is_ok() && !is_short })
 }
 
 impl Arguments {

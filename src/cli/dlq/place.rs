@@ -43,7 +43,7 @@ struct RedrivePolicy {
 }
 
 /// What SQS says there is, about.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) visible: usize,
     pub(super) hidden: usize,
@@ -123,10 +123,11 @@ impl DeadLetterQueue {
         format!("{}: no message {id} is to be seen: {hint}", self.name)
     }
 
-    /// The source with that ARN.
+    /// The source with that ARN. It is of the dead-letter queue's own account and region: SQS takes no other.
     pub(super) fn source_url(&self, arn: &str) -> Option<&str> {
-        let mut parts = arn.rsplit(':');
-        let (name, account) = (parts.next()?, parts.next()?);
+        let (prefix, name) = arn.rsplit_once(':')?;
+        let (own_prefix, _) = self.arn.rsplit_once(':')?;
+        let account = prefix.rsplit(':').next().filter(|_| prefix == own_prefix)?;
         let end = format!("/{account}/{name}");
         self.sources.iter().find(|url| url.ends_with(&end)).map(String::as_str)
     }

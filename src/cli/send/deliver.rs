@@ -41,6 +41,8 @@ pub(in crate::cli) enum Fate {
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Delivered {
     pub(in crate::cli) fates: Vec<(Place, Fate)>,
+    /// The ids that SQS gave those that were sent.
+    pub(in crate::cli) ids: Vec<String>,
     /// Why it is of no use to send more.
     pub(in crate::cli) hopeless: Option<String>,
 }
@@ -82,6 +84,7 @@ impl Queue {
             let error = match answer {
                 Ok(answer) => {
                     was_answered = true;
+                    delivered.ids.extend(answer.successful().iter().map(|entry| entry.message_id().to_owned()));
                     left = settle(left, &answer, self.is_fifo(), &mut delivered.fates);
                     None
                 }
@@ -123,6 +126,7 @@ impl Queue {
             let (place, was_lost) = (pending.message.place, pending.may_be_sent);
             let one = Box::pin(self.deliver(vec![pending.message])).await;
             delivered.hopeless = one.hopeless;
+            delivered.ids.extend(one.ids);
             delivered.fates.extend(one.fates.into_iter().map(|(_, fate)| match fate {
                 Fate::Failed(cause) if was_lost => (place, Fate::Unknown(cause)),
                 Fate::Hopeless if was_lost => (place, Fate::Unknown(String::from("an attempt was not answered"))),
@@ -233,7 +237,7 @@ fn lack_ids(batch: &[Pending], answer: &Result<SendMessageBatchOutput, CallError
 }
 
 /// How long to wait after so many attempts: longer each time, up to a bound, and not as long as others do.
-fn backoff(attempts: u32) -> Duration {
+pub(in crate::cli) fn backoff(attempts: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(100);
     const MOST: Duration = Duration::from_secs(5);
     let longest = FIRST.saturating_mul(2_u32.saturating_pow(attempts - 1)).min(MOST);

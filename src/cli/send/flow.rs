@@ -41,7 +41,7 @@ pub(super) async fn flow(
             biased;
             () = &mut stop, if end.is_none() => end = Some(End::Interrupted),
             Some(delivered) = calls.join_next() => {
-                let Delivered { mut fates, hopeless } = done(delivered);
+                let Delivered { mut fates, hopeless, .. } = done(delivered);
                 fates.sort_by_key(|(place, _)| *place);
                 report.batch(fates);
                 if let Some(problem) = hopeless {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use self::attribute::{Attribute, attribute};
-pub(super) use self::deliver::{Delivered, Fate, Queue};
+pub(super) use self::deliver::{Delivered, Fate, Queue, backoff};
 use self::extras::Extras;
 use self::flow::{End, flow};
 use self::input::{Form, Input};
@@ -27,8 +27,9 @@ use super::sqs::{Target, variable};
 
 /// Send bodies, or the messages of a sample event, to a queue
 ///
-/// What is one message: an input that begins as an SQS event does, {"Records": [...]}, has a message a record, with the
-/// record's body, message attributes, AWSTraceHeader, MessageGroupId and, to a FIFO queue, MessageDeduplicationId. Any other
+/// What is one message: an input that begins as an SQS event does, {"Records": [...]} or [{"messageId": ...}], has a message a record,
+/// with the record's body, message attributes, AWSTraceHeader (without its Lineage), MessageGroupId and, to a FIFO queue,
+/// MessageDeduplicationId. Any other
 /// input has a body a line: text or JSON, in UTF-8; empty lines are skipped, and counted. JSON that goes on over several
 /// lines is refused: --whole takes all of the input as one body, to the last byte, and --lines takes lines, whatever they look
 /// like. --body takes the body from the command line.

@@ -19,7 +19,7 @@ pub(super) use self::target::{Found, Target};
 pub(super) use crate::sqs::call_error::{CallError, Trouble};
 
 /// Longer than any call takes that is answered at all, a long poll of 20 s too.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An SQS by its endpoint.
 pub(super) struct Elsewhere {

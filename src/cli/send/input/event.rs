@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::{Gone, Item, MAX_EVENT_BYTES, Reading};
 use crate::cli::send::attribute::value;
 use crate::cli::send::message::{Message, Place};
+use crate::cli::trace_header::without_lineage;
 
 /// Split, not parsed: one bad record costs one message.
 #[derive(Deserialize)]
@@ -23,7 +24,7 @@ struct Event<'a> {
 struct Record {
     body: Option<String>,
     attributes: Option<SystemAttributes>,
-    message_attributes: Option<BTreeMap<String, Attribute>>,
+    message_attributes: Option<BTreeMap<String, Option<Attribute>>>,
 }
 
 /// Those that a sender can give. The others are SQS's own.
@@ -40,7 +41,7 @@ struct SystemAttributes {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Attribute {
-    data_type: String,
+    data_type: Option<String>,
     string_value: Option<String>,
     binary_value: Option<String>,
 }
@@ -56,8 +57,14 @@ impl Reading {
             let problem = format!("{name} is longer than an event of {MAX_EVENT_BYTES} bytes; send it with --lines");
             return self.tell(Item::Broken(problem));
         }
-        let event: Event<'_> = match serde_json::from_slice(&json) {
-            Ok(event) => event,
+        let is_list = json.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        let read = if is_list {
+            serde_json::from_slice(&json)
+        } else {
+            serde_json::from_slice(&json).map(|event: Event<'_>| event.records)
+        };
+        let records: Vec<&RawValue> = match read {
+            Ok(records) => records,
             Err(error) => {
                 let problem = format!(
                     "{name} begins as an SQS event and is none: {error}; to send each line as a body pass --lines, to \
@@ -68,7 +75,7 @@ impl Reading {
         };
         // All of it is read by now. What counts is how much of it has gone.
         self.read_bytes.store(0, Ordering::Relaxed);
-        for (number, record) in (0..).zip(event.records) {
+        for (number, record) in (0..).zip(records) {
             let place = Place::Record(number);
             match message(place, record.get()) {
                 Ok(message) => self.message(message)?,
@@ -86,14 +93,17 @@ fn message(place: Place, json: &str) -> Result<Message, String> {
         return Err("it has no body, so it is no SQS record; to send the event itself pass --whole".to_owned());
     };
     let system = record.attributes.unwrap_or_default();
-    let attributes = record.message_attributes.unwrap_or_default().into_iter().map(|(name, attribute)| {
+    let attributes = record.message_attributes.unwrap_or_default().into_iter();
+    let attributes = attributes.filter_map(|(name, attribute)| Some((name, attribute?))).map(|(name, attribute)| {
+        let basic_type = if attribute.string_value.is_some() { "String" } else { "Binary" };
         let text = attribute.string_value.or(attribute.binary_value).unwrap_or_default();
-        let value = value(&attribute.data_type, &text);
+        let value = value(attribute.data_type.as_deref().unwrap_or(basic_type), &text);
         value.map(|value| (name.clone(), value)).map_err(|problem| format!("the attribute {name:?}: {problem}"))
     });
     Ok(Message {
         attributes: attributes.collect::<Result<_, _>>()?,
-        trace_header: system.trace_header,
+        // Whoever sends it is no function that could be in a loop.
+        trace_header: system.trace_header.and_then(|header| without_lineage(&header)),
         group: system.group,
         deduplication_id: system.deduplication_id,
         ..Message::new(place, body)
@@ -119,6 +129,26 @@ mod tests {
         assert_eq!(sent.attributes["n"].string_value(), Some("1"));
         assert_eq!(sent.attributes["b"].binary_value().unwrap().as_ref(), [0, 1]);
         assert_eq!(sent.size_bytes(), 1 + (1 + 6 + 1) + (1 + 6 + 2));
+    }
+
+    #[test]
+    fn nulls_cost_nothing() {
+        let sent = message(
+            Place::Record(0),
+            r#"{"body": "a", "attributes": {"AWSTraceHeader": null}, "messageAttributes": {"none": null,
+                "a": {"stringValue": "x", "binaryValue": null, "stringListValues": null, "dataType": null}}}"#,
+        );
+        let sent = sent.unwrap();
+        assert_eq!(sent.attributes.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!((sent.attributes["a"].data_type(), sent.attributes["a"].string_value()), ("String", Some("x")));
+        let without = r#"{"body": "a", "attributes": null, "messageAttributes": null}"#;
+        assert!(message(Place::Record(0), without).unwrap().attributes.is_empty());
+    }
+
+    #[test]
+    fn a_header_is_sent_without_its_lineage() {
+        let json = r#"{"body": "a", "attributes": {"AWSTraceHeader": "Root=1;Lineage=a:16:1"}}"#;
+        assert_eq!(message(Place::Record(0), json).unwrap().trace_header.as_deref(), Some("Root=1"));
     }
 
     #[test]
