@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::JsonError;
+use crate::json::{JsonError, escaped};
 
 /// The message attribute by which a receiver knows a pointer: a `Number`, the bytes of the body.
 pub(super) const SIZE_ATTRIBUTE: &str = "ExtendedPayloadSize";
@@ -32,7 +32,7 @@ impl Pointer {
     /// What stands in the place of the body.
     pub(super) fn to_body(&self) -> String {
         let pointer = serde_json::json!([CLASS, { "s3BucketName": self.s3_bucket_name, "s3Key": self.s3_key }]);
-        pointer.to_string()
+        escaped(pointer.to_string())
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::error::SendError;
 use super::id::Id;
 use crate::extract::{AttributeValue, SEND_ID};
+use crate::json::to_body;
 use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, is_allowed};
 
 /// A message on its way out: a body, and what goes with it.
@@ -45,13 +46,13 @@ pub(crate) struct Checked {
 const MAX_DELAY: Duration = Duration::from_secs(900);
 
 impl Outgoing {
-    /// A body of JSON, as [`Json`](crate::Json) takes it.
+    /// A body of JSON, as [`Json`](crate::Json) takes it. Characters in it that SQS refuses are escaped.
     ///
     /// # Errors
     ///
     /// Where the value cannot be written as JSON: a map whose keys are no texts, or its own `Serialize` says so.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, SendError> {
-        let body = serde_json::to_string(value);
+        let body = to_body(value);
         Ok(Self::text(
             body.map_err(|error| SendError::invalid(format!("the body cannot be written as JSON: {error}")))?,
         ))
@@ -301,6 +302,8 @@ mod tests {
         assert!(message().check(false).is_ok() && message().group("g").check(true).is_ok());
         assert!(problem(Outgoing::text(""), false).contains("empty"));
         assert!(problem(Outgoing::text("a\u{b}"), false).contains("U+000B"));
+        assert!(problem(Outgoing::text("a\u{ffff}"), false).contains("U+FFFF"));
+        assert!(Outgoing::json("a\u{fffe}\u{ffff}\u{0}").unwrap().check(false).is_ok(), "an escape carries them");
         assert!(problem(message(), true).contains("needs a group"));
         assert!(problem(message().group("g").delay(Duration::ZERO), true).contains("no delay"));
         assert!(problem(message().delay(Duration::from_secs(901)), false).contains("900 s"));

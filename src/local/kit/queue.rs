@@ -14,6 +14,7 @@ use super::mapping::Mapping;
 use super::{Kit, lock};
 use crate::error::{Error, Kind};
 use crate::handler::{self, Consumer};
+use crate::json::to_body;
 use crate::local::queue::Message;
 use crate::outcome::BoxError;
 use crate::sqs::note;
@@ -165,7 +166,7 @@ impl TestQueue {
     ///
     /// Where it cannot be written as JSON, or SQS would refuse it.
     pub async fn send_json(&self, body: &(impl Serialize + Sync)) -> Result<String, Error> {
-        let json = serde_json::to_string(body).map_err(|error| refused("a message", error))?;
+        let json = to_body(body).map_err(|error| refused("a message", error))?;
         self.send(json).await
     }
 
