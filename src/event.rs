@@ -27,6 +27,8 @@ use crate::record::Parts;
 /// As a payload of lambda_runtime's, any JSON at all becomes an `Event`; one that is not an SQS event is refused when it
 /// is handled, with an error that says what was found.
 ///
+/// The list of records alone, with which EventBridge Pipes invoke a function, is taken as the same event.
+///
 /// The form of the event: <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html#example-standard-queue-message-event>.
 #[derive(Clone)]
 pub struct Event {
@@ -134,7 +136,7 @@ impl Records {
     }
 }
 
-const NOT_AN_OBJECT: &str = "it is not a JSON object";
+const NOT_AN_OBJECT: &str = "it is neither a JSON object nor a list of records";
 const NO_RECORDS: &str = "it has no `Records`";
 const RECORDS_TWICE: &str = "it has `Records` twice";
 const NOT_A_LIST: &str = "its `Records` is not a list";
@@ -143,10 +145,15 @@ const NOT_A_LIST: &str = "its `Records` is not a list";
 type Found = Option<Result<Vec<Parts>, &'static str>>;
 
 fn find_records(scanner: &mut Scanner<'_>) -> Found {
-    let (_, b'{') = scanner.peek()? else {
-        scanner.value()?;
-        return Some(Err(NOT_AN_OBJECT));
-    };
+    match scanner.peek()? {
+        (_, b'{') => {}
+        // EventBridge Pipes invoke a function with the list alone.
+        (_, b'[') => return find_list(scanner),
+        _ => {
+            scanner.value()?;
+            return Some(Err(NOT_AN_OBJECT));
+        }
+    }
     let mut records = Err(NO_RECORDS);
     scanner.object(|key, scanner| {
         if key != "Records" {
@@ -209,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_is_not_an_sqs_event_is_named() {
-        for json in ["null", "true", "1", "-1", "1.5", "\"\\n\"", "[[1], {}]"] {
+        for json in ["null", "true", "1", "-1", "1.5", "\"\\n\""] {
             assert!(problem(json).contains(NOT_AN_OBJECT), "{json}");
         }
         assert!(problem("{}").contains(NO_RECORDS));
@@ -253,6 +260,18 @@ mod tests {
         let expected = [r#"{"a" : [1, 2]}"#, "null", "\"s\"", "{}"];
         assert_eq!(texts(json.parse().unwrap()), expected);
         assert_eq!(texts(serde_json::from_str(json).unwrap()), expected);
+    }
+
+    #[test]
+    fn a_list_alone_is_an_event_as_pipes_send_it() {
+        let json = r#" [ {"a" : [1, 2]}, null, [1],{} ] "#;
+        let expected = [r#"{"a" : [1, 2]}"#, "null", "[1]", "{}"];
+        assert_eq!(texts(json.parse().unwrap()), expected);
+        assert_eq!(texts(serde_json::from_str(json).unwrap()), expected);
+        assert!(texts("[]".parse().unwrap()).is_empty());
+        for no_json in ["[", "[{}", "[{}] {}", "[{},]", "[{} {}]"] {
+            assert!(problem(no_json).contains("it is not JSON"), "{no_json}");
+        }
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub use self::event::Event;
 pub use self::extract::{
     Attribute, AttributeValue, Body, DeduplicationId, EventBridge, FirstReceivedAt, FromAttribute, FromRecord, FromRef,
     GroupId, Json, LastReceive, Message, MessageId, QueueArn, ReceiptHandle, ReceiveCount, Rejection, S3,
-    S3Notification, S3Record, SendId, SenderId, SentAt, SequenceNumber, Sns, State, TraceHeader,
+    S3Notification, S3Record, SendId, SenderId, SentAt, SequenceNumber, Sns, SnsAttribute, State, TraceHeader,
 };
 pub use self::handler::{
     Bulk, BulkArgs, Consumer, Each, Fifo, Handler, IntoOutcomes, Kind, RecordService, batch, handler,

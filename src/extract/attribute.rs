@@ -127,6 +127,27 @@ impl fmt::Debug for AttributeValue {
     }
 }
 
+/// The attribute as it is in the envelope of SNS.
+/// <https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html>
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SnsWire {
+    r#type: String,
+    value: String,
+}
+
+impl AttributeValue {
+    /// Reads an attribute of SNS: a text, in base64 where its type is `Binary`. A `String.Array` is the text of a JSON list.
+    pub(super) fn of_sns(json: &str) -> Result<Self, JsonError> {
+        let SnsWire { r#type: data_type, value } = serde_json::from_str(json)?;
+        if data_type.split('.').next() != Some("Binary") {
+            return Ok(Self { data_type, text: Some(value), bytes: None });
+        }
+        let bytes: Base64Data = serde_json::from_value(value.into())?;
+        Ok(Self { data_type, text: None, bytes: Some(bytes.to_vec()) })
+    }
+}
+
 /// The attribute as it is in the event. Its two lists, always empty, are passed over.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -141,8 +162,9 @@ struct Wire {
 
 impl From<Wire> for AttributeValue {
     fn from(wire: Wire) -> Self {
+        let basic_type = if wire.binary_value.is_some() { "Binary" } else { "String" };
         Self {
-            data_type: wire.data_type.unwrap_or_default(),
+            data_type: wire.data_type.unwrap_or_else(|| basic_type.to_owned()),
             text: wire.string_value,
             bytes: wire.binary_value.map(|bytes| bytes.to_vec()),
         }
@@ -164,18 +186,21 @@ impl Record {
     /// All message attributes, by name.
     #[cfg(feature = "sqs")]
     pub(crate) fn message_attributes(&self) -> Result<BTreeMap<String, AttributeValue>, JsonError> {
-        match self.raw_message_attributes() {
-            "" => Ok(BTreeMap::new()),
-            json => attributes_from_json(json),
-        }
+        let mut attributes = match self.raw_message_attributes() {
+            "" => BTreeMap::new(),
+            json => attributes_from_json(json)?,
+        };
+        // SQS takes none without a value, and gives none out.
+        attributes.retain(|_, value| value.text.is_some() || value.bytes.is_some());
+        Ok(attributes)
     }
 }
 
 /// Message attributes as an event has them, by name.
 #[cfg(feature = "sqs")]
 pub(crate) fn attributes_from_json(json: &str) -> Result<BTreeMap<String, AttributeValue>, JsonError> {
-    let wires: Option<BTreeMap<String, Wire>> = serde_json::from_str(json)?;
-    Ok(wires.into_iter().flatten().map(|(name, wire)| (name, wire.into())).collect())
+    let wires: Option<BTreeMap<String, Option<Wire>>> = serde_json::from_str(json)?;
+    Ok(wires.into_iter().flatten().filter_map(|(name, wire)| Some((name, wire?.into()))).collect())
 }
 
 /// The same, the other way.

@@ -1,6 +1,7 @@
 //! The whole message.
 
 use aws_lambda_events::sqs::SqsMessage;
+use serde_json::Value;
 
 use super::json::parse;
 use super::{FromRecord, Rejection};
@@ -26,10 +27,29 @@ impl<S: Sync> FromRecord<S> for Message {
 
     async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
         let (json, body) = record.in_parts();
-        let mut message: SqsMessage = parse(json, "message")?;
+        let message = parse(json, "message").or_else(|rejection| without_nulls(json).ok_or(rejection));
+        let mut message: SqsMessage = message?;
         if let Some(body) = body {
             message.body = Some(body.to_owned());
         }
         Ok(Self(message))
+    }
+}
+
+/// The same message where only a null keeps it from being one: `aws_lambda_events` takes none for a list or a map.
+fn without_nulls(json: &str) -> Option<SqsMessage> {
+    let mut message: Value = serde_json::from_str(json).ok()?;
+    remove_nulls(&mut message);
+    serde_json::from_value(message).ok()
+}
+
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(entries) => {
+            entries.retain(|_, value| !value.is_null());
+            entries.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

@@ -3,6 +3,7 @@
 mod attribute;
 mod body;
 mod envelope;
+mod form;
 mod json;
 mod message;
 mod optional;
@@ -19,7 +20,7 @@ pub use self::attribute::{Attribute, AttributeValue, FromAttribute};
 #[cfg(feature = "outbox")]
 pub(crate) use self::attribute::{attributes_from_json, attributes_to_json};
 pub use self::body::Body;
-pub use self::envelope::{EventBridge, Sns};
+pub use self::envelope::{EventBridge, Sns, SnsAttribute};
 pub use self::json::Json;
 pub use self::message::Message;
 pub use self::rejection::Rejection;

@@ -3,7 +3,8 @@
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer};
 
-use super::json::parse_body;
+use super::envelope::parse_envelope;
+use super::form::Form;
 use super::{FromRecord, Rejection};
 use crate::record::Record;
 
@@ -21,8 +22,8 @@ use crate::record::Record;
 /// ```
 ///
 /// The `s3:TestEvent` that S3 sends once, when the notification is set up, is discarded and not handed to the handler.
-/// A notification that came through SNS is a `Sns<S3Notification>`, through EventBridge an `EventBridge<T>` of its own
-/// form.
+/// A notification that came through SNS is a [`Sns<S3Notification>`](crate::Sns). Through EventBridge S3 sends another form, an
+/// [`EventBridge<T>`](crate::EventBridge) with a type of yours. The error of a record of these, or of CloudTrail's, says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3(pub Vec<S3Record>);
 
@@ -47,6 +48,9 @@ pub struct S3Record {
     pub bucket: String,
     /// The object's key as it is in the bucket. (In the notification it is URL-encoded; this is decoded.)
     pub key: String,
+    /// The key as it is in the notification. Ceph, MinIO and others do not encode keys, or not as S3 does: there this is the
+    /// key, and `key` is another one where it has a `+` or a `%`.
+    pub raw_key: String,
     /// The object's size in bytes; absent where it was deleted.
     pub size: Option<u64>,
     /// The object's ETag.
@@ -61,7 +65,7 @@ impl<S: Sync> FromRecord<S> for S3 {
     type Rejection = Rejection;
 
     async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
-        match parse_body(record, "S3 notification")? {
+        match parse_envelope(record, "S3 notification", Form::S3)? {
             Wire::Records { records } => Ok(Self(records.into_iter().map(S3Record::from).collect())),
             Wire::Test { .. } => Err(Rejection::discard("the test event that S3 sends when a notification is set up")),
         }
@@ -138,6 +142,7 @@ impl From<WireRecord> for S3Record {
             event_time: wire.event_time,
             bucket: wire.s3.bucket.name,
             key: decode_key(&object.key),
+            raw_key: object.key,
             size: object.size,
             e_tag: object.e_tag,
             version_id: object.version_id,

@@ -27,6 +27,11 @@ impl From<serde_json::Error> for JsonError {
 }
 
 impl JsonError {
+    /// What is wrong, without the place.
+    pub(crate) fn problem(&self) -> &str {
+        &self.problem
+    }
+
     pub(crate) fn not_an_object() -> Self {
         Self { problem: "invalid type, expected an object".to_owned(), line: 0, column: 0 }
     }

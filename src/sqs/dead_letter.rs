@@ -197,6 +197,24 @@ mod tests {
     }
 
     #[test]
+    fn nulls_keep_no_message_from_the_dead_letter_queue() {
+        let attributes = json!({
+            "none": null,
+            "empty": { "stringValue": null, "binaryValue": null, "dataType": "String" },
+            "text": { "stringValue": "t", "binaryValue": null, "stringListValues": null, "dataType": null },
+        });
+        let message = sent(
+            json!({ "messageId": "m", "body": "b", "attributes": null, "messageAttributes": attributes }),
+            "http://q/1/dead",
+        );
+        let own: Vec<_> = names(&message).into_iter().filter(|name| !name.starts_with("redrive.")).collect();
+        assert_eq!(own, ["text"]);
+        assert_eq!(message.get_message_attributes().as_ref().unwrap()["text"].data_type(), "String");
+        let none = json!({ "messageId": "m", "body": "b", "messageAttributes": null });
+        assert!(names(&sent(none, "http://q/1/dead")).iter().all(|name| name.starts_with("redrive.")));
+    }
+
+    #[test]
     fn only_a_fifo_queue_has_deduplication_and_needs_a_group() {
         let of_standard = |url| sent(json!({ "messageId": "m", "body": "b" }), url);
         let (standard, fifo) = (of_standard("http://q/1/dead"), of_standard("http://q/1/dead.fifo"));

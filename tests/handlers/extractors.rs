@@ -1,5 +1,6 @@
 //! What a handler can take, and how absent and malformed differ.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -7,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use redrive::{
     Attribute, AttributeValue, Body, BoxError, DeduplicationId, EventBridge, FirstReceivedAt, FromAttribute,
     FromRecord, FromRef, GroupId, IntoOutcome, Json, Message, MessageId, Outcome, QueueArn, ReceiptHandle,
-    ReceiveCount, Record, Rejection, S3, S3Notification, SenderId, SentAt, SequenceNumber, Sns, State, TraceHeader,
+    ReceiveCount, Record, Rejection, S3, S3Notification, SenderId, SentAt, SequenceNumber, Sns, SnsAttribute, State,
+    TraceHeader,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -309,6 +311,135 @@ async fn through_event_bridge() {
     let seen = extract::<EventBridge<Order>>(record("1", &envelope.to_string())).await.unwrap();
     assert!(seen.contains("detail: Order { id: 7 }") && seen.contains("detail_type: \"Order Placed\""), "{seen}");
     assert_eq!(extract::<EventBridge<String>>(record("1", &envelope.to_string())).await, None);
+}
+
+/// What EventBridge Scheduler sends where a schedule has no input.
+fn scheduled(detail: Value) -> String {
+    let envelope = json!({
+        "version": "0",
+        "id": "e1",
+        "detail-type": "Scheduled Event",
+        "source": "aws.scheduler",
+        "account": "111122223333",
+        "time": "2026-11-30T06:00:00Z",
+        "region": "eu-central-1",
+        "resources": null,
+        "detail": detail
+    });
+    envelope.to_string()
+}
+
+#[derive(Debug, Deserialize)]
+struct Nightly;
+
+#[derive(Debug, Deserialize)]
+struct Empty {}
+
+#[tokio::test]
+async fn a_schedule_is_taken_by_whatever_fits_the_json_in_its_text() {
+    let without = || record("1", &scheduled(json!("{}")));
+    assert!(extract::<EventBridge<()>>(without()).await.unwrap().contains("detail: ()"));
+    assert!(extract::<EventBridge<Nightly>>(without()).await.unwrap().contains("detail: Nightly"));
+    assert!(extract::<EventBridge<Empty>>(without()).await.unwrap().contains("detail: Empty"));
+    assert!(extract::<EventBridge<HashMap<String, u8>>>(without()).await.unwrap().contains("detail: {}"));
+    assert!(extract::<EventBridge<String>>(without()).await.unwrap().contains("detail: \"{}\""));
+    assert_eq!(extract::<EventBridge<Order>>(without()).await, None);
+    let with_order = record("1", &scheduled(json!(r#"{"id": 7}"#)));
+    assert!(extract::<EventBridge<Order>>(with_order).await.unwrap().contains("detail: Order { id: 7 }"));
+    let rejection = extract::<Result<EventBridge<Order>, Rejection>>(record("1", &scheduled(json!("secret")))).await;
+    assert!(!rejection.unwrap().contains("secret"));
+}
+
+#[tokio::test]
+async fn a_schedule_through_sns_is_taken_too() {
+    let record = record("1", &sns(&scheduled(json!("{}"))).to_string());
+    assert!(extract::<Sns<EventBridge<()>>>(record).await.unwrap().contains("detail: ()"));
+}
+
+/// An envelope with attributes, as SNS writes it without raw message delivery.
+fn sns_with_attributes(attributes: Value) -> Value {
+    record("1", &with(sns(r#"{"id": 7}"#), "MessageAttributes", attributes).to_string())
+}
+
+#[tokio::test]
+async fn attributes_are_found_in_the_envelope_of_sns_by_type() {
+    let with_attributes = || {
+        sns_with_attributes(json!({
+            "priority": { "Type": "Number.int", "Value": "3" },
+            "signature": { "Type": "Binary", "Value": "AQID" },
+            "tags": { "Type": "String.Array", "Value": "[\"a\", \"b\"]" },
+        }))
+    };
+    assert_takes(with_attributes(), SnsAttribute(Priority(3))).await;
+    assert_takes(with_attributes(), SnsAttribute(Signature(vec![1, 2, 3]))).await;
+    let seen = Arc::new(Mutex::new(None));
+    let consumer = redrive::handler({
+        let seen = seen.clone();
+        move |Sns { message, attributes, .. }: Sns<Order>, tags: Option<SnsAttribute<Priority>>| {
+            *seen.lock().unwrap() = Some((message, attributes, tags));
+            std::future::ready(())
+        }
+    });
+    assert!(answer(&consumer, event([with_attributes()])).await.unwrap().is_empty());
+    let (message, attributes, priority) = seen.lock().unwrap().take().unwrap();
+    assert_eq!((message, priority), (Order { id: 7 }, Some(SnsAttribute(Priority(3)))));
+    assert_eq!(attributes["tags"].as_str(), Some("[\"a\", \"b\"]"));
+    assert_eq!(
+        (attributes["tags"].data_type(), attributes["signature"].as_bytes()),
+        ("String.Array", Some(&[1, 2, 3][..]))
+    );
+}
+
+#[tokio::test]
+async fn an_odd_attribute_of_sns_costs_only_whoever_reads_it() {
+    for (attributes, is_absent) in [
+        (json!(null), true),
+        (json!({}), true),
+        (json!({ "signature": null }), true),
+        (json!({ "signature": { "Type": "Binary", "Value": "%%%" } }), false),
+        (json!({ "signature": { "Type": "Binary", "Value": null } }), false),
+        (json!({ "signature": 7 }), false),
+        (json!(7), false),
+    ] {
+        let seen = extract::<Sns<Order>>(sns_with_attributes(attributes.clone())).await;
+        assert!(seen.unwrap().contains("attributes: {}"), "{attributes}");
+        let seen = extract::<Option<SnsAttribute<Signature>>>(sns_with_attributes(attributes.clone())).await;
+        assert_eq!(seen.as_deref(), is_absent.then_some("None"), "{attributes}");
+    }
+    assert_eq!(extract::<Option<SnsAttribute<Signature>>>(record("1", "{}")).await, None, "there is no envelope");
+}
+
+#[tokio::test]
+async fn a_body_of_another_form_names_the_extractor_that_takes_it() {
+    let object_created = json!({
+        "version": "0", "id": "1", "detail-type": "Object Created", "source": "aws.s3", "account": "123456789012",
+        "time": "2021-11-12T00:00:00Z", "region": "ca-central-1", "resources": ["arn:aws:s3:::photos"],
+        "detail": { "version": "0", "bucket": { "name": "photos" }, "object": { "key": "secret" } }
+    });
+    let trail = json!({ "Records": [{
+        "eventVersion": "1.08", "userIdentity": { "type": "IAMUser" }, "eventTime": "2021-11-12T00:00:00Z",
+        "eventSource": "s3.amazonaws.com", "eventName": "PutObject", "awsRegion": "eu-west-1",
+        "requestParameters": { "bucketName": "photos", "key": "secret" }
+    }]});
+    for (body, expected) in [
+        (object_created, "`EventBridge<T>`"),
+        (trail, "`Json<T>`"),
+        (sns(&s3_notification().to_string()), "`Sns<S3Notification>`"),
+    ] {
+        let said = extract::<Result<S3, Rejection>>(record("1", &body.to_string())).await.unwrap();
+        assert!(said.contains("Malformed") && said.contains(expected) && !said.contains("secret"), "{said}");
+    }
+    let s3 = || record("1", &s3_notification().to_string());
+    assert!(extract::<Result<EventBridge<Value>, Rejection>>(s3()).await.unwrap().contains("take it as `S3`"));
+    assert!(extract::<Result<Sns<Value>, Rejection>>(s3()).await.unwrap().contains("take it as `S3`"));
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_encoded_is_there_as_it_came() {
+    let mut notification = s3_notification();
+    notification["Records"][0]["s3"]["object"]["key"] = json!("100%/a+b.jpg");
+    let seen = extract::<S3>(record("1", &notification.to_string())).await.unwrap();
+    assert!(seen.contains("raw_key: \"100%/a+b.jpg\""), "{seen}");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! What extractors make of records that are not as SQS makes them.
 
-use redrive::{Attribute, Body, GroupId, Json, QueueArn, ReceiptHandle};
+use redrive::{
+    Attribute, AttributeValue, Body, BoxError, FromAttribute, GroupId, Json, Message, QueueArn, ReceiptHandle,
+};
 use serde_json::json;
 
 use crate::handlers::extractors::{Order, Priority, Signature, assert_takes, extract, with_message_attribute};
@@ -53,4 +55,40 @@ async fn null_is_absent() {
     }
     let group = with(record("1", ""), "attributes", json!({ "MessageGroupId": null }));
     assert_eq!(extract::<Option<GroupId>>(group).await.as_deref(), Some("None"));
+}
+
+#[tokio::test]
+async fn nulls_in_a_record_cost_nothing() {
+    let null_lists = json!({
+        "stringValue": "App\\Event", "binaryValue": null, "stringListValues": null, "binaryListValues": null, "dataType": null
+    });
+    let mut odd = with_message_attribute("type", null_lists);
+    odd["messageAttributes"]["none"] = json!(null);
+    for key in ["md5OfBody", "md5OfMessageAttributes", "awsRegion"] {
+        odd[key] = json!(null);
+    }
+    let seen = extract::<Message>(odd.clone()).await.unwrap();
+    assert!(seen.contains("message_id: Some(\"1\")") && seen.contains("App"), "{seen}");
+    assert_eq!(extract::<Option<Attribute<Type>>>(odd.clone()).await.as_deref(), Some("Some(Attribute(Type))"));
+    assert_eq!(extract::<Option<Attribute<Priority>>>(odd).await.as_deref(), Some("None"));
+    for key in ["attributes", "messageAttributes"] {
+        let mut without = record("1", "x");
+        without[key] = json!(null);
+        assert_takes(without.clone(), Body("x".into())).await;
+        assert!(extract::<Message>(without.clone()).await.is_some(), "{key}");
+        assert_eq!(extract::<Option<Attribute<Type>>>(without).await.as_deref(), Some("None"), "{key}");
+    }
+}
+
+/// An attribute that has a text.
+#[derive(Debug)]
+struct Type;
+
+impl FromAttribute for Type {
+    const NAME: &'static str = "type";
+
+    fn from_attribute(value: AttributeValue) -> Result<Self, BoxError> {
+        assert_eq!(value.data_type(), "String");
+        value.as_str().map(|_| Self).ok_or_else(|| "a type is a text".into())
+    }
 }

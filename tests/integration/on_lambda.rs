@@ -97,6 +97,23 @@ async fn a_panic_is_logged_with_its_place_as_json() {
 }
 
 #[tokio::test]
+async fn a_list_of_pipes_is_answered_as_an_event_is() {
+    let api = RuntimeApi::start();
+    let _function = spawn(&mut api.command(ORDERS));
+    let odd = json!([record("1", &good_order()), record("2", "not json"), 7, null, [], record("3", &good_order())]);
+    let answer = api.invoke(odd.to_string(), MINUTE).await;
+    // What is no record has no id, and an answer could not name it.
+    assert_eq!(answer.kind, Kind::Error);
+    let list = json!([record("1", &good_order()), record("2", "not json"), record("3", &good_order())]);
+    let answer = api.invoke(list.to_string(), MINUTE).await;
+    assert_eq!((answer.kind, json_of(&answer)), (Kind::Response, failures(&["2"])));
+    let answer = api.invoke("[]", MINUTE).await;
+    assert_eq!((answer.kind, json_of(&answer)), (Kind::Response, failures(&[])));
+    let answer = api.invoke("[{]", MINUTE).await;
+    assert!(json_of(&answer)["errorMessage"].as_str().unwrap().contains("not JSON"));
+}
+
+#[tokio::test]
 async fn an_error_of_the_invocation_says_why() {
     let api = RuntimeApi::start();
     let _function = spawn(&mut api.command(ORDERS));
