@@ -1,80 +1,156 @@
-//! A word that there may be something to send. It may be lost, and then it is found by looking.
+//! Notifications of new rows. They may be lost, and then the rows are found by looking.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::Pool;
 use sqlx::postgres::PgListener;
-use tokio::time::{Instant, timeout};
+use sqlx::Error;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
+use super::access::Access;
 use super::store::Store;
 
-/// Who tells of committed rows, if anyone does.
-pub struct Hint(Option<PgListener>);
+/// What a relay has heard.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    word: Notify,
+    listens: AtomicBool,
+}
 
-impl Hint {
-    pub(super) fn none() -> Self {
-        Self(None)
+impl Words {
+    fn say(&self) {
+        self.word.notify_one();
     }
 
-    pub(super) fn of(listener: PgListener) -> Self {
-        Self(Some(listener))
+    /// Waits for a word. One that was said before counts too: several are one reason to look.
+    pub(super) async fn heard(&self) {
+        self.word.notified().await;
     }
 
-    async fn word(&mut self) {
-        let Some(listener) = &mut self.0 else { return std::future::pending().await };
-        match listener.try_recv().await {
-            // Many transactions are one reason to look.
-            Ok(Some(_)) => while listener.next_buffered().is_some() {},
-            // It has lost its connection, and has another. What was said meanwhile is lost, and that it may be is as good as a word.
-            Ok(None) => {}
-            Err(error) => {
-                tracing::debug!(%error, "nobody tells of new rows any more; they are looked for");
-                self.0 = None;
+    /// Whether new rows are heard of now.
+    pub(super) fn listens(&self) -> bool {
+        self.listens.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection that notifications come by.
+pub struct Listener {
+    listener: PgListener,
+    /// A channel of its own, by which it hears itself.
+    own: String,
+}
+
+enum Word {
+    /// There may be new rows.
+    Rows,
+    Own,
+}
+
+impl Listener {
+    pub(super) async fn new(mut listener: PgListener, channel: &str) -> Result<Self, Error> {
+        let own = format!("{channel}_{:016x}", fastrand::u64(..));
+        // It would wait without a limit.
+        listener.eager_reconnect(false);
+        listener.listen_all([channel, &own]).await?;
+        Ok(Self { listener, own })
+    }
+
+    /// Returns `None` where the connection is lost.
+    async fn word(&mut self) -> Result<Option<Word>, Error> {
+        let Some(notification) = self.listener.try_recv().await? else { return Ok(None) };
+        Ok(Some(if notification.channel() == self.own { Word::Own } else { Word::Rows }))
+    }
+}
+
+/// How long it may take to begin to listen.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Without a listener a relay looks for rows this often at least, and tries to listen again.
+pub(super) const LISTEN_EVERY: Duration = Duration::from_secs(10);
+/// Notifications do not pass a pooler in transaction mode, and hardly ever will.
+const LISTEN_AFTER_DEAF: Duration = Duration::from_secs(600);
+/// A connection that has brought nothing for so long is tested.
+const TEST_EVERY: Duration = Duration::from_secs(30);
+/// How long a notification of its own may take to a listener.
+const TEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why nobody listens any more.
+enum Ended {
+    /// The listener does not hear what it says itself.
+    Deaf,
+    Silent,
+    Failed(Error),
+}
+
+/// Listens for as long as it is polled, on one connection after the other.
+pub(super) async fn listen<DB: Store>(access: &Access<DB>, words: &Words) {
+    loop {
+        let ended = listen_once(access, words).await;
+        words.listens.store(false, Ordering::Relaxed);
+        // What was said meanwhile is lost, and that it may be is as good as a word.
+        words.say();
+        let again_s = LISTEN_EVERY.as_secs();
+        let wait = match ended {
+            Ended::Deaf => {
+                tracing::warn!(
+                    "the database does not pass notifications on, as behind a pooler in transaction mode; \
+                     the relay looks for new messages at its poll interval instead, at most every {again_s} s"
+                );
+                LISTEN_AFTER_DEAF
+            }
+            Ended::Silent => {
+                tracing::warn!("the connection for notifications is silent; the relay opens another one in {again_s} s");
+                LISTEN_EVERY
+            }
+            Ended::Failed(error) => {
+                tracing::debug!(%error, "the relay hears of no new messages, and looks for them every {again_s} s at least");
+                LISTEN_EVERY
+            }
+        };
+        sleep(wait).await;
+    }
+}
+
+async fn listen_once<DB: Store>(access: &Access<DB>, words: &Words) -> Ended {
+    let mut listener = match timeout(LISTEN_TIMEOUT, DB::listen(access)).await {
+        Ok(Ok(listener)) => listener,
+        Ok(Err(error)) => return Ended::Failed(error),
+        Err(_) => return Ended::Silent,
+    };
+    match hears_itself(access, &mut listener, words).await {
+        Ok(true) => {}
+        Ok(false) => return Ended::Deaf,
+        Err(error) => return Ended::Failed(error),
+    }
+    words.listens.store(true, Ordering::Relaxed);
+    // What came before it listened is looked for.
+    words.say();
+    loop {
+        match timeout(TEST_EVERY, listener.word()).await {
+            Ok(Ok(Some(Word::Rows))) => words.say(),
+            Ok(Ok(Some(Word::Own))) => {}
+            Ok(Ok(None)) => return Ended::Failed(Error::WorkerCrashed),
+            Ok(Err(error)) => return Ended::Failed(error),
+            Err(_) => match hears_itself(access, &mut listener, words).await {
+                Ok(true) => {}
+                Ok(false) => return Ended::Silent,
+                Err(error) => return Ended::Failed(error),
+            },
+        }
+    }
+}
+
+/// Has another connection notify the listener. Behind a pooler in transaction mode, `LISTEN` succeeds and nothing ever comes.
+async fn hears_itself<DB: Store>(access: &Access<DB>, listener: &mut Listener, words: &Words) -> Result<bool, Error> {
+    DB::notify(access, &listener.own).await?;
+    let heard = timeout(TEST_TIMEOUT, async {
+        loop {
+            match listener.word().await? {
+                Some(Word::Own) => return Ok(true),
+                Some(Word::Rows) => words.say(),
+                None => return Err(Error::WorkerCrashed),
             }
         }
-    }
-}
-
-/// Hints, from whoever tells of rows at the time.
-pub(super) struct Hints {
-    from: Hint,
-    /// When to look for somebody, or never where the database knows of nobody.
-    listen_at: Option<Instant>,
-}
-
-/// A database that has no connection left, or none for this, is not asked for one after each round.
-const LISTEN_EVERY: Duration = Duration::from_secs(10);
-
-impl Hints {
-    pub(super) fn none() -> Self {
-        Self { from: Hint::none(), listen_at: Some(Instant::now()) }
-    }
-
-    /// Looks for somebody where there is nobody, and it is time for that. Says whether there is somebody now.
-    pub(super) async fn begin_to_listen<DB: Store>(&mut self, pool: &Pool<DB>) -> bool {
-        if self.from.0.is_some() || self.listen_at.is_none_or(|at| at > Instant::now()) {
-            return false;
-        }
-        self.listen_at = Some(Instant::now() + LISTEN_EVERY);
-        match DB::listen(pool).await {
-            Ok(Hint(None)) => self.listen_at = None,
-            Ok(from) => self.from = from,
-            Err(error) => tracing::debug!(%error, "nobody tells of new rows; they are looked for"),
-        }
-        self.from.0.is_some()
-    }
-
-    /// Waits for a word, no longer than that. Where somebody was to tell and does not, it waits until that is tried again.
-    pub(super) async fn word_within(&mut self, time: Duration) {
-        let until_listening = self.listen_at.filter(|_| self.from.0.is_none());
-        let until_listening = until_listening.map(|at| at.saturating_duration_since(Instant::now()));
-        let time = time.min(until_listening.unwrap_or(time));
-        // Who waits longer looks for itself.
-        let _ = timeout(time, self.from.word()).await;
-    }
-
-    /// Takes what has been said already: PostgreSQL keeps for all what one of its listeners does not take.
-    pub(super) async fn drain(&mut self) {
-        while self.from.0.is_some() && timeout(Duration::ZERO, self.from.word()).await.is_ok() {}
-    }
+    });
+    heard.await.unwrap_or(Ok(false))
 }

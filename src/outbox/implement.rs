@@ -1,150 +1,230 @@
-//! [`Store`](super::store::Store) for a database whose module has its `SQL`, its `MIGRATIONS` and its `listen`.
+//! [`Store`](super::store::Store) for a database whose module has its `SQL`, its `MIGRATIONS`, and what only it can do.
 //!
 //! A macro, because sqlx says what a database can do with bounds that would have to stand again at each generic function.
-
-use std::future::Future;
-
-use sqlx::Error;
 
 macro_rules! implement_store {
     ($database:ty) => {
         impl Store for $database {
             const MIGRATIONS: &'static [Migration] = MIGRATIONS;
+            const CONNECTIONS: usize = CONNECTIONS;
+            const LISTENS: bool = LISTENS;
 
-            async fn version(pool: &Pool<Self>) -> Result<i64, Error> {
-                version(&mut *pool.acquire().await?).await
+            fn begin(mode: Mode, limit: Duration) -> String {
+                begin(mode, limit)
             }
 
-            async fn migrate(pool: &Pool<Self>) -> Result<(), Error> {
-                let mut transaction = pool.begin_with(SQL.begin).await?;
-                sqlx::query(SQL.lock_migrations).execute(&mut *transaction).await?;
-                let version = version(&mut *transaction).await?;
-                for migration in MIGRATIONS.iter().filter(|migration| migration.version > version) {
-                    sqlx::raw_sql(migration.sql).execute(&mut *transaction).await?;
-                }
-                transaction.commit().await
+            async fn version(access: &Access<Self>) -> Result<i64, Error> {
+                access.transact("reading the version of the tables", Mode::Read, |connection| Box::pin(version(connection))).await
             }
 
-            async fn insert(connection: &mut Self::Connection, row: &NewRow<'_>, notify: bool) -> Result<(), Error> {
-                let insert = if notify { SQL.insert_and_notify } else { SQL.insert };
-                let insert = sqlx::query(insert).bind(row.message_id).bind(row.queue_url).bind(row.group_id);
+            async fn migrate(access: &Access<Self>) -> Result<(), Error> {
+                let migrate = work(|connection| {
+                    Box::pin(async move {
+                        sqlx::raw_sql(SQL.lock_migrations).execute(&mut *connection).await?;
+                        let version = version(connection).await?;
+                        for migration in MIGRATIONS.iter().filter(|migration| migration.version > version) {
+                            sqlx::raw_sql(migration.sql).execute(&mut *connection).await?;
+                        }
+                        Ok(())
+                    })
+                });
+                access.transact("migrating the tables", Mode::Write, migrate).await
+            }
+
+            async fn insert(connection: &mut Self::Connection, row: &NewRow<'_>, how: Insert) -> Result<(), Error> {
+                let insert = if how.notifies { SQL.insert_and_notify } else { SQL.insert };
+                let check = i64::from(fastrand::u32(..));
+                let insert = sqlx::query_scalar(insert).persistent(how.prepares);
+                let insert = insert.bind(row.message_id).bind(row.queue_url).bind(row.group_id);
                 let insert = insert.bind(row.order_key.as_deref()).bind(row.lane).bind(row.body);
-                let insert = insert.bind(&row.attributes).bind(row.delay_seconds).bind(row.trace_header);
-                insert.execute(connection).await.map(drop)
+                let insert = insert.bind(&row.attributes).bind(row.delay_seconds).bind(row.trace_header).bind(check);
+                // Behind a pooler, another statement of the same name may have been run in place of this one.
+                let answer: Option<i64> = insert.fetch_optional(connection).await?;
+                if answer == Some(check) { Ok(()) } else { Err(store::another_statement()) }
             }
 
-            async fn claim(
-                pool: &Pool<Self>,
-                lanes: usize,
-                lease: Duration,
-                wanted: &Wanted,
-            ) -> Result<Option<Claim>, Error> {
-                let (pool, wanted) = (pool.clone(), wanted.clone());
-                to_its_end(async move {
-                    let claim = sqlx::query_scalar(SQL.claim).bind(store::rows(lanes)).bind(store::millis(lease));
-                    let claim = claim.bind(wanted.not_for).bind(store::millis(store::NO_LEASE));
-                    let tokens: Vec<i64> = claim.fetch_all(&pool).await?;
-                    Ok(tokens.first().map(|&token| Claim { token, lanes: tokens.len() }))
-                })
-                .await
+            async fn queues(access: &Access<Self>) -> Result<Vec<String>, Error> {
+                let queues = work(|connection| {
+                    let queues = sqlx::query_scalar(SQL.queues).persistent(PREPARES).fetch_all(connection);
+                    Box::pin(queues)
+                });
+                access.transact("looking for queues with messages", Mode::Read, queues).await
             }
 
-            async fn read(pool: &Pool<Self>, claim: Claim, wanted: &Wanted) -> Result<Vec<Row>, Error> {
-                let (pool, Wanted { rows, holds, not_for }) = (pool.clone(), wanted.clone());
-                to_its_end(async move {
-                    let mut transaction = pool.begin_with(SQL.begin).await?;
-                    lock_lanes(&mut *transaction, claim).await?;
-                    if holds {
-                        sqlx::query(SQL.hold).bind(claim.token).execute(&mut *transaction).await?;
-                    }
-                    let read = sqlx::query_as(SQL.read).bind(claim.token);
-                    let read = read.bind(store::rows(claim.share(rows))).bind(store::rows(rows));
-                    let read = read.bind(store::MAX_BYTES).bind(holds).bind(not_for);
-                    let rows: Vec<columns::Row> = read.fetch_all(&mut *transaction).await?;
-                    transaction.commit().await?;
-                    Ok(rows.into_iter().map(Row::from).collect())
-                })
-                .await
+            async fn add_lanes(access: &Access<Self>, queue_url: &Arc<str>) -> Result<(), Error> {
+                let queue_url = queue_url.clone();
+                let add = work(move |connection| {
+                    let queue_url = queue_url.clone();
+                    Box::pin(async move {
+                        let add = sqlx::query(SQL.add_lanes).persistent(PREPARES).bind(&*queue_url);
+                        add.execute(connection).await.map(drop)
+                    })
+                });
+                access.transact("adding the lanes of a queue", Mode::Write, add).await
             }
 
-            async fn mark(pool: &Pool<Self>, claim: Claim, marks: &[Mark]) -> Result<bool, Error> {
-                let (pool, (sent, failed)) = (pool.clone(), mark::as_json(marks));
-                to_its_end(async move {
-                    let mut transaction = pool.begin_with(SQL.begin).await?;
-                    let are_all_there = lock_lanes(&mut *transaction, claim).await? == claim.lanes;
-                    for (statement, marks) in [(SQL.mark_sent, sent), (SQL.mark_failed, failed)] {
-                        let Some(marks) = marks else { continue };
-                        sqlx::query(statement).bind(claim.token).bind(marks).execute(&mut *transaction).await?;
-                    }
-                    transaction.commit().await?;
-                    Ok(are_all_there)
-                })
-                .await
+            async fn claim(access: &Access<Self>, wanted: &Wanted) -> Result<Option<Claim>, Error> {
+                let wanted = wanted.clone();
+                let claim = work(move |connection| {
+                    let wanted = wanted.clone();
+                    Box::pin(async move {
+                        let claim = sqlx::query_scalar(SQL.claim).persistent(PREPARES).bind(store::rows(wanted.lanes));
+                        let claim = claim.bind(store::millis(wanted.lease)).bind(&*wanted.queue_url);
+                        let claim = claim.bind(store::millis(store::NO_LEASE)).bind(&*wanted.relay);
+                        let tokens: Vec<i64> = claim.fetch_all(connection).await?;
+                        let queue_url = wanted.queue_url;
+                        Ok(tokens.first().map(|&token| Claim { token, lanes: tokens.len(), queue_url }))
+                    })
+                });
+                access.transact("claiming lanes", Mode::Write, claim).await
             }
 
-            async fn release(pool: &Pool<Self>, claim: Claim) -> Result<(), Error> {
-                let pool = pool.clone();
-                let release = async move { sqlx::query(SQL.release).bind(claim.token).execute(&pool).await.map(drop) };
-                to_its_end(release).await
+            async fn read(access: &Access<Self>, claim: &Claim, wanted: &Wanted) -> Result<Vec<Row>, Error> {
+                let (claim, Wanted { rows, holds, .. }) = (claim.clone(), wanted.clone());
+                let read = work(move |connection| {
+                    let claim = claim.clone();
+                    Box::pin(async move {
+                        lock_lanes(connection, &claim).await?;
+                        if holds {
+                            let hold = sqlx::query(SQL.hold).persistent(PREPARES).bind(claim.token);
+                            hold.bind(&*claim.queue_url).execute(&mut *connection).await?;
+                        }
+                        let read = sqlx::query_as(SQL.read).persistent(PREPARES).bind(claim.token);
+                        let read = read.bind(store::rows(claim.share(rows))).bind(store::rows(rows));
+                        let read = read.bind(store::MAX_BYTES).bind(holds).bind(&*claim.queue_url);
+                        let rows: Vec<columns::Row> = read.fetch_all(connection).await?;
+                        Ok(rows.into_iter().map(Row::from).collect())
+                    })
+                });
+                access.transact("reading messages", Mode::Write, read).await
             }
 
-            async fn clean(pool: &Pool<Self>, keep: Duration, rows: usize) -> Result<u64, Error> {
-                let pool = pool.clone();
-                to_its_end(async move {
-                    let clean = sqlx::query(SQL.clean).bind(store::millis(keep)).bind(store::rows(rows));
-                    Ok(clean.execute(&pool).await?.rows_affected())
-                })
-                .await
+            async fn mark(access: &Access<Self>, claim: &Claim, marks: &[Mark]) -> Result<bool, Error> {
+                let (claim, (sent, failed)) = (claim.clone(), mark::as_json(marks));
+                let mark = work(move |connection| {
+                    let claim = claim.clone();
+                    let marks = [(SQL.mark_sent, sent.clone()), (SQL.mark_failed, failed.clone())];
+                    Box::pin(async move {
+                        let are_all_there = lock_lanes(connection, &claim).await? == claim.lanes;
+                        for (statement, marks) in marks {
+                            let Some(marks) = marks else { continue };
+                            let mark = sqlx::query(statement).persistent(PREPARES).bind(claim.token).bind(marks);
+                            mark.bind(&*claim.queue_url).execute(&mut *connection).await?;
+                        }
+                        Ok(are_all_there)
+                    })
+                });
+                access.transact("writing down what was sent", Mode::Write, mark).await
             }
 
-            async fn status(pool: &Pool<Self>) -> Result<OutboxStatus, Error> {
-                let pool = pool.clone();
-                to_its_end(async move {
-                    let status: columns::Status = sqlx::query_as(SQL.status).fetch_one(&pool).await?;
-                    Ok(status.into())
-                })
-                .await
+            async fn release(access: &Access<Self>, claim: &Claim) -> Result<(), Error> {
+                let claim = claim.clone();
+                let release = work(move |connection| {
+                    let claim = claim.clone();
+                    Box::pin(async move {
+                        let release = sqlx::query(SQL.release).persistent(PREPARES).bind(claim.token);
+                        release.bind(&*claim.queue_url).execute(connection).await.map(drop)
+                    })
+                });
+                access.transact("giving lanes back", Mode::Write, release).await
             }
 
-            async fn parked(pool: &Pool<Self>, rows: usize) -> Result<Vec<ParkedMessage>, Error> {
-                let parked = sqlx::query_as(SQL.parked).bind(store::rows(rows));
-                let parked: Vec<columns::Parked> = parked.fetch_all(pool).await?;
-                Ok(parked.into_iter().map(ParkedMessage::from).collect())
+            async fn clean(access: &Access<Self>, keep: Duration, rows: usize) -> Result<u64, Error> {
+                let clean = work(move |connection| {
+                    Box::pin(async move {
+                        let clean = sqlx::query(SQL.clean).persistent(PREPARES).bind(store::millis(keep));
+                        Ok(clean.bind(store::rows(rows)).execute(connection).await?.rows_affected())
+                    })
+                });
+                access.transact("deleting what was sent long ago", Mode::Write, clean).await
             }
 
-            async fn retry(pool: &Pool<Self>, ids: Option<&[i64]>) -> Result<u64, Error> {
+            async fn status(access: &Access<Self>) -> Result<OutboxStatus, Error> {
+                let status = work(|connection| {
+                    Box::pin(async move {
+                        let status = sqlx::query_as(SQL.status).persistent(PREPARES);
+                        let status: columns::Status = status.fetch_one(connection).await?;
+                        Ok(status.into())
+                    })
+                });
+                access.transact("counting messages", Mode::Read, status).await
+            }
+
+            async fn parked(access: &Access<Self>, rows: usize) -> Result<Vec<ParkedMessage>, Error> {
+                let parked = work(move |connection| {
+                    Box::pin(async move {
+                        let parked = sqlx::query_as(SQL.parked).persistent(PREPARES).bind(store::rows(rows));
+                        let parked: Vec<columns::Parked> = parked.fetch_all(connection).await?;
+                        Ok(parked.into_iter().map(ParkedMessage::from).collect())
+                    })
+                });
+                access.transact("reading parked messages", Mode::Read, parked).await
+            }
+
+            async fn retry(access: &Access<Self>, ids: Option<&[i64]>) -> Result<u64, Error> {
                 let ids = ids.map(|ids| format!("{ids:?}"));
-                let mut transaction = pool.begin_with(SQL.begin).await?;
-                let retried = sqlx::query(SQL.retry).bind(&ids).execute(&mut *transaction).await?;
-                sqlx::query(SQL.release_held).bind(true).execute(&mut *transaction).await?;
-                transaction.commit().await?;
-                Ok(retried.rows_affected())
+                let retry = work(move |connection| {
+                    let ids = ids.clone();
+                    Box::pin(async move {
+                        let retry = sqlx::query(SQL.retry).persistent(PREPARES).bind(ids);
+                        let retried = retry.execute(&mut *connection).await?;
+                        let release = sqlx::query(SQL.release_held).persistent(PREPARES).bind(true);
+                        release.execute(connection).await?;
+                        Ok(retried.rows_affected())
+                    })
+                });
+                access.transact("retrying parked messages", Mode::Write, retry).await
             }
 
-            async fn release_held(pool: &Pool<Self>, holds: bool) -> Result<(), Error> {
-                let pool = pool.clone();
-                let release = async move { sqlx::query(SQL.release_held).bind(holds).execute(&pool).await.map(drop) };
-                to_its_end(release).await
+            async fn release_held(access: &Access<Self>, holds: bool) -> Result<(), Error> {
+                let release = work(move |connection| {
+                    Box::pin(async move {
+                        let release = sqlx::query(SQL.release_held).persistent(PREPARES).bind(holds);
+                        release.execute(connection).await.map(drop)
+                    })
+                });
+                access.transact("releasing held messages", Mode::Write, release).await
             }
 
-            async fn listen(pool: &Pool<Self>) -> Result<Hint, Error> {
-                let pool = pool.clone();
-                to_its_end(async move { listen(&pool).await }).await
+            async fn listen(access: &Access<Self>) -> Result<Listener, Error> {
+                listen(access.pool()).await
+            }
+
+            async fn notify(access: &Access<Self>, channel: &str) -> Result<(), Error> {
+                let channel = channel.to_owned();
+                let notify = work(move |connection| {
+                    let channel = channel.clone();
+                    Box::pin(async move {
+                        let notify = sqlx::query(SQL.notify).persistent(PREPARES).bind(channel);
+                        notify.execute(connection).await.map(drop)
+                    })
+                });
+                access.transact("testing notifications", Mode::Read, notify).await
             }
         }
 
+        /// Says of a closure that it takes a connection for any time.
+        fn work<T, W>(work: W) -> W
+        where
+            W: for<'c> Fn(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>>,
+        {
+            work
+        }
+
         async fn version(connection: &mut Connection) -> Result<i64, Error> {
-            let tables: bool = sqlx::query_scalar(SQL.tables).fetch_one(&mut *connection).await?;
+            let tables = sqlx::query_scalar(SQL.tables).persistent(PREPARES);
+            let tables: bool = tables.fetch_one(&mut *connection).await?;
             match tables {
-                true => sqlx::query_scalar(SQL.version).fetch_one(connection).await,
+                true => sqlx::query_scalar(SQL.version).persistent(PREPARES).fetch_one(connection).await,
                 false => Ok(0),
             }
         }
 
-        /// Nobody else takes the claim's lanes until the transaction has ended. Says how many nobody else has taken before: as long as
-        /// nobody has, it does no harm that the lease may be over.
-        async fn lock_lanes(connection: &mut Connection, claim: Claim) -> Result<usize, Error> {
-            let lanes: Vec<i64> = sqlx::query_scalar(SQL.lock).bind(claim.token).fetch_all(connection).await?;
+        /// Keeps others from taking the claim's lanes until the transaction has ended. Returns how many lanes are still the claim's: while
+        /// nobody else has taken them, it does no harm that the lease may be over.
+        async fn lock_lanes(connection: &mut Connection, claim: &Claim) -> Result<usize, Error> {
+            let lock = sqlx::query_scalar(SQL.lock).persistent(PREPARES).bind(claim.token);
+            let lanes: Vec<i64> = lock.bind(&*claim.queue_url).fetch_all(connection).await?;
             Ok(lanes.len())
         }
 
@@ -152,15 +232,3 @@ macro_rules! implement_store {
     };
 }
 pub(super) use implement_store;
-
-/// What a relay asks of the database is answered, though the relay be dropped meanwhile: a connection that is left in the middle of an
-/// answer may be lost to its pool, which is the application's.
-pub(super) async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        // It panicked, or its runtime has ended.
-        Err(_) => Err(Error::WorkerCrashed),
-    }
-}

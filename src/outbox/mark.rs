@@ -38,6 +38,8 @@ pub(super) struct Policy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     id: i64,
+    /// Before this one. A mark that is written a second time finds more, and changes nothing.
+    attempts: u32,
     what: What,
 }
 
@@ -55,7 +57,7 @@ impl Policy {
             Ok(sent) => What::Sent { message_id: sent.message_id().to_owned() },
             Err(error) => self.judge_failure(row, &error),
         };
-        Mark { id: row.id, what }
+        Mark { id: row.id, attempts: row.attempts, what }
     }
 
     /// Only what is wrong with the message itself is counted against it: a queue that is not there, a permission that is missing, a
@@ -110,6 +112,7 @@ struct SentJson<'a> {
 #[derive(Serialize)]
 struct FailedJson {
     id: i64,
+    attempts: u32,
     state: &'static str,
     refusals: u8,
     error: String,
@@ -119,18 +122,20 @@ struct FailedJson {
 /// The marks as a statement takes them: those of sent rows, and those of others. `None` where there are none.
 pub(super) fn as_json(marks: &[Mark]) -> (Option<String>, Option<String>) {
     let (mut sent, mut failed) = (Vec::new(), Vec::new());
-    for Mark { id, what } in marks {
+    for Mark { id, attempts, what } in marks {
         match what {
             What::Sent { message_id } => sent.push(SentJson { id: *id, message_id }),
             What::Again { delay, error, is_refused } => failed.push(FailedJson {
                 id: *id,
+                attempts: *attempts,
                 state: "pending",
                 refusals: u8::from(*is_refused),
                 error: shortened(error),
                 delay_ms: super::store::millis(*delay),
             }),
             What::Parked { error } => {
-                failed.push(FailedJson { id: *id, state: "parked", refusals: 1, error: shortened(error), delay_ms: 0 })
+                let (id, attempts, error) = (*id, *attempts, shortened(error));
+                failed.push(FailedJson { id, attempts, state: "parked", refusals: 1, error, delay_ms: 0 })
             }
         }
     }

@@ -6,12 +6,15 @@
 //!
 //! A row is sent at least once. It is marked after that, so whoever dies in between has it sent again, under the same id.
 
+mod access;
+mod chores;
 mod error;
 mod hint;
 mod implement;
 mod mark;
 mod pauses;
 mod postgres;
+mod queues;
 mod relay;
 mod round;
 mod row;
@@ -25,8 +28,9 @@ pub use self::mark::WhenParked;
 pub use self::relay::Relay;
 pub use self::store::{Migration, OutboxStatus, ParkedMessage};
 
+use self::access::{Access, MIGRATION_TIMEOUT, WHOLE_TABLE_TIMEOUT};
 use self::row::NewRow;
-use self::store::Store;
+use self::store::{Insert, Store};
 use crate::extract::{AttributeValue, SEND_ID};
 use crate::producer::{Id, IntoOutgoing, TraceContext, TraceSource};
 
@@ -61,6 +65,7 @@ pub struct Outbox {
     queue_url: String,
     is_fifo: bool,
     notifies: bool,
+    prepares: bool,
     trace_context: TraceSource,
 }
 
@@ -75,7 +80,7 @@ impl Outbox {
     pub fn new(queue_url: impl Into<String>) -> Self {
         let queue_url = queue_url.into();
         let is_fifo = queue_url.ends_with(".fifo");
-        Self { queue_url, is_fifo, notifies: true, trace_context: TraceSource::default() }
+        Self { queue_url, is_fifo, notifies: true, prepares: true, trace_context: TraceSource::default() }
     }
 
     /// Leaves out PostgreSQL's `NOTIFY`. A relay then finds the messages when it looks for them, every second by default.
@@ -83,6 +88,16 @@ impl Outbox {
     /// Commits of transactions that notify wait for one another. Where thousands of them a second are wanted, it is better left out.
     pub fn without_notify(self) -> Self {
         Self { notifies: false, ..self }
+    }
+
+    /// Writes without a prepared statement, for a database behind a pooler in transaction mode, as PgBouncer is with
+    /// `pool_mode = transaction`. Each message then takes two round trips to the database in place of one.
+    ///
+    /// By default the connection keeps the statement prepared. Such a pooler gives each transaction another connection of the server, where
+    /// the statement is unknown, or another one has its name: `enqueue` fails then, with an error that names this method
+    /// ([`OutboxError::is_pooled`]). A relay never prepares statements, and needs no setting.
+    pub fn without_prepared_statements(self) -> Self {
+        Self { prepares: false, ..self }
     }
 
     /// Where the trace of a message comes from, as for [a producer](crate::ProducerBuilder::trace_context).
@@ -97,6 +112,9 @@ impl Outbox {
     /// two transactions write at the same time, in the order in which these are seen: whoever needs one order of both locks something
     /// first, as the row that both are about.
     ///
+    /// The transaction is the caller's, and so are its time limits: a caller that must not wait for a database that has gone silent puts the
+    /// whole transaction into a [`timeout`](tokio::time::timeout), and closes the connection after that.
+    ///
     /// # Errors
     ///
     /// Where SQS would refuse the message, or the database fails.
@@ -110,7 +128,8 @@ impl Outbox {
         checked.add_if_there_is_room(SEND_ID, AttributeValue::string(&*id));
         self.trace_context.now().complete(&mut checked);
         let row = NewRow::of(&checked.message, &id, &self.queue_url, self.is_fifo);
-        DB::insert(transaction, &row, self.notifies).await?;
+        let how = Insert { notifies: self.notifies, prepares: self.prepares };
+        DB::insert(transaction, &row, how).await.map_err(OutboxError::of_insert)?;
         Ok(id)
     }
 }
@@ -128,7 +147,7 @@ impl Outbox {
     ///
     /// Where the database fails; nothing has changed then.
     pub async fn migrate<DB: OutboxDatabase>(pool: &Pool<DB>) -> Result<(), OutboxError> {
-        Ok(DB::migrate(pool).await?)
+        Ok(DB::migrate(&Access::once(pool, MIGRATION_TIMEOUT)).await?)
     }
 
     /// How many messages are there, and for how long. It counts them, so it is for looking now and then.
@@ -137,7 +156,7 @@ impl Outbox {
     ///
     /// Where the database fails.
     pub async fn status<DB: OutboxDatabase>(pool: &Pool<DB>) -> Result<OutboxStatus, OutboxError> {
-        Ok(DB::status(pool).await?)
+        Ok(DB::status(&Access::once(pool, WHOLE_TABLE_TIMEOUT)).await?)
     }
 
     /// Up to so many of the messages that SQS has refused too often, oldest first.
@@ -146,7 +165,7 @@ impl Outbox {
     ///
     /// Where the database fails.
     pub async fn parked<DB: OutboxDatabase>(pool: &Pool<DB>, limit: usize) -> Result<Vec<ParkedMessage>, OutboxError> {
-        Ok(DB::parked(pool, limit).await?)
+        Ok(DB::parked(&Access::once(pool, WHOLE_TABLE_TIMEOUT), limit).await?)
     }
 
     /// Has parked messages sent again, all of them or those with these ids, and then what waits behind them. Says how many were parked.
@@ -155,6 +174,6 @@ impl Outbox {
     ///
     /// Where the database fails.
     pub async fn retry<DB: OutboxDatabase>(pool: &Pool<DB>, ids: Option<&[i64]>) -> Result<u64, OutboxError> {
-        Ok(DB::retry(pool, ids).await?)
+        Ok(DB::retry(&Access::once(pool, WHOLE_TABLE_TIMEOUT), ids).await?)
     }
 }

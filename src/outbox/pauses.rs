@@ -1,7 +1,7 @@
 //! Queues that take nothing for the time being.
 //!
-//! What is for a queue that is not there, or may not be sent to, would be tried first each time, as it is the oldest, and what is for
-//! other queues would wait behind it.
+//! A queue that does not exist, or that may not be sent to, would be tried with each of its messages. One message goes ahead from time to
+//! time instead.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,15 @@ use tokio::time::Instant;
 
 use crate::producer::{SendError, Sent};
 use crate::sqs::Backoff;
+
+/// Whether messages may be sent to a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Open,
+    Paused,
+    /// Its pause is over, and one message goes ahead.
+    ToBeProbed,
+}
 
 #[derive(Debug)]
 pub(super) struct Pauses {
@@ -85,14 +94,19 @@ impl Pauses {
         }
     }
 
-    /// The queues that nothing is to be read for, as a list in JSON.
-    pub(super) fn list(&self) -> String {
-        let mut pauses = self.lock();
+    /// How the queue stands now.
+    pub(super) fn standing(&self, queue_url: &str) -> Standing {
+        match self.lock().get(queue_url).and_then(|trouble| trouble.pause.as_ref()) {
+            None => Standing::Open,
+            Some(pause) if Instant::now() < pause.until || pause.is_probed => Standing::Paused,
+            Some(_) => Standing::ToBeProbed,
+        }
+    }
+
+    /// Forgets queues that nobody has sent to for long.
+    pub(super) fn forget(&self) {
         let now = Instant::now();
-        pauses.retain(|_, trouble| now < trouble.last + FORGOTTEN_AFTER);
-        let is_on = |trouble: &Trouble| trouble.pause.as_ref().is_some_and(|pause| now < pause.until);
-        let paused = pauses.iter().filter(|(_, trouble)| is_on(trouble)).map(|(queue_url, _)| queue_url.as_str());
-        serde_json::Value::from_iter(paused).to_string()
+        self.lock().retain(|_, trouble| now < trouble.last + FORGOTTEN_AFTER);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Trouble>> {
@@ -122,10 +136,11 @@ mod tests {
         assert!(pauses.admits(QUEUE) && pauses.admits(QUEUE));
         pauses.note(QUEUE, &denied());
         assert!(!pauses.admits(QUEUE) && pauses.admits("another"));
-        assert_eq!(pauses.list(), format!("[\"{QUEUE}\"]"));
+        assert_eq!((pauses.standing(QUEUE), pauses.standing("another")), (Standing::Paused, Standing::Open));
         tokio::time::advance(NINE).await;
-        assert_eq!(pauses.list(), "[]");
+        assert_eq!(pauses.standing(QUEUE), Standing::ToBeProbed);
         assert!(pauses.admits(QUEUE) && !pauses.admits(QUEUE));
+        assert_eq!(pauses.standing(QUEUE), Standing::Paused, "its probe is under way");
         pauses.note(QUEUE, &sent());
         assert!(pauses.admits(QUEUE) && pauses.admits(QUEUE));
     }
@@ -141,7 +156,7 @@ mod tests {
         pauses.note(QUEUE, &denied());
         assert_eq!(number(), Some(2));
         tokio::time::advance(NINE + FORGOTTEN_AFTER).await;
-        pauses.list();
+        pauses.forget();
         assert_eq!(number(), None);
     }
 
@@ -163,7 +178,7 @@ mod tests {
         let pauses = Pauses::new(Backoff::exponential(NINE..NINE));
         let refused = Err(SendError::invalid("its body is empty".to_owned()));
         pauses.note(QUEUE, &refused);
-        assert_eq!(pauses.list(), "[]");
+        assert_eq!(pauses.standing(QUEUE), Standing::Open);
         pauses.note(QUEUE, &denied());
         tokio::time::advance(NINE).await;
         assert!(pauses.admits(QUEUE));

@@ -2,21 +2,23 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use sqlx::Pool;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
+use super::OutboxDatabase;
+use super::access::{Access, DATABASE_TIMEOUT, SHORTEST_DATABASE_TIMEOUT};
+use super::chores::Chores;
 use super::error::OutboxError;
-use super::hint::Hints;
+use super::hint::{Words, listen};
 use super::mark::{Policy, WhenParked};
 use super::pauses::Pauses;
-use super::round::{Producers, Progress, Round};
+use super::queues::Queues;
+use super::round::{Common, Memory, Producers};
 use super::store::LONGEST_LEASE;
-use super::{OutboxDatabase, row};
 use crate::sqs::Backoff;
 
 /// Sends the messages of an outbox, whichever queues they are for.
@@ -34,8 +36,8 @@ use crate::sqs::Backoff;
 /// # }
 /// ```
 ///
-/// It needs a connection of the pool, and with PostgreSQL one more beside the pool's, on which it hears of new messages. On the queues
-/// it needs `sqs:SendMessage`. `redrive outbox relay` is this, as a process of its own.
+/// It uses up to four connections of the pool at a time (one with SQLite), another one for its chores, and with PostgreSQL one outside of
+/// the pool, on which it hears of new messages. One connection in the pool is enough. On the queues it needs `sqs:SendMessage`. `redrive outbox relay` is this, as a process of its own.
 #[must_use = "a relay does nothing until it runs"]
 #[derive(Debug)]
 pub struct Relay<DB: OutboxDatabase> {
@@ -50,9 +52,17 @@ pub(super) struct Settings {
     pub(super) rows: usize,
     pub(super) calls: usize,
     pub(super) policy: Policy,
-    poll_interval: Duration,
-    keep_sent: Duration,
+    pub(super) poll_interval: Duration,
+    pub(super) keep_sent: Duration,
     drain_timeout: Duration,
+    database_timeout: Duration,
+}
+
+impl Settings {
+    /// With a shorter lease there is less time to read rows, and to write down what became of them.
+    fn database_limit(&self) -> Duration {
+        self.database_timeout.min(self.lease / 3)
+    }
 }
 
 impl Default for Settings {
@@ -70,6 +80,7 @@ impl Default for Settings {
             keep_sent: Duration::from_secs(3_600),
             // Kubernetes and ECS kill what has not ended 30 s after the signal.
             drain_timeout: Duration::from_secs(25),
+            database_timeout: DATABASE_TIMEOUT,
         }
     }
 }
@@ -83,7 +94,7 @@ impl<DB: OutboxDatabase> Relay<DB> {
         Self { pool, client, settings: Settings::default() }
     }
 
-    /// How many calls are under way at a time, 10 by default.
+    /// Sets how many calls are under way at a time for each queue. The default is 10.
     pub fn concurrency(self, calls: usize) -> Self {
         self.set(|settings| settings.calls = calls.max(1))
     }
@@ -126,6 +137,15 @@ impl<DB: OutboxDatabase> Relay<DB> {
         self.set(|settings| settings.drain_timeout = timeout)
     }
 
+    /// Sets how long the relay waits for the database: for a connection of the pool, and as long again for a transaction, with its statements
+    /// and its commit. The default is 10 s, the minimum 100 ms, and the maximum a third of the lease.
+    ///
+    /// A connection that does not answer in time is closed, with a warning in the log, and the relay goes on with another one. Where a commit was not
+    /// answered, messages may be sent again under the same ids. The chores of a relay (it counts messages and deletes old rows) have 60 s.
+    pub fn database_timeout(self, timeout: Duration) -> Self {
+        self.set(|settings| settings.database_timeout = timeout.max(SHORTEST_DATABASE_TIMEOUT))
+    }
+
     /// Sends what is there and what comes, until that future is ready; then finishes what it has begun.
     ///
     /// # Errors
@@ -149,7 +169,7 @@ impl<DB: OutboxDatabase> Relay<DB> {
 
     async fn run(self, shutdown: impl Future<Output = ()>, when_idle: WhenIdle) -> Result<(), OutboxError> {
         self.check_tables().await?;
-        let stop = Stop::default();
+        let stop = Stop::new();
         let mut work = pin!(self.work(&stop, when_idle));
         tokio::select! {
             () = &mut work => return Ok(()),
@@ -164,26 +184,43 @@ impl<DB: OutboxDatabase> Relay<DB> {
     }
 
     async fn check_tables(&self) -> Result<(), OutboxError> {
+        let access = Access::once(&self.pool, self.settings.database_limit());
         let newest = DB::MIGRATIONS.last().map_or(0, |migration| migration.version);
-        if DB::version(&self.pool).await? < newest { Err(OutboxError::no_tables()) } else { Ok(()) }
+        if DB::version(&access).await? < newest { Err(OutboxError::no_tables()) } else { Ok(()) }
     }
 
-    /// One round after the other, for as long as nobody says stop.
+    /// Serves one queue beside the other, for as long as nobody says stop.
     async fn work(&self, stop: &Stop, when_idle: WhenIdle) {
-        let mut producers = Producers::new(self.client.clone(), &self.settings);
-        let pauses = Pauses::new(self.settings.policy.backoff.clone());
-        let (mut hints, mut chores, mut looking) = (Hints::none(), Chores::new(), Looking::default());
-        while !stop.is_set() {
-            let progress = Round::run(&self.pool, &self.settings, stop, &mut producers, &pauses).await;
-            match looking.after(progress) {
-                Next::Round => hints.drain().await,
-                Next::Word if when_idle == WhenIdle::End => stop.set(),
-                // What came before it listened is looked for.
-                Next::Word if hints.begin_to_listen(&self.pool).await => {}
-                Next::Word => stop.unless_set(hints.word_within(self.settings.poll_interval)).await,
-                Next::Wait(delay) => stop.unless_set(sleep(delay)).await,
+        let settings = &self.settings;
+        let pauses = Pauses::new(settings.policy.backoff.clone());
+        let common = Common {
+            access: Access::new(&self.pool, settings.database_limit(), DB::CONNECTIONS),
+            settings,
+            stop,
+            pauses: &pauses,
+            producers: Producers::new(self.client.clone(), settings),
+            memory: Memory::new(),
+            relay: format!("{:032x}", fastrand::u128(..)).into(),
+        };
+        let words = Words::default();
+        let mut chores = Chores::new(&self.pool);
+        match when_idle {
+            WhenIdle::End => {
+                tokio::join!(Queues::new(&common, &words, when_idle).serve(), chores.do_all(settings, stop));
             }
-            chores.do_those_due(&self.pool, &self.settings).await;
+            WhenIdle::Wait => {
+                let listening = async {
+                    match DB::LISTENS {
+                        true => listen(&common.access, &words).await,
+                        false => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = Queues::new(&common, &words, when_idle).serve() => {}
+                    () = listening => {}
+                    () = chores.go_on(settings, stop) => {}
+                }
+            }
         }
     }
 
@@ -195,133 +232,39 @@ impl<DB: OutboxDatabase> Relay<DB> {
 
 /// What a relay does that has nothing to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WhenIdle {
+pub(super) enum WhenIdle {
     Wait,
     End,
 }
 
-/// What comes after a round.
-enum Next {
-    Round,
-    /// The next one is when there is a word, or it is time to look.
-    Word,
-    Wait(Duration),
-}
-
-#[derive(Default)]
-struct Looking {
-    /// Rounds in a row that have found lanes, and nothing to send in them. Others may have their turn after them.
-    in_vain: u32,
-    failed: u32,
-}
-
-impl Looking {
-    fn after(&mut self, progress: Result<Progress, sqlx::Error>) -> Next {
-        let in_vain = std::mem::take(&mut self.in_vain) + 1;
-        let failed = std::mem::take(&mut self.failed) + 1;
-        match progress {
-            Ok(Progress::Some) => Next::Round,
-            Ok(Progress::NoRow) if in_vain < row::LANES.div_ceil(super::round::LANES) => {
-                self.in_vain = in_vain;
-                Next::Round
-            }
-            Ok(Progress::NoRow | Progress::NoLane) => Next::Word,
-            Ok(Progress::Slow) => {
-                tracing::warn!("to read the outbox took longer than half of the lease; it wants a longer one");
-                self.wait(failed)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the outbox's database failed; the relay goes on");
-                self.wait(failed)
-            }
-        }
-    }
-
-    fn wait(&mut self, failed: u32) -> Next {
-        self.failed = failed;
-        Next::Wait(Backoff::exponential(Duration::from_millis(100)..Duration::from_secs(10)).delay(failed))
-    }
-}
-
 /// That no more is to be begun.
-#[derive(Debug, Default)]
-pub(super) struct Stop {
-    is_set: AtomicBool,
-    set: Notify,
-}
+#[derive(Debug)]
+pub(super) struct Stop(watch::Sender<bool>);
 
 impl Stop {
+    fn new() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
     fn set(&self) {
-        self.is_set.store(true, Ordering::SeqCst);
-        self.set.notify_one();
+        self.0.send_replace(true);
     }
 
     pub(super) fn is_set(&self) -> bool {
-        self.is_set.load(Ordering::SeqCst)
+        *self.0.borrow()
+    }
+
+    /// Waits until no more is to be begun.
+    pub(super) async fn is_said(&self) {
+        // The sender is here.
+        let _ = self.0.subscribe().wait_for(|is_set| *is_set).await;
     }
 
     /// Waits for that, but no longer than there is reason to go on.
-    async fn unless_set(&self, wait: impl Future<Output = ()>) {
+    pub(super) async fn unless_set(&self, wait: impl Future<Output = ()>) {
         tokio::select! {
             () = wait => {}
-            () = self.set.notified() => {}
+            () = self.is_said() => {}
         }
-    }
-}
-
-/// Rows that are deleted at a time. A statement that deletes a million locks them all.
-const CLEANED: usize = 1_000;
-const CLEAN_EVERY: Duration = Duration::from_secs(10);
-/// These go through all rows that wait, or are held.
-const TIDY_EVERY: Duration = Duration::from_secs(60);
-
-/// What is to be done now and then.
-struct Chores {
-    clean_at: Instant,
-    tidy_at: Instant,
-}
-
-impl Chores {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self { clean_at: now, tidy_at: now }
-    }
-
-    async fn do_those_due<DB: OutboxDatabase>(&mut self, pool: &Pool<DB>, settings: &Settings) {
-        let now = Instant::now();
-        if self.clean_at <= now {
-            let cleaned = DB::clean(pool, settings.keep_sent, CLEANED).await;
-            // Where there was no end to them, it goes on after the next round.
-            let is_all = cleaned.as_ref().map_or(true, |&rows| rows < CLEANED as u64);
-            self.clean_at = if is_all { now + CLEAN_EVERY } else { now };
-            log_failure(cleaned.map(drop));
-        }
-        if self.tidy_at <= now {
-            self.tidy_at = now + TIDY_EVERY;
-            log_failure(DB::release_held(pool, settings.policy.when_parked.holds()).await);
-            log_failure(DB::status(pool).await.map(|status| report(&status)));
-        }
-    }
-}
-
-fn report(status: &super::OutboxStatus) {
-    let super::OutboxStatus { pending, held, parked, lag } = *status;
-    let lag_s = lag.unwrap_or_default().as_secs_f64();
-    if parked > 0 {
-        tracing::warn!(
-            pending,
-            held,
-            parked,
-            lag_s,
-            "the outbox has parked messages; `redrive outbox parked` shows them"
-        );
-    } else {
-        tracing::info!(pending, held, parked, lag_s, "the outbox");
-    }
-}
-
-fn log_failure(result: Result<(), sqlx::Error>) {
-    if let Err(error) = result {
-        tracing::warn!(%error, "the outbox's database failed; the relay goes on");
     }
 }

@@ -1,35 +1,46 @@
-//! One round of a relay: it leases lanes, sends what is in them, and writes down what has become of it.
+//! One round for one queue: it leases lanes, sends what is in them, and writes down what has become of it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use futures_util::stream::{self, StreamExt};
-use sqlx::{Error, Pool};
-use tokio::sync::mpsc;
+use sqlx::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 
 use super::OutboxDatabase;
+use super::access::Access;
 use super::mark::Mark;
-use super::pauses::Pauses;
+use super::pauses::{Pauses, Standing};
 use super::relay::{Settings, Stop};
 use super::row::{Line, Row, lines};
-use super::store::{Claim, Wanted};
+use super::store::{Claim, MAX_BYTES, Wanted};
 use crate::producer::{Producer, SendError, TraceContext};
 use crate::sqs::Backoff;
 use crate::sqs::client::with_attempt_timeout;
 
-/// How many lanes a relay leases at a time: others find some too.
+/// How many lanes of a queue a relay leases at a time: others find some too.
 pub(super) const LANES: u32 = 64;
 
+/// What the rounds of a relay have in common.
+pub(super) struct Common<'a, DB: OutboxDatabase> {
+    pub(super) access: Access<DB>,
+    pub(super) settings: &'a Settings,
+    pub(super) stop: &'a Stop,
+    pub(super) pauses: &'a Pauses,
+    pub(super) producers: Producers,
+    pub(super) memory: Memory,
+    /// Who it is to the database.
+    pub(super) relay: Arc<str>,
+}
+
 pub(super) struct Round<'a, DB: OutboxDatabase> {
-    pool: &'a Pool<DB>,
-    settings: &'a Settings,
-    stop: &'a Stop,
-    producers: &'a mut Producers,
-    pauses: &'a Pauses,
+    common: &'a Common<'a, DB>,
+    producer: Producer,
     claim: Claim,
     lease_until: Instant,
     /// How many rows were sent, or tried.
@@ -48,67 +59,72 @@ pub(super) enum Progress {
     Some,
 }
 
-/// A round begins no more after so long: others' messages are not to wait for a group that is long.
+/// A round begins no more after so long: other messages of the queue are not to wait for a group that is long.
 const ROUND: Duration = Duration::from_secs(2);
 
 impl<'a, DB: OutboxDatabase> Round<'a, DB> {
-    pub(super) async fn run(
-        pool: &'a Pool<DB>,
-        settings: &'a Settings,
-        stop: &'a Stop,
-        producers: &'a mut Producers,
-        pauses: &'a Pauses,
-    ) -> Result<Progress, Error> {
-        let holds = settings.policy.when_parked.holds();
-        let wanted = Wanted { rows: settings.rows, holds, not_for: pauses.list() };
+    pub(super) async fn run(common: &'a Common<'a, DB>, queue_url: &Arc<str>) -> Result<Progress, Error> {
+        let Common { access, settings, .. } = common;
+        let mut memory = common.memory.room().await;
+        let is_probe = common.pauses.standing(queue_url) != Standing::Open;
+        let wanted = Wanted {
+            queue_url: queue_url.clone(),
+            lanes: if is_probe { 1 } else { LANES as usize },
+            rows: if is_probe { 1 } else { settings.rows },
+            lease: settings.lease,
+            holds: settings.policy.when_parked.holds(),
+            relay: common.relay.clone(),
+        };
         // The database's clock begins later: by ours the lease is over first.
         let lease_until = Instant::now() + settings.lease;
-        let claim = DB::claim(pool, LANES as usize, settings.lease, &wanted).await?;
-        let Some(claim) = claim else { return Ok(Progress::NoLane) };
-        let begun = AtomicUsize::new(0);
-        let round = Self { pool, settings, stop, producers, pauses, claim, lease_until, begun };
-        let progress = round.send_all(&wanted).await;
+        let Some(claim) = DB::claim(access, &wanted).await? else { return Ok(Progress::NoLane) };
+        let (producer, begun) = (common.producers.of(queue_url), AtomicUsize::new(0));
+        let round = Self { common, producer, claim, lease_until, begun };
+        let progress = round.send_all(&wanted, &mut memory).await;
         // Without this the lanes would be free when the lease is over.
-        DB::release(pool, claim).await?;
+        DB::release(access, &round.claim).await?;
         progress
     }
 
-    async fn send_all(self, wanted: &Wanted) -> Result<Progress, Error> {
-        let rows = DB::read(self.pool, self.claim, wanted).await?;
+    async fn send_all(&self, wanted: &Wanted, memory: &mut Room) -> Result<Progress, Error> {
+        let settings = self.common.settings;
+        let rows = DB::read(&self.common.access, &self.claim, wanted).await?;
         if rows.is_empty() {
             return Ok(Progress::NoRow);
         }
+        memory.shrink_to(rows.iter().map(|row| row.bytes).sum());
         // Not after half of the lease, so that what is begun has an end while it holds.
-        let begin_until = (Instant::now() + ROUND).min(self.lease_until - self.settings.lease / 2);
-        self.producers.make_those_of(&rows);
+        let begin_until = (Instant::now() + ROUND).min(self.lease_until - settings.lease / 2);
         let (mark, marks) = mpsc::unbounded_channel();
         let sending = async {
             // Dropped at the end, which ends the marks.
             let mark = mark;
             let lines = stream::iter(lines(rows));
-            lines.for_each_concurrent(in_flight(self.settings.calls), |line| self.send(line, begin_until, &mark)).await;
+            lines.for_each_concurrent(in_flight(settings.calls), |line| self.send(line, begin_until, &mark)).await;
         };
         tokio::join!(sending, self.write_down(marks));
-        let is_slow = self.begun.into_inner() == 0 && !self.stop.is_set();
+        let is_slow = self.begun.load(Ordering::Relaxed) == 0
+            && !self.common.stop.is_set()
+            && self.common.pauses.standing(&self.claim.queue_url) != Standing::Paused;
         Ok(if is_slow { Progress::Slow } else { Progress::Some })
     }
 
     /// Sends rows one after the other, up to one that those behind it have to wait for.
     async fn send(&self, line: Line, begin_until: Instant, mark: &mpsc::UnboundedSender<Mark>) {
         for mut row in line {
-            if self.stop.is_set() || Instant::now() >= begin_until || !self.pauses.admits(&row.queue_url) {
+            if self.common.stop.is_set() || Instant::now() >= begin_until || !self.common.pauses.admits(&row.queue_url) {
                 return;
             }
             self.begun.fetch_add(1, Ordering::Relaxed);
             let message = std::mem::replace(&mut row.message, Err(SendError::closed()));
-            let attempt = match (message, self.producers.get(&row.queue_url)) {
-                (Ok(message), Some(producer)) => producer.send(message).await,
-                (Err(error), _) => Err(error),
-                (Ok(_), None) => return,
+            let attempt = match message {
+                Ok(message) => self.producer.send(message).await,
+                Err(error) => Err(error),
             };
-            self.pauses.note(&row.queue_url, &attempt);
-            let what = self.settings.policy.judge(&row, attempt);
-            let goes_on = self.settings.policy.goes_on_after(&what);
+            self.common.pauses.note(&row.queue_url, &attempt);
+            let policy = &self.common.settings.policy;
+            let what = policy.judge(&row, attempt);
+            let goes_on = policy.goes_on_after(&what);
             log(&row, &what);
             // It is there as long as this is.
             let _ = mark.send(what);
@@ -121,7 +137,7 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
     /// Writes marks as they come, so that little is sent again should this process die.
     async fn write_down(&self, mut marks: mpsc::UnboundedReceiver<Mark>) {
         let mut written = Vec::new();
-        while marks.recv_many(&mut written, self.settings.rows).await > 0 {
+        while marks.recv_many(&mut written, self.common.settings.rows).await > 0 {
             self.write(&written).await;
             written.clear();
         }
@@ -131,7 +147,7 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
     async fn write(&self, marks: &[Mark]) {
         let mut failed = 0;
         let unwritten = loop {
-            match DB::mark(self.pool, self.claim, marks).await {
+            match DB::mark(&self.common.access, &self.claim, marks).await {
                 Ok(true) => return,
                 Ok(false) => break "its lease was over, and another has some of the lanes".to_owned(),
                 Err(error) if Instant::now() >= self.lease_until => break error.to_string(),
@@ -169,12 +185,12 @@ fn log(row: &Row, mark: &Mark) {
     }
 }
 
-/// A producer a queue.
+/// The producers of a relay, one for each queue.
 pub(super) struct Producers {
     client: Client,
     calls: usize,
     retry_for: Duration,
-    of: HashMap<String, Producer>,
+    of: Mutex<HashMap<Arc<str>, Producer>>,
 }
 
 /// Queues that are known at a time. Who sends to more is no slower for it than a few new producers.
@@ -189,25 +205,51 @@ impl Producers {
         let retry_for = settings.lease / 6;
         let own = client.config().timeout_config().and_then(TimeoutConfig::operation_attempt_timeout);
         let client = with_attempt_timeout(&client, own.map_or(retry_for, |own| own.min(retry_for)));
-        Self { client, calls: settings.calls, retry_for, of: HashMap::new() }
+        Self { client, calls: settings.calls, retry_for, of: Mutex::default() }
     }
 
-    fn make_those_of(&mut self, rows: &[Row]) {
-        if self.of.len() >= MAX_QUEUES {
-            self.of.clear();
+    fn of(&self, queue_url: &Arc<str>) -> Producer {
+        // What is in it is whole at any time.
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if of.len() >= MAX_QUEUES && !of.contains_key(queue_url) {
+            // Rounds that are under way have clones.
+            of.clear();
         }
-        for row in rows {
-            if !self.of.contains_key(&row.queue_url) {
-                let producer = Producer::builder(self.client.clone(), &row.queue_url).linger(LINGER);
-                let producer = producer.concurrency(self.calls).retry_for(self.retry_for);
-                // A message has the trace of the transaction that has written it, or none.
-                let producer = producer.trace_context(TraceContext::default).build();
-                self.of.insert(row.queue_url.clone(), producer);
-            }
-        }
+        let make = || {
+            let producer = Producer::builder(self.client.clone(), &**queue_url).linger(LINGER);
+            let producer = producer.concurrency(self.calls).retry_for(self.retry_for);
+            // A message has the trace of the transaction that has written it, or none.
+            producer.trace_context(TraceContext::default).build()
+        };
+        of.entry(queue_url.clone()).or_insert_with(make).clone()
+    }
+}
+
+/// What the messages of all rounds may take in memory. A round has room for as much as it may read, and keeps what it has read.
+#[derive(Debug)]
+pub(super) struct Memory(Arc<Semaphore>);
+
+const KIB: usize = 1 << 10;
+const MAX_BYTES_OF_ALL: usize = 64 << 20;
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_BYTES_OF_ALL / KIB)))
     }
 
-    fn get(&self, queue_url: &str) -> Option<&Producer> {
-        self.of.get(queue_url)
+    async fn room(&self) -> Room {
+        let kib = u32::try_from(MAX_BYTES).unwrap_or(u32::MAX) / KIB as u32;
+        // It is never closed, and has room for one.
+        Room(self.0.clone().acquire_many_owned(kib).await.ok())
+    }
+}
+
+struct Room(Option<OwnedSemaphorePermit>);
+
+impl Room {
+    fn shrink_to(&mut self, bytes: usize) {
+        if let Some(room) = &mut self.0 {
+            drop(room.split(room.num_permits().saturating_sub(bytes.div_ceil(KIB))));
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::store::columns;
 use crate::extract::{attributes_from_json, attributes_to_json};
 use crate::producer::{Id, Outgoing, SendError};
 
-/// How many lanes there are: a relay leases some of them, and more relays than lanes have nothing to do.
+/// How many lanes each queue has: a relay leases some of them, and more relays than lanes have nothing to do.
 pub(super) const LANES: u32 = 256;
 
 /// A row that is to be written.
@@ -63,6 +63,8 @@ pub struct Row {
     pub(super) order_key: Option<String>,
     pub(super) attempts: u32,
     pub(super) refusals: u32,
+    /// What it takes in memory.
+    pub(super) bytes: usize,
     /// Or why it is none: somebody else has written the row.
     pub(super) message: Result<Outgoing, SendError>,
 }
@@ -71,6 +73,7 @@ impl From<columns::Row> for Row {
     fn from(columns: columns::Row) -> Self {
         let (id, queue_url, group, order_key, message_id, body, attributes, delay, trace_header, attempts, refusals) =
             columns;
+        let bytes = body.len() + attributes.len();
         let malformed = |error| SendError::invalid(format!("the attributes of its row cannot be read: {error}"));
         let message = attributes_from_json(&attributes).map_err(malformed).map(|attributes| Outgoing {
             body,
@@ -81,7 +84,7 @@ impl From<columns::Row> for Row {
             trace_header,
         });
         let small = |count: i64| u32::try_from(count.max(0)).unwrap_or(u32::MAX);
-        Self { id, queue_url, order_key, attempts: small(attempts), refusals: small(refusals), message }
+        Self { id, queue_url, order_key, attempts: small(attempts), refusals: small(refusals), bytes, message }
     }
 }
 

@@ -2,52 +2,68 @@
 //!
 //! All times are the server's: relays on many machines agree on when a lease is over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgListener, PgPoolOptions, Postgres};
 use sqlx::{Error, Pool};
 
-use super::hint::Hint;
-use super::implement::{implement_store, to_its_end};
+use super::access::{Access, Mode};
+use super::hint::Listener;
+use super::implement::implement_store;
 use super::mark::{self, Mark};
 use super::row::{NewRow, Row};
-use super::store::{self, Claim, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns};
+use super::store::{
+    self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns,
+};
 
 /// Where a transaction that has written a row is heard of when it is committed.
 const CHANNEL: &str = "redrive_outbox";
 
 const SQL: Sql = Sql {
-    // Whatever the database has as its default: what others have committed is to be seen by the next statement.
-    begin: "begin isolation level read committed",
     // Whoever comes second waits, and finds all done. The number is ours alone, as far as one can tell.
     lock_migrations: "select pg_advisory_xact_lock(7237395863)",
     tables: "select to_regclass('redrive_outbox_migration') is not null",
     version: "select coalesce(max(version), 0) from redrive_outbox_migration",
     insert: "insert into redrive_outbox
         (message_id, queue_url, group_id, order_key, lane, body, attributes, delay_seconds, trace_header)
-        values ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9)",
+        values ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9) returning $10::bigint",
     // In the same round trip.
     insert_and_notify: "with row as (insert into redrive_outbox
         (message_id, queue_url, group_id, order_key, lane, body, attributes, delay_seconds, trace_header)
         values ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9) returning 1)
-        select pg_notify('redrive_outbox', '') from row",
-    // Who waits for a lock on a lane would find it taken: there are others.
-    claim: "with fence as materialized (select nextval('redrive_outbox_fence') as token),
+        select $10::bigint, pg_notify('redrive_outbox', '') from row",
+    // From one queue to the next, whatever number of rows each of them has.
+    queues: "with recursive queue (url) as (
+            (select queue_url from redrive_outbox where state = 'pending' order by queue_url limit 1)
+            union all
+            select (select queue_url from redrive_outbox
+                where state = 'pending' and queue_url > queue.url order by queue_url limit 1)
+            from queue where queue.url is not null)
+        select url from queue where url is not null",
+    add_lanes: "insert into redrive_outbox_lane (queue_url, lane) select $1, lane from generate_series(0, 255) lane
+        on conflict do nothing",
+    // Whoever waited for a lock on a lane would find it taken: there are others. The limit and its order make each lane one look into
+    // the index, whatever the planner believes about the rows.
+    claim: "with fence as materialized (select nextval('redrive_outbox_claim') as token),
         free as materialized (
-            select lane from redrive_outbox_lane l
-            where (leased_until <= clock_timestamp() or leased_until > clock_timestamp() + $4 * interval '1 ms') and exists (
+            select l.lane from redrive_outbox_lane l cross join lateral (
                 select from redrive_outbox o
-                where o.lane = l.lane and o.state = 'pending' and o.next_attempt_at <= clock_timestamp()
-                    and o.queue_url <> all (array(select jsonb_array_elements_text($3::jsonb))))
-            order by token, lane limit $1 for update skip locked)
+                where o.queue_url = l.queue_url and o.lane = l.lane and o.state = 'pending'
+                    and o.next_attempt_at <= clock_timestamp()
+                order by o.queue_url, o.lane, o.id limit 1) due
+            where l.queue_url = $3 and (l.relay = $5
+                or l.leased_until <= clock_timestamp() or l.leased_until > clock_timestamp() + $4 * interval '1 ms')
+            order by l.token, l.lane limit $1 for update of l skip locked)
         update redrive_outbox_lane l
-        set token = fence.token, leased_until = clock_timestamp() + $2 * interval '1 ms'
-        from fence, free where l.lane = free.lane
+        set token = fence.token, relay = $5, leased_until = clock_timestamp() + $2 * interval '1 ms'
+        from fence, free where l.queue_url = $3 and l.lane = free.lane
         returning l.token",
-    lock: "select lane::bigint from redrive_outbox_lane where token = $1 order by lane for share",
+    lock: "select lane::bigint from redrive_outbox_lane where queue_url = $2 and token = $1 order by lane for share",
     hold: "update redrive_outbox o set state = 'held'
-        from (select p.order_key, min(p.id) as id from redrive_outbox p join redrive_outbox_lane l using (lane)
-            where l.token = $1 and p.state = 'parked' and p.order_key is not null group by p.order_key) parked
+        from (select p.order_key, min(p.id) as id from redrive_outbox p join redrive_outbox_lane l using (queue_url, lane)
+            where l.queue_url = $2 and l.token = $1 and p.state = 'parked' and p.order_key is not null group by p.order_key) parked
         where o.order_key = parked.order_key and o.id > parked.id and o.state = 'pending'",
     // What is written while others are put aside is behind the same parked row. Where parked rows hold nothing (any more), held ones do:
     // they are to be sent, and first.
@@ -57,8 +73,7 @@ const SQL: Sql = Sql {
                 - octet_length(o.body) - pg_column_size(o.attributes) as bytes_before
             from redrive_outbox_lane l cross join lateral (
                 select * from redrive_outbox o
-                where o.lane = l.lane and o.state = 'pending' and o.next_attempt_at <= now()
-                    and o.queue_url <> all (array(select jsonb_array_elements_text($6::jsonb)))
+                where o.queue_url = l.queue_url and o.lane = l.lane and o.state = 'pending' and o.next_attempt_at <= now()
                     and (o.order_key is null or not exists (
                         select from redrive_outbox head
                         where head.order_key = o.order_key and head.id < o.id
@@ -67,8 +82,8 @@ const SQL: Sql = Sql {
                         select from redrive_outbox aside
                         where aside.order_key = o.order_key and aside.id < o.id and aside.state in ('held', 'parked')
                             and ($5 or aside.state = 'held')))
-                order by o.id limit $2) o
-            where l.token = $1 order by o.id limit $3) o
+                order by o.queue_url, o.lane, o.id limit $2) o
+            where l.queue_url = $6 and l.token = $1 order by o.id limit $3) o
         where bytes_before < $4 order by id",
     // No mark is without an id: that it might be has the state compared after the rows were found by theirs. The planner mostly sees an
     // outbox in which nothing is pending, takes what is for a row or none ever after, and would compare each mark with all of it.
@@ -76,14 +91,14 @@ const SQL: Sql = Sql {
         set state = 'sent', sent_at = now(), attempts = o.attempts + 1, last_error = null, sqs_message_id = m.message_id
         from jsonb_to_recordset($2::jsonb) m(id bigint, message_id text)
         where o.id = m.id and (o.state = 'pending' or m.id is null)
-            and o.lane in (select lane from redrive_outbox_lane where token = $1)",
+            and o.lane in (select lane from redrive_outbox_lane where queue_url = $3 and token = $1)",
     mark_failed: "update redrive_outbox o
         set state = m.state, attempts = o.attempts + 1, refusals = o.refusals + m.refusals, last_error = m.error,
             next_attempt_at = now() + m.delay_ms * interval '1 ms'
-        from jsonb_to_recordset($2::jsonb) m(id bigint, state text, refusals integer, error text, delay_ms bigint)
-        where o.id = m.id and (o.state = 'pending' or m.id is null)
-            and o.lane in (select lane from redrive_outbox_lane where token = $1)",
-    release: "update redrive_outbox_lane set leased_until = '-infinity' where token = $1",
+        from jsonb_to_recordset($2::jsonb) m(id bigint, attempts bigint, state text, refusals integer, error text, delay_ms bigint)
+        where o.id = m.id and o.attempts = m.attempts and (o.state = 'pending' or m.id is null)
+            and o.lane in (select lane from redrive_outbox_lane where queue_url = $3 and token = $1)",
+    release: "update redrive_outbox_lane set leased_until = '-infinity' where queue_url = $2 and token = $1",
     clean: "delete from redrive_outbox where id in (
         select id from redrive_outbox where state = 'sent' and sent_at <= now() - $1 * interval '1 ms'
         order by sent_at limit $2 for update skip locked)",
@@ -99,20 +114,39 @@ const SQL: Sql = Sql {
     release_held: "update redrive_outbox o set state = 'pending'
         where o.state = 'held' and (not $1 or not exists (
             select from redrive_outbox p where p.order_key = o.order_key and p.id < o.id and p.state = 'parked'))",
+    notify: "select pg_notify($1, '')",
 };
 
 implement_store!(Postgres);
 
-/// Relays look for rows meanwhile no more.
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "outbox", sql: include_str!("0001_outbox.sql") },
+    Migration { version: 2, name: "lanes of queues", sql: include_str!("0002_lanes_of_queues.sql") },
+];
+
+/// Queues are served at the same time.
+const CONNECTIONS: usize = 4;
+const LISTENS: bool = true;
+/// A pooler in transaction mode gives each transaction another connection of the server, which knows nothing of a statement that was
+/// prepared before. A statement without a name is gone with its transaction.
+const PREPARES: bool = false;
+
+/// Sets the isolation level whatever the database's default is: what others have committed is to be seen by the next statement. The
+/// server ends the transaction of a relay that is not heard of any more, which would otherwise keep its locks for hours.
+fn begin(_: Mode, limit: Duration) -> String {
+    let limit_ms = store::millis(limit);
+    format!(
+        "begin isolation level read committed; set local idle_in_transaction_session_timeout = {limit_ms}; \
+         set local statement_timeout = {limit_ms}"
+    )
+}
+
+/// How long the connection for notifications may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-const MIGRATIONS: &[Migration] = &[Migration { version: 1, name: "outbox", sql: include_str!("0001_outbox.sql") }];
-
-async fn listen(pool: &Pool<Postgres>) -> Result<Hint, Error> {
-    // It keeps its connection. Of the pool's it would be one that others wait for.
+async fn listen(pool: &Pool<Postgres>) -> Result<Listener, Error> {
+    // It keeps its connection. One of the pool's would be missed by others.
     let own = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_TIMEOUT);
     let own = own.connect_lazy_with(pool.connect_options().as_ref().clone());
-    let mut listener = PgListener::connect_with(&own).await?;
-    listener.listen(CHANNEL).await?;
-    Ok(Hint::of(listener))
+    Listener::new(PgListener::connect_with(&own).await?, CHANNEL).await
 }

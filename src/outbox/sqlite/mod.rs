@@ -3,60 +3,73 @@
 //! There is one writer at a time. A transaction that writes says so at its beginning, and waits: one that finds out later that another
 //! was first fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sqlx::sqlite::Sqlite;
 use sqlx::{Error, Pool};
 
-use super::hint::Hint;
-use super::implement::{implement_store, to_its_end};
+use super::access::{Access, Mode};
+use super::hint::Listener;
+use super::implement::implement_store;
 use super::mark::{self, Mark};
 use super::row::{NewRow, Row};
-use super::store::{self, Claim, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns};
+use super::store::{
+    self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns,
+};
 
 const SQL: Sql = Sql {
-    begin: "begin immediate",
     // The transaction is one already.
     lock_migrations: "select 1",
     tables: "select count(*) > 0 from sqlite_master where name = 'redrive_outbox_migration'",
     version: "select coalesce(max(version), 0) from redrive_outbox_migration",
     insert: "insert into redrive_outbox
         (message_id, queue_url, group_id, order_key, lane, body, attributes, delay_seconds, trace_header)
-        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) returning ?10",
     insert_and_notify: "insert into redrive_outbox
         (message_id, queue_url, group_id, order_key, lane, body, attributes, delay_seconds, trace_header)
-        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) returning ?10",
+    // From one queue to the next, whatever number of rows each of them has.
+    queues: "with recursive queue (url) as (
+            select min(queue_url) from redrive_outbox indexed by redrive_outbox_due where state = 'pending'
+            union all
+            select (select min(queue_url) from redrive_outbox indexed by redrive_outbox_due
+                where state = 'pending' and queue_url > queue.url)
+            from queue where queue.url is not null)
+        select url from queue where url is not null",
+    add_lanes: "with recursive lanes (lane) as (select 0 union all select lane + 1 from lanes where lane < 255)
+        insert into redrive_outbox_lane (queue_url, lane) select ?1, lane from lanes where true on conflict do nothing",
     claim: "update redrive_outbox_lane
-        set token = (select max(token) + 1 from redrive_outbox_lane),
+        set token = (select max(token) + 1 from redrive_outbox_lane), relay = ?5, claims = claims + 1,
             leased_until = cast(unixepoch('now', 'subsec') * 1000 as integer) + ?2
-        where lane in (
+        where queue_url = ?3 and lane in (
             select lane from redrive_outbox_lane l
-            where (leased_until <= cast(unixepoch('now', 'subsec') * 1000 as integer)
+            where l.queue_url = ?3 and (relay = ?5
+                or leased_until <= cast(unixepoch('now', 'subsec') * 1000 as integer)
                 or leased_until > cast(unixepoch('now', 'subsec') * 1000 as integer) + ?4) and exists (
-                select 1 from redrive_outbox o
-                where o.lane = l.lane and o.state = 'pending'
-                    and o.next_attempt_at <= cast(unixepoch('now', 'subsec') * 1000 as integer)
-                    and o.queue_url not in (select value from json_each(?3)))
+                select 1 from redrive_outbox o indexed by redrive_outbox_due
+                where o.queue_url = l.queue_url and o.lane = l.lane and o.state = 'pending'
+                    and o.next_attempt_at <= cast(unixepoch('now', 'subsec') * 1000 as integer))
             order by token, lane limit ?1)
         returning token",
     // The transaction keeps all others from writing.
-    lock: "select lane from redrive_outbox_lane where token = ?1",
+    lock: "select lane from redrive_outbox_lane where token = ?1 and queue_url = ?2",
     hold: "update redrive_outbox set state = 'held'
         where id in (
-            select o.id from redrive_outbox p join redrive_outbox_lane l using (lane) join redrive_outbox o
+            select o.id from redrive_outbox p join redrive_outbox_lane l using (queue_url, lane) join redrive_outbox o
                 on o.order_key = p.order_key and o.id > p.id and o.state = 'pending' and o.order_key is not null
-            where l.token = ?1 and p.state = 'parked' and p.order_key is not null)",
+            where l.token = ?1 and l.queue_url = ?2 and p.state = 'parked' and p.order_key is not null)",
     // A partial index is taken where its own condition stands in the statement, word for word.
     read: "select id, queue_url, group_id, order_key, message_id, body, attributes,
             delay_seconds, trace_header, attempts, refusals
         from (select o.*, sum(octet_length(o.body) + octet_length(o.attributes)) over (order by o.id)
                 - octet_length(o.body) - octet_length(o.attributes) as bytes_before
             from redrive_outbox_lane l cross join redrive_outbox o
-            where l.token = ?1 and o.id in (
-                select c.id from redrive_outbox c
-                where c.lane = l.lane and c.state = 'pending'
+            where l.token = ?1 and l.queue_url = ?6 and o.id in (
+                select c.id from redrive_outbox c indexed by redrive_outbox_due
+                where c.queue_url = l.queue_url and c.lane = l.lane and c.state = 'pending'
                     and c.next_attempt_at <= cast(unixepoch('now', 'subsec') * 1000 as integer)
-                    and c.queue_url not in (select value from json_each(?6))
                     and (c.order_key is null or not exists (
                         select 1 from redrive_outbox head
                         where head.order_key = c.order_key and head.id < c.id
@@ -75,15 +88,15 @@ const SQL: Sql = Sql {
             last_error = null, sqs_message_id = m.value ->> 'message_id'
         from json_each(?2) m
         where redrive_outbox.id = m.value ->> 'id' and state = 'pending'
-            and lane in (select lane from redrive_outbox_lane where token = ?1)",
+            and lane in (select lane from redrive_outbox_lane where token = ?1 and queue_url = ?3)",
     mark_failed: "update redrive_outbox
         set state = m.value ->> 'state', attempts = attempts + 1, refusals = refusals + (m.value ->> 'refusals'),
             last_error = m.value ->> 'error',
             next_attempt_at = cast(unixepoch('now', 'subsec') * 1000 as integer) + (m.value ->> 'delay_ms')
         from json_each(?2) m
-        where redrive_outbox.id = m.value ->> 'id' and state = 'pending'
-            and lane in (select lane from redrive_outbox_lane where token = ?1)",
-    release: "update redrive_outbox_lane set leased_until = 0 where token = ?1",
+        where redrive_outbox.id = m.value ->> 'id' and attempts = m.value ->> 'attempts' and state = 'pending'
+            and lane in (select lane from redrive_outbox_lane where token = ?1 and queue_url = ?3)",
+    release: "update redrive_outbox_lane set leased_until = 0 where token = ?1 and queue_url = ?2",
     clean: "delete from redrive_outbox where id in (
         select id from redrive_outbox
         where state = 'sent' and sent_at <= cast(unixepoch('now', 'subsec') * 1000 as integer) - ?1
@@ -103,13 +116,30 @@ const SQL: Sql = Sql {
             select 1 from redrive_outbox p
             where p.order_key = redrive_outbox.order_key and p.id < redrive_outbox.id
                 and p.state in ('held', 'parked') and p.order_key is not null and p.state = 'parked'))",
+    notify: "select ?1",
 };
 
 implement_store!(Sqlite);
 
-const MIGRATIONS: &[Migration] = &[Migration { version: 1, name: "outbox", sql: include_str!("0001_outbox.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "outbox", sql: include_str!("0001_outbox.sql") },
+    Migration { version: 2, name: "lanes of queues", sql: include_str!("0002_lanes_of_queues.sql") },
+];
 
-/// Nobody says that something was written: it is looked for.
-async fn listen(_: &Pool<Sqlite>) -> Result<Hint, Error> {
-    Ok(Hint::none())
+/// There is one writer at a time: a second one would wait in the dark.
+const CONNECTIONS: usize = 1;
+const LISTENS: bool = false;
+const PREPARES: bool = true;
+
+fn begin(mode: Mode, _: Duration) -> String {
+    let begin = match mode {
+        Mode::Read => "begin",
+        Mode::Write => "begin immediate",
+    };
+    begin.to_owned()
+}
+
+/// Nobody notifies of new rows.
+async fn listen(_: &Pool<Sqlite>) -> Result<Listener, Error> {
+    std::future::pending().await
 }
