@@ -15,6 +15,7 @@ pub(crate) struct Record {
     /// The group whose order counts: none on a standard queue, whatever its messages say.
     group: Option<String>,
     receive_count: Option<u32>,
+    sequence_number: Option<u128>,
     json: String,
 }
 
@@ -30,6 +31,7 @@ impl Record {
         Ok(Self {
             group,
             receive_count: message.receive_count(),
+            sequence_number: message.sequence_number(),
             message_id: message.message_id,
             receipt_handle: message.receipt_handle,
             json,
@@ -54,6 +56,11 @@ impl Record {
         self.receive_count
     }
 
+    /// Its place in the order of a FIFO queue, where the queue says so.
+    pub(crate) fn sequence_number(&self) -> Option<u128> {
+        self.sequence_number
+    }
+
     pub(crate) fn json(&self) -> &str {
         &self.json
     }
@@ -70,8 +77,16 @@ impl Record {
             receipt_handle: format!("handle of {message_id}"),
             group: group.map(str::to_owned),
             receive_count: None,
+            sequence_number: None,
             json: json.to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+impl Record {
+    pub(crate) fn in_order(self, sequence_number: u128) -> Self {
+        Self { sequence_number: Some(sequence_number), ..self }
     }
 }
 

@@ -48,6 +48,11 @@ impl CompleteMessage {
         self.rest.attributes.as_ref()?.get(&System::ApproximateReceiveCount)?.parse().ok()
     }
 
+    /// The message's place in the order of its FIFO queue.
+    pub(super) fn sequence_number(&self) -> Option<u128> {
+        self.rest.attributes.as_ref()?.get(&System::SequenceNumber)?.parse().ok()
+    }
+
     /// How many bytes the record has, mostly.
     pub(super) fn expected_bytes(&self) -> usize {
         // A body of JSON grows by its quotation marks. What outgrows its room is copied, several times where it begins with none.

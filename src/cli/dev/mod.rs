@@ -4,6 +4,7 @@ mod build;
 mod cargo;
 mod demo;
 mod elsewhere;
+mod output;
 mod plan;
 mod rebuild;
 mod screen;
@@ -31,9 +32,9 @@ use self::site::Site;
 use super::Done;
 use super::input::TemplateArguments;
 use super::interrupt::interrupted;
-use crate::local::function::{DEFAULT_CONCURRENCY, Function, InvokeUrl, LogLine, Processes, Settings};
+use crate::local::function::{DEFAULT_CONCURRENCY, DEFAULT_PATIENCE, Function, InvokeUrl, LogLine, Processes, Settings};
 use crate::local::plan::{PlannedMapping, make_queues};
-use crate::local::poller::{Mapping, NewsSink};
+use crate::local::poller::{Mapping, News, NewsSink};
 
 /// Run a template's queues, event source mappings and functions on this machine
 ///
@@ -58,6 +59,19 @@ pub(super) struct Arguments {
     /// Invoke functions that `cargo lambda watch` serves there, in place of building and running them
     #[arg(long, value_name = "URL")]
     invoke_url: Option<String>,
+    /// How many invocations each function behind --invoke-url takes at a time, as `cargo lambda watch --concurrency` says
+    ///
+    /// No message is received before one of them is free: it would wait there while its visibility timeout runs out.
+    #[arg(long, value_name = "COUNT", requires = "invoke_url", default_value_t = DEFAULT_CONCURRENCY)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    invoke_concurrency: u32,
+    /// How many seconds longer than its timeout a function behind --invoke-url is waited for, as it may be built first
+    ///
+    /// Its messages stay hidden meanwhile. When the time is over the batch counts as failed; the call is not taken back there,
+    /// and may run later.
+    #[arg(long, value_name = "SECONDS", requires = "invoke_url", default_value_t = DEFAULT_PATIENCE.as_secs())]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=43_200))]
+    invoke_patience: u64,
     /// Leave functions as they are when their sources change, in place of building and starting them anew
     #[arg(long)]
     no_watch: bool,
@@ -77,6 +91,8 @@ pub(super) struct Arguments {
 
 /// How long functions may take to finish when this ends.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// How often in a row a function may fail to become ready before a run ends that would end by itself. It is about 15 s.
+const MAX_ATTEMPTS: u32 = 8;
 /// How often it is looked whether something rests.
 const TICK: Duration = Duration::from_millis(5);
 
@@ -113,9 +129,16 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
     let settled = Arc::new(AtomicU64::new(0));
     let (show, shower) = Show::start(screen.clone(), account.clone());
     site.watch(show.clone(), account.clone());
-    let mut mappings = JoinSet::new();
-    let queues: Vec<_> = plan.mappings.iter().map(|mapping| mapping.queue.clone()).collect();
+    // Before anything is received, so that what becomes of each is noticed.
     let first = plan.mappings.first().map(|mapping| mapping.queue_url.clone());
+    match first.filter(|_| arguments.demo) {
+        Some(queue_url) => account.expect(&demo::send(&client, &queue_url).await?),
+        None if arguments.demo => return Err("the template has no mapping of a queue to a function to show".to_owned()),
+        None => {}
+    }
+    let mut mappings = JoinSet::new();
+    let (breaks, broken) = watch::channel(None);
+    let queues: Vec<_> = plan.mappings.iter().map(|mapping| mapping.queue.clone()).collect();
     for planned in plan.mappings {
         let told = Told {
             queue: planned.queue.clone(),
@@ -125,20 +148,15 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
         for key in planned.filter.undocumented_keys() {
             screen.say(&format!("{}: a filter names `{key}`; AWS documents only `body` for SQS", told.queue));
         }
-        let news = news(told, show.clone(), account.clone());
+        let news = news(told, show.clone(), account.clone(), breaks.clone());
         let mapping = mapping(planned, &client, &functions, &settled, news)?;
         mappings.spawn(mapping.run(until(stopped.clone())));
     }
-    let sent = match first.filter(|_| arguments.demo) {
-        Some(queue_url) => demo::send(&client, &queue_url).await?,
-        None if arguments.demo => return Err("the template has no mapping of a queue to a function to show".to_owned()),
-        None => Vec::new(),
-    };
-
     let ends_idle = arguments.demo || arguments.until_idle;
     tokio::select! {
         signal = interrupt => screen.say(&format!("{signal}: {}; once more ends it now", site.what_ends())),
         () = rest(&site, &queues, &settled, arguments.demo || arguments.skip_waits, ends_idle) => {}
+        problem = given_up(broken), if ends_idle => return Err(problem),
         () = rebuild::run(watch, &plan.functions, &functions, &screen) => {}
     }
     // Whoever is in a hurry need not wait for all of this.
@@ -153,7 +171,7 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
     drop(show);
     site.end_watch();
     shower.end().await;
-    Ok(Done { output: String::new(), is_good: !arguments.demo || summary(&screen, &account, &sent) })
+    Ok(Done { output: String::new(), is_good: !arguments.demo || summary(&screen, &account) })
 }
 
 /// What the template has to run, with its queues in their place.
@@ -175,6 +193,7 @@ async fn with_queues(arguments: &Arguments, site: &Site, screen: &Screen) -> Res
         }
     }
     site.show(screen, &plan);
+    plan.left_out.iter().for_each(|left_out| screen.left_out(left_out));
     Ok(plan)
 }
 
@@ -189,7 +208,7 @@ async fn start_functions(
     let mut functions = Vec::new();
     for planned in &plan.functions {
         let function = match &arguments.invoke_url {
-            Some(url) => served_elsewhere(url, planned)?,
+            Some(url) => served_elsewhere(url, planned, arguments)?,
             None => in_processes(planned, site, screen, account).await?,
         };
         function.check().await.map_err(|error| format!("the function {}: {error}", planned.name))?;
@@ -198,9 +217,10 @@ async fn start_functions(
     Ok(functions)
 }
 
-fn served_elsewhere(url: &str, planned: &PlannedFunction) -> Result<Function, String> {
+fn served_elsewhere(url: &str, planned: &PlannedFunction, arguments: &Arguments) -> Result<Function, String> {
     let binary = planned.binary.as_deref().unwrap_or("_");
-    Ok(InvokeUrl::new(url, binary, DEFAULT_CONCURRENCY).map_err(|error| error.to_string())?.into())
+    let function = InvokeUrl::new(url, binary, arguments.invoke_concurrency).map_err(|error| error.to_string())?;
+    Ok(function.with_patience(Duration::from_secs(arguments.invoke_patience)).into())
 }
 
 async fn in_processes(
@@ -228,9 +248,12 @@ async fn in_processes(
     Ok(Processes::new(planned.program(executable), settings, planned.concurrency, sink).into())
 }
 
-fn news(told: Told, show: Show, account: Arc<Account>) -> NewsSink {
+fn news(told: Told, show: Show, account: Arc<Account>, breaks: watch::Sender<Option<String>>) -> NewsSink {
     let told = Arc::new(told);
     Arc::new(move |news| {
+        if let News::NotReady { error, attempts: MAX_ATTEMPTS.. } = &news {
+            breaks.send_replace(Some(format!("the function {}: {error}; its messages are left in the queue", told.function)));
+        }
         account.hear(&news);
         show.news(&told, news);
     })
@@ -246,6 +269,15 @@ fn mapping(
     let function = functions.iter().find(|(name, _)| *name == planned.function);
     let (_, function) = function.ok_or_else(|| format!("there is no function {}", planned.function))?;
     Ok(planned.with(client, function.clone(), settled, news))
+}
+
+/// Resolves with the reason when a function does not become ready, and nobody is there to mend it.
+async fn given_up(mut broken: watch::Receiver<Option<String>>) -> String {
+    match broken.wait_for(Option::is_some).await {
+        Ok(problem) => problem.clone().unwrap_or_default(),
+        // Nobody is left who could tell.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Resolves when all is told to stop.
@@ -281,8 +313,8 @@ async fn drain(site: &Site, stop: &watch::Sender<bool>, mut mappings: JoinSet<()
     }
 }
 
-fn summary(screen: &Screen, account: &Account, sent: &[String]) -> bool {
-    let (text, json, is_good) = account.summary(sent);
+fn summary(screen: &Screen, account: &Account) -> bool {
+    let (text, json, is_good) = account.summary();
     screen.summary(&text, is_good, &json);
     is_good
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::local::function::Program;
-use crate::local::plan::{self, Origin, PlannedMapping, PlannedQueue};
-use crate::local::template::{Problem, Setting, Template};
+use crate::local::plan::{self, LeftOut, Origin, PlannedMapping, PlannedQueue};
+use crate::local::template::{self, Kind, Problem, Setting, Template};
 
 /// Queues, the functions that read from them, and how.
 pub(super) struct Plan {
@@ -14,6 +14,7 @@ pub(super) struct Plan {
     pub(super) queues: Vec<PlannedQueue>,
     pub(super) functions: Vec<PlannedFunction>,
     pub(super) mappings: Vec<PlannedMapping>,
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 pub(super) struct PlannedFunction {
@@ -23,7 +24,9 @@ pub(super) struct PlannedFunction {
     pub(super) binary: Option<String>,
     pub(super) memory_mb: u32,
     pub(super) variables: BTreeMap<String, String>,
-    /// Most invocations at a time.
+    /// How many invocations at a time it may have, whoever makes them.
+    most: u32,
+    /// How many its mappings make, within that.
     pub(super) concurrency: u32,
 }
 
@@ -39,45 +42,78 @@ impl Plan {
     }
 
     fn read(template: &Template, root: &Path, packages: bool) -> Result<Self, Problem> {
-        let plan::Plan { queues, mappings: planned } = plan::Plan::of(template)?;
+        let mut plan = plan::Plan::of(template)?;
+        if packages {
+            plan = with_packages(plan, root)?;
+        }
+        let plan::Plan { queues, mappings: planned, left_out } = plan;
         let mut mappings = Vec::new();
         let mut functions: Vec<PlannedFunction> = Vec::new();
         for (mapping, origin) in planned {
-            if !functions.iter().any(|known| known.name == mapping.function) {
-                functions.push(PlannedFunction::of(origin, root, packages)?);
+            match functions.iter_mut().find(|known| known.name == mapping.function) {
+                Some(known) => known.concurrency = known.most.min(known.concurrency.saturating_add(bound(origin.mapping))),
+                None => functions.push(PlannedFunction::of(origin, root)?),
             }
             mappings.push(mapping);
         }
-        Ok(Self { file: template.file.clone(), queues, functions, mappings })
+        Ok(Self { file: template.file.clone(), queues, functions, mappings, left_out })
     }
 }
 
-impl PlannedFunction {
-    fn of(origin: Origin<'_>, root: &Path, packages: bool) -> Result<Self, Problem> {
-        let Origin { function, mapping } = origin;
-        let code = function.code.as_ref().map(|code| code.need(&format!("the code of `{}`", function.id)));
-        let directory = code.transpose()?.map_or_else(|| root.to_owned(), |code| root.join(code));
-        if packages && !directory.join("Cargo.toml").exists() {
+/// Leaves out the functions that have no package of cargo's, where they may be no Rust programs and others are.
+fn with_packages<'t>(mut plan: plan::Plan<'t>, root: &Path) -> Result<plan::Plan<'t>, Problem> {
+    let (mut lacking, mut has_any): (Vec<(&template::Function, PathBuf)>, bool) = (Vec::new(), false);
+    for Origin { function, .. } in plan.mappings.iter().map(|(_, origin)| *origin) {
+        let directory = directory(function, root)?;
+        if directory.join("Cargo.toml").exists() {
+            has_any = true;
+        } else if !lacking.iter().any(|(known, _)| known.id == function.id) {
+            lacking.push((function, directory));
+        }
+    }
+    for (function, directory) in lacking {
+        let directory = directory.display();
+        if function.kind == Kind::Rust || !has_any {
             let text = format!(
-                "the function `{}` is no Rust package: {} has no Cargo.toml; serve it elsewhere, and pass --invoke-url",
+                "the function `{}` is no Rust package: {directory} has no Cargo.toml; serve it elsewhere, and pass --invoke-url",
                 function.id,
-                directory.display()
             );
             return Err(Problem::new(function.place, text));
         }
-        let known =
-            |setting: Option<&Setting<i64>>| setting.and_then(Setting::known).and_then(|&n| u32::try_from(n).ok());
-        let bound = known(function.reserved_concurrency.as_ref()).or(known(mapping.maximum_concurrency.as_ref()));
+        plan = plan.without(&function.id, &format!("{directory} has no Cargo.toml, so it is no Rust package"));
+    }
+    Ok(plan)
+}
+
+fn directory(function: &template::Function, root: &Path) -> Result<PathBuf, Problem> {
+    let code = function.code.as_ref().map(|code| code.need(&format!("the code of `{}`", function.id))).transpose()?;
+    Ok(code.map_or_else(|| root.to_owned(), |code| root.join(code)))
+}
+
+/// How many invocations at a time a mapping may make, of those that a laptop bears.
+fn bound(mapping: &template::Mapping) -> u32 {
+    known(mapping.maximum_concurrency.as_ref()).unwrap_or(PROCESSES).min(PROCESSES)
+}
+
+fn known(setting: Option<&Setting<i64>>) -> Option<u32> {
+    setting.and_then(Setting::known).and_then(|&n| u32::try_from(n).ok())
+}
+
+impl PlannedFunction {
+    fn of(origin: Origin<'_>, root: &Path) -> Result<Self, Problem> {
+        let Origin { function, mapping } = origin;
+        let most = known(function.reserved_concurrency.as_ref()).unwrap_or(PROCESSES).min(PROCESSES);
         // What is only known in an account is left out: a program that needs it says so.
         let variables =
             function.environment.iter().filter_map(|(name, value)| Some((name.clone(), value.known()?.clone())));
         Ok(Self {
             name: function.name.clone(),
-            directory,
+            directory: directory(function, root)?,
             binary: function.binary.clone(),
             memory_mb: known(function.memory_mb.as_ref()).unwrap_or(DEFAULT_MEMORY_MB),
             variables: variables.collect(),
-            concurrency: bound.unwrap_or(PROCESSES).min(PROCESSES),
+            most,
+            concurrency: most.min(bound(mapping)),
         })
     }
 

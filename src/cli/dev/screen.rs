@@ -1,14 +1,15 @@
 //! What happens, as lines.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::output::Output;
 use crate::local::function::LogLine;
 use crate::local::mapping::answer::problem::Severity;
+use crate::local::plan::LeftOut;
 use crate::local::poller::{BatchNews, News};
 use crate::local::queue::Happening;
 
@@ -16,6 +17,7 @@ use crate::local::queue::Happening;
 pub(super) struct Screen {
     json: bool,
     colours: bool,
+    output: Output,
     /// What functions printed, by invocation, until their batch is shown.
     logs: Mutex<Logs>,
 }
@@ -50,12 +52,26 @@ pub(super) struct Told {
 
 impl Screen {
     pub(super) fn new(json: bool, colours: bool) -> Self {
-        Self { json, colours, logs: Mutex::default() }
+        let note: fn(u64) -> String = if json { |lines| not_shown(lines, "lines").1.to_string() } else { |lines| not_shown(lines, "lines").0 };
+        Self { json, colours, output: Output::new(note), logs: Mutex::default() }
     }
 
     /// Something of the tool's own.
     pub(super) fn say(&self, text: &str) {
         self.print(text, &json!({"event": "info", "message": text}));
+    }
+
+    /// So many events came faster than they could be shown. The messages they are about have been handled.
+    pub(super) fn dropped(&self, events: u64) {
+        let (text, json) = not_shown(events, "events");
+        self.print(&self.paint(Colour::Yellow, &text), &json);
+    }
+
+    /// A function of the template is not run, and the messages of its queues stay there.
+    pub(super) fn left_out(&self, left_out: &LeftOut) {
+        let LeftOut { function, why, queues } = left_out;
+        let json = json!({"event": "left_out", "function": function, "reason": why, "queues": queues});
+        self.print(&self.paint(Colour::Yellow, &left_out.to_string()), &json);
     }
 
     /// A function was built anew, and runs from now on.
@@ -93,6 +109,14 @@ impl Screen {
             News::Filtered { message_ids } => {
                 let text = format!("{}: {} matched no filter, and are deleted", of.queue, messages(message_ids.len()));
                 self.print(&text, &json!({"event": "filtered", "queue": of.queue, "message_ids": message_ids}));
+            }
+            News::NotReady { error, attempts } => {
+                let text = format!("{}: {} is not ready, and its messages wait: {error}", of.queue, of.function);
+                let json = json!({
+                    "event": "not_ready", "queue": of.queue, "function": of.function, "error": error,
+                    "attempts": attempts,
+                });
+                self.print(&self.paint(Colour::Red, &text), &json);
             }
             News::PollFailed { error } => {
                 let text = self.paint(Colour::Red, &format!("{}: cannot be polled: {error}", of.queue));
@@ -200,8 +224,7 @@ impl Screen {
 
     fn print(&self, text: &str, json: &Value) {
         let line = if self.json { json.to_string() } else { text.to_owned() };
-        // Whoever reads it may have gone, and that ends nothing here.
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
+        self.output.line(line);
     }
 
     fn paint(&self, colour: Colour, text: &str) -> String {
@@ -213,6 +236,12 @@ impl Screen {
         };
         if self.colours && !self.json { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// What is said of lines or events that were dropped, for people and for programs.
+fn not_shown(count: u64, what: &str) -> (String, Value) {
+    let text = format!("{count} {what} are not shown: they came faster than they were read; all messages were handled");
+    (text, json!({"event": "not_shown", "count": count, "what": what}))
 }
 
 fn messages(count: usize) -> String {

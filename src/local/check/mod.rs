@@ -3,6 +3,7 @@
 //! A rule is a function. It says nothing of what is not known here: a rule that guesses is soon switched off.
 
 mod alarms;
+mod fifo;
 mod finding;
 mod mappings;
 mod permissions;
@@ -13,11 +14,11 @@ mod timing;
 pub(crate) use self::finding::{Finding, Severity};
 
 use self::finding::Report;
-use super::template::{Function, Mapping, Queue, Template};
+use super::template::{Function, Mapping, Policy, Queue, Template};
 
 type Rule = fn(&Template, &mut Report<'_>);
 
-const RULES: [(&str, Rule); 22] = [
+const RULES: [(&str, Rule); 24] = [
     ("report-batch-item-failures", mappings::report_batch_item_failures),
     ("event-source-arn", mappings::event_source_arn),
     ("batch-size", mappings::batch_size),
@@ -32,6 +33,8 @@ const RULES: [(&str, Rule); 22] = [
     ("own-dead-letter-queue", redrive::own_dead_letter_queue),
     ("dead-letter-type", redrive::dead_letter_type),
     ("dead-letter-retention", redrive::dead_letter_retention),
+    ("fifo-poison-head", fifo::poison_head),
+    ("recursive-loop", fifo::recursive_loop),
     ("queue-name", queues::queue_name),
     ("attribute-range", queues::attribute_range),
     ("unresolved-reference", queues::unresolved_reference),

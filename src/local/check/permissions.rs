@@ -120,6 +120,16 @@ pub(super) fn unknown_action(template: &Template, report: &mut Report<'_>) {
     }
 }
 
+/// Whether a statement is meant to allow an action of SQS on a queue. What allows all actions, or all queues, tells nothing of
+/// what is meant.
+pub(super) fn allows(statement: &Statement, action: &str, arn: &str) -> bool {
+    let is_named = |pattern: &Written| action_of_sqs(pattern).is_some_and(|name| name != "*" && matches(name, action));
+    let is_queue = |resource: &Written| {
+        resource.text.rsplit(':').next() != Some("*") && resource.text.contains(':') && matches(&resource.text, arn)
+    };
+    statement.actions.iter().any(is_named) && statement.resources.iter().any(is_queue)
+}
+
 /// What follows `sqs:`, however that is written.
 fn action_of_sqs(action: &Written) -> Option<&str> {
     let (service, name) = action.text.split_once(':')?;

@@ -23,6 +23,8 @@ pub(crate) enum FunctionError {
         status: String,
     },
     InitFailed(Report),
+    /// The same, from a function that is served elsewhere. Some servers answer so where a function raised an error.
+    InitFailedThere(Report),
     NeverPolled(NeverPolled),
     /// A process that has just started polled, and was gone when the invocation came.
     NotTaken,
@@ -64,6 +66,30 @@ pub(crate) enum NeverPolled {
     Within(Duration),
 }
 
+impl FunctionError {
+    /// Whether the function certainly has not seen the invocation, so that it may be made again.
+    pub(crate) fn has_not_run(&self) -> bool {
+        match self {
+            Self::InitFailed(_)
+            | Self::NeverPolled(_)
+            | Self::NotTaken
+            | Self::NotStarted { .. }
+            | Self::Unreachable { .. }
+            | Self::UnknownFunction { .. }
+            | Self::Throttled => true,
+            Self::Raised(_)
+            | Self::InitFailedThere(_)
+            | Self::TimedOut { .. }
+            | Self::TimedOutThere { .. }
+            | Self::Crashed { .. }
+            | Self::Broken { .. }
+            | Self::Unanswered { .. }
+            | Self::UnexpectedStatus { .. }
+            | Self::ShutDown => false,
+        }
+    }
+}
+
 impl fmt::Display for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -79,7 +105,7 @@ impl fmt::Display for FunctionError {
             Self::Crashed { status } => {
                 write!(f, "the function's process ended in the middle of the invocation ({status}); its log says why")
             }
-            Self::InitFailed(report) => write!(f, "the function failed to start with {report}"),
+            Self::InitFailed(report) | Self::InitFailedThere(report) => write!(f, "the function failed to start with {report}"),
             Self::NeverPolled(how) => how.fmt(f),
             Self::NotTaken => f.write_str(
                 "the function's process asked for an invocation, and then did not wait for it; its log says why",
@@ -103,7 +129,7 @@ impl fmt::Display for FunctionError {
                 "{address} knows no function {name:?}; `cargo lambda watch` names a function by its binary, and the only \
                  one also \"_\""
             ),
-            Self::Throttled => f.write_str("the invocation was throttled; it is tried again when the batch comes back"),
+            Self::Throttled => f.write_str("the invocation was throttled"),
             Self::Unanswered { timeout, waited } => write!(
                 f,
                 "the function has not answered in {waited:?}, and its timeout is {timeout:?}; the call may still wait \

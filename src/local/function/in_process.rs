@@ -9,13 +9,18 @@ use axum::body::Bytes;
 use tokio::runtime::Handle;
 
 use super::error::FunctionError;
+use super::places::Places;
 use super::report::Report;
 use super::{Invocation, PAYLOAD_LIMIT_BYTES};
 use crate::batch::{self, guard};
 use crate::event::Event;
 use crate::handler::{self, Consumer};
+use crate::local::mapping::config::MaximumConcurrency;
 use crate::outcome::BoxError;
 use crate::record::Origin;
+
+/// As many as a mapping has batches with its function where nothing bounds it, so that only the mapping bounds it.
+const PLACES: usize = MaximumConcurrency::WHERE_ABSENT;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Bytes, Report>> + Send>>;
 
@@ -26,6 +31,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<Bytes, Report>> + Send>>;
 /// as there is no process to kill.
 #[derive(Clone)]
 pub(crate) struct InProcess {
+    places: Places,
     function: Arc<dyn Fn(Invocation) -> Answer + Send + Sync>,
 }
 
@@ -45,7 +51,7 @@ impl InProcess {
                 answer.map(Bytes::from).map_err(|error| Report::new("serde_json::Error", error.to_string()))
             })
         };
-        Self { function: Arc::new(function) }
+        Self::new(Arc::new(function))
     }
 
     /// The closure takes the event and gives the answer; its error is the invocation's.
@@ -65,7 +71,20 @@ impl InProcess {
                 answer.map(A::into).map_err(|error| Report::new(type_name::<E>(), error.into().to_string()))
             })
         };
-        Self { function: Arc::new(function) }
+        Self::new(Arc::new(function))
+    }
+
+    fn new(function: Arc<dyn Fn(Invocation) -> Answer + Send + Sync>) -> Self {
+        Self { places: Places::new(PLACES), function }
+    }
+
+    /// The same with these places, which other functions may share.
+    pub(crate) fn with_places(self, places: Places) -> Self {
+        Self { places, ..self }
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.places
     }
 
     pub(super) async fn invoke(&self, invocation: Invocation) -> Result<Bytes, FunctionError> {

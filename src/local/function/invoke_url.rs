@@ -11,40 +11,52 @@ use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::Full;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 
 use self::answer::read_answer;
 pub(crate) use self::url::InvokeUrlError;
 use self::url::Target;
 use super::error::FunctionError;
 use super::http::{HttpError, exchange};
+use super::places::Places;
 use super::{Invocation, PAYLOAD_LIMIT_BYTES};
 
 /// How many invocations `cargo lambda watch` runs at a time, unless its `--concurrency` says otherwise. Those beyond
-/// would wait there, while their time runs here.
-pub(crate) const DEFAULT_CONCURRENCY: usize = 1;
+/// would wait there, while the visibility timeout of their messages runs out.
+pub(crate) const DEFAULT_CONCURRENCY: u32 = 1;
 
 /// How long a connection may take to come about.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// How much longer than its timeout a function is waited for. `cargo lambda watch` builds a function at its first
-/// invocation, and a call that is given up is not taken back there: it runs later, when its batch has come back already.
-const BUILD_LIMIT: Duration = Duration::from_secs(300);
+/// How much longer than its timeout a function is waited for, where nothing else is said. `cargo lambda watch` builds a
+/// function at its first invocation. A call that is given up is not taken back there: it runs later, when its batch has
+/// come back already.
+pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(300);
 
 const TRACE_HEADER: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 /// A function behind a URL.
 pub(crate) struct InvokeUrl {
     target: Target,
-    permits: Semaphore,
+    places: Places,
+    /// How much longer than its timeout a function is waited for.
+    patience: Duration,
 }
 
 impl InvokeUrl {
     /// The URL is that of the server, as `http://localhost:9000`; `concurrency` is how many invocations it runs at a time
     /// (0 counts as 1).
-    pub(crate) fn new(url: &str, function: &str, concurrency: usize) -> Result<Self, InvokeUrlError> {
-        let concurrency = concurrency.clamp(1, Semaphore::MAX_PERMITS);
-        Ok(Self { target: Target::parse(url, function)?, permits: Semaphore::new(concurrency) })
+    pub(crate) fn new(url: &str, function: &str, concurrency: u32) -> Result<Self, InvokeUrlError> {
+        let (target, places) = (Target::parse(url, function)?, Places::new(concurrency as usize));
+        Ok(Self { target, places, patience: DEFAULT_PATIENCE })
+    }
+
+    /// The same, with a function that is waited for so much longer than its timeout.
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Sees whether anything listens there, and asks for nothing: `cargo lambda watch` takes even `GET /` for an
@@ -55,10 +67,8 @@ impl InvokeUrl {
 
     /// To drop this is to give the call up, and it is not taken back there: wait for its end.
     pub(super) async fn invoke(&self, invocation: &Invocation) -> Result<Bytes, FunctionError> {
-        // Waiting for its turn takes nothing of an invocation's time, there or here.
-        let _permit = self.permits.acquire().await.map_err(|_| FunctionError::ShutDown)?;
         let stream = self.connect().await?;
-        let waited = invocation.timeout.saturating_add(BUILD_LIMIT);
+        let waited = invocation.timeout.saturating_add(self.patience);
         let response = exchange(stream, self.request(invocation), PAYLOAD_LIMIT_BYTES);
         let response = tokio::time::timeout(waited, response).await;
         let response = response.map_err(|_| FunctionError::Unanswered { timeout: invocation.timeout, waited })?;

@@ -7,6 +7,7 @@ mod http;
 mod in_process;
 mod invoke_url;
 mod log;
+mod places;
 mod process_group;
 mod processes;
 mod program;
@@ -20,16 +21,22 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 
+use self::places::Turn;
+use self::processes::ReadyProcess;
+
 pub(crate) use self::error::FunctionError;
 #[cfg(test)]
 use self::error::NeverPolled;
 pub(crate) use self::in_process::InProcess;
 #[cfg(test)]
 use self::invoke_url::InvokeUrlError;
-pub(crate) use self::invoke_url::{DEFAULT_CONCURRENCY, InvokeUrl};
+pub(crate) use self::invoke_url::{DEFAULT_CONCURRENCY, DEFAULT_PATIENCE, InvokeUrl};
 pub(crate) use self::log::LogLine;
+pub(crate) use self::places::Places;
 #[cfg(test)]
-use self::log::{LogSink, Stream};
+pub(crate) use self::log::LogSink;
+#[cfg(test)]
+use self::log::Stream;
 pub(crate) use self::process_group::ProcessGroup;
 pub(crate) use self::processes::Processes;
 pub(crate) use self::program::{Program, Settings};
@@ -62,24 +69,75 @@ pub(crate) struct Invocation {
     pub(crate) trace_header: Option<String>,
 }
 
+/// The right to one invocation of a function at a time, and the process that will run it, where the function has processes.
+///
+/// Whoever receives messages takes it first: [`Function::invoke`] takes no invocation without one.
+#[must_use = "a place that is dropped is free again"]
+pub(crate) struct Place {
+    /// Goes back before the turn does, so that whoever has the next turn finds it.
+    process: Option<ReadyProcess>,
+    _turn: Turn,
+}
+
 impl Function {
     /// Finds out before the first batch whether there is a function to invoke.
     pub(crate) async fn check(&self) -> Result<(), FunctionError> {
+        self.ready().await.map(drop)
+    }
+
+    /// The places that all mappings of this function share.
+    pub(crate) fn places(&self) -> &Places {
         match self {
-            Self::InProcess(_) => Ok(()),
-            Self::Processes(processes) => processes.check().await,
-            Self::InvokeUrl(url) => url.check().await,
+            Self::InProcess(function) => function.places(),
+            Self::Processes(processes) => processes.places(),
+            Self::InvokeUrl(url) => url.places(),
         }
     }
 
-    /// Gives back the answer as it came, which need not be JSON. For the mapping every error means the same: the whole
-    /// batch comes back.
-    pub(crate) async fn invoke(&self, invocation: Invocation) -> Result<Bytes, FunctionError> {
+    /// Waits for a place at which an invocation can begin at once: a process that has asked for one, or a server that
+    /// listens.
+    pub(crate) async fn ready(&self) -> Result<Place, FunctionError> {
+        let turn = self.places().take().await.ok_or(FunctionError::ShutDown)?;
+        let process = match self {
+            Self::InProcess(_) => None,
+            Self::Processes(processes) => Some(processes.ready().await?),
+            Self::InvokeUrl(url) => {
+                url.check().await?;
+                None
+            }
+        };
+        Ok(Place { process, _turn: turn })
+    }
+
+    /// Another place, if one is free and nothing has to be started or asked for it.
+    pub(crate) fn try_ready(&self) -> Option<Place> {
+        let turn = self.places().try_take()?;
+        let process = match self {
+            Self::InProcess(_) | Self::InvokeUrl(_) => None,
+            Self::Processes(processes) => Some(processes.try_ready()?),
+        };
+        Some(Place { process, _turn: turn })
+    }
+
+    /// Gives back the answer as it came, which need not be JSON. An error fails the whole batch, unless the function
+    /// [has not run](FunctionError::has_not_run): then the same place may be used again.
+    pub(crate) async fn invoke(&self, place: &mut Place, invocation: &Invocation) -> Result<Bytes, FunctionError> {
         match self {
-            Self::InProcess(function) => function.invoke(invocation).await,
-            Self::Processes(processes) => processes.invoke(&invocation).await,
-            Self::InvokeUrl(url) => url.invoke(&invocation).await,
+            Self::InProcess(function) => function.invoke(invocation.clone()).await,
+            Self::Processes(processes) => processes.invoke(&mut place.process, invocation).await,
+            Self::InvokeUrl(url) => url.invoke(invocation).await,
         }
+    }
+
+    /// Whether an invocation may take longer than its timeout, as one does that waits for a build elsewhere.
+    pub(crate) fn may_outlast_timeout(&self) -> bool {
+        matches!(self, Self::InvokeUrl(_))
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn call(&self, invocation: Invocation) -> Result<Bytes, FunctionError> {
+        let mut place = self.ready().await?;
+        self.invoke(&mut place, &invocation).await
     }
 
     /// Invokes no more, waits for what runs, and ends what still runs when the drain limit is over.

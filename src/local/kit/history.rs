@@ -64,6 +64,7 @@ impl History {
         match news {
             News::Batch(batch) => self.batch(batch),
             News::Filtered { .. } => {}
+            News::NotReady { error, .. } => self.problems.push(format!("the function was not ready: {error}")),
             News::PollFailed { error } => self.problems.push(format!("the queue could not be polled: {error}")),
             News::DeleteFailed { message_id, error } => {
                 self.problems.push(format!("message {message_id} was done and could not be deleted: {error}"));

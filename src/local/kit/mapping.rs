@@ -143,6 +143,7 @@ impl Mapping {
             function: self.function,
             function_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{}", queue.name),
             timeout: FunctionTimeout::new(timeout, queue.visibility_timeout)?,
+            visibility_timeout: queue.visibility_timeout,
             settled: Arc::default(),
             news,
         })
@@ -201,6 +202,9 @@ fn log(news: &News) {
             }
         }
         News::Filtered { message_ids } => tracing::info!(messages = message_ids.len(), "matched no filter: deleted"),
+        News::NotReady { error, attempts } => {
+            tracing::warn!(error, attempts, "the function is not ready; its messages stay in the queue");
+        }
         News::PollFailed { error } => tracing::warn!(error, "the queue could not be polled"),
         News::DeleteFailed { message_id, error } => {
             tracing::error!(message_id, error, "done, but could not be deleted: it runs again");

@@ -1,6 +1,6 @@
 //! A test's queues and mappings, as a template has them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::queue::TestQueue;
 use crate::error::{Error, Kind};
 use crate::handler::{self, Consumer};
 use crate::local::connector::BASE_URL;
-use crate::local::function::InProcess;
+use crate::local::function::{InProcess, Places};
 use crate::local::plan::{Origin, Plan, PlannedMapping, PlannedQueue, make_queues};
 use crate::local::template::{Inputs, Problem, Template};
 
@@ -70,27 +70,36 @@ impl TemplateBuilder {
         self
     }
 
-    /// Makes the queues, and begins to poll.
+    /// Makes the queues, and begins to poll. A function that is no Rust program (another `Runtime`, an image, code in the
+    /// template) is left out, and its queue keeps its messages.
     ///
     /// # Errors
     ///
-    /// Where the template cannot be read, a function of it has no handler, a handler has no function, or AWS would refuse
-    /// what the template asks for. The error has the line where there is one.
+    /// Where the template cannot be read, a function of it has no handler, a handler has no function or one that is no Rust
+    /// program, or AWS would refuse what the template asks for. The error has the line where there is one.
     pub async fn deploy(self) -> Result<Stack, Error> {
         let (file, text) = self.text.read()?;
         let inputs = Inputs { parameters: self.parameters, endpoint: BASE_URL.to_owned(), ..Inputs::default() };
         let template = Template::read(&file, &text, &inputs).map_err(local)?;
         let plan = Plan::of(&template).map_err(|problem| local(problem.of_file(&file)))?;
+        for left_out in &plan.left_out {
+            tracing::warn!("{left_out}");
+        }
         let mut mappings = handled(&template, plan.mappings, &self.handlers)?;
 
         let client = self.kit.sqs().client();
         make_queues(&client, &plan.queues).await.map_err(local)?;
-        let mut queues = Vec::new();
+        let (mut queues, mut places) = (Vec::new(), HashMap::new());
         for PlannedQueue { id, name, url, .. } in plan.queues {
             let queue = TestQueue::of(&self.kit, client.clone(), name, url).await?;
             // By the name: an id may be another queue's name.
-            for (mapping, handler) in mappings.extract_if(.., |(mapping, _)| mapping.queue == queue.name) {
-                run(&queue, mapping.with(&client, handler(&queue).into(), &Arc::default(), tell(&queue)));
+            for (mapping, handler, reserved) in mappings.extract_if(.., |(mapping, ..)| mapping.queue == queue.name) {
+                let mut function = handler(&queue);
+                if let Some(reserved) = reserved {
+                    let of_function = places.entry(mapping.function.clone()).or_insert_with(|| Places::new(reserved));
+                    function = function.with_places(of_function.clone());
+                }
+                run(&queue, mapping.with(&client, function.into(), &Arc::default(), tell(&queue)));
             }
             queues.push((id, queue));
         }
@@ -115,18 +124,22 @@ impl Text {
     }
 }
 
-/// Each mapping with the handler of its function.
+/// Each mapping with the handler of its function, and with how many invocations that may run at a time, if it is said.
 fn handled<'h>(
     template: &Template,
     mappings: Vec<(PlannedMapping, Origin<'_>)>,
     handlers: &'h BTreeMap<String, Handler>,
-) -> Result<Vec<(PlannedMapping, &'h Handler)>, Error> {
+) -> Result<Vec<(PlannedMapping, &'h Handler, Option<usize>)>, Error> {
     // A handler that nothing invokes is a mistake: its test would pass, whatever the handler does.
     for id in handlers.keys() {
         let function = template.functions.iter().find(|function| function.id == *id).ok_or_else(|| {
             let known = template.functions.iter().map(|function| function.id.as_str());
             local(format!("{}: there is no function `{id}`; {}", template.file, there_is(known)))
         })?;
+        if let Some(found) = function.kind.other() {
+            let text = format!("the function `{id}` has a handler, but it is no Rust program: {found}; remove the handler");
+            return Err(local(Problem::new(function.place, text).of_file(&template.file)));
+        }
         if !mappings.iter().any(|(_, origin)| origin.function.id == *id) {
             let text = format!("the function `{id}` has a handler, but no mapping of a queue to it that is enabled");
             return Err(local(Problem::new(function.place, text).of_file(&template.file)));
@@ -138,7 +151,7 @@ fn handled<'h>(
             let text = format!("the function `{id}` has no handler; give it one with `.function(\"{id}\", ..)`");
             local(Problem::new(function.place, text).of_file(&template.file))
         })?;
-        Ok((mapping, handler))
+        Ok((mapping, handler, function.reserved_concurrency()))
     };
     mappings.into_iter().map(with_handler).collect()
 }

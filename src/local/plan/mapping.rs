@@ -81,6 +81,7 @@ impl PlannedMapping {
             reports_item_failures: self.reports_item_failures,
             function,
             timeout: self.timeout,
+            visibility_timeout: self.visibility_timeout,
             news,
             settled: settled.clone(),
         }

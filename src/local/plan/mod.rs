@@ -9,13 +9,17 @@ mod queue;
 pub(crate) use self::mapping::PlannedMapping;
 pub(crate) use self::queue::{PlannedQueue, make_queues};
 
+use std::fmt;
+
 use super::template::{self, Problem, Template};
 
 /// A template's queues, and its mappings that are enabled.
 pub(crate) struct Plan<'t> {
     pub(crate) queues: Vec<PlannedQueue>,
-    /// Each mapping with what it was made from.
+    /// Each mapping with what it was made from. Their functions are Rust programs, or may be.
     pub(crate) mappings: Vec<(PlannedMapping, Origin<'t>)>,
+    /// The functions that are certainly none. What runs in their place would consume messages that are not its own.
+    pub(crate) left_out: Vec<LeftOut>,
 }
 
 /// What of the template a mapping is made from.
@@ -25,32 +29,79 @@ pub(crate) struct Origin<'t> {
     pub(crate) mapping: &'t template::Mapping,
 }
 
+/// A function that is not run, and the queues that it reads from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LeftOut {
+    /// Its resource in the template.
+    pub(crate) function: String,
+    pub(crate) why: String,
+    pub(crate) queues: Vec<String>,
+}
+
 impl<'t> Plan<'t> {
     pub(crate) fn of(template: &'t Template) -> Result<Self, Problem> {
         let queues = template.queues.iter().map(PlannedQueue::of).collect::<Result<_, _>>()?;
-        let enabled = template.mappings.iter().filter(|mapping| mapping.is_enabled());
-        let planned = |mapping: &'t template::Mapping| {
-            let (queue, function) = ends_of(template, mapping)?;
-            Ok((PlannedMapping::of(mapping, queue, function)?, Origin { function, mapping }))
-        };
-        Ok(Self { queues, mappings: enabled.map(planned).collect::<Result<_, _>>()? })
+        let mut plan = Self { queues, mappings: Vec::new(), left_out: Vec::new() };
+        for mapping in template.mappings.iter().filter(|mapping| mapping.is_enabled()) {
+            let function = function_of(template, mapping)?;
+            function.kind.need(&function.id)?;
+            if let Some(found) = function.kind.other() {
+                let queue = mapping.source.known().and_then(|arn| arn.rsplit(':').next());
+                plan.leave_out(&function.id, &format!("{found}, so it is no Rust program"), queue);
+                continue;
+            }
+            let planned = PlannedMapping::of(mapping, queue_of(template, mapping)?, function)?;
+            plan.mappings.push((planned, Origin { function, mapping }));
+        }
+        Ok(plan)
+    }
+
+    /// Leaves out a function of the mappings, which turned out to be no Rust program.
+    pub(crate) fn without(mut self, function: &str, why: &str) -> Self {
+        let of_function = |(_, origin): &mut (PlannedMapping, Origin<'_>)| origin.function.id == function;
+        for (mapping, _) in self.mappings.extract_if(.., of_function).collect::<Vec<_>>() {
+            self.leave_out(function, why, Some(&mapping.queue));
+        }
+        self
+    }
+
+    fn leave_out(&mut self, function: &str, why: &str, queue: Option<&str>) {
+        let queue = queue.map(str::to_owned);
+        match self.left_out.iter_mut().find(|known| known.function == function) {
+            Some(known) => known.queues.extend(queue),
+            None => self.left_out.push(LeftOut {
+                function: function.to_owned(),
+                why: why.to_owned(),
+                queues: queue.into_iter().collect(),
+            }),
+        }
     }
 }
 
-/// The queue and the function of a mapping.
-fn ends_of<'t>(
-    template: &'t Template,
-    mapping: &template::Mapping,
-) -> Result<(&'t template::Queue, &'t template::Function), Problem> {
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { function, why, queues } = self;
+        write!(f, "the function `{function}` is left out: {why}")?;
+        match &queues[..] {
+            [] => Ok(()),
+            [queue] => write!(f, "; it takes no messages from {queue}"),
+            queues => write!(f, "; it takes no messages from {}", queues.join(", ")),
+        }
+    }
+}
+
+fn queue_of<'t>(template: &'t Template, mapping: &template::Mapping) -> Result<&'t template::Queue, Problem> {
     let arn = mapping.source.need(&format!("the queue of the mapping `{}`", mapping.id))?;
-    let queue = template.queue(arn).ok_or_else(|| {
+    template.queue(arn).ok_or_else(|| {
         let text = format!("the mapping `{}` reads from {arn}, which this template does not make; add it", mapping.id);
         Problem::new(mapping.source.place, text)
-    })?;
+    })
+}
+
+fn function_of<'t>(template: &'t Template, mapping: &template::Mapping) -> Result<&'t template::Function, Problem> {
     let name = mapping.function.need(&format!("the function of the mapping `{}`", mapping.id))?;
-    let function = template.function(name).ok_or_else(|| {
+    template.function(name).ok_or_else(|| {
         let text = format!("the mapping `{}` invokes {name}, which this template does not make; add it", mapping.id);
         Problem::new(mapping.function.place, text)
-    })?;
-    Ok((queue, function))
+    })
 }

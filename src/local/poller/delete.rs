@@ -3,7 +3,7 @@
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;
 
-use super::{Mapping, News, backoff};
+use super::{Mapping, News, backoff, limited};
 use crate::sqs::entries::{EntryError, by_position};
 use crate::sqs::event::Record;
 use crate::sqs::limits::MAX_ENTRIES;
@@ -56,7 +56,7 @@ impl Mapping {
             Entry::builder().id(position.to_string()).receipt_handle(record.receipt_handle()).build().ok()
         });
         let delete = self.client.delete_message_batch().queue_url(&self.queue_url);
-        let answer = match delete.set_entries(Some(entries.collect())).send().await {
+        let answer = match delete.set_entries(Some(entries.collect())).customize().config_override(limited()).send().await {
             Ok(answer) => answer,
             Err(error) => {
                 let error = EntryError::MayPass(DisplayErrorContext(error).to_string());

@@ -1,11 +1,21 @@
 //! The event source mapping at work: it polls, invokes, and deletes what the function's answer lets it delete.
 //!
-//! What is decided is decided in [`mapping`](super::mapping); this here does the I/O, and tells what happened.
+//! ```text
+//! place at the function -> receive -> gather -> invoke -> delete
+//! ```
+//!
+//! A place comes first: what is received can begin at once. Decisions are made in [`mapping`](super::mapping); this module
+//! does the I/O, and tells what happened.
 
+mod batch;
 mod delete;
+mod driver;
+mod hide;
 mod news;
 mod receive;
 mod release;
+#[cfg(test)]
+mod tests;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,19 +23,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use tokio::task::{JoinError, JoinSet};
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::config::{Builder, Config};
+use tokio::sync::watch;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
+#[cfg(all(test, feature = "cli"))]
+pub(crate) use self::news::MessageNews;
 pub(crate) use self::news::{BatchNews, News, NewsSink};
 
-use self::receive::PollFailed;
-use super::function::{Function, FunctionError, Invocation};
-use super::mapping::answer::{Failed, judge};
+use self::driver::Driver;
+use super::function::Function;
 use super::mapping::config::{Batching, FunctionTimeout, MaximumConcurrency};
 use super::mapping::filter::FilterCriteria;
-use super::mapping::gather::{Batch, Gatherer, Permits};
-use crate::sqs::event::{Record, event};
 use crate::sqs::source::Source;
+
+/// How long a call to SQS may take. A connection that has died would otherwise be waited at for ever. A long poll takes 20 s.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// A queue, a function, and how the one reaches the other.
 pub(crate) struct Mapping {
@@ -40,107 +55,27 @@ pub(crate) struct Mapping {
     pub(crate) function: Function,
     pub(crate) function_arn: String,
     pub(crate) timeout: FunctionTimeout,
+    /// How long the queue hides a message that was received.
+    pub(crate) visibility_timeout: Duration,
     pub(crate) news: NewsSink,
     /// Counts the messages that it has done with, deleted or left to come back: each as often as it was received.
     pub(crate) settled: Arc<AtomicU64>,
 }
 
-/// An invoked batch that is settled.
-struct Finished {
-    batch: Batch,
-    /// The positions in it that come back.
-    come_back: Vec<usize>,
-}
-
 impl Mapping {
-    /// Runs until the shutdown, and then for as long as a poll is under way or the function has a batch. What has been
+    /// Runs until the shutdown, and then for as long as a receive is under way or the function has a batch. What has been
     /// received and not invoked goes back to the queue.
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
-        let mapping = Arc::new(self);
-        let mut gatherer = Gatherer::new(mapping.batching, Permits::new(mapping.maximum_concurrency));
-        let (mut polls, mut batches) = (JoinSet::new(), JoinSet::new());
-        // Polls that failed, one after the other.
-        let mut failures = 0;
-        let (mut shutdown, mut stops) = (pin!(shutdown), false);
-        let began = Instant::now();
-        loop {
-            while !stops && let Some(batch) = gatherer.next_batch(began.elapsed()) {
-                batches.spawn(mapping.clone().run_batch(batch));
-            }
-            if !stops && polls.is_empty() && gatherer.room() > 0 {
-                polls.spawn(mapping.clone().receive(mapping.room(&gatherer), backoff(failures)));
-            }
-            if stops && polls.is_empty() && batches.is_empty() {
-                break;
-            }
-            let wake_at = gatherer.wake_at().filter(|_| !stops).map(|at| began + at);
-            tokio::select! {
-                // In this order, and not in a random one, so that a run can be repeated.
-                biased;
-                Some(received) = polls.join_next() => match done(received) {
-                    Ok(records) => {
-                        failures = 0;
-                        gatherer.add(began.elapsed(), records);
-                    }
-                    Err(PollFailed) => failures += 1,
-                },
-                Some(finished) = batches.join_next() => {
-                    let Finished { batch, come_back } = done(finished);
-                    // What is let go stays hidden until its visibility timeout runs out, as on Lambda.
-                    drop(gatherer.finish(batch, &come_back));
-                }
-                () = sleep_until(wake_at) => {}
-                () = &mut shutdown, if !stops => stops = true,
-            }
-        }
-        mapping.release(&gatherer.into_waiting()).await;
-    }
-
-    async fn run_batch(self: Arc<Self>, batch: Batch) -> Finished {
-        let records = batch.records();
-        let invocation = Invocation {
-            request_id: request_id(records),
-            event: event(records).into(),
-            function_arn: self.function_arn.clone(),
-            timeout: self.timeout.get(),
-            trace_header: None,
-        };
-        let request_id = invocation.request_id.clone();
-        let began = Instant::now();
-        let result = self.function.invoke(invocation).await;
-        let verdict = judge(records, self.reports_item_failures, result.as_deref().map_err(failed));
-        self.tell(News::Batch(BatchNews::new(request_id, records, &verdict, began.elapsed())));
-        let kept = self.delete(verdict.deleted.iter().map(|&position| &records[position])).await;
-        let is_kept = |position: &usize| kept.iter().any(|id| *id == records[*position].message_id());
-        self.settled.fetch_add(records.len() as u64, Ordering::Release);
-        let mut come_back = verdict.come_back;
-        come_back.extend(verdict.deleted.into_iter().filter(is_kept));
-        Finished { batch, come_back }
-    }
-
-    /// On a FIFO queue one batch at a time is received: what is behind it in its group would wait for it to end, while
-    /// its own visibility timeout runs out unheard.
-    fn room(&self, gatherer: &Gatherer) -> usize {
-        let most = if self.source.is_fifo() { self.batching.size() } else { usize::MAX };
-        gatherer.room().min(most)
+        Driver::new(Arc::new(self)).run(pin!(shutdown)).await;
     }
 
     fn tell(&self, news: News) {
         (self.news)(news);
     }
-}
 
-/// Lambda's is a UUID of no meaning. This one names the batch by its first message, so that the same run has the same.
-fn request_id(records: &[Record]) -> String {
-    let first = records.first();
-    let receives = first.and_then(Record::receive_count).unwrap_or_default();
-    format!("{}-{receives}", first.map(Record::message_id).unwrap_or_default())
-}
-
-fn failed(error: &FunctionError) -> Failed {
-    match error {
-        FunctionError::TimedOut { timeout } => Failed::TimedOut(*timeout),
-        error => Failed::Raised(error.to_string()),
+    /// So many messages are done with: deleted, given back, or left to come back.
+    fn settle(&self, messages: usize) {
+        self.settled.fetch_add(messages as u64, Ordering::Release);
     }
 }
 
@@ -157,6 +92,18 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// Limits each attempt of a call to SQS.
+fn limited() -> Builder {
+    let limit = TimeoutConfig::builder().operation_attempt_timeout(CALL_LIMIT).build();
+    Config::builder().timeout_config(limit)
+}
+
+/// Resolves when the mapping is to stop.
+async fn stop(mut stopped: watch::Receiver<bool>) {
+    // It is an error only where the mapping is gone.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// How long to wait before something is tried again that failed so often: longer each time, up to a bound.

@@ -16,6 +16,12 @@ pub(crate) enum News {
     Batch(BatchNews),
     /// Messages matched no filter, and are deleted unread.
     Filtered { message_ids: Vec<String> },
+    /// The function does not start, or is not served. Its messages stay in the queue, or hidden, until it does.
+    NotReady {
+        error: String,
+        /// How often that was tried in a row.
+        attempts: u32,
+    },
     /// A receive failed, and is tried again.
     PollFailed { error: String },
     /// A message that is done could not be deleted, and runs again.

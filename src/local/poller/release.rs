@@ -1,28 +1,17 @@
-//! At the end: what was received and has not been invoked goes back to the queue at once.
+//! What was received and is not invoked goes back to the queue at once.
 
-use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Entry;
+use std::time::Duration;
 
 use super::Mapping;
 use crate::sqs::event::Record;
-use crate::sqs::limits::MAX_ENTRIES;
 
 impl Mapping {
     /// Makes these visible, for whoever polls next. Where that fails they come back by themselves, only later.
-    pub(super) async fn release(&self, records: &[Record]) {
-        for ten in records.chunks(MAX_ENTRIES) {
-            let entries = ten.iter().enumerate().filter_map(|(position, record)| {
-                let entry = Entry::builder().id(position.to_string()).receipt_handle(record.receipt_handle());
-                entry.visibility_timeout(0).build().ok()
-            });
-            let release = self.client.change_message_visibility_batch().queue_url(&self.queue_url);
-            let released = release.set_entries(Some(entries.collect())).send().await;
-            match released.map(|answer| answer.failed.len()) {
-                Ok(0) => {}
-                failed => {
-                    tracing::debug!(?failed, "messages are not given back; they wait for their visibility timeout")
-                }
-            }
+    pub(super) async fn give_back(&self, records: &[Record]) {
+        if let Err(error) = self.change_visibility(records, Duration::ZERO).await {
+            tracing::debug!(error, "messages are not given back; they wait for their visibility timeout");
         }
+        self.settle(records.len());
     }
 }
 
@@ -59,6 +48,7 @@ mod tests {
             function: InProcess::closure(never).into(),
             function_arn: String::new(),
             timeout: FunctionTimeout::new(Duration::from_secs(3), Duration::from_secs(30)).unwrap(),
+            visibility_timeout: Duration::from_secs(30),
             news: Arc::new(drop),
             settled: Arc::default(),
         };

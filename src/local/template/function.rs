@@ -1,5 +1,6 @@
 //! `AWS::Serverless::Function` and `AWS::Lambda::Function`.
 
+use super::code::{self, Kind};
 use super::fields::Fields;
 use super::problem::{Place, Problem};
 use super::value::{Setting, Value};
@@ -19,6 +20,12 @@ pub(crate) struct Function {
     pub(crate) environment: Vec<(String, Setting<String>)>,
     /// Where the code is, if that is a path: `CodeUri` in SAM, `Code` in CloudFormation.
     pub(crate) code: Option<Setting<String>>,
+    /// Whether it is a Rust program.
+    pub(crate) kind: Kind,
+    /// `RecursiveLoop`: whether Lambda lets it send to the queue that it is invoked from, again and again.
+    pub(crate) recursive_loop: Option<Setting<String>>,
+    /// The role that it runs with, where that is a resource of the template.
+    pub(crate) role: Option<String>,
     /// `Metadata.BuildProperties.Binary`: which of a package's binaries it is.
     pub(crate) binary: Option<String>,
 }
@@ -45,8 +52,19 @@ impl Function {
             memory_mb: fields.integer("MemorySize")?,
             environment: environment(fields)?,
             code: if is_path { fields.text(code)? } else { None },
+            kind: code::kind(fields, metadata)?,
+            recursive_loop: fields.text("RecursiveLoop")?,
+            role: None,
             binary: text(build.and_then(|build| build.get("Binary"))),
         })
+    }
+}
+
+impl Function {
+    /// `ReservedConcurrentExecutions`, where it is set and known.
+    pub(crate) fn reserved_concurrency(&self) -> Option<usize> {
+        let reserved = self.reserved_concurrency.as_ref()?.known()?;
+        usize::try_from(*reserved).ok()
     }
 }
 

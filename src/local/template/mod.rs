@@ -12,6 +12,7 @@
 //! All of it is bounded, in depth, size and work: a template is input like any other.
 
 mod alarm;
+mod code;
 mod conditions;
 mod fields;
 mod function;
@@ -29,6 +30,7 @@ mod value;
 mod yaml;
 
 pub(crate) use self::alarm::Watched;
+pub(crate) use self::code::Kind;
 pub(crate) use self::function::Function;
 pub(crate) use self::mapping::Mapping;
 pub(crate) use self::policy::{Policy, Statement, Written};
@@ -155,7 +157,9 @@ impl Template {
                 self.mappings.extend(Mapping::of_resource(id, place, &Fields::of(&of, &value)?)?);
             }
             "AWS::CloudWatch::Alarm" => self.watched.extend(alarm::watched(&properties(scope, declared)?)),
-            kind if policy::has_any(kind) => self.policies.push(Policy::of(id, kind, &properties(scope, declared)?)),
+            kind if policy::has_any(kind) => {
+                self.policies.push(Policy::of(id, kind, &properties(scope, declared)?, declared.properties));
+            }
             _ => {}
         }
         Ok(())
@@ -172,8 +176,11 @@ impl Template {
                 self.mappings.extend(Mapping::of_event((id, &name), &event.key, event.place, &event.value)?);
             }
         }
-        self.policies.push(Policy::of(id, kind, value));
-        self.functions.push(Function::read(id, place, name, &fields, metadata.as_ref())?);
+        self.policies.push(Policy::of(id, kind, value, declared.properties));
+        let mut function = Function::read(id, place, name, &fields, metadata.as_ref())?;
+        let role = declared.properties.and_then(|properties| properties.get("Role"));
+        function.role = role.and_then(|role| policy::named_resources(role).pop());
+        self.functions.push(function);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! Reading is lenient. There is more in policies than concerns a queue, and what has another form than expected is left to
 //! IAM to judge.
 
+use super::node::Node;
 use super::problem::Place;
 use super::value::{Data, Value};
 
@@ -14,6 +15,12 @@ pub(crate) struct Policy {
     pub(crate) is_of_queue: bool,
     pub(crate) statements: Vec<Statement>,
     pub(crate) managed: Vec<Written>,
+    /// The queues that SAM's own policies let a function send to, by name.
+    pub(crate) sends_to: Vec<Written>,
+    /// Policies of the template that hang on this resource too.
+    pub(crate) attaches: Vec<String>,
+    /// Roles of the template that this resource hangs on.
+    pub(crate) attached_to: Vec<String>,
 }
 
 /// A statement that allows something.
@@ -53,7 +60,7 @@ pub(super) fn has_any(kind: &str) -> bool {
 
 impl Policy {
     /// The policies in a resource.
-    pub(super) fn of(id: &str, kind: &str, properties: &Value) -> Self {
+    pub(super) fn of(id: &str, kind: &str, properties: &Value, written: Option<&Node>) -> Self {
         let policies = properties.get("Policies").map(Value::items).unwrap_or_default();
         let documents: Vec<&Value> = if HOLDERS.contains(&kind) {
             policies.iter().filter_map(|policy| policy.get("PolicyDocument")).collect()
@@ -64,12 +71,16 @@ impl Policy {
             policies.iter().collect()
         };
         let named = properties.get("ManagedPolicyArns").map(Value::items).unwrap_or_default();
+        let named_by = |key| written.and_then(|written| written.get(key)).map(named_resources).unwrap_or_default();
         let statements = documents.iter().filter_map(|document| document.get("Statement"));
         Self {
             id: id.to_owned(),
             is_of_queue: kind == OF_QUEUE,
             statements: statements.flat_map(Value::items).filter_map(statement).collect(),
-            managed: policies.iter().chain(named).filter_map(written).collect(),
+            managed: policies.iter().chain(named).filter_map(text_of).collect(),
+            sends_to: policies.iter().filter_map(sends_to).collect(),
+            attaches: ["ManagedPolicyArns", "Policies"].into_iter().flat_map(named_by).collect(),
+            attached_to: ["Roles", "RoleName"].into_iter().flat_map(named_by).collect(),
         }
     }
 }
@@ -78,7 +89,7 @@ fn statement(value: &Value) -> Option<Statement> {
     if value.get("Effect").and_then(Value::text) != Some("Allow") {
         return None;
     }
-    let texts = |key: &str| value.get(key).map(Value::items).unwrap_or_default().iter().filter_map(written).collect();
+    let texts = |key: &str| value.get(key).map(Value::items).unwrap_or_default().iter().filter_map(text_of).collect();
     Some(Statement {
         place: value.place,
         actions: texts("Action"),
@@ -97,6 +108,34 @@ fn is_anyone(principal: &Value) -> bool {
     named.iter().any(|named| named.text() == Some("*"))
 }
 
-fn written(value: &Value) -> Option<Written> {
+/// The queue of SAM's policy for sending.
+///
+/// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/serverless-policy-template-list.html>
+fn sends_to(policy: &Value) -> Option<Written> {
+    policy.get("SQSSendMessagePolicy")?.get("QueueName").and_then(text_of)
+}
+
+/// The resources that a node names, by `Ref`, `Fn::GetAtt` or `Fn::Sub`, alone or in a list. What they stand for is not known
+/// here.
+pub(super) fn named_resources(node: &Node) -> Vec<String> {
+    if let Some(items) = node.list() {
+        return items.iter().flat_map(named_resources).collect();
+    }
+    let named = match node.call() {
+        Some(("Ref", name)) => name.text(),
+        Some(("Fn::GetAtt", argument)) => match argument.list() {
+            Some(parts) => parts.first().and_then(Node::text),
+            None => argument.text().and_then(|text| text.split('.').next()),
+        },
+        Some(("Fn::Sub", argument)) => argument.text().and_then(|text| {
+            let name = text.trim().strip_prefix("${")?.strip_suffix('}')?;
+            name.split('.').next()
+        }),
+        _ => None,
+    };
+    named.map(str::to_owned).into_iter().collect()
+}
+
+fn text_of(value: &Value) -> Option<Written> {
     value.text().map(|text| Written { place: value.place, text: text.to_owned() })
 }

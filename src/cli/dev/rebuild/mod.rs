@@ -111,11 +111,12 @@ impl Watch {
         loop {
             tokio::select! {
                 () = &mut settled => return,
-                Some(started) = starts.join_next() => {
-                    if let Ok((name, Err(error))) = started {
-                        screen.not_rebuilt(&name, &format!("the function {name}: {error}"));
+                Some(Ok((name, started))) = starts.join_next() => match started {
+                    Ok(()) => screen.rebuilt(&name),
+                    Err(error) => {
+                        screen.not_rebuilt(&name, &format!("the function {name}: {error}; {GOES_ON}"));
                     }
-                }
+                },
             }
         }
     }
@@ -145,19 +146,24 @@ fn running<'f>(planned: &'f PlannedFunction, functions: &'f [(String, Function)]
     }
 }
 
-/// What runs goes on to its end on the old program, and so does all else if the new one cannot be built.
+/// Said where a new program is none.
+const GOES_ON: &str = "what was built before goes on";
+
+/// What runs comes to its end on the old program. Everything else does so too where the new one is not built or does not
+/// start.
 async fn rebuild(running: Running<'_>, starts: &mut JoinSet<Started>, screen: &Screen) {
     let (function, processes) = running;
     screen.say(&format!("building {}", function.name));
     match build(function).await {
         Ok(executable) => {
-            processes.replace(function.program(executable)).await;
-            screen.rebuilt(&function.name);
-            // It waits for its turn among invocations that run, and changes are not to wait with it.
-            let (name, function) = (function.name.clone(), Function::Processes(processes.clone()));
-            starts.spawn(async move { (name, function.check().await) });
+            // It may take long to start, and changes are not to wait with it.
+            let (name, processes, program) = (function.name.clone(), processes.clone(), function.program(executable));
+            starts.spawn(async move {
+                let started = processes.replace(program).await;
+                (name, started)
+            });
         }
-        Err(error) => screen.not_rebuilt(&function.name, &format!("{error}; what was built before goes on")),
+        Err(error) => screen.not_rebuilt(&function.name, &format!("{error}; {GOES_ON}")),
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn read_answer(response: Response<Bytes>, target: &Target) -> Result<
     }
     match status {
         StatusCode::OK => match init_error(&body) {
-            Some(report) => Err(FunctionError::InitFailed(report)),
+            Some(report) => Err(FunctionError::InitFailedThere(report)),
             None => Ok(body),
         },
         StatusCode::NOT_FOUND => {

@@ -69,7 +69,7 @@ const REPORT: &str = r#"{"errorType": "Config", "errorMessage": "is missing"}"#;
 async fn an_answer_is_passed_on_as_it_is() {
     let mut server = Server::start("not JSON").await;
     let function = Function::from(server.function());
-    assert_eq!(function.invoke(invocation("the event")).await.unwrap(), "not JSON");
+    assert_eq!(function.call(invocation("the event")).await.unwrap(), "not JSON");
     let (uri, headers, body) = server.requests.recv().await.unwrap();
     assert_eq!((uri.path(), &*body), (PATH, &b"the event"[..]));
     assert_eq!(headers["content-type"], "application/json");
@@ -79,7 +79,7 @@ async fn an_answer_is_passed_on_as_it_is() {
 
 #[tokio::test]
 async fn an_init_error_with_a_status_of_200_is_no_answer() {
-    assert_eq!(Server::start(REPORT).await.invoke().await, Err(FunctionError::InitFailed(report())));
+    assert_eq!(Server::start(REPORT).await.invoke().await, Err(FunctionError::InitFailedThere(report())));
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_function_is_waited_for_beyond_its_timeout_and_then_told_from_one_that
     let mut invocation = invocation("{}");
     invocation.timeout = Duration::from_secs(900);
     let error = function.invoke(&invocation).await.unwrap_err();
-    let waited = invocation.timeout + BUILD_LIMIT;
+    let waited = invocation.timeout + DEFAULT_PATIENCE;
     assert_eq!(error, FunctionError::Unanswered { timeout: invocation.timeout, waited });
     assert!(began.elapsed() >= waited && waited > invocation.timeout, "{:?}", began.elapsed());
     assert!(error.to_string().contains("may still wait there"), "{error}");
@@ -163,10 +163,10 @@ async fn no_more_go_out_at_a_time_than_are_run_there() {
         let mut calls = JoinSet::new();
         for _ in 0..6 {
             let function = function.clone();
-            calls.spawn(async move { function.invoke(invocation("{}")).await.unwrap() });
+            calls.spawn(async move { function.call(invocation("{}")).await.unwrap() });
         }
         calls.join_all().await;
-        assert_eq!(most.load(Ordering::SeqCst), concurrency.max(1));
+        assert_eq!(most.load(Ordering::SeqCst), concurrency.max(1) as usize);
     }
 }
 

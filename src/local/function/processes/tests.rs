@@ -53,7 +53,11 @@ fn event(event: Value) -> Invocation {
 }
 
 async fn answer(processes: &Processes, invocation: Invocation) -> Value {
-    serde_json::from_slice(&processes.invoke(&invocation).await.unwrap()).unwrap()
+    serde_json::from_slice(&processes.call(&invocation).await.unwrap()).unwrap()
+}
+
+async fn checked(processes: &Processes) -> Result<(), FunctionError> {
+    processes.ready().await.map(drop)
 }
 
 async fn pid(processes: &Processes) -> u64 {
@@ -105,7 +109,7 @@ async fn invocations_at_a_time_have_a_process_each_up_to_the_bound() {
     let hang = || async {
         let mut hang = event(json!({"do": "hang", "alive": lives.address()}));
         hang.timeout = LONG;
-        processes.invoke(&hang).await
+        processes.call(&hang).await
     };
     let observe = async {
         let (first, second) = (lives.begun().await, lives.begun().await);
@@ -125,7 +129,7 @@ async fn invocations_at_a_time_have_a_process_each_up_to_the_bound() {
 async fn an_error_of_the_functions_own_comes_in_its_words_and_costs_no_process() {
     let processes = processes(1, &[], &Log::default());
     let before = pid(&processes).await;
-    let raised = processes.invoke(&event(json!({"do": "raise"}))).await;
+    let raised = processes.call(&event(json!({"do": "raise"}))).await;
     assert_eq!(raised, Err(FunctionError::Raised(Report::new("Database", "is away"))));
     assert_eq!(pid(&processes).await, before);
 }
@@ -137,7 +141,7 @@ async fn a_process_that_times_out_is_killed_with_what_it_started() {
     let (lives, heirs) = (Lives::listen().await, Lives::listen().await);
     let mut beget = event(json!({"do": "beget", "alive": lives.address(), "heir": heirs.address()}));
     beget.timeout = SHORT * 10;
-    let (timed_out, life, heir) = tokio::join!(processes.invoke(&beget), lives.begun(), heirs.begun());
+    let (timed_out, life, heir) = tokio::join!(processes.call(&beget), lives.begun(), heirs.begun());
     assert_eq!(timed_out, Err(FunctionError::TimedOut { timeout: beget.timeout }));
     ended(life).await;
     if cfg!(unix) {
@@ -151,7 +155,7 @@ async fn a_crash_costs_the_invocation_and_the_next_has_a_new_process() {
     let log = Log::default();
     let processes = processes(1, &[], &log);
     let before = pid(&processes).await;
-    let crashed = processes.invoke(&event(json!({"do": "exit", "complain": "last words"}))).await;
+    let crashed = processes.call(&event(json!({"do": "exit", "complain": "last words"}))).await;
     match crashed {
         Err(FunctionError::Crashed { status }) => assert!(status.contains('7'), "{status}"),
         other => panic!("{other:?}"),
@@ -194,7 +198,7 @@ async fn a_process_that_polls_no_more_has_its_answer_taken_and_is_replaced() {
 async fn a_process_that_exits_before_it_polls_says_so() {
     let log = Log::default();
     let processes = processes(1, &[(INIT, "exit")], &log);
-    match processes.check().await {
+    match processes.ready().await.map(drop) {
         Err(FunctionError::NeverPolled(NeverPolled::Exited { status })) => assert!(status.contains('3'), "{status}"),
         other => panic!("{other:?}"),
     }
@@ -207,7 +211,7 @@ async fn a_process_that_does_not_poll_is_not_waited_for_for_ever() {
     let lives = Lives::listen().await;
     let variables = [(INIT, "hang"), ("REDRIVE_TEST_ALIVE", &lives.address())];
     let processes = processes(1, &variables, &Log::default()).with_init_limit(SHORT * 10);
-    let (checked, life) = tokio::join!(processes.check(), lives.begun());
+    let (checked, life) = tokio::join!(checked(&processes), lives.begun());
     assert_eq!(checked, Err(FunctionError::NeverPolled(NeverPolled::Within(SHORT * 10))));
     ended(life).await;
 }
@@ -216,15 +220,15 @@ async fn a_process_that_does_not_poll_is_not_waited_for_for_ever() {
 async fn a_function_that_reports_why_it_fails_to_start_is_quoted() {
     let processes = processes(1, &[(INIT, "fail")], &Log::default());
     let failed = Err(FunctionError::InitFailed(Report::new("Config", "is missing")));
-    assert_eq!(processes.invoke(&event(json!({"do": "answer"}))).await.map(drop), failed);
-    assert_eq!(processes.check().await, failed);
+    assert_eq!(processes.call(&event(json!({"do": "answer"}))).await.map(drop), failed);
+    assert_eq!(processes.ready().await.map(drop), failed);
 }
 
 #[tokio::test]
 async fn an_executable_that_is_none_is_named() {
     let program = Program::new("/no/such/function");
     let processes = Processes::new(program, settings(&[]), 1, Log::default().sink());
-    match processes.check().await {
+    match processes.ready().await.map(drop) {
         Err(FunctionError::NotStarted { executable, .. }) => assert_eq!(executable, PathBuf::from("/no/such/function")),
         other => panic!("{other:?}"),
     }
@@ -239,7 +243,7 @@ async fn a_line_of_the_log_belongs_to_the_invocation_that_printed_it() {
             "do": "answer", "print": format!("out {id}"), "complain": format!("err {id}")
         }));
         invocation.request_id = id.to_owned();
-        processes.invoke(&invocation).await.unwrap();
+        processes.call(&invocation).await.unwrap();
         // What it prints comes another way than its answer.
         while log.find(&format!("out {id}")).is_none() || log.find(&format!("err {id}")).is_none() {
             tokio::task::yield_now().await;
@@ -260,7 +264,7 @@ async fn a_new_program_takes_over_and_what_runs_comes_to_its_end_on_the_old() {
     let old = event(json!({"do": "answer when told", "alive": lives.address()}));
     let (running, (life, new)) = tokio::join!(answer(&processes, old), async {
         let mut life = lives.begun().await;
-        processes.replace(Program { directory: Some(std::env::temp_dir()), ..test_function::program() }).await;
+        processes.replace(Program { directory: Some(std::env::temp_dir()), ..test_function::program() }).await.unwrap();
         let new = pid(&processes).await;
         life.write_all(b"!").await.unwrap();
         (life, new)
@@ -276,7 +280,7 @@ async fn an_old_process_that_waits_is_not_used_for_a_new_program() {
     let lives = Lives::listen().await;
     let processes = processes(1, &[("REDRIVE_TEST_ALIVE", &lives.address())], &Log::default());
     let (old, life) = tokio::join!(pid(&processes), lives.begun());
-    processes.replace(test_function::program()).await;
+    processes.replace(test_function::program()).await.unwrap();
     ended(life).await;
     assert_ne!(pid(&processes).await, old);
 }
@@ -286,7 +290,7 @@ async fn shutting_down_waits_for_what_runs_and_leaves_no_process() {
     let (lives, idle) = (Lives::listen().await, Lives::listen().await);
     let function = Function::from(processes(2, &[("REDRIVE_TEST_ALIVE", &idle.address())], &Log::default()));
     let slow = event(json!({"do": "answer when told", "alive": lives.address()}));
-    let (answered, life) = tokio::join!(function.invoke(slow), async {
+    let (answered, life) = tokio::join!(function.call(slow), async {
         let mut life = lives.begun().await;
         tokio::join!(function.shut_down(LONG), async { life.write_all(b"!").await.unwrap() });
         life
@@ -294,7 +298,7 @@ async fn shutting_down_waits_for_what_runs_and_leaves_no_process() {
     assert!(answered.is_ok(), "{answered:?}");
     ended(life).await;
     ended(idle.begun().await).await;
-    assert_eq!(function.invoke(event(json!({"do": "answer"}))).await, Err(FunctionError::ShutDown));
+    assert_eq!(function.call(event(json!({"do": "answer"}))).await, Err(FunctionError::ShutDown));
     assert_eq!(function.check().await, Err(FunctionError::ShutDown));
 }
 
@@ -305,7 +309,7 @@ async fn shutting_down_cuts_short_what_runs_beyond_the_drain_limit() {
     let mut hang = event(json!({"do": "hang", "alive": lives.address()}));
     hang.timeout = LONG;
     let waiting = event(json!({"do": "answer"}));
-    let (cut_short, never_began, life) = tokio::join!(processes.invoke(&hang), processes.invoke(&waiting), async {
+    let (cut_short, never_began, life) = tokio::join!(processes.call(&hang), processes.call(&waiting), async {
         let life = lives.begun().await;
         processes.shut_down(SHORT).await;
         life

@@ -7,7 +7,7 @@ mod permits;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 pub(crate) use self::permits::{Permit, Permits};
@@ -40,6 +40,8 @@ struct Waiting {
 #[must_use = "its groups and its permit are in use until it is finished"]
 pub(crate) struct Batch {
     records: Vec<Record>,
+    /// When the first of them was received.
+    since: Duration,
     permit: Permit,
 }
 
@@ -48,6 +50,10 @@ impl Batch {
     pub(crate) fn records(&self) -> &[Record] {
         &self.records
     }
+
+    pub(crate) fn since(&self) -> Duration {
+        self.since
+    }
 }
 
 impl Gatherer {
@@ -55,14 +61,24 @@ impl Gatherer {
         Self { batching, permits, waiting: VecDeque::new(), groups_in_flight: HashSet::new() }
     }
 
-    /// How many messages may be received now. Each beyond it would wait for a permit, while its visibility timeout
-    /// runs out unheard.
-    pub(crate) fn room(&self) -> usize {
-        (self.permits.free() * self.batching.size()).saturating_sub(self.waiting.len())
+    /// How many messages may be received with so many places at the function. A message beyond it would wait for a place,
+    /// while its visibility timeout runs out unheard.
+    pub(crate) fn room(&self, places: usize) -> usize {
+        (places.min(self.permits.free()) * self.batching.size()).saturating_sub(self.waiting.len())
+    }
+
+    /// How many more batches may be with the function at a time.
+    pub(crate) fn free(&self) -> usize {
+        self.permits.free()
+    }
+
+    /// How many batches the waiting messages make. Those whose group is in flight go out when that is back, with the place
+    /// that it had.
+    pub(crate) fn batches(&self) -> usize {
+        self.waiting.iter().filter(|waiting| !self.is_held_back(waiting)).count().div_ceil(self.batching.size())
     }
 
     /// How many messages wait for their batch.
-    #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -74,12 +90,22 @@ impl Gatherer {
 
     /// The next batch that is to go out now. There may be more: ask until there is none.
     pub(crate) fn next_batch(&mut self, now: Duration) -> Option<Batch> {
-        let Draft { chosen, is_full, due_at } = self.draft()?;
-        if !is_full && now < due_at {
+        let draft = self.draft()?;
+        if !draft.is_full && now < draft.due_at {
             return None;
         }
+        self.take(draft)
+    }
+
+    /// The same, for a mapping whose windows end at once.
+    pub(crate) fn next_batch_without_window(&mut self) -> Option<Batch> {
+        let draft = self.draft()?;
+        self.take(draft)
+    }
+
+    fn take(&mut self, draft: Draft) -> Option<Batch> {
         let permit = self.permits.take()?;
-        let mut chosen = chosen.into_iter().peekable();
+        let mut chosen = draft.chosen.into_iter().peekable();
         let mut records = Vec::with_capacity(chosen.len());
         let mut left = VecDeque::with_capacity(self.waiting.len() - chosen.len());
         for (position, waiting) in self.waiting.drain(..).enumerate() {
@@ -90,7 +116,7 @@ impl Gatherer {
         }
         self.waiting = left;
         self.groups_in_flight.extend(groups(&records));
-        Some(Batch { records, permit })
+        Some(Batch { records, since: draft.since, permit })
     }
 
     /// When to ask for the next batch, should nothing be added or finished before. None where only that can help.
@@ -101,14 +127,23 @@ impl Gatherer {
 
     /// A batch has its answer. `come_back` are the positions in it that are not deleted.
     ///
-    /// Returned are messages that may not run any more. They were received behind one of their group that now comes
-    /// back, and would overtake it. Whoever polls lets go of them: they come back behind it.
+    /// Returned are messages that may not run any more, as they would overtake one of their group that comes back. Whoever
+    /// polls gives them back to the queue, where they wait behind it. A message that has come back already is overtaken by
+    /// none: it was received again while the rest of its batch ran.
     pub(crate) fn finish(&mut self, batch: Batch, come_back: &[usize]) -> Vec<Record> {
         for group in groups(&batch.records) {
             self.groups_in_flight.remove(&group);
         }
-        let stopped: HashSet<&str> = come_back.iter().filter_map(|&position| batch.records[position].group()).collect();
-        let is_stopped = |waiting: &Waiting| waiting.record.group().is_some_and(|group| stopped.contains(group));
+        let received: HashSet<&str> = self.waiting.iter().map(|waiting| waiting.record.message_id()).collect();
+        let mut missing: HashMap<&str, Missing> = HashMap::new();
+        for record in come_back.iter().map(|&position| &batch.records[position]) {
+            let Some(group) = record.group().filter(|_| !received.contains(record.message_id())) else { continue };
+            missing.entry(group).or_default().add(record);
+        }
+        let is_stopped = |waiting: &Waiting| {
+            let missing = waiting.record.group().and_then(|group| missing.get(group));
+            missing.is_some_and(|missing| missing.is_before(&waiting.record))
+        };
         let (let_go, stay): (VecDeque<_>, VecDeque<_>) = self.waiting.drain(..).partition(is_stopped);
         self.waiting = stay;
         self.permits.give_back(batch.permit);
@@ -124,12 +159,13 @@ impl Gatherer {
     fn draft(&self) -> Option<Draft> {
         let mut draft: Option<Draft> = None;
         let mut bytes = ENVELOPE_BYTES;
-        for (position, Waiting { record, since }) in self.waiting.iter().enumerate() {
-            if record.group().is_some_and(|group| self.groups_in_flight.contains(group)) {
+        for (position, waiting) in self.waiting.iter().enumerate() {
+            let Waiting { record, since } = waiting;
+            if self.is_held_back(waiting) {
                 continue;
             }
             bytes += record.added_bytes();
-            let draft = draft.get_or_insert_with(|| Draft::new(*since + self.batching.window()));
+            let draft = draft.get_or_insert_with(|| Draft::new(*since, *since + self.batching.window()));
             // One that is too large by itself goes out alone: held back, it would hold back all behind it.
             if bytes > MAX_EVENT_BYTES && !draft.chosen.is_empty() {
                 draft.is_full = true;
@@ -143,19 +179,46 @@ impl Gatherer {
         }
         draft
     }
+
+    fn is_held_back(&self, waiting: &Waiting) -> bool {
+        waiting.record.group().is_some_and(|group| self.groups_in_flight.contains(group))
+    }
+}
+
+/// The messages of a group that come back and have not been received again.
+#[derive(Default)]
+struct Missing {
+    /// The number of the first of them; none where one has no number.
+    first: Option<u128>,
+    any: bool,
+}
+
+impl Missing {
+    fn add(&mut self, record: &Record) {
+        let number = record.sequence_number();
+        self.first = if self.any { self.first.zip(number).map(|(first, number)| first.min(number)) } else { number };
+        self.any = true;
+    }
+
+    /// Whether one of them comes before this record in their group. Where that is not known, it does.
+    fn is_before(&self, record: &Record) -> bool {
+        self.first.zip(record.sequence_number()).is_none_or(|(first, number)| first < number)
+    }
 }
 
 struct Draft {
     /// Positions among those that wait. At least one, in order.
     chosen: Vec<usize>,
     is_full: bool,
+    /// When its first message was received.
+    since: Duration,
     /// When the window ends that its first message opened.
     due_at: Duration,
 }
 
 impl Draft {
-    fn new(due_at: Duration) -> Self {
-        Self { chosen: Vec::new(), is_full: false, due_at }
+    fn new(since: Duration, due_at: Duration) -> Self {
+        Self { chosen: Vec::new(), is_full: false, since, due_at }
     }
 }
 

@@ -1,4 +1,4 @@
-//! How many batches may be with the function at a time.
+//! How many batches of one mapping may be with the function at a time.
 
 use crate::local::mapping::config::MaximumConcurrency;
 

@@ -98,9 +98,9 @@ fn a_message_too_large_for_any_event_goes_out_alone() {
 #[test]
 fn no_more_batches_go_out_than_there_are_permits() {
     let mut gatherer = gatherer(false, 1, 0);
-    assert_eq!(gatherer.room(), 2);
+    assert_eq!((gatherer.room(3), gatherer.room(1)), (2, 1));
     gatherer.add(START, messages("a b c"));
-    assert_eq!(gatherer.room(), 0);
+    assert_eq!((gatherer.room(3), gatherer.batches()), (0, 3));
     let a = next(&mut gatherer, START).1.unwrap();
     let _b = next(&mut gatherer, START).1.unwrap();
     assert!(gatherer.next_batch(START).is_none());
@@ -129,6 +129,30 @@ fn behind_a_failure_its_group_is_let_go_and_no_other() {
     assert_eq!(gatherer.wake_at(), None, "all that wait are of groups in flight");
     assert_eq!(ids(&gatherer.finish(batch, &[0])), "a2");
     assert_eq!(next(&mut gatherer, START).0, "b2");
+}
+
+/// As a handler's RetryAfter makes it visible again while its neighbours still run.
+#[test]
+fn a_message_that_is_back_before_its_batch_ends_runs_next() {
+    let numbered = |id: &str, number| Record::for_test(id, Some("a"), "{}").in_order(number);
+    let mut gatherer = gatherer(true, 3, 0);
+    gatherer.add(START, [numbered("a1", 1), numbered("a2", 2)]);
+    let batch = next(&mut gatherer, START).1.unwrap();
+    gatherer.add(START, [numbered("a1", 1)]);
+    assert_eq!((gatherer.wake_at(), gatherer.batches()), (None, 0), "its group is in flight");
+    assert_eq!(ids(&gatherer.finish(batch, &[0, 1])), "", "nothing that comes back is before a1");
+    assert_eq!(next(&mut gatherer, START).0, "a1");
+}
+
+#[test]
+fn a_message_behind_one_that_comes_back_is_let_go_though_another_is_there() {
+    let numbered = |id: &str, number| Record::for_test(id, Some("a"), "{}").in_order(number);
+    let mut gatherer = gatherer(true, 3, 0);
+    gatherer.add(START, [numbered("a1", 1), numbered("a2", 2)]);
+    let batch = next(&mut gatherer, START).1.unwrap();
+    gatherer.add(START, [numbered("a1", 1), numbered("a3", 3)]);
+    assert_eq!(ids(&gatherer.finish(batch, &[0, 1])), "a3", "a2 is before it");
+    assert_eq!(next(&mut gatherer, START).0, "a1");
 }
 
 #[test]
