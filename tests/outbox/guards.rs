@@ -180,15 +180,18 @@ async fn lanes_are_not_claimed_while_a_mark_is_being_written() {
 async fn nothing_is_begun_in_the_second_half_of_a_lease() {
     let world = World::<Postgres>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
-    let latch = Latch::at("select id, queue_url", "is answered");
-    let pool = pool_through(&world, &latch).await;
+    let latches = (Latch::at("with fence", "is answered"), Latch::at("select id, queue_url", "is answered"));
+    let pool = pool_through(&world, &latches).await;
     let tokens = Some("select max(token) from redrive_outbox_lane");
     let listener = Arc::new(Meanwhile { when_it_leaves: tokens, ..Meanwhile::new(&world.pool) });
     let relay = relay_heard_by(&world, &pool, &listener).lease(secs(20)).drain_until(std::future::pending());
+    // Each of the two is within its own limit, which is a third of the lease.
     let slow = async {
-        latch.has_come().await;
-        advance(secs(11)).await;
-        latch.open();
+        for latch in [&latches.0, &latches.1] {
+            latch.has_come().await;
+            advance(secs(6)).await;
+            latch.open();
+        }
     };
     let (ended, ()) = tokio::join!(in_time(relay), slow);
     ended.unwrap();

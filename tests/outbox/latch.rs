@@ -63,12 +63,19 @@ impl Gate for Latch {
     }
 }
 
+/// One after the other.
+impl Gate for (Latch, Latch) {
+    fn pass<'a>(&'a self, what: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(async move { self.0.pass(what).await && self.1.pass(what).await })
+    }
+}
+
 /// A pool whose way to the database leads through a gate.
-pub(crate) async fn pool_through(world: &World<Postgres>, gate: &Latch) -> Pool<Postgres> {
+pub(crate) async fn pool_through(world: &World<Postgres>, gate: &(impl Gate + Clone)) -> Pool<Postgres> {
     pool_and_proxy(world, gate).await.0
 }
 
-pub(crate) async fn pool_and_proxy(world: &World<Postgres>, gate: &Latch) -> (Pool<Postgres>, Proxy) {
+pub(crate) async fn pool_and_proxy(world: &World<Postgres>, gate: &(impl Gate + Clone)) -> (Pool<Postgres>, Proxy) {
     let name = Postgres::texts(&world.pool, "select current_database()::text").await.remove(0);
     let server = Postgres::numbers(&world.pool, "select inet_server_port()::bigint").await.remove(0);
     let proxy = Proxy::with_gate(u16::try_from(server).unwrap(), gate.clone()).await;

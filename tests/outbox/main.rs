@@ -1,18 +1,22 @@
 //! The outbox, on real databases, in front of the local queue.
 
 mod account;
+mod backlog;
 mod database;
 mod doom;
 mod enqueue;
 mod fair;
 mod guards;
+mod isolation;
 mod kills;
 mod kit;
 mod latch;
 mod on_postgres;
 mod parked;
+mod pooler;
 mod proxy;
 mod relay;
+mod silent;
 mod simulation;
 mod tap;
 

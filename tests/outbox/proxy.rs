@@ -29,6 +29,7 @@ pub(crate) struct Proxy {
     pub(crate) port: u16,
     round_trips: Arc<AtomicUsize>,
     cuts: watch::Sender<usize>,
+    silences: watch::Sender<usize>,
 }
 
 impl Proxy {
@@ -41,13 +42,15 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (round_trips, cuts) = (Arc::<AtomicUsize>::default(), watch::Sender::new(0));
-        let (counter, cut, gate) = (round_trips.clone(), cuts.subscribe(), Arc::new(gate));
+        let silences = watch::Sender::new(0);
+        let (counter, gate) = (round_trips.clone(), Arc::new(gate));
+        let ends = (cuts.subscribe(), silences.subscribe());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connect(client, server, counter.clone(), cut.clone(), gate.clone()));
+                tokio::spawn(connect(client, server, counter.clone(), ends.clone(), gate.clone()));
             }
         });
-        Self { port, round_trips, cuts }
+        Self { port, round_trips, cuts, silences }
     }
 
     /// How often a client has asked for an answer: its `Sync` messages, and its simple queries.
@@ -59,25 +62,35 @@ impl Proxy {
     pub(crate) fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
+
+    /// Drops all that is sent on the connections that there are, in both directions, as when a firewall forgets them. New ones pass.
+    pub(crate) fn silence(&self) {
+        self.silences.send_modify(|silences| *silences += 1);
+    }
 }
 
 async fn connect(
     client: TcpStream,
     server: u16,
     counter: Arc<AtomicUsize>,
-    mut cut: watch::Receiver<usize>,
+    (mut cut, mut silence): (watch::Receiver<usize>, watch::Receiver<usize>),
     gate: Arc<impl Gate>,
 ) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
-    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.into_split(), server.into_split());
     let what = watch::Sender::new("a connection".to_owned());
     let asked = what.subscribe();
     cut.mark_unchanged();
+    silence.mark_unchanged();
     tokio::select! {
-        _ = requests(from_client, to_server, &counter, &*gate, &what) => {}
-        _ = answers(from_server, to_client, &*gate, &asked) => {}
-        Ok(()) = cut.changed() => {}
+        _ = requests(&mut from_client, &mut to_server, &counter, &*gate, &what) => return,
+        _ = answers(&mut from_server, &mut to_client, &*gate, &asked) => return,
+        Ok(()) = cut.changed() => return,
+        Ok(()) = silence.changed() => {}
     }
+    // What the client sends is dropped, and it hears nothing. The server hears nothing either, until the client is gone.
+    let mut dropped = [0; 1024];
+    while from_client.read(&mut dropped).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
 /// A message: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
@@ -113,15 +126,15 @@ const ENCRYPTION: [u8; 4] = 80_877_103_u32.to_be_bytes();
 
 /// Passes on what a client asks for, as much at a time as it wants one answer to.
 async fn requests(
-    mut client: OwnedReadHalf,
-    mut server: OwnedWriteHalf,
+    client: &mut OwnedReadHalf,
+    server: &mut OwnedWriteHalf,
     counter: &AtomicUsize,
     gate: &impl Gate,
     what: &watch::Sender<String>,
 ) -> io::Result<()> {
     let (mut has_type, mut request, mut statements) = (false, Vec::new(), HashMap::new());
     loop {
-        let message = Message::read(&mut client, has_type).await?;
+        let message = Message::read(client, has_type).await?;
         message.write(&mut request);
         name(&message, &mut statements, what);
         if !has_type && message.body == ENCRYPTION {
@@ -166,8 +179,8 @@ fn name(message: &Message, statements: &mut HashMap<String, String>, what: &watc
 
 /// Passes on what the server answers, an answer at a time.
 async fn answers(
-    mut server: OwnedReadHalf,
-    mut client: OwnedWriteHalf,
+    server: &mut OwnedReadHalf,
+    client: &mut OwnedWriteHalf,
     gate: &impl Gate,
     what: &watch::Receiver<String>,
 ) -> io::Result<()> {
@@ -182,7 +195,7 @@ async fn answers(
             client.write_all(&[kind]).await?;
             continue;
         }
-        let mut message = Message::read(&mut server, false).await?;
+        let mut message = Message::read(server, false).await?;
         message.kind = Some(kind);
         message.write(&mut answer);
         // A notification answers nothing.

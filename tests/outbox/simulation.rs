@@ -1,5 +1,5 @@
-//! Many writers, a few relays, and everything that can break does: SQS, the relays, the network to the database, the database. Somebody looks
-//! after what is parked meanwhile.
+//! Many writers, a few relays, and everything that can break does: SQS, the relays, the network to the database, the database. Connections
+//! to the database go silent. Somebody looks after what is parked meanwhile.
 //!
 //! `REDRIVE_SIMULATION_MESSAGES` and `REDRIVE_SIMULATION_SEED` change a run, as in the other simulations. The database has a clock of its
 //! own: what is drawn by lot comes from the seed, and what happens at the same time as what does not.
@@ -46,6 +46,9 @@ const LIMIT: Duration = secs(600);
 /// Shorter than some calls take, which arrive for all that.
 const ATTEMPT_TIMEOUT: Duration = secs(1);
 
+/// How long a relay waits for a database that has gone silent. Shorter than the silence lasts.
+const DATABASE_TIMEOUT: Duration = Duration::from_millis(400);
+
 fn faults() -> Faults {
     let faults = Faults::none().throttles(0.02).lost_requests(0.01).lost_answers(0.02);
     faults.failed_entries(0.02).refused_entries(0.02).slow_calls(0.01, ATTEMPT_TIMEOUT * 2)
@@ -71,7 +74,10 @@ trait Site: TestDatabase {
 #[derive(Clone)]
 struct Served {
     server: Arc<Server>,
+    /// Between the writers and the database. It breaks connections.
     proxy: Arc<Proxy>,
+    /// Between the relays and the database. It breaks connections, and has them go silent: writers have time limits of their own.
+    relays: Arc<Proxy>,
     database: String,
 }
 
@@ -91,10 +97,12 @@ impl Site for Postgres {
         Self::execute(&pool, HOLDERS).await;
         let database = Self::texts(&pool, "select current_database()::text").await.remove(0);
         let proxy = Arc::new(Proxy::to(server.port).await);
-        (pool, Served { server, proxy, database })
+        let relays = Arc::new(Proxy::to(server.port).await);
+        (pool, Served { server, proxy, relays, database })
     }
 
-    fn pool_of(Served { proxy, database, .. }: &Served, name: &str) -> Pool<Self> {
+    fn pool_of(Served { proxy, relays, database, .. }: &Served, name: &str) -> Pool<Self> {
+        let proxy = if name.starts_with("relay") { relays } else { proxy };
         let url = format!("postgres://redrive@127.0.0.1:{}/{database}?application_name={name}", proxy.port);
         PgPoolOptions::new().max_connections(4).acquire_timeout(secs(2)).connect_lazy(&url).unwrap()
     }
@@ -119,6 +127,15 @@ impl Site for Postgres {
             loop {
                 sleep(Duration::from_millis(lot.u64(500..6_000))).await;
                 world.place.proxy.cut();
+                world.place.relays.cut();
+            }
+        };
+        let mut silence = lot.fork();
+        let silences = async {
+            loop {
+                sleep(Duration::from_millis(silence.u64(500..3_000))).await;
+                world.place.relays.silence();
+                world.silences.fetch_add(1, Ordering::Relaxed);
             }
         };
         let restarts = async {
@@ -133,7 +150,7 @@ impl Site for Postgres {
             }
             pending::<()>().await
         };
-        tokio::join!(cuts, restarts);
+        tokio::join!(cuts, silences, restarts);
     }
 }
 
@@ -174,6 +191,8 @@ struct World<DB: Site> {
     messages: usize,
     account: Arc<Account>,
     relays: AtomicUsize,
+    /// How often the database went silent.
+    silences: AtomicUsize,
     /// The ids of rows that were parked at some time.
     parked: Mutex<HashSet<i64>>,
 }
@@ -182,8 +201,8 @@ impl<DB: Site> World<DB> {
     async fn new(queue: &str, messages: usize, seed: u64) -> Self {
         let (direct, place) = DB::site().await;
         let queue = Queue::new(queue, seed).await;
-        let (account, relays, parked) = Default::default();
-        let world = Self { place, direct, queue, messages, account, relays, parked };
+        let (account, relays, silences, parked) = Default::default();
+        let world = Self { place, direct, queue, messages, account, relays, silences, parked };
         world.write_poison().await;
         world.queue.sqs.set_faults(faults());
         world
@@ -251,7 +270,7 @@ impl<DB: Site> World<DB> {
             let process = move || {
                 let runtime = Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
-                    let relay = quick(Relay::new(DB::pool_of(&place, &own), client)).park_after(2);
+                    let relay = quick(Relay::new(DB::pool_of(&place, &own), client)).park_after(2).database_timeout(DATABASE_TIMEOUT);
                     timeout(life, relay.run_until(pending())).await.map(drop)
                 })
             };
@@ -336,7 +355,9 @@ async fn simulate<DB: Site>(queue: &str, messages: usize, held: u64) -> (Vec<(St
         _ = join_all((0..DB::RELAYS).map(|relay| world.relays(lot(relay)))) => {}
         () = DB::breaks(&world, lot(DB::RELAYS)) => {}
     }
-    println!("{} relays, {:.1} s", world.relays.load(Ordering::Relaxed), begin.elapsed().as_secs_f64());
+    let silences = world.silences.load(Ordering::Relaxed);
+    let seconds = begin.elapsed().as_secs_f64();
+    println!("{} relays, {silences} silences, {seconds:.1} s", world.relays.load(Ordering::Relaxed));
     let parked = Outbox::parked(&world.direct, 1_000).await.unwrap();
     assert!(parked.iter().all(|message| message.message_id.starts_with("poison")), "{parked:?}");
     let others = world.parked.lock().unwrap().len() - parked.len();

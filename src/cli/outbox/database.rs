@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{PgPool, SqlitePool};
 
@@ -32,7 +32,7 @@ macro_rules! with_pool {
 }
 pub(super) use with_pool;
 
-/// A relay uses few at a time, and listens on one.
+/// A relay uses four at a time, and one for its chores.
 const CONNECTIONS: u32 = 5;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Another process may be writing.
@@ -44,8 +44,10 @@ impl DatabaseArguments {
         // The URL may have a password in it: no error shows it.
         let problem = |error: sqlx::Error| format!("cannot reach the database of --database-url: {error}");
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let options = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECT_LIMIT);
-            Ok(Database::Postgres(options.connect(url).await.map_err(problem)?))
+            // A pooler mostly refuses this parameter, which is for numbers that an outbox does not have.
+            let options = PgConnectOptions::from_str(url).map_err(problem)?.extra_float_digits(None);
+            let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECT_LIMIT);
+            Ok(Database::Postgres(pool.connect_with(options).await.map_err(problem)?))
         } else if url.starts_with("sqlite:") {
             let options = SqliteConnectOptions::from_str(url).map_err(problem)?.busy_timeout(BUSY_LIMIT);
             let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECT_LIMIT);

@@ -26,13 +26,17 @@ pub(super) struct Arguments {
     /// The SQS to send to, in place of the one of the region
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
-    /// How many calls are under way at a time
+    /// How many calls are under way at a time for each queue
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     concurrency: u16,
     /// For how long a part of the messages is this relay's, in seconds, 10 to 120: so long they wait when it dies, and a call to SQS
     /// has a sixth of it
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(10..=120))]
     lease: u16,
+    /// How long to wait for the database, in milliseconds: for a connection, and as long again for a transaction. At most a third of the
+    /// lease
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=40_000))]
+    database_timeout: u32,
     /// How often to look for messages that nobody told of, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
     poll_interval: u32,
@@ -89,6 +93,7 @@ impl Arguments {
             .concurrency(self.concurrency.into())
             .lease(Duration::from_secs(self.lease.into()))
             .poll_interval(Duration::from_millis(self.poll_interval.into()))
+            .database_timeout(Duration::from_millis(self.database_timeout.into()))
             .park_after(self.park_after)
             .when_parked(when_parked)
             .keep_sent(Duration::from_secs(self.keep_sent.into()))
