@@ -50,6 +50,10 @@ impl LargeMessages {
             let said_bytes = said_bytes(record, attribute);
             return Ok(Some(Pointed { record, place, attribute, envelope_of: None, said_bytes }));
         }
+        // Hardly any record has a pointer inside its body, and to take the escapes out of all of them is work.
+        if !SIZE_ATTRIBUTES.into_iter().any(|name| record.in_parts().0.contains(name)) {
+            return Ok(None);
+        }
         // What is wrong with a body that is no pointer is the matter of whoever asks for the body.
         let Ok(Some(body)) = record.body() else { return Ok(None) };
         let Some(envelope) = Envelope::find(&body) else { return Ok(None) };

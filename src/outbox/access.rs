@@ -199,7 +199,9 @@ async fn test_idle<DB: Store>(pool: Pool<DB>) {
 }
 
 /// Ends the work though its caller is dropped meanwhile.
-async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
     match tokio::spawn(work).await {
         Ok(result) => result,
         // It panicked, or its runtime has ended.

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::PgListener;
 use sqlx::Error;
+use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -99,7 +99,9 @@ pub(super) async fn listen<DB: Store>(access: &Access<DB>, words: &Words) {
                 LISTEN_AFTER_DEAF
             }
             Ended::Silent => {
-                tracing::warn!("the connection for notifications is silent; the relay opens another one in {again_s} s");
+                tracing::warn!(
+                    "the connection for notifications is silent; the relay opens another one in {again_s} s"
+                );
                 LISTEN_EVERY
             }
             Ended::Failed(error) => {

@@ -14,7 +14,11 @@ macro_rules! implement_store {
             }
 
             async fn version(access: &Access<Self>) -> Result<i64, Error> {
-                access.transact("reading the version of the tables", Mode::Read, |connection| Box::pin(version(connection))).await
+                access
+                    .transact("reading the version of the tables", Mode::Read, |connection| {
+                        Box::pin(version(connection))
+                    })
+                    .await
             }
 
             async fn migrate(access: &Access<Self>) -> Result<(), Error> {

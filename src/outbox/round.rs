@@ -112,7 +112,8 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
     /// Sends rows one after the other, up to one that those behind it have to wait for.
     async fn send(&self, line: Line, begin_until: Instant, mark: &mpsc::UnboundedSender<Mark>) {
         for mut row in line {
-            if self.common.stop.is_set() || Instant::now() >= begin_until || !self.common.pauses.admits(&row.queue_url) {
+            if self.common.stop.is_set() || Instant::now() >= begin_until || !self.common.pauses.admits(&row.queue_url)
+            {
                 return;
             }
             self.begun.fetch_add(1, Ordering::Relaxed);

@@ -40,14 +40,7 @@ impl Sorted {
         sorted
     }
 
-    fn sort(
-        &mut self,
-        message: CompleteMessage,
-        group: Option<String>,
-        lease_end: Instant,
-        asked: usize,
-        hub: &Hub,
-    ) {
+    fn sort(&mut self, message: CompleteMessage, group: Option<String>, lease_end: Instant, asked: usize, hub: &Hub) {
         let key = MessageKey::of(&message.message_id);
         let is_behind = group.as_ref().is_some_and(|group| self.left_out.contains(group));
         let may_run = !is_behind && self.fresh.len() < asked;

@@ -426,3 +426,26 @@ async fn a_delay_that_its_batch_could_not_wait_for_is_not_sent_later() {
     let attempts = attempts.lock().unwrap();
     assert!(!attempts.is_empty() && attempts.iter().all(|&began| began < TIMEOUT), "{attempts:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn effects_on_a_queue_that_goes_silent_end_and_the_record_comes_back() {
+    let kit = Kit::with_seed(1);
+    let orders = kit.queue("orders").visibility_timeout(secs(900)).max_receive_count(1).create().await.unwrap();
+    let silent = redrive::local::Sqs::with_seed(1);
+    silent.set_faults(Faults::none().slow_calls(1.0, secs(100_000)));
+    let effects = Effects::with_client(silent.client());
+    let place = || async { Outcome::DeadLetter("no use".into()) };
+    let warnings = Arc::new(Mutex::new(Vec::new()));
+    let heard = warnings.clone();
+    let _guard = log::to(move |logged| heard.lock().unwrap().push(logged.text));
+    orders.mapping(redrive::handler(place).effects(effects)).function_timeout(secs(150)).start().unwrap();
+    let id = orders.send("an order").await.unwrap();
+    let began = Instant::now();
+    while orders.deliveries_of(&id).is_empty() {
+        tokio::time::sleep(secs(1)).await;
+    }
+    assert!(!orders.deliveries_of(&id)[0].done, "nobody has the dead letter");
+    assert!(began.elapsed() <= secs(33), "{:?}", began.elapsed());
+    let warnings = warnings.lock().unwrap();
+    assert!(warnings.iter().any(|text| text.contains("not sent to the dead-letter queue")), "{warnings:?}");
+}

@@ -4,18 +4,48 @@
 //! a laptop waits for in vain. For all else they come from where the AWS CLI has them.
 
 use std::error::Error;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::default_provider::region::DefaultRegionChain;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_sqs::config::{Credentials, Region};
+use tokio::time::timeout;
 
 use super::endpoint::Endpoint;
 
 /// A variable of this process. An empty one counts as none, as it does for the SDKs.
 pub(in crate::cli) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// How long the region is waited for. A machine of AWS answers in milliseconds.
+const REGION_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long credentials are waited for. A person may have to type the code of a second factor.
+const CREDENTIALS_LIMIT: Duration = Duration::from_secs(120);
+
+/// After so long the command says what it waits for.
+const SAID_AFTER: Duration = Duration::from_secs(5);
+
+/// What others bring, who may not answer.
+///
+/// # Errors
+///
+/// Where it is not there within the limit.
+async fn waited_for<T>(what: &str, limit: Duration, wait: impl Future<Output = T>) -> Result<T, String> {
+    let mut wait = pin!(wait);
+    if let Ok(here) = timeout(SAID_AFTER, wait.as_mut()).await {
+        return Ok(here);
+    }
+    eprintln!("redrive: still waiting for {what}");
+    let here = timeout(limit.saturating_sub(SAID_AFTER), wait).await;
+    here.map_err(|_| {
+        format!("{what} did not come within {limit:?}; look at the provider that the profile names, and try again")
+    })
 }
 
 /// A signature has to name the region that the host is in, so what the host says goes first.
@@ -26,7 +56,8 @@ pub(super) async fn region(endpoint: &Endpoint, variable: impl Fn(&str) -> Optio
         Some(region) => Ok(region),
         None if endpoint.is_loopback() => Ok("us-east-1".to_owned()),
         None => {
-            let region = DefaultRegionChain::builder().build().region().await;
+            let chain = DefaultRegionChain::builder().build();
+            let region = waited_for("the region", REGION_LIMIT, chain.region()).await?;
             let region = region.map(|region| region.as_ref().to_owned());
             region.ok_or_else(|| format!("the region of {} is not known; set AWS_REGION", endpoint.url()))
         }
@@ -44,7 +75,8 @@ pub(super) async fn credentials(
         return Ok((credentials.clone(), SharedCredentialsProvider::new(credentials)));
     }
     let chain = DefaultCredentialsChain::builder().region(Region::new(region.to_owned())).build().await;
-    let credentials = chain.provide_credentials().await.map_err(|error| {
+    let what = format!("the credentials for {}", endpoint.url());
+    let credentials = waited_for(&what, CREDENTIALS_LIMIT, chain.provide_credentials()).await?.map_err(|error| {
         format!(
             "there are no credentials for {}: {}; set AWS_PROFILE or sign in with `aws sso login`, or set AWS_ACCESS_KEY_ID and \
              AWS_SECRET_ACCESS_KEY, as does eval \"$(aws configure export-credentials --format env)\"",
@@ -117,6 +149,16 @@ mod tests {
         let session = [KEY[0], KEY[1], ("AWS_SESSION_TOKEN", "token")];
         assert_eq!(key(&session).await.session_token(), Some("token"));
         assert_eq!(region(&local, set(&[])).await.unwrap(), "us-east-1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_never_come_are_an_error_that_says_how_long_they_were_waited_for() {
+        let began = tokio::time::Instant::now();
+        let never = waited_for("the credentials for x", CREDENTIALS_LIMIT, std::future::pending::<()>()).await;
+        assert!(never.unwrap_err().contains("the credentials for x did not come within 120s"));
+        assert_eq!(began.elapsed(), CREDENTIALS_LIMIT);
+        let late = async { tokio::time::sleep(CREDENTIALS_LIMIT - SAID_AFTER).await };
+        assert!(waited_for("the credentials for x", CREDENTIALS_LIMIT, late).await.is_ok());
     }
 
     #[tokio::test]

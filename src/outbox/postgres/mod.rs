@@ -14,9 +14,7 @@ use super::hint::Listener;
 use super::implement::implement_store;
 use super::mark::{self, Mark};
 use super::row::{NewRow, Row};
-use super::store::{
-    self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns,
-};
+use super::store::{self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns};
 
 /// Where a transaction that has written a row is heard of when it is committed.
 const CHANNEL: &str = "redrive_outbox";

@@ -15,9 +15,7 @@ use super::hint::Listener;
 use super::implement::implement_store;
 use super::mark::{self, Mark};
 use super::row::{NewRow, Row};
-use super::store::{
-    self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns,
-};
+use super::store::{self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns};
 
 const SQL: Sql = Sql {
     // The transaction is one already.
