@@ -10,8 +10,8 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 
-use super::sqs::{REGION, Sqs};
-use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, TARGET};
+use super::sqs::{Call, REGION, Sqs};
+use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, TARGET, TRACE_ID};
 
 /// What queue URLs begin with where there is no socket.
 pub(super) const BASE_URL: &str = "http://sqs.localhost";
@@ -50,7 +50,8 @@ impl HttpConnector for InProcess {
         HttpConnectorFuture::new(async move {
             let target = request.headers().get(TARGET).unwrap_or_default();
             let body = request.body().bytes().unwrap_or_default();
-            let answer = sqs.call(target, body, BASE_URL).await;
+            let trace_id = request.headers().get(TRACE_ID);
+            let answer = sqs.call(Call { target, body, base_url: BASE_URL, trace_id }).await;
             let lost = || ConnectorError::io("the connection broke: a fault that was asked for".into());
             response(answer.ok_or_else(lost)?)
         })

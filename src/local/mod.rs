@@ -3,6 +3,7 @@
 //! [`Kit`] is the way to test a consumer; [`Sqs`] is the queue alone, for clients of the AWS SDK and behind a socket. The
 //! chapter [`docs::local`](crate::docs::local) has how to use them, and where they differ from AWS.
 
+mod callers;
 #[cfg_attr(not(feature = "cli"), expect(dead_code, unused_imports, reason = "the command is what checks"))]
 pub(crate) mod check;
 mod clock;
@@ -22,6 +23,7 @@ mod sqs;
 pub(crate) mod template;
 mod wire;
 
+pub use self::callers::Callers;
 pub use self::faults::Faults;
 pub use self::kit::{DeadLetter, Delivery, Kit, Mapping, QueueBuilder, Stack, TemplateBuilder, TestQueue};
 pub use self::sqs::Sqs;

@@ -15,8 +15,10 @@ use axum::serve::ListenerExt;
 use http_body::Frame;
 use tokio::net::TcpListener;
 
-use super::sqs::Sqs;
-use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, REQUEST_ID, TARGET};
+use super::callers::{Callers, Refused, guarded};
+use super::queue::{Code, SqsError};
+use super::sqs::{Call, Sqs};
+use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, REQUEST_ID, TARGET, TRACE_ID};
 use crate::sqs::hex::hex;
 
 /// Ten messages of 1 MiB, all of whose characters are escaped, and the JSON round them: a batch that is too long is read
@@ -26,7 +28,8 @@ const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
 impl Sqs {
     /// Serves this SQS at a socket until `shutdown` is over; calls under way are answered before it ends.
     ///
-    /// It speaks plain HTTP and believes every signature, so it is for loopback only. Point an SDK at it with
+    /// It speaks plain HTTP and believes every signature, so it is for loopback only. It answers programs that call it
+    /// under a loopback name or address, and no web page: [`Sqs::serve_to`] is for others. Point an SDK at it with
     /// `AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324`, any region and any credentials; the AWS CLI takes `--endpoint-url`.
     ///
     /// # Errors
@@ -37,13 +40,47 @@ impl Sqs {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
+        self.serve_to(Callers::new(), listener, shutdown).await
+    }
+
+    /// Serves this SQS like [`Sqs::serve`], to these callers: also under other names than loopback's, and to web pages.
+    ///
+    /// ```no_run
+    /// use redrive::local::{Callers, Sqs};
+    ///
+    /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:9324").await?;
+    /// let callers = Callers::new().allow_host("host.docker.internal")?;
+    /// Sqs::new().serve_to(callers, listener, std::future::pending()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Where the socket can accept no more connections.
+    pub async fn serve_to(
+        self,
+        callers: Callers,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
         let address: Arc<str> = format!("http://{}", reachable(listener.local_addr()?)).into();
         let router = Router::new().fallback(answer).layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES));
-        let router = router.with_state(Served { sqs: self, address });
+        let router = guarded(router.with_state(Served { sqs: self, address }), callers, refusal);
         // An answer is one small write: without this it waits for the acknowledgement of the one before.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         axum::serve(listener, router).with_graceful_shutdown(shutdown).await
     }
+}
+
+/// An error of SQS, so that SDKs show it.
+fn refusal(refused: &Refused) -> Response {
+    let code = match refused {
+        Refused::NoHost => Code::InvalidAddress,
+        Refused::Host(_) | Refused::Origin(_) | Refused::Page => Code::AccessDenied,
+    };
+    response(Answer::refused(SqsError::new(code, refused.message("this SQS"))))
 }
 
 /// An address that can be connected to: one that listens everywhere is reached at loopback.
@@ -64,7 +101,8 @@ async fn answer(State(Served { sqs, address }): State<Served>, headers: HeaderMa
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     // The queue has the name that the caller knows its host by: in a container that is another one.
     let base_url = text(header::HOST.as_str()).map_or_else(|| address.to_string(), |host| format!("http://{host}"));
-    match sqs.call(text(TARGET).unwrap_or_default(), &body, &base_url).await {
+    let target = text(TARGET).unwrap_or_default();
+    match sqs.call(Call { target, body: &body, base_url: &base_url, trace_id: text(TRACE_ID) }).await {
         Some(answer) => response(answer),
         None => Response::new(Body::new(Broken)),
     }

@@ -71,6 +71,17 @@ impl fmt::Debug for Watcher {
     }
 }
 
+/// A call, as it comes over a wire.
+pub(super) struct Call<'a> {
+    /// The operation's name behind the service's.
+    pub(super) target: &'a str,
+    pub(super) body: &'a [u8],
+    /// What the URLs of queues begin with for this caller.
+    pub(super) base_url: &'a str,
+    /// The value of [`TRACE_ID`](super::wire::TRACE_ID), if the call has one.
+    pub(super) trace_id: Option<&'a str>,
+}
+
 pub(super) const REGION: &str = "us-east-1";
 /// When a run from a seed begins: 2026-01-01, 00:00 UTC.
 const BEGINNING: Time = Time::from_millis(1_767_225_600_000);
@@ -114,7 +125,7 @@ impl Sqs {
     }
 
     /// Answers a call. `None`: the connection breaks before there is an answer.
-    pub(super) async fn call(&self, target: &str, body: &[u8], base_url: &str) -> Option<Answer> {
+    pub(super) async fn call(&self, call: Call<'_>) -> Option<Answer> {
         let fate = self.state().dice.call();
         if !fate.delay.is_zero() {
             tokio::time::sleep(fate.delay).await;
@@ -123,12 +134,12 @@ impl Sqs {
             return None;
         }
         let answer = if fate.is_throttled {
-            refused(SqsError::new(Code::RequestThrottled, "The request was denied due to request throttling."))
+            Answer::refused(SqsError::new(Code::RequestThrottled, "The request was denied due to request throttling."))
         } else {
-            match Request::parse(target, body) {
+            match Request::parse(call.target, call.body) {
                 Ok(Request::ReceiveMessage(request)) => Answer::of(self.receive(&request).await),
-                Ok(request) => self.apply(request, base_url),
-                Err(error) => refused(error),
+                Ok(request) => self.apply(request.traced(call.trace_id), call.base_url),
+                Err(error) => Answer::refused(error),
             }
         };
         (!fate.loses_answer).then_some(answer)
@@ -206,6 +217,12 @@ impl Sqs {
             self.shared.clock.skip_to(due);
             state.wake_all();
         }
+    }
+
+    /// Leaves out the 60 s in which a queue cannot be purged again, or made again after its deletion.
+    #[cfg(feature = "cli")]
+    pub(crate) fn settle_at_once(&self) {
+        self.state().account.settle_at_once();
     }
 
     /// Has the polls that wait, and those to come, end with what there is: somebody wants to go home.
@@ -302,8 +319,4 @@ impl State {
             }
         }
     }
-}
-
-fn refused(error: SqsError) -> Answer {
-    Answer::of(Err::<(), _>(error))
 }

@@ -24,7 +24,7 @@ use std::net::TcpStream;
 fn call(line: &str, body: &str) -> String {
     let mut api = TcpStream::connect(std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap()).unwrap();
     let length = body.len();
-    write!(api, "{line} HTTP/1.1\r\nHost: api\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+    write!(api, "{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
     let mut answer = String::new();
     api.read_to_string(&mut answer).unwrap();
     answer
@@ -97,7 +97,8 @@ impl Dev {
         let body = json!({"QueueUrl": self.queue_url, "MessageBody": body}).to_string();
         let length = body.len();
         let target = "X-Amz-Target: AmazonSQS.SendMessage\r\nConnection: close";
-        write!(sqs, "POST / HTTP/1.1\r\nHost: sqs\r\n{target}\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        write!(sqs, "POST / HTTP/1.1\r\nHost: localhost\r\n{target}\r\nContent-Length: {length}\r\n\r\n{body}")
+            .unwrap();
         let mut answer = String::new();
         sqs.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

@@ -1,6 +1,7 @@
 //! FIFO queues: order within a group, turns among groups, and deduplication.
 
-use aws_sdk_sqs::types::Message;
+use aws_sdk_sqs::error::ProvideErrorMetadata;
+use aws_sdk_sqs::types::{Message, SendMessageBatchRequestEntry};
 
 use crate::kit::{Queue, attribute, bodies, client, code, pass, receive_count, secs, timed};
 
@@ -227,6 +228,29 @@ async fn what_a_fifo_queue_needs_and_what_it_does_not_take() {
     assert_eq!(code(&send.send().await.unwrap_err()), "InvalidParameterValue");
     let receive = standard.client.receive_message().queue_url(&standard.url).receive_request_attempt_id("id");
     assert_eq!(code(&receive.send().await.unwrap_err()), "InvalidParameterValue");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_without_a_group_or_an_id_fails_as_a_whole() {
+    let queue = Queue::new(&client(), "orders.fifo", &[]).await;
+    let entry = |id: &str| SendMessageBatchRequestEntry::builder().id(id).message_body("x");
+    let whole = || entry("whole").message_group_id("a").message_deduplication_id("1").build().unwrap();
+    let no_group = entry("bad").message_deduplication_id("2").build().unwrap();
+    let no_id = entry("bad").message_group_id("a").build().unwrap();
+    for (bad, text) in [
+        (no_group, "The request must contain the parameter MessageGroupId."),
+        (
+            no_id,
+            "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly",
+        ),
+    ] {
+        let send = queue.client.send_message_batch().queue_url(&queue.url).entries(whole()).entries(bad);
+        let error = send.send().await.unwrap_err();
+        assert_eq!((code(&error).as_str(), error.message()), ("InvalidParameterValue", Some(text)));
+    }
+    assert_eq!(queue.counts().await, ["0", "0", "0"], "nothing is sent");
+    queue.client.send_message_batch().queue_url(&queue.url).entries(whole()).send().await.unwrap();
+    assert_eq!(queue.bodies().await, ["x"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! What SQS refuses.
 
+use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::{
     MessageAttributeValue, MessageSystemAttributeNameForSends as SystemName, MessageSystemAttributeValue,
     SendMessageBatchRequestEntry as Entry,
@@ -89,6 +90,45 @@ async fn numbers_out_of_range_are_refused() {
         let send = queue.client.send_message().queue_url(&queue.url).message_body("x").delay_seconds(delay);
         assert_eq!(code(&send.send().await.unwrap_err()), "InvalidParameterValue");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_have_the_words_of_aws() {
+    let (queue, fifo) = (Queue::standard().await, Queue::fifo().await);
+    let wait = queue.client.receive_message().queue_url(&queue.url).wait_time_seconds(21).send().await.unwrap_err();
+    let text = "Value 21 for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.";
+    assert_eq!(wait.message(), Some(text));
+
+    let send = || fifo.client.send_message().queue_url(&fifo.url).message_body("x");
+    let group = send().message_group_id("a b").send().await.unwrap_err();
+    let text = "Value a b for parameter MessageGroupId is invalid. Reason: MessageGroupId can only include \
+                alphanumeric and punctuation characters. 1 to 128 in length.";
+    assert_eq!(group.message(), Some(text));
+    let delay = send().message_group_id("a").delay_seconds(1).send().await.unwrap_err();
+    let text = "Value 1 for parameter DelaySeconds is invalid. Reason: The request include parameter that is not valid \
+                for this queue type.";
+    assert_eq!(delay.message(), Some(text));
+
+    let none: &[Entry] = &[];
+    let empty = queue.client.send_message_batch().queue_url(&queue.url).set_entries(Some(none.to_vec()));
+    let empty = empty.send().await.unwrap_err();
+    assert_eq!(empty.message(), Some("There should be at least one SendMessageBatchRequestEntry in the request."));
+    let empty = queue.client.delete_message_batch().queue_url(&queue.url).set_entries(Some(Vec::new()));
+    let empty = empty.send().await.unwrap_err();
+    assert_eq!(empty.message(), Some("There should be at least one DeleteMessageBatchRequestEntry in the request."));
+
+    queue.set("MaximumMessageSize", "1024").await;
+    let large = "x".repeat(1_025);
+    let batch =
+        queue.client.send_message_batch().queue_url(&queue.url).entries(entry("a", &large)).send().await.unwrap();
+    let text = "One or more parameters cannot be validated. Reason: Message must be shorter than 1024 bytes.";
+    assert_eq!(batch.failed()[0].message(), Some(text));
+    let alone = queue.client.send_message().queue_url(&queue.url).message_body(&large).send().await.unwrap_err();
+    let text = "One or more parameters are invalid. Reason: Message must be shorter than 1024 bytes.";
+    assert_eq!(alone.message(), Some(text));
+
+    let delete = queue.client.delete_message().queue_url(&queue.url).receipt_handle("x").send().await.unwrap_err();
+    assert_eq!(delete.message(), Some("The input receipt handle is invalid."));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,9 @@
 //! From a dead-letter queue back to where messages came from.
 
+use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::ListMessageMoveTasksResultEntry as Task;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::kit::{Queue, attribute, client, code, pass, secs};
 
@@ -50,7 +53,9 @@ async fn a_task_goes_as_fast_as_it_may_until_it_is_cancelled() {
     assert_eq!(other.counts().await[0], "1");
     pass(secs(2)).await;
     assert_eq!(other.counts().await[0], "5");
-    assert_eq!(code(&start().send().await.unwrap_err()), "AWS.SimpleQueueService.UnsupportedOperation");
+    let second = start().send().await.unwrap_err();
+    assert_eq!(code(&second), "InvalidParameterValue");
+    assert!(second.message().unwrap().starts_with("There is already a task running."), "{second:?}");
     let task = latest(&dlq).await;
     assert_eq!((task.status(), task.approximate_number_of_messages_to_move()), (Some("RUNNING"), Some(12)));
     let cancel = || dlq.client.cancel_message_move_task().task_handle(task.task_handle().unwrap()).send();
@@ -119,6 +124,27 @@ async fn what_cannot_be_moved_stays_where_it_was_in_its_group() {
     let task = latest(&dlq).await;
     assert_eq!((task.status(), task.failure_reason()), (Some("FAILED"), Some("CouldNotDetermineMessageSource")));
     assert_eq!(crate::kit::bodies(&dlq.receive().await), ["1", "2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_of_no_task_is_refused_by_what_is_wrong_with_it() {
+    let (_queue, dlq) = dead(1).await;
+    let handle = |arn: &str| {
+        let task_id = "10c6ee39-dcf1-4e5b-ab58-0e5b1a2a1e9b";
+        BASE64.encode(format!(r#"{{"taskId": "{task_id}", "sourceArn": "{arn}"}}"#))
+    };
+    let invalid = ("InvalidParameterValue", "Value for parameter TaskHandle is invalid.");
+    let no_queue = "The resource that you specified for the SourceArn parameter doesn't exist.";
+    for (handle, (expected, text)) in [
+        ("nonsense".to_owned(), invalid),
+        (BASE64.encode("{}"), invalid),
+        (BASE64.encode("nonsense"), invalid),
+        (handle("arn:aws:sqs:us-east-1:000000000000:none"), ("ResourceNotFoundException", no_queue)),
+        (handle(&dlq.attribute("QueueArn").await), ("ResourceNotFoundException", "Task does not exist.")),
+    ] {
+        let error = dlq.client.cancel_message_move_task().task_handle(handle).send().await.unwrap_err();
+        assert_eq!((code(&error).as_str(), error.message()), (expected, Some(text)));
+    }
 }
 
 #[tokio::test(start_paused = true)]

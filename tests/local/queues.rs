@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 
 use crate::kit::{Queue, client, code, pass, secs};
@@ -27,25 +28,31 @@ async fn a_queue_may_be_made_again_as_it_is_and_not_otherwise() {
     for same in [&[][..], &[("DelaySeconds", "5")]] {
         assert_eq!(Queue::new(&client, "orders", same).await.url, queue.url);
     }
-    let other =
-        client.create_queue().queue_name("orders").attributes(Name::DelaySeconds, "6").send().await.unwrap_err();
+    let other = client.create_queue().queue_name("orders").attributes(Name::VisibilityTimeout, "30");
+    let other = other.attributes(Name::DelaySeconds, "6").send().await.unwrap_err();
     assert_eq!(code(&other), "QueueAlreadyExists");
+    let text = "A queue already exists with the same name and a different value for attribute DelaySeconds";
+    assert_eq!(other.message(), Some(text));
 }
 
 #[tokio::test(start_paused = true)]
 async fn names_have_a_form() {
     let client = client();
-    for name in ["a b", "ü", &"x".repeat(81), "a.b"] {
+    for name in ["a b", "ü", &"x".repeat(81), "a.b", "x.fifo"] {
         let error = client.create_queue().queue_name(name).send().await.unwrap_err();
         assert_eq!(code(&error), "InvalidParameterValue", "{name}");
+        let text = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length";
+        assert!(error.message().unwrap().ends_with(text), "{error:?}");
     }
-    let stemless = client.create_queue().queue_name("x.fifo").send().await.unwrap_err();
-    assert_eq!(code(&stemless), "InvalidParameterValue");
-    for name in ["orders", ".fifo"] {
+    for name in ["orders", ".fifo", "a b.fifo", &format!("{}.fifo", "x".repeat(76))] {
         let error =
             client.create_queue().queue_name(name).attributes(Name::FifoQueue, "true").send().await.unwrap_err();
         assert_eq!(code(&error), "InvalidParameterValue", "{name}");
+        let text = "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must \
+                    end with .fifo suffix and be 1 to 80 in length.";
+        assert!(error.message().unwrap().ends_with(text), "{error:?}");
     }
+    Queue::new(&client, &format!("{}.fifo", "x".repeat(75)), &[]).await;
     Queue::new(&client, &"x".repeat(80), &[]).await;
 }
 
@@ -144,7 +151,72 @@ async fn permissions_are_shown_as_a_policy() {
     let remove = || queue.client.remove_permission().queue_url(&queue.url).label("others").send();
     remove().await.unwrap();
     assert_eq!(queue.attribute("Policy").await, "");
-    assert_eq!(code(&remove().await.unwrap_err()), "InvalidParameterValue");
+    let unknown = remove().await.unwrap_err();
+    assert_eq!(code(&unknown), "InvalidParameterValue");
+    assert_eq!(unknown.message(), Some("Value others for parameter Label is invalid. Reason: can't find label."));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_principal_and_one_action_are_texts_and_several_are_lists() {
+    let queue = Queue::standard().await;
+    let add = |label: &str| queue.client.add_permission().queue_url(&queue.url).label(label);
+    add("one").aws_account_ids("111122223333").actions("SendMessage").send().await.unwrap();
+    let several = add("several").aws_account_ids("111122223333").aws_account_ids("444455556666");
+    several.actions("SendMessage").actions("ReceiveMessage").send().await.unwrap();
+    let policy: serde_json::Value = serde_json::from_str(&queue.attribute("Policy").await).unwrap();
+    let shown = |index: usize| (&policy["Statement"][index]["Principal"]["AWS"], &policy["Statement"][index]["Action"]);
+    assert_eq!(shown(0), (&"arn:aws:iam::111122223333:root".into(), &"SQS:SendMessage".into()));
+    assert_eq!(*shown(1).1, serde_json::json!(["SQS:SendMessage", "SQS:ReceiveMessage"]));
+    let unknown = add("x").aws_account_ids("111122223333").actions("Fly").send().await.unwrap_err();
+    assert!(
+        unknown.message().unwrap().starts_with("Value SQS:Fly for parameter ActionName is invalid."),
+        "{unknown:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_is_found_by_its_name_in_place_of_its_url() {
+    let queue = Queue::standard().await;
+    let send = queue.client.send_message().queue_url("orders").message_body("hello");
+    send.send().await.unwrap();
+    assert_eq!(queue.bodies().await, ["hello"]);
+    let missing = queue.client.receive_message().queue_url("none").send().await.unwrap_err();
+    assert!(missing.into_service_error().is_queue_does_not_exist());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standard_queue_takes_no_attribute_of_fifo_queues() {
+    let client = client();
+    let queue = Queue::new(&client, "orders", &[]).await;
+    for (name, value) in
+        [(Name::FifoQueue, "false"), (Name::FifoQueue, "true"), (Name::ContentBasedDeduplication, "true")]
+    {
+        let set = client.set_queue_attributes().queue_url(&queue.url).attributes(name.clone(), value);
+        let error = set.send().await.unwrap_err();
+        assert_eq!(code(&error), "InvalidAttributeName", "{name} {value}");
+        assert_eq!(error.message(), Some(format!("Unknown Attribute {name}.").as_str()));
+    }
+    let create = client.create_queue().queue_name("other").attributes(Name::FifoQueue, "false").send().await;
+    assert_eq!(code(&create.unwrap_err()), "InvalidAttributeName");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_forgets_deduplication_ids() {
+    let queue = Queue::fifo().await;
+    let first = queue.send_to("a", "hello").await;
+    queue.client.purge_queue().queue_url(&queue.url).send().await.unwrap();
+    assert_ne!(queue.send_to("a", "hello").await, first);
+    assert_eq!(queue.bodies().await, ["hello"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_keys_of_tags_have_1_to_128_characters() {
+    let queue = Queue::standard().await;
+    for key in ["", &"ü".repeat(129)] {
+        let error = queue.client.tag_queue().queue_url(&queue.url).tags(key, "x").send().await.unwrap_err();
+        assert_eq!(error.message(), Some("Tag keys must be between 1 and 128 characters in length."));
+    }
+    queue.client.tag_queue().queue_url(&queue.url).tags("ü".repeat(128), "x").send().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,6 +32,7 @@ use self::site::Site;
 use super::Done;
 use super::input::TemplateArguments;
 use super::interrupt::interrupted;
+use crate::local::Callers;
 use crate::local::function::{DEFAULT_CONCURRENCY, DEFAULT_PATIENCE, Function, InvokeUrl, LogLine, Processes, Settings};
 use crate::local::plan::{PlannedMapping, make_queues};
 use crate::local::poller::{Mapping, News, NewsSink};
@@ -53,8 +54,18 @@ pub(super) struct Arguments {
     /// The port that SQS is served at; 0 takes any that is free
     #[arg(long, default_value_t = 9324)]
     port: u16,
+    /// Answer requests to this name or address too, as containers use it: host.docker.internal (can be repeated).
+    /// Loopback names and addresses are always answered
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<String>,
+    /// Answer web pages of this origin too, like http://localhost:3000 (can be repeated). No other page is answered
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// Let a queue be purged again, or made again after its deletion, at once; AWS wants 60 s in between
+    #[arg(long)]
+    no_cooldown: bool,
     /// Poll the SQS at this URL, in place of one that is served here
-    #[arg(long, value_name = "URL", conflicts_with_all = ["port", "demo", "skip_waits", "until_idle"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["port", "allow_host", "allow_origin", "no_cooldown", "demo", "skip_waits", "until_idle"])]
     endpoint_url: Option<String>,
     /// Invoke functions that `cargo lambda watch` serves there, in place of building and running them
     #[arg(long, value_name = "URL")]
@@ -89,6 +100,16 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+impl Arguments {
+    /// Who may call the SQS that is served here.
+    fn callers(&self) -> Result<Callers, String> {
+        let callers = self.allow_host.iter().try_fold(Callers::new(), |callers, host| callers.allow_host(host));
+        let callers = callers.map_err(|error| format!("--allow-host: {error}"))?;
+        let callers = self.allow_origin.iter().try_fold(callers, |callers, origin| callers.allow_origin(origin));
+        callers.map_err(|error| format!("--allow-origin: {error}"))
+    }
+}
+
 /// How long functions may take to finish when this ends.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// How often in a row a function may fail to become ready before a run ends that would end by itself. It is about 15 s.
@@ -104,8 +125,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
 async fn dev(arguments: &Arguments) -> Result<Done, String> {
     let mut site = match &arguments.endpoint_url {
         Some(url) => Site::elsewhere(url).await?,
-        None => Site::here(arguments.port, arguments.template.region()).await?,
+        None => Site::here(arguments.port, arguments.template.region(), arguments.callers()?).await?,
     };
+    if let (Site::Here { sqs, .. }, true) = (&site, arguments.no_cooldown) {
+        sqs.settle_at_once();
+    }
     let screen = Arc::new(Screen::new(arguments.json, std::io::stdout().is_terminal()));
     let plan = with_queues(arguments, &site, &screen).await?;
     let client = site.client();

@@ -12,7 +12,7 @@ use super::plan::Plan;
 use super::screen::Screen;
 use super::show::Show;
 use crate::cli::sqs::{Elsewhere, Endpoint, variable};
-use crate::local::Sqs;
+use crate::local::{Callers, Sqs};
 
 pub(super) enum Site {
     Here {
@@ -21,6 +21,8 @@ pub(super) enum Site {
         url: String,
         /// Until it is served.
         listener: Option<TcpListener>,
+        /// To whom.
+        callers: Callers,
     },
     Elsewhere(Elsewhere),
 }
@@ -29,14 +31,14 @@ pub(super) enum Site {
 const KEY: &str = "local";
 
 impl Site {
-    pub(super) async fn here(port: u16, region: String) -> Result<Self, String> {
+    pub(super) async fn here(port: u16, region: String, callers: Callers) -> Result<Self, String> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = TcpListener::bind(address).await.map_err(|error| {
             format!("cannot serve SQS at {address}: {error}; pass another --port, or --port 0 for any that is free")
         })?;
         let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
         let (sqs, url) = (Sqs::in_region(&region), format!("http://{address}"));
-        Ok(Self::Here { sqs, region, url, listener: Some(listener) })
+        Ok(Self::Here { sqs, region, url, listener: Some(listener), callers })
     }
 
     pub(super) async fn elsewhere(url: &str) -> Result<Self, String> {
@@ -79,10 +81,10 @@ impl Site {
 
     /// Serves at the socket, if there is something to serve.
     pub(super) fn serve(&mut self, shutdown: impl Future<Output = ()> + Send + 'static) -> Option<JoinHandle<()>> {
-        let Self::Here { sqs, listener, .. } = self else { return None };
-        let (sqs, listener) = (sqs.clone(), listener.take()?);
+        let Self::Here { sqs, listener, callers, .. } = self else { return None };
+        let (sqs, callers, listener) = (sqs.clone(), callers.clone(), listener.take()?);
         Some(tokio::spawn(async move {
-            if let Err(error) = sqs.serve(listener, shutdown).await {
+            if let Err(error) = sqs.serve_to(callers, listener, shutdown).await {
                 tracing::error!(%error, "SQS is served no more");
             }
         }))

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use self::desk::{Desk, Handed};
 use super::report::Report;
 use super::{Invocation, PAYLOAD_LIMIT_BYTES};
+use crate::local::callers::{Callers, guarded};
 
 /// A Runtime API on a port of its own. It ends when this is dropped.
 pub(super) struct RuntimeApi {
@@ -88,13 +89,17 @@ impl RuntimeApi {
 }
 
 fn router(desk: Arc<Desk>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
         .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
         .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
         .route("/2018-06-01/runtime/init/error", post(init_error))
         .layer(DefaultBodyLimit::max(PAYLOAD_LIMIT_BYTES))
-        .with_state(desk)
+        .with_state(desk);
+    // A web page could take an invocation away, or answer one.
+    guarded(router, Callers::new(), |refused| {
+        refusal(refused.status(), "Runtime.Forbidden", &refused.message("this Runtime API"))
+    })
 }
 
 async fn serve(listener: TcpListener, router: Router) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::attempt::Attempts;
 use super::deduplication::Deduplication;
@@ -15,6 +16,9 @@ use super::time::Time;
 /// The account that all queues belong to.
 pub(crate) const ACCOUNT_ID: &str = "000000000000";
 
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_PurgeQueue.html>
+const SETTLING_TIME: Duration = Duration::from_secs(60);
+
 /// SQS, as a state machine. It has no clock: each call says what time it is. It has no randomness of its own either: ids
 /// come from the seed.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(crate) struct Account {
     pub(super) tasks: MoveTasks,
     pub(super) rng: fastrand::Rng,
     next_queue: u64,
+    /// How long a purge or a deletion takes: the queue is not purged again, or its name not given out again, before.
+    pub(super) settling_time: Duration,
     changed: BTreeSet<QueueId>,
     happenings: Vec<Happening>,
 }
@@ -70,9 +76,16 @@ impl Account {
             tasks: MoveTasks::default(),
             rng: fastrand::Rng::with_seed(seed),
             next_queue: 0,
+            settling_time: SETTLING_TIME,
             changed: BTreeSet::new(),
             happenings: Vec::new(),
         }
+    }
+
+    /// Lets queues be purged again, and their names given out again, at once.
+    #[cfg(feature = "cli")]
+    pub(crate) fn settle_at_once(&mut self) {
+        self.settling_time = Duration::ZERO;
     }
 
     pub(super) fn arn_of(&self, name: &str) -> String {
@@ -219,14 +232,17 @@ pub(super) fn no_such_queue() -> SqsError {
     SqsError::new(Code::QueueDoesNotExist, "The specified queue does not exist.")
 }
 
-/// The name is the last part of a URL. What is before it is not looked at: the same queue has other URLs over a socket
-/// and in a container.
+/// The name is the last part of a URL, or the name alone stands for the URL. What is before the name is not looked at: the
+/// same queue has other URLs over a socket and in a container.
 fn name_in(url: &str) -> Result<&str, SqsError> {
     if url.is_empty() {
         return Err(SqsError::missing("QueueUrl"));
     }
     match url.rsplit_once('/') {
+        None => Ok(url),
         Some((_, name)) if !name.is_empty() => Ok(name),
-        _ => Err(SqsError::new(Code::InvalidAddress, format!("The address {url} is not valid for this endpoint."))),
+        Some(_) => {
+            Err(SqsError::new(Code::InvalidAddress, format!("The address {url} is not valid for this endpoint.")))
+        }
     }
 }

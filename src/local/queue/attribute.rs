@@ -122,25 +122,28 @@ impl Attribute {
         }
         match basic {
             "String" | "Number" => match &self.string_value {
-                None => invalid("its type needs a StringValue"),
-                Some(value) if value.is_empty() => invalid("its value is empty"),
+                Some(_) if self.binary_value.is_some() => invalid("it has two values"),
+                None => Err(no_value(name, basic)),
+                Some(value) if value.is_empty() => Err(no_value(name, basic)),
                 Some(value) if !value.chars().all(is_allowed) => {
                     invalid("its value has characters that SQS does not allow")
                 }
                 Some(value) if basic == "Number" && !value.parse().is_ok_and(f64::is_finite) => {
                     invalid("its value is no number")
                 }
-                Some(_) if self.binary_value.is_some() => invalid("it has two values"),
                 Some(_) => Ok(()),
             },
             "Binary" => match &self.binary_value {
-                None => invalid("its type needs a BinaryValue"),
-                Some(value) if value.0.is_empty() => invalid("its value is empty"),
+                None => Err(no_value(name, basic)),
+                Some(value) if value.0.is_empty() => Err(no_value(name, basic)),
                 Some(_) if self.string_value.is_some() => invalid("it has two values"),
                 Some(_) => Ok(()),
             },
-            "" => invalid("it has no DataType"),
-            _ => invalid("its DataType should begin with String, Number or Binary"),
+            "" => refused(format!("The message attribute '{name}' must contain non-empty message attribute type.")),
+            _ => refused(format!(
+                "The message attribute '{name}' has an invalid message attribute type, the set of supported type \
+                 prefixes is Binary, Number, and String."
+            )),
         }
     }
 }
@@ -166,7 +169,10 @@ fn check_name(name: &str) -> Result<(), SqsError> {
     let of_allowed = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
     let begins_with = |prefix: &str| name.get(..prefix.len()).is_some_and(|it| it.eq_ignore_ascii_case(prefix));
     if name.is_empty() || name.len() > MAX_NAME_CHARS || !of_allowed {
-        return Err(invalid(name, "a name has 1 to 256 letters, digits, hyphens, underscores and periods"));
+        return refused(format!(
+            "The message attribute name '{name}' is invalid. Attribute name can contain A-Z, a-z, 0-9, underscore (_), \
+             hyphen (-), and period (.) characters."
+        ));
     }
     if name.starts_with('.') || name.ends_with('.') || name.contains("..") {
         return Err(invalid(name, "periods in a name stand alone, and between other characters"));
@@ -175,6 +181,15 @@ fn check_name(name: &str) -> Result<(), SqsError> {
         return Err(invalid(name, "names that begin with AWS. or Amazon. are reserved"));
     }
     Ok(())
+}
+
+fn refused(message: String) -> Result<(), SqsError> {
+    Err(SqsError::new(Code::InvalidParameterValue, message))
+}
+
+fn no_value(name: &str, basic_type: &str) -> SqsError {
+    let message = format!("Message (user) attribute '{name}' must contain a non-empty value of type '{basic_type}'.");
+    SqsError::new(Code::InvalidParameterValue, message)
 }
 
 fn invalid(name: &str, reason: &str) -> SqsError {
@@ -260,22 +275,22 @@ mod tests {
             assert_eq!(check_attributes(&attributes(json)), Ok(()), "{json}");
         }
         let bad = [
-            (r#"{"": {"DataType": "String", "StringValue": "x"}}"#, "1 to 256"),
-            (r#"{"a b": {"DataType": "String", "StringValue": "x"}}"#, "letters, digits"),
+            (r#"{"": {"DataType": "String", "StringValue": "x"}}"#, "can contain A-Z"),
+            (r#"{"a b": {"DataType": "String", "StringValue": "x"}}"#, "can contain A-Z"),
             (r#"{".a": {"DataType": "String", "StringValue": "x"}}"#, "periods"),
             (r#"{"a..b": {"DataType": "String", "StringValue": "x"}}"#, "periods"),
             (r#"{"aws.x": {"DataType": "String", "StringValue": "x"}}"#, "reserved"),
             (r#"{"AMAZON.x": {"DataType": "String", "StringValue": "x"}}"#, "reserved"),
-            (r#"{"a": {"StringValue": "x"}}"#, "no DataType"),
-            (r#"{"a": {"DataType": "Text", "StringValue": "x"}}"#, "begin with"),
-            (r#"{"a": {"DataType": "String"}}"#, "needs a StringValue"),
-            (r#"{"a": {"DataType": "String", "StringValue": ""}}"#, "empty"),
+            (r#"{"a": {"StringValue": "x"}}"#, "non-empty message attribute type"),
+            (r#"{"a": {"DataType": "Text", "StringValue": "x"}}"#, "supported type prefixes"),
+            (r#"{"a": {"DataType": "String"}}"#, "non-empty value of type 'String'"),
+            (r#"{"a": {"DataType": "String", "StringValue": ""}}"#, "non-empty value of type 'String'"),
             (r#"{"a": {"DataType": "String", "StringValue": "\u0000"}}"#, "characters"),
             (r#"{"a": {"DataType": "Number", "StringValue": "x"}}"#, "no number"),
             (r#"{"a": {"DataType": "Number", "StringValue": "inf"}}"#, "no number"),
             (r#"{"a": {"DataType": "Number", "StringValue": "NaN"}}"#, "no number"),
-            (r#"{"a": {"DataType": "Binary", "StringValue": "x"}}"#, "needs a BinaryValue"),
-            (r#"{"a": {"DataType": "Binary", "BinaryValue": ""}}"#, "empty"),
+            (r#"{"a": {"DataType": "Binary", "StringValue": "x"}}"#, "non-empty value of type 'Binary'"),
+            (r#"{"a": {"DataType": "Binary", "BinaryValue": ""}}"#, "non-empty value of type 'Binary'"),
             (r#"{"a": {"DataType": "Binary", "BinaryValue": "AA==", "StringValue": "x"}}"#, "two values"),
             (r#"{"a": {"DataType": "String", "BinaryValue": "AA==", "StringValue": "x"}}"#, "two values"),
         ];

@@ -14,7 +14,9 @@ const MAX_ID_CHARS: usize = 80;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct BatchResult<T> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) successful: Vec<T>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) failed: Vec<Failed>,
 }
 
@@ -53,11 +55,11 @@ impl Failed {
     }
 }
 
-/// Checks the ids of a batch: it fails as a whole where there are too few, too many, or two that are the same.
-pub(crate) fn check_ids<'a>(ids: impl ExactSizeIterator<Item = &'a str>) -> Result<(), SqsError> {
+/// Checks the ids of a batch of such entries: it fails as a whole where there are too few, too many, or two that are the same.
+pub(crate) fn check_ids<'a>(entry: &str, ids: impl ExactSizeIterator<Item = &'a str>) -> Result<(), SqsError> {
     match ids.len() {
         0 => {
-            let message = "There should be at least one entry in the request.";
+            let message = format!("There should be at least one {entry} in the request.");
             return Err(SqsError::new(Code::EmptyBatchRequest, message));
         }
         1..=MAX_ENTRIES => {}

@@ -13,6 +13,7 @@ pub(crate) struct SqsError {
 /// [API reference](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Code {
+    AccessDenied,
     BatchEntryIdsNotDistinct,
     BatchRequestTooLong,
     EmptyBatchRequest,
@@ -42,6 +43,7 @@ impl Code {
     /// The shape's name, as `__type` has it.
     pub(crate) fn shape(self) -> &'static str {
         match self {
+            Self::AccessDenied => "com.amazon.coral.service#AccessDeniedException",
             Self::BatchEntryIdsNotDistinct => "com.amazonaws.sqs#BatchEntryIdsNotDistinct",
             Self::BatchRequestTooLong => "com.amazonaws.sqs#BatchRequestTooLong",
             Self::EmptyBatchRequest => "com.amazonaws.sqs#EmptyBatchRequest",
@@ -97,6 +99,7 @@ impl Code {
     /// The status of an HTTP answer.
     pub(crate) fn status(self) -> u16 {
         match self {
+            Self::AccessDenied | Self::OverLimit | Self::PurgeQueueInProgress => 403,
             Self::ResourceNotFoundException => 404,
             Self::InternalFailure => 500,
             _ => 400,
@@ -124,8 +127,9 @@ impl SqsError {
         Self::new(Code::InvalidAttributeValue, format!("Invalid value for the parameter {name}. Reason: {reason}"))
     }
 
+    /// A parameter that queues of the other type have. The grammar is AWS's.
     pub(crate) fn wrong_queue_type(name: &str, value: impl fmt::Display) -> Self {
-        Self::parameter(name, value, "The request includes a parameter that is not valid for this queue type.")
+        Self::parameter(name, value, "The request include parameter that is not valid for this queue type.")
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::account::{Account, Queue};
 use super::error::{Code, SqsError};
@@ -25,6 +24,25 @@ pub(crate) struct StartMessageMoveTask {
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct TaskHandle {
     pub(crate) task_handle: String,
+}
+
+/// What a handle is made of: JSON, in base64.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HandleParts {
+    task_id: String,
+    source_arn: String,
+}
+
+impl HandleParts {
+    fn to_handle(&self) -> String {
+        // Two texts: that cannot fail.
+        BASE64.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    fn read(handle: &str) -> Option<Self> {
+        serde_json::from_slice(&BASE64.decode(handle).ok()?).ok()
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -111,7 +129,7 @@ impl Account {
         let to_move = self.check_source(&source_arn)?;
         self.check_destination(&source_arn, destination_arn.as_deref())?;
         let task_id = MessageId::random(&mut self.rng).to_string();
-        let handle = BASE64.encode(json!({"taskId": task_id, "sourceArn": source_arn}).to_string());
+        let handle = HandleParts { task_id, source_arn: source_arn.clone() }.to_handle();
         self.tasks.0.push(MoveTask {
             handle: handle.clone(),
             source_arn: source_arn.clone(),
@@ -143,7 +161,7 @@ impl Account {
         if self.tasks.0.iter().any(|task| task.source_arn == arn && task.status == Status::Running) {
             let message = "There is already a task running. Only one active task is allowed for a source queue \
                            arn at a given time.";
-            return Err(SqsError::new(Code::UnsupportedOperation, message));
+            return Err(SqsError::new(Code::InvalidParameterValue, message));
         }
         Ok(messages)
     }
@@ -172,8 +190,16 @@ impl Account {
         if request.task_handle.is_empty() {
             return Err(SqsError::missing("TaskHandle"));
         }
+        let Some(HandleParts { source_arn, .. }) = HandleParts::read(&request.task_handle) else {
+            return Err(SqsError::new(Code::InvalidParameterValue, "Value for parameter TaskHandle is invalid."));
+        };
+        if self.queue_by_arn(&source_arn).is_none() {
+            return Err(no_such_resource("SourceArn"));
+        }
         let task = self.tasks.0.iter_mut().find(|task| task.handle == request.task_handle);
-        let Some(task) = task else { return Err(no_such_resource("TaskHandle")) };
+        let Some(task) = task else {
+            return Err(SqsError::new(Code::ResourceNotFoundException, "Task does not exist."));
+        };
         if task.status != Status::Running {
             let message = "Only a task that is running can be cancelled.";
             return Err(SqsError::new(Code::UnsupportedOperation, message));

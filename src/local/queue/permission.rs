@@ -57,7 +57,7 @@ impl Account {
         let queue = self.queue(&request.queue_url, now)?;
         let mut policy = Policy::of(queue);
         let Some(labelled) = policy.statements.iter().position(|statement| statement["Sid"] == *request.label) else {
-            return Err(SqsError::parameter("Label", request.label, "Does not exist."));
+            return Err(SqsError::parameter("Label", request.label, "can't find label."));
         };
         policy.statements.remove(labelled);
         queue.settings.set_policy(policy.into_text());
@@ -85,7 +85,7 @@ impl AddPermission {
         }
         if let Some(unknown) = self.actions.iter().find(|action| !ACTIONS.contains(&action.as_str())) {
             let reason = "Only the queue owner is allowed to invoke this action.";
-            return Err(SqsError::parameter("ActionName", unknown, reason));
+            return Err(SqsError::parameter("ActionName", format_args!("SQS:{unknown}"), reason));
         }
         Ok(())
     }
@@ -123,7 +123,13 @@ impl Policy {
 }
 
 fn statement(arn: &str, label: &str, account_ids: &[String], actions: &[String]) -> Value {
-    let principals: Vec<_> = account_ids.iter().map(|id| format!("arn:aws:iam::{id}:root")).collect();
-    let actions: Vec<_> = actions.iter().map(|action| format!("SQS:{action}")).collect();
+    let principals = one_or_more(account_ids.iter().map(|id| format!("arn:aws:iam::{id}:root")));
+    let actions = one_or_more(actions.iter().map(|action| format!("SQS:{action}")));
     json!({"Sid": label, "Effect": "Allow", "Principal": {"AWS": principals}, "Action": actions, "Resource": arn})
+}
+
+/// A list, or the text alone where there is one.
+fn one_or_more(texts: impl Iterator<Item = String>) -> Value {
+    let mut texts: Vec<_> = texts.map(Value::from).collect();
+    if texts.len() == 1 { texts.remove(0) } else { texts.into() }
 }

@@ -1,14 +1,14 @@
 //! The calls that make, find and end queues.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::account::{ACCOUNT_ID, Account, no_such_queue};
+use super::deduplication::Deduplication;
 use super::error::{Code, SqsError};
 use super::number::bounded;
-use super::settings::{FIFO_QUEUE, Settings, boolean};
+use super::settings::{FIFO_QUEUE, Settings};
 use super::settle::Nothing;
 use super::time::Time;
 
@@ -60,6 +60,7 @@ pub(crate) struct ListDeadLetterSourceQueues {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct QueueUrls {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) queue_urls: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next_token: Option<String>,
@@ -75,8 +76,6 @@ pub(crate) struct SourceQueueUrls {
     pub(crate) next_token: Option<String>,
 }
 
-/// Deleting and purging take so long on AWS; a name is not given out again, or a queue purged again, before.
-const SETTLING_TIME: Duration = Duration::from_secs(60);
 const MAX_NAME_CHARS: usize = 80;
 const MAX_RESULTS: u32 = 1_000;
 
@@ -89,14 +88,15 @@ impl Account {
     ) -> Result<QueueUrl, SqsError> {
         let CreateQueue { queue_name: name, attributes, tags } = request;
         let attributes = attributes.unwrap_or_default();
-        let fifo = attributes.get(FIFO_QUEUE).map_or(Ok(false), |value| boolean(FIFO_QUEUE, value))?;
+        let fifo = attributes.get(FIFO_QUEUE).is_some_and(|value| value.eq_ignore_ascii_case("true"));
         check_name(&name, fifo)?;
         let settings = Settings::new(fifo).with(&attributes)?;
         self.check_redrive(&self.arn_of(&name), fifo, &settings)?;
         if let Some(existing) = self.queues.get(&name) {
-            let same = existing.settings.with(&attributes).is_ok_and(|settings| settings == existing.settings);
-            if !same {
-                let message = "A queue already exists with the same name and a different value for an attribute.";
+            if let Some(attribute) = existing.settings.first_that_differs(&attributes)? {
+                let message = format!(
+                    "A queue already exists with the same name and a different value for attribute {attribute}"
+                );
                 return Err(SqsError::new(Code::QueueNameExists, message));
             }
         } else {
@@ -108,7 +108,8 @@ impl Account {
     }
 
     fn check_not_deleted(&mut self, name: &str, now: Time) -> Result<(), SqsError> {
-        self.deleted.retain(|_, at| *at + SETTLING_TIME > now);
+        let settling_time = self.settling_time;
+        self.deleted.retain(|_, at| *at + settling_time > now);
         if self.deleted.contains_key(name) {
             let message =
                 "You must wait 60 seconds after deleting a queue before you can create another with the same name.";
@@ -179,13 +180,15 @@ impl Account {
     }
 
     pub(crate) fn purge_queue(&mut self, request: OfQueue, now: Time) -> Result<Nothing, SqsError> {
+        let settling_time = self.settling_time;
         let queue = self.queue(&request.queue_url, now)?;
-        if queue.purged.is_some_and(|at| at + SETTLING_TIME > now) {
+        if queue.purged.is_some_and(|at| at + settling_time > now) {
             let message = format!("Only one PurgeQueue operation on {} is allowed every 60 seconds.", queue.name);
             return Err(SqsError::new(Code::PurgeQueueInProgress, message));
         }
         queue.purged = Some(now);
         queue.store.clear();
+        queue.deduplication = Deduplication::default();
         Ok(Nothing {})
     }
 }
@@ -194,23 +197,21 @@ fn check_name(name: &str, fifo: bool) -> Result<(), SqsError> {
     if name.is_empty() {
         return Err(SqsError::missing("QueueName"));
     }
-    let stem = name.strip_suffix(".fifo");
-    if stem.is_some() && !fifo {
-        return Err(SqsError::parameter(
-            "QueueName",
-            name,
-            "A name that ends in .fifo needs the attribute FifoQueue, true.",
-        ));
+    let is_stem = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    let stem = if fifo { name.strip_suffix(".fifo") } else { Some(name) };
+    if name.len() <= MAX_NAME_CHARS && stem.is_some_and(is_stem) {
+        return Ok(());
     }
-    if stem.is_none() && fifo {
-        return Err(SqsError::parameter("QueueName", name, "The name of a FIFO queue ends in .fifo."));
-    }
-    let of_allowed = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    if name.len() > MAX_NAME_CHARS || stem == Some("") || !of_allowed(stem.unwrap_or(name)) {
-        let reason = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length.";
-        return Err(SqsError::parameter("QueueName", name, reason));
-    }
-    Ok(())
+    let reason = match fifo {
+        true => {
+            "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with \
+             .fifo suffix and be 1 to 80 in length."
+        }
+        false => "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
+    };
+    Err(SqsError::parameter("QueueName", name, reason))
 }
 
 pub(super) fn url(base_url: &str, name: &str) -> String {

@@ -31,10 +31,9 @@ impl Receipt {
         if handle.is_empty() {
             return Err(SqsError::missing("ReceiptHandle"));
         }
-        parse(handle).filter(|receipt| receipt.queue == queue).ok_or_else(|| {
-            let message = format!("The input receipt handle \"{handle}\" is not a valid receipt handle.");
-            SqsError::new(Code::ReceiptHandleIsInvalid, message)
-        })
+        parse(handle)
+            .filter(|receipt| receipt.queue == queue)
+            .ok_or_else(|| SqsError::new(Code::ReceiptHandleIsInvalid, "The input receipt handle is invalid."))
     }
 }
 

@@ -119,7 +119,7 @@ impl Wanted {
         let max = bounded("MaxNumberOfMessages", request.max_number_of_messages.unwrap_or(1), 1..=MAX_MESSAGES)?;
         let wait = match request.wait_time_seconds {
             None => queue.settings.receive_wait,
-            Some(seconds) => Duration::from_secs(bounded("WaitTimeSeconds", seconds, 0..=MAX_WAIT_SECONDS)?.into()),
+            Some(seconds) => wait_time(seconds)?,
         };
         if let (false, Some(id)) = (queue.is_fifo(), &request.receive_request_attempt_id) {
             return Err(SqsError::wrong_queue_type("ReceiveRequestAttemptId", id));
@@ -130,6 +130,15 @@ impl Wanted {
         let visibility_timeout = timeout.unwrap_or(queue.settings.visibility_timeout);
         Ok(Self { max: max as usize, visibility_timeout, wait })
     }
+}
+
+/// AWS words this range in another way than others.
+fn wait_time(seconds: i64) -> Result<Duration, SqsError> {
+    let seconds_in_range = u32::try_from(seconds).ok().filter(|seconds| *seconds <= MAX_WAIT_SECONDS);
+    seconds_in_range.map(|seconds| Duration::from_secs(seconds.into())).ok_or_else(|| {
+        let reason = format!("Must be >= 0 and <= {MAX_WAIT_SECONDS}, if provided.");
+        SqsError::parameter("WaitTimeSeconds", seconds, &reason)
+    })
 }
 
 const SYSTEM_ATTRIBUTES: [&str; 9] = [
@@ -161,10 +170,10 @@ impl ReceiveMessage {
         self.system_names().any(|wanted| wanted == "All" || wanted == name)
     }
 
-    /// By name, by the beginning of it (`order.*`), or all.
+    /// By name, by its beginning (`order.*`), or all (`All`, `*`).
     fn wants(&self, name: &str) -> bool {
         self.message_attribute_names.iter().any(|wanted| match wanted.strip_suffix(".*") {
-            _ if wanted == "All" => true,
+            _ if matches!(wanted.as_str(), "All" | "*") => true,
             Some(prefix) => name.starts_with(prefix),
             None => wanted == name,
         })

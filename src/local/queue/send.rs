@@ -41,6 +41,9 @@ pub(crate) struct Outgoing {
     pub(crate) message_system_attributes: Option<Attributes>,
     pub(crate) message_deduplication_id: Option<String>,
     pub(crate) message_group_id: Option<String>,
+    /// The `X-Amzn-Trace-Id` of the call, for a message that brings no trace header.
+    #[serde(skip)]
+    pub(crate) trace_id: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,13 +83,14 @@ impl Account {
     ) -> Result<BatchResult<Sent>, SqsError> {
         let mut rng = self.rng.fork();
         let queue = self.queue(&request.queue_url, now)?;
-        check_ids(request.entries.iter().map(|entry| entry.id.as_str()))?;
+        check_ids("SendMessageBatchRequestEntry", request.entries.iter().map(|entry| entry.id.as_str()))?;
         let bytes: usize = request.entries.iter().map(Outgoing::size).sum();
         if bytes > MAX_MESSAGE_BYTES {
             let message =
                 format!("Batch requests cannot be longer than {MAX_MESSAGE_BYTES} bytes. You have sent {bytes} bytes.");
             return Err(SqsError::new(Code::BatchRequestTooLong, message));
         }
+        request.entries.iter().try_for_each(|entry| queue.check_fifo_ids(entry))?;
         let sent = request.entries.into_iter().map(|entry| (entry.id.clone(), queue.send(entry, &mut rng, now)));
         let sent = BatchResult::of(sent);
         let id = queue.id;
@@ -106,8 +110,10 @@ impl Outgoing {
         self.message_attributes.as_ref().map_or(Ok(()), check_attributes)?;
         self.trace_header()?;
         if self.size() > max_bytes {
+            // AWS words it so for a message alone, and so for an entry of a batch.
+            let problem = if self.id.is_empty() { "are invalid" } else { "cannot be validated" };
             let message =
-                format!("One or more parameters are invalid. Reason: Message must be shorter than {max_bytes} bytes.");
+                format!("One or more parameters {problem}. Reason: Message must be shorter than {max_bytes} bytes.");
             return Err(SqsError::new(Code::InvalidParameterValue, message));
         }
         check_token("MessageGroupId", self.message_group_id.as_deref())?;
@@ -147,8 +153,9 @@ pub(super) fn check_token(name: &str, token: Option<&str>) -> Result<(), SqsErro
         Some(token)
             if token.is_empty() || token.len() > MAX_TOKEN_CHARS || !token.bytes().all(|b| b.is_ascii_graphic()) =>
         {
-            let reason = "It can only include alphanumeric and punctuation characters, 1 to 128 in length.";
-            Err(SqsError::parameter(name, token, reason))
+            let reason =
+                format!("{name} can only include alphanumeric and punctuation characters. 1 to 128 in length.");
+            Err(SqsError::parameter(name, token, &reason))
         }
         _ => Ok(()),
     }
@@ -161,7 +168,7 @@ impl Queue {
         let message = Message {
             id: MessageId::random(rng),
             md5_of_body: Md5Sum::of(outgoing.message_body.as_bytes()),
-            trace_header: outgoing.trace_header()?.map(Into::into),
+            trace_header: outgoing.trace_header()?.or(outgoing.trace_id.as_deref()).map(Into::into),
             fifo: self.fifo_part(&outgoing)?,
             body: outgoing.message_body.into(),
             attributes: outgoing.message_attributes.filter(|attributes| !attributes.is_empty()),
@@ -207,6 +214,19 @@ impl Queue {
         before
     }
 
+    /// Without a group or a deduplication id in one entry, a FIFO queue refuses the whole batch.
+    fn check_fifo_ids(&self, entry: &Outgoing) -> Result<(), SqsError> {
+        let Some(settings) = self.settings.fifo else { return Ok(()) };
+        if entry.message_group_id.is_none() {
+            let SqsError { message, .. } = SqsError::missing("MessageGroupId");
+            return Err(SqsError::new(Code::InvalidParameterValue, message));
+        }
+        if entry.message_deduplication_id.is_none() && !settings.content_based_deduplication {
+            return Err(no_deduplication_id());
+        }
+        Ok(())
+    }
+
     fn fifo_part(&mut self, outgoing: &Outgoing) -> Result<Option<Box<FifoPart>>, SqsError> {
         let Some(settings) = self.settings.fifo else {
             return match &outgoing.message_deduplication_id {
@@ -220,11 +240,7 @@ impl Queue {
         let deduplication_id: Box<str> = match &outgoing.message_deduplication_id {
             Some(id) => id.as_str().into(),
             None if settings.content_based_deduplication => sha256(&outgoing.message_body).into(),
-            None => {
-                let message = "The queue should either have ContentBasedDeduplication enabled or \
-                               MessageDeduplicationId provided explicitly";
-                return Err(SqsError::new(Code::InvalidParameterValue, message));
-            }
+            None => return Err(no_deduplication_id()),
         };
         Ok(Some(Box::new(FifoPart { deduplication_id, sequence_number: self.next_sequence() })))
     }
@@ -233,6 +249,12 @@ impl Queue {
         self.next_sequence += 1;
         SequenceNumber::nth(self.next_sequence)
     }
+}
+
+fn no_deduplication_id() -> SqsError {
+    let message =
+        "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly";
+    SqsError::new(Code::InvalidParameterValue, message)
 }
 
 fn sha256(body: &str) -> String {

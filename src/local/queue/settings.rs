@@ -87,7 +87,10 @@ impl RedriveAllowPolicy {
 pub(super) const FIFO_QUEUE: &str = "FifoQueue";
 
 /// Attributes that are kept and given back.
-const INERT: [&str; 4] = ["KmsDataKeyReusePeriodSeconds", "KmsMasterKeyId", "Policy", "SqsManagedSseEnabled"];
+const INERT: [&str; 4] = [KMS_KEY_REUSE, KMS_KEY, "Policy", SQS_MANAGED];
+const KMS_KEY: &str = "KmsMasterKeyId";
+const KMS_KEY_REUSE: &str = "KmsDataKeyReusePeriodSeconds";
+const SQS_MANAGED: &str = "SqsManagedSseEnabled";
 
 const MAX_SOURCE_ARNS: usize = 10;
 const MAX_RECEIVE_COUNT: RangeInclusive<u32> = 1..=1_000;
@@ -104,7 +107,7 @@ impl Settings {
             redrive: None,
             redrive_allow: None,
             fifo: fifo.then(FifoSettings::default),
-            inert: BTreeMap::from([("SqsManagedSseEnabled", "true".to_owned())]),
+            inert: BTreeMap::from([(SQS_MANAGED, "true".to_owned())]),
         }
     }
 
@@ -116,7 +119,32 @@ impl Settings {
             let reason = "perMessageGroupId needs a DeduplicationScope of messageGroup.";
             return Err(SqsError::attribute("FifoThroughputLimit", reason));
         }
+        changed.choose_encryption(attributes)?;
         Ok(changed)
+    }
+
+    /// The first of these attributes that has another value here.
+    pub(crate) fn first_that_differs<'a>(
+        &self,
+        attributes: &'a BTreeMap<String, String>,
+    ) -> Result<Option<&'a str>, SqsError> {
+        let (own, others) = (self.to_attributes(), self.with(attributes)?.to_attributes());
+        let mut names = attributes.keys().map(String::as_str);
+        Ok(names.find(|name| own.get(name) != others.get(name)))
+    }
+
+    /// A queue is encrypted with a key of KMS, or with one that SQS manages, but not with both.
+    fn choose_encryption(&mut self, changed: &BTreeMap<String, String>) -> Result<(), SqsError> {
+        if !self.inert.contains_key(KMS_KEY) {
+            return Ok(());
+        }
+        if changed.contains_key(SQS_MANAGED) && self.inert.get(SQS_MANAGED).is_some_and(|enabled| enabled == "true") {
+            let message = "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS \
+                           SSE or SQS SSE.";
+            return Err(SqsError::new(Code::InvalidAttributeValue, message));
+        }
+        self.inert.insert(SQS_MANAGED, "false".to_owned());
+        Ok(())
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), SqsError> {
@@ -147,19 +175,23 @@ impl Settings {
         Ok(())
     }
 
-    fn check_fifo(&self, value: &str) -> Result<(), SqsError> {
-        if boolean(FIFO_QUEUE, value)? == self.fifo.is_some() {
-            return Ok(());
+    fn check_fifo(&mut self, value: &str) -> Result<(), SqsError> {
+        self.fifo(FIFO_QUEUE)?;
+        match boolean(FIFO_QUEUE, value)? {
+            true => Ok(()),
+            false => Err(SqsError::attribute(FIFO_QUEUE, "Modifying queue type is not supported.")),
         }
-        Err(SqsError::attribute(FIFO_QUEUE, "a queue is FIFO from its creation on, and its name ends in .fifo then."))
     }
 
     fn fifo(&mut self, name: &str) -> Result<&mut FifoSettings, SqsError> {
         self.fifo.as_mut().ok_or_else(|| {
-            SqsError::new(
-                Code::InvalidAttributeName,
-                format!("Unknown Attribute {name}: it is one of FIFO queues only."),
-            )
+            let message = match name {
+                "DeduplicationScope" | "FifoThroughputLimit" => {
+                    format!("You can specify the {name} only when FifoQueue is set to true.")
+                }
+                _ => format!("Unknown Attribute {name}."),
+            };
+            SqsError::new(Code::InvalidAttributeName, message)
         })
     }
 
@@ -168,8 +200,8 @@ impl Settings {
             return Err(SqsError::new(Code::InvalidAttributeName, format!("Unknown Attribute {name}.")));
         };
         let value = match name {
-            "KmsDataKeyReusePeriodSeconds" => seconds(name, value, 60..=86_400)?.as_secs().to_string(),
-            "SqsManagedSseEnabled" => boolean(name, value)?.to_string(),
+            KMS_KEY_REUSE => seconds(name, value, 60..=86_400)?.as_secs().to_string(),
+            SQS_MANAGED => boolean(name, value)?.to_string(),
             "Policy" => {
                 check_policy(value)?;
                 value.to_owned()
@@ -198,6 +230,9 @@ impl Settings {
     /// The attributes by name, in the form that they are set in.
     pub(crate) fn to_attributes(&self) -> BTreeMap<&'static str, String> {
         let mut attributes = self.inert.clone();
+        if !attributes.contains_key(KMS_KEY) {
+            attributes.remove(KMS_KEY_REUSE);
+        }
         let seconds = |duration: Duration| duration.as_secs().to_string();
         attributes.extend([
             ("VisibilityTimeout", seconds(self.visibility_timeout)),
@@ -233,7 +268,7 @@ fn seconds(name: &str, value: &str, range: RangeInclusive<u64>) -> Result<Durati
 }
 
 /// Reads a boolean in any case: Python writes "True".
-pub(super) fn boolean(name: &str, value: &str) -> Result<bool, SqsError> {
+fn boolean(name: &str, value: &str) -> Result<bool, SqsError> {
     one_of(name, &value.to_ascii_lowercase(), ["false", "true"])
 }
 
@@ -312,7 +347,7 @@ mod tests {
         for (name, least, most) in ranges {
             for good in [least, most] {
                 let value = good.to_string();
-                let settings = set(false, &[(name, &value)]).unwrap();
+                let settings = set(false, &[(name, &value), ("KmsMasterKeyId", "alias/orders")]).unwrap();
                 assert_eq!(settings.to_attributes()[name], value, "{name}");
             }
             for bad in [least - 1, most + 1] {
@@ -361,7 +396,17 @@ mod tests {
             assert_eq!(set(true, &[(name, value)]).unwrap().to_attributes()[name], value);
             assert_eq!(set(true, &[(name, "x")]).unwrap_err().code, Code::InvalidAttributeValue, "{name}");
         }
-        assert!(set(false, &[("FifoQueue", "true")]).is_err() && set(true, &[("FifoQueue", "true")]).is_ok());
+        for value in ["true", "false", "x"] {
+            let error = set(false, &[("FifoQueue", value)]).unwrap_err();
+            let expected = (Code::InvalidAttributeName, "Unknown Attribute FifoQueue.");
+            assert_eq!((error.code, error.message.as_str()), expected, "{value}");
+        }
+        let error = set(false, &[("DeduplicationScope", "queue")]).unwrap_err();
+        assert_eq!(error.message, "You can specify the DeduplicationScope only when FifoQueue is set to true.");
+        let error = set(true, &[("FifoQueue", "False")]).unwrap_err();
+        let expected = "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported.";
+        assert_eq!((error.code, error.message.as_str()), (Code::InvalidAttributeValue, expected));
+        assert!(set(true, &[("FifoQueue", "true")]).is_ok());
         assert!(set(true, &[("FifoThroughputLimit", "perMessageGroupId")]).is_err());
         let high = [("FifoThroughputLimit", "perMessageGroupId"), ("DeduplicationScope", "messageGroup")];
         assert!(set(true, &high).is_ok());
@@ -388,6 +433,28 @@ mod tests {
         }
         // Other values have one case only.
         assert!(set(true, &[("DeduplicationScope", "MessageGroup")]).is_err());
+    }
+
+    #[test]
+    fn a_queue_has_one_kind_of_encryption() {
+        let shown = |settings: &Settings| {
+            let attributes = settings.to_attributes();
+            [SQS_MANAGED, KMS_KEY, KMS_KEY_REUSE].map(|name| attributes.get(name).cloned().unwrap_or_default())
+        };
+        assert_eq!(shown(&set(false, &[(KMS_KEY_REUSE, "60")]).unwrap()), ["true", "", ""]);
+        let with_key = set(false, &[(KMS_KEY_REUSE, "60"), (KMS_KEY, "k")]).unwrap();
+        assert_eq!(shown(&with_key), ["false", "k", "60"]);
+        assert!(set(false, &[(KMS_KEY, "k"), (SQS_MANAGED, "false")]).is_ok());
+        let both = set(false, &[(KMS_KEY, "k"), (SQS_MANAGED, "True")]).unwrap_err();
+        assert_eq!(both.code, Code::InvalidAttributeValue);
+        assert!(both.message.starts_with("You can use one type of server-side encryption"), "{both}");
+        let change = |settings: &Settings, attributes: &[(&str, &str)]| {
+            settings.with(&attributes.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
+        };
+        assert!(change(&with_key, &[(SQS_MANAGED, "true")]).is_err());
+        assert_eq!(shown(&change(&with_key, &[("DelaySeconds", "5")]).unwrap()), ["false", "k", "60"]);
+        let back = change(&with_key, &[(KMS_KEY, ""), (SQS_MANAGED, "true")]).unwrap();
+        assert_eq!(shown(&back), ["true", "", ""]);
     }
 
     #[test]

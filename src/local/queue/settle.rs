@@ -64,7 +64,7 @@ impl Account {
         request: SettleBatch,
         now: Time,
     ) -> Result<BatchResult<Succeeded>, SqsError> {
-        self.settle(request, now, |queue, entry| queue.delete(&entry.receipt_handle))
+        self.settle(request, "DeleteMessageBatchRequestEntry", now, |queue, entry| queue.delete(&entry.receipt_handle))
     }
 
     pub(crate) fn change_message_visibility(
@@ -84,7 +84,7 @@ impl Account {
         request: SettleBatch,
         now: Time,
     ) -> Result<BatchResult<Succeeded>, SqsError> {
-        self.settle(request, now, |queue, entry| {
+        self.settle(request, "ChangeMessageVisibilityBatchRequestEntry", now, |queue, entry| {
             queue.change_visibility(&entry.receipt_handle, entry.visibility_timeout, now)
         })
     }
@@ -92,11 +92,12 @@ impl Account {
     fn settle(
         &mut self,
         request: SettleBatch,
+        entry: &str,
         now: Time,
         settle: impl Fn(&mut Queue, &Settle) -> Result<(), SqsError>,
     ) -> Result<BatchResult<Succeeded>, SqsError> {
         let queue = self.queue(&request.queue_url, now)?;
-        check_ids(request.entries.iter().map(|entry| entry.id.as_str()))?;
+        check_ids(entry, request.entries.iter().map(|entry| entry.id.as_str()))?;
         let results = request.entries.into_iter().map(|entry| {
             let result = settle(queue, &entry);
             (entry.id.clone(), result.map(|()| Succeeded { id: entry.id }))

@@ -1,7 +1,6 @@
 //! The messages of one queue: which are visible, in flight or delayed, and until when.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::message::Message;

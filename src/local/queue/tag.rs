@@ -33,6 +33,7 @@ pub(crate) struct Tags {
 
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-tags.html>
 const MAX_TAGS: usize = 50;
+const MAX_KEY_CHARS: usize = 128;
 
 impl Account {
     pub(crate) fn tag_queue(&mut self, request: TagQueue, now: Time) -> Result<Nothing, SqsError> {
@@ -40,11 +41,11 @@ impl Account {
         if request.tags.is_empty() {
             return Err(SqsError::missing("Tags"));
         }
+        check_keys(request.tags.keys())?;
         let mut tags = queue.tags.clone();
         tags.extend(request.tags);
         if tags.len() > MAX_TAGS {
-            let message =
-                format!("Too many tags added for queue {}: {}, and {MAX_TAGS} at most.", queue.name, tags.len());
+            let message = format!("Too many tags added for queue {}.", queue.name);
             return Err(SqsError::new(Code::InvalidParameterValue, message));
         }
         queue.tags = tags;
@@ -56,6 +57,7 @@ impl Account {
         if request.tag_keys.is_empty() {
             return Err(SqsError::missing("TagKeys"));
         }
+        check_keys(request.tag_keys.iter())?;
         queue.tags.retain(|key, _| !request.tag_keys.contains(key));
         Ok(Nothing {})
     }
@@ -63,4 +65,12 @@ impl Account {
     pub(crate) fn list_queue_tags(&mut self, request: OfQueue, now: Time) -> Result<Tags, SqsError> {
         Ok(Tags { tags: self.queue(&request.queue_url, now)?.tags.clone() })
     }
+}
+
+fn check_keys<'a>(mut keys: impl Iterator<Item = &'a String>) -> Result<(), SqsError> {
+    if keys.all(|key| (1..=MAX_KEY_CHARS).contains(&key.chars().count())) {
+        return Ok(());
+    }
+    let message = format!("Tag keys must be between 1 and {MAX_KEY_CHARS} characters in length.");
+    Err(SqsError::new(Code::InvalidParameterValue, message))
 }

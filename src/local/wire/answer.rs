@@ -25,6 +25,10 @@ impl Answer {
         }
     }
 
+    pub(crate) fn refused(error: SqsError) -> Self {
+        Self::error(&error)
+    }
+
     fn error(SqsError { code, message }: &SqsError) -> Self {
         let fault = if code.status() < 500 { "Sender" } else { "Receiver" };
         Self {
@@ -38,7 +42,8 @@ impl Answer {
     pub(crate) fn with_failed(mut self, failed: &[Failed]) -> Self {
         let answer = serde_json::from_slice::<Value>(&self.body).ok().filter(|_| self.status == 200);
         if let Some(mut answer) = answer
-            && let Some(list) = answer.get_mut("Failed").and_then(Value::as_array_mut)
+            && let Some(answer_of_batch) = answer.as_object_mut()
+            && let Some(list) = answer_of_batch.entry("Failed").or_insert_with(|| json!([])).as_array_mut()
         {
             list.extend(failed.iter().map(|entry| json!(entry)));
             self.body = answer.to_string().into_bytes();

@@ -10,6 +10,8 @@ pub(super) use self::request::Request;
 
 /// The header with the operation's name.
 pub(super) const TARGET: &str = "x-amz-target";
+/// The header with the caller's trace, which SDKs in a Lambda function send.
+pub(super) const TRACE_ID: &str = "x-amzn-trace-id";
 /// The header with an error's name in the old protocol, which SDKs go by.
 pub(super) const QUERY_ERROR: &str = "x-amzn-query-error";
 pub(super) const REQUEST_ID: &str = "x-amzn-requestid";

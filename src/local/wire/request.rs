@@ -80,6 +80,14 @@ impl Request {
         })
     }
 
+    /// Gives the trace of the call to a message that brings none of its own.
+    pub(crate) fn traced(mut self, trace_id: Option<&str>) -> Self {
+        if let (Self::SendMessage(request), Some(trace_id)) = (&mut self, trace_id.filter(|id| !id.is_empty())) {
+            request.message.trace_id = Some(trace_id.to_owned());
+        }
+        self
+    }
+
     /// Takes the entries that are picked by their id out of a batch. Says whether none are left.
     pub(crate) fn take_entries(&mut self, mut pick: impl FnMut(&str) -> bool) -> bool {
         match self {

@@ -1,5 +1,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::*;
 use crate::local::function::test_function::{call, invocation};
 
@@ -130,4 +133,42 @@ async fn pollers_are_sent_away_when_it_ends() {
         drop(api);
     });
     assert_eq!(next.status(), StatusCode::GONE);
+}
+
+/// Sends bytes as they are, and reads until the connection is closed.
+async fn raw(api: &RuntimeApi, request: String) -> String {
+    let mut stream = TcpStream::connect(api.address()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_web_page_takes_no_invocation_and_answers_none() {
+    let api = RuntimeApi::start().await.unwrap();
+    let waiting = api.hand_in(&numbered("1"));
+    let next = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nConnection: close\r\n";
+    for lines in [
+        "Host: evil.example\r\n",
+        "Host: evil.example:9001\r\n",
+        "Host: localhost\r\nOrigin: http://evil.example\r\n",
+        "Host: localhost\r\nOrigin: null\r\n",
+        // An image of a page: it sends no origin.
+        "Host: 127.0.0.1\r\nSec-Fetch-Site: cross-site\r\n",
+    ] {
+        let answer = raw(&api, format!("{next}{lines}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("Runtime.Forbidden"), "{lines}: {answer}");
+        assert!(!api.is_out("1"), "{lines}");
+    }
+    let nameless = raw(&api, format!("{next}\r\n")).await;
+    assert!(nameless.starts_with("HTTP/1.1 400 ") && !api.is_out("1"), "{nameless}");
+
+    let taken = raw(&api, format!("{next}Host: LocalHost:1\r\n\r\n")).await;
+    assert!(taken.starts_with("HTTP/1.1 200 ") && api.is_out("1"), "{taken}");
+    let post = "POST /2018-06-01/runtime/invocation/1/response HTTP/1.1\r\nConnection: close\r\nContent-Length: 4\r\n";
+    let forged = raw(&api, format!("{post}Host: localhost\r\nOrigin: null\r\n\r\nfake")).await;
+    assert!(forged.starts_with("HTTP/1.1 403 ") && api.is_out("1"), "{forged}");
+    call(api.address(), "POST", "invocation/1/response", "true").await;
+    assert_eq!(answered(waiting).await, Ok("true".into()));
 }
