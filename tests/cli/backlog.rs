@@ -156,10 +156,12 @@ fn a_function_that_is_not_served_costs_no_receive() {
     // Something listens at the start only.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let dev = Dev::start(BACKLOG, &["--invoke-url", &url]);
+    let patient = BACKLOG.replace("VisibilityTimeout: 1", "VisibilityTimeout: 30");
+    let dev = Dev::start(&patient, &["--invoke-url", &url]);
+    // The command has seen that something listens.
+    drop(listener.accept().unwrap());
     drop(listener);
     dev.send(3);
-    // The poll that was under way may have had one message.
     while dev.event()["event"] != "not_ready" {}
     let listener = std::net::TcpListener::bind(url.strip_prefix("http://").unwrap()).unwrap();
     listener.set_nonblocking(true).unwrap();

@@ -1,12 +1,15 @@
 //! The `redrive` command, as it is run.
 
+mod backlog;
 mod dev;
 mod dlq;
 mod elsewhere;
+mod fifo;
 mod formats;
 mod iam;
 mod input;
 mod kit;
+mod languages;
 mod mappings;
 #[cfg(all(unix, feature = "outbox"))]
 mod outbox;

@@ -44,12 +44,14 @@ fn large_batches_need_a_window_and_fifo_queues_have_neither() {
     assert_eq!(after(&[("BatchSize: 10", window), ("VisibilityTimeout: 180", "VisibilityTimeout: 181")]), [""; 0]);
     assert_eq!(after(&[("BatchSize: 10", "BatchSize: 0")]), ["error batch-size at BatchSize: 0"]);
 
+    // A function that dead-letters a poison head itself.
+    let sends = ("Resource: !GetAtt Orders.Arn", "Resource: [!GetAtt Orders.Arn, !GetAtt Dead.Arn]");
     let [queue, dead] = FIFO;
-    assert_eq!(after(&[queue, dead]), [""; 0]);
-    assert_eq!(after(&[queue, dead, ("BatchSize: 10", "BatchSize: 11")]), ["error batch-size at BatchSize: 11"]);
+    assert_eq!(after(&[queue, dead, sends]), [""; 0]);
+    assert_eq!(after(&[queue, dead, sends, ("BatchSize: 10", "BatchSize: 11")]), ["error batch-size at BatchSize: 11"]);
     let window = ("BatchSize: 10", "MaximumBatchingWindowInSeconds: 1");
     let roomy = ("VisibilityTimeout: 180", "VisibilityTimeout: 240");
-    let found = after(&[queue, dead, roomy, window]);
+    let found = after(&[queue, dead, sends, roomy, window]);
     assert_eq!(found, ["error batching-window at MaximumBatchingWindowInSeconds: 1"]);
 }
 

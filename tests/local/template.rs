@@ -183,6 +183,47 @@ async fn what_does_not_fit_is_one_error_with_its_line() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_function_in_another_language_is_left_out_and_its_queue_keeps_its_messages() {
+    for python in ["Runtime: python3.13", "PackageType: Image", "Code: {ZipFile: x}"] {
+        let text = TWO.replace(
+            "Pay: {Type: AWS::Lambda::Function}",
+            &format!("Pay: {{Type: AWS::Lambda::Function, Properties: {{{python}}}}}"),
+        );
+        let kit = Kit::with_seed(1);
+        let stack = kit.template_text(&text).function("Place", redrive::handler(done)).deploy().await.unwrap();
+        let (orders, bills) = (stack.queue("Orders").unwrap(), stack.queue("Bills").unwrap());
+        bills.send("a bill").await.unwrap();
+        orders.send(r#"{"kind": "order"}"#).await.unwrap();
+        kit.until_idle().await;
+        assert_eq!((orders.deliveries().len(), bills.deliveries().len()), (1, 0));
+        let received = bills.client().receive_message().queue_url(bills.url()).send().await.unwrap();
+        assert_eq!(received.messages().len(), 1, "it is there still");
+        let error = refused(&text, &["Place", "Pay"]).await;
+        assert!(error.contains("`Pay` has a handler, but it is no Rust program"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_has_as_many_invocations_at_a_time_as_are_reserved() {
+    let text = TWO.replace("Properties: {Timeout: 60}", "Properties: {Timeout: 60, ReservedConcurrentExecutions: 1}");
+    let text =
+        text.replace("BatchSize: 100", "BatchSize: 1").replace("MaximumBatchingWindowInSeconds: 30", "Enabled: true");
+    let kit = Kit::with_seed(1);
+    let slow = || async { tokio::time::sleep(Duration::from_secs(50)).await };
+    let functions = kit.template_text(text).function("Place", redrive::handler(slow));
+    let stack = functions.function("Pay", redrive::handler(done)).deploy().await.unwrap();
+    let orders = stack.queue("Orders").unwrap();
+    for _ in 0..30 {
+        orders.send(r#"{"kind": "order"}"#).await.unwrap();
+    }
+    let began = Instant::now();
+    kit.until_idle().await;
+    // Longer than the visibility timeout of 600 s, and with two receives at most.
+    assert_eq!((orders.deliveries().len(), orders.dead_letters().len()), (30, 0));
+    assert_eq!(began.elapsed().as_secs(), 30 * 50);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_only_an_account_knows_is_an_error_where_it_is_needed() {
     let imported = TWO.replace("EventSourceArn: !GetAtt Orders.Arn", "EventSourceArn: !ImportValue Theirs");
     let error = refused(&imported, &["Place", "Pay"]).await;

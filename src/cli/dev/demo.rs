@@ -168,8 +168,12 @@ mod tests {
 
     fn done(message_id: String) -> News {
         let message = MessageNews { message_id, group: None, receive_count: 1, is_deleted: true };
-        let batch =
-            BatchNews { request_id: String::new(), messages: vec![message], problems: Vec::new(), took: Duration::ZERO };
+        let batch = BatchNews {
+            request_id: String::new(),
+            messages: vec![message],
+            problems: Vec::new(),
+            took: Duration::ZERO,
+        };
         News::Batch(batch)
     }
 

@@ -276,7 +276,10 @@ fn news(told: Told, show: Show, account: Arc<Account>, breaks: watch::Sender<Opt
     let told = Arc::new(told);
     Arc::new(move |news| {
         if let News::NotReady { error, attempts: MAX_ATTEMPTS.. } = &news {
-            breaks.send_replace(Some(format!("the function {}: {error}; its messages are left in the queue", told.function)));
+            breaks.send_replace(Some(format!(
+                "the function {}: {error}; its messages are left in the queue",
+                told.function
+            )));
         }
         account.hear(&news);
         show.news(&told, news);

@@ -51,7 +51,9 @@ impl Plan {
         let mut functions: Vec<PlannedFunction> = Vec::new();
         for (mapping, origin) in planned {
             match functions.iter_mut().find(|known| known.name == mapping.function) {
-                Some(known) => known.concurrency = known.most.min(known.concurrency.saturating_add(bound(origin.mapping))),
+                Some(known) => {
+                    known.concurrency = known.most.min(known.concurrency.saturating_add(bound(origin.mapping)))
+                }
                 None => functions.push(PlannedFunction::of(origin, root)?),
             }
             mappings.push(mapping);

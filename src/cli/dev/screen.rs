@@ -52,7 +52,8 @@ pub(super) struct Told {
 
 impl Screen {
     pub(super) fn new(json: bool, colours: bool) -> Self {
-        let note: fn(u64) -> String = if json { |lines| not_shown(lines, "lines").1.to_string() } else { |lines| not_shown(lines, "lines").0 };
+        let note: fn(u64) -> String =
+            if json { |lines| not_shown(lines, "lines").1.to_string() } else { |lines| not_shown(lines, "lines").0 };
         Self { json, colours, output: Output::new(note), logs: Mutex::default() }
     }
 

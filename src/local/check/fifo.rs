@@ -105,7 +105,8 @@ fn sending<'t>(template: &'t Template, function: &str, role: Option<&str>, queue
 
 /// Where a policy lets somebody send to the queue with this ARN.
 fn policy_sends<'t>(policy: &'t Policy, arn: &str, queue: Option<&Queue>) -> Option<&'t Written> {
-    let is_queue = |written: &&Written| queue.is_some_and(|queue| written.text == queue.name || written.text == queue.url);
+    let is_queue =
+        |written: &&Written| queue.is_some_and(|queue| written.text == queue.name || written.text == queue.url);
     let mut statements = policy.statements.iter().filter(|statement| allows(statement, "SendMessage", arn));
     policy.sends_to.iter().find(is_queue).or_else(|| statements.next()?.actions.first())
 }

@@ -105,7 +105,9 @@ impl fmt::Display for FunctionError {
             Self::Crashed { status } => {
                 write!(f, "the function's process ended in the middle of the invocation ({status}); its log says why")
             }
-            Self::InitFailed(report) | Self::InitFailedThere(report) => write!(f, "the function failed to start with {report}"),
+            Self::InitFailed(report) | Self::InitFailedThere(report) => {
+                write!(f, "the function failed to start with {report}")
+            }
             Self::NeverPolled(how) => how.fmt(f),
             Self::NotTaken => f.write_str(
                 "the function's process asked for an invocation, and then did not wait for it; its log says why",

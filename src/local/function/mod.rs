@@ -32,11 +32,11 @@ pub(crate) use self::in_process::InProcess;
 use self::invoke_url::InvokeUrlError;
 pub(crate) use self::invoke_url::{DEFAULT_CONCURRENCY, DEFAULT_PATIENCE, InvokeUrl};
 pub(crate) use self::log::LogLine;
-pub(crate) use self::places::Places;
 #[cfg(test)]
 pub(crate) use self::log::LogSink;
 #[cfg(test)]
 use self::log::Stream;
+pub(crate) use self::places::Places;
 pub(crate) use self::process_group::ProcessGroup;
 pub(crate) use self::processes::Processes;
 pub(crate) use self::program::{Program, Settings};

@@ -137,7 +137,8 @@ fn handled<'h>(
             local(format!("{}: there is no function `{id}`; {}", template.file, there_is(known)))
         })?;
         if let Some(found) = function.kind.other() {
-            let text = format!("the function `{id}` has a handler, but it is no Rust program: {found}; remove the handler");
+            let text =
+                format!("the function `{id}` has a handler, but it is no Rust program: {found}; remove the handler");
             return Err(local(Problem::new(function.place, text).of_file(&template.file)));
         }
         if !mappings.iter().any(|(_, origin)| origin.function.id == *id) {

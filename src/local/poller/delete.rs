@@ -56,13 +56,14 @@ impl Mapping {
             Entry::builder().id(position.to_string()).receipt_handle(record.receipt_handle()).build().ok()
         });
         let delete = self.client.delete_message_batch().queue_url(&self.queue_url);
-        let answer = match delete.set_entries(Some(entries.collect())).customize().config_override(limited()).send().await {
-            Ok(answer) => answer,
-            Err(error) => {
-                let error = EntryError::MayPass(DisplayErrorContext(error).to_string());
-                return vec![Some(Err(error)); records.len()];
-            }
-        };
+        let answer =
+            match delete.set_entries(Some(entries.collect())).customize().config_override(limited()).send().await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let error = EntryError::MayPass(DisplayErrorContext(error).to_string());
+                    return vec![Some(Err(error)); records.len()];
+                }
+            };
         let successful = answer.successful().iter().map(|entry| (entry.id(), ()));
         by_position(records.len(), successful, answer.failed())
     }

@@ -83,7 +83,9 @@ impl Mapping {
             match change.send().await {
                 Ok(answer) => problem = answer.failed().first().map(|entry| entry.code().to_owned()).or(problem),
                 // Not the whole error: the SDK's may show the answer.
-                Err(error) => problem = Some(error.into_service_error().meta().code().unwrap_or("no answer").to_owned()),
+                Err(error) => {
+                    problem = Some(error.into_service_error().meta().code().unwrap_or("no answer").to_owned())
+                }
             }
         }
         problem.map_or(Ok(()), Err)

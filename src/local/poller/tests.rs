@@ -128,7 +128,8 @@ struct Runs(Arc<Mutex<Vec<String>>>);
 impl Runs {
     fn add(&self, event: &[u8]) {
         let event: serde_json::Value = serde_json::from_slice(event).unwrap();
-        let bodies = event["Records"].as_array().unwrap().iter().map(|record| record["body"].as_str().unwrap().to_owned());
+        let bodies =
+            event["Records"].as_array().unwrap().iter().map(|record| record["body"].as_str().unwrap().to_owned());
         self.0.lock().unwrap().extend(bodies);
     }
 
@@ -321,7 +322,8 @@ async fn a_function_that_is_throttled_has_not_failed() {
     bench.until_empty("orders").await;
     assert_eq!((asked.load(Ordering::Relaxed), bench.dead("orders")), (21, 0));
     let news = bench.news.lock().unwrap();
-    let batches: Vec<_> = news.iter().filter_map(|news| if let News::Batch(batch) = news { Some(batch) } else { None }).collect();
+    let batches: Vec<_> =
+        news.iter().filter_map(|news| if let News::Batch(batch) = news { Some(batch) } else { None }).collect();
     assert_eq!(batches.len(), 1, "one receive was enough: {news:?}");
     assert_eq!(batches[0].messages[0].receive_count, 1);
 }
