@@ -53,15 +53,16 @@ impl HttpConnector for InProcess {
             let trace_id = request.headers().get(TRACE_ID);
             let answer = sqs.call(Call { target, body, base_url: BASE_URL, trace_id }).await;
             let lost = || ConnectorError::io("the connection broke: a fault that was asked for".into());
-            response(answer.ok_or_else(lost)?)
+            response(answer.ok_or_else(lost)?, sqs.date())
         })
     }
 }
 
-fn response(answer: Answer) -> Result<HttpResponse, ConnectorError> {
+fn response(answer: Answer, date: String) -> Result<HttpResponse, ConnectorError> {
     let status = StatusCode::try_from(answer.status).map_err(|error| ConnectorError::other(error.into(), None))?;
     let mut response = HttpResponse::new(status, SdkBody::from(answer.body));
     response.headers_mut().insert("content-type", CONTENT_TYPE);
+    response.headers_mut().insert("date", date);
     if let Some(error) = answer.query_error {
         response.headers_mut().insert(QUERY_ERROR, error);
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aws_sdk_sqs::primitives::{DateTime, DateTimeFormat};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
@@ -143,6 +144,12 @@ impl Sqs {
             }
         };
         (!fate.loses_answer).then_some(answer)
+    }
+
+    /// What time it is on the queue's clock, as the `Date` header of an answer has it.
+    pub(super) fn date(&self) -> String {
+        let seconds = i64::try_from(self.shared.clock.now().as_millis() / 1_000).unwrap_or(i64::MAX);
+        DateTime::from_secs(seconds).fmt(DateTimeFormat::HttpDate).unwrap_or_default()
     }
 
     fn apply(&self, mut request: Request, base_url: &str) -> Answer {

@@ -47,7 +47,9 @@ fn odd_record() -> impl Strategy<Value = Value> {
 
 fn odd_event() -> impl Strategy<Value = Value> {
     let records = prop::collection::vec(prop_oneof![8 => odd_record(), 1 => any_json()], 0..6);
-    prop_oneof![9 => records.prop_map(|records| json!({ "Records": records })), 1 => any_json()]
+    let event =
+        |(records, is_bare): (Vec<Value>, bool)| if is_bare { json!(records) } else { json!({ "Records": records }) };
+    prop_oneof![9 => (records, prop::bool::weighted(0.2)).prop_map(event), 1 => any_json()]
 }
 
 proptest! {

@@ -11,6 +11,7 @@ on_each_database! {
     a_message_goes_with_its_transaction_or_not_at_all
     all_of_a_message_arrives
     what_sqs_would_refuse_is_not_written
+    json_with_characters_that_sqs_refuses_does_not_fail_its_transaction
     tables_are_made_once
     a_message_has_the_trace_of_its_transaction
 }
@@ -48,6 +49,17 @@ async fn all_of_a_message_arrives<DB: TestDatabase>() {
     assert_eq!(system(&message, System::AwsTraceHeader).as_deref(), Some("Root=1-2-3"));
     let sqs = DB::texts(&world.pool, "select sqs_message_id from redrive_outbox").await;
     assert_eq!(sqs, [message.message_id().unwrap()]);
+}
+
+async fn json_with_characters_that_sqs_refuses_does_not_fail_its_transaction<DB: TestDatabase>() {
+    let world = World::<DB>::new("orders").await;
+    let value = "\u{fffe}\u{ffff}\u{0}";
+    let mut transaction = world.pool.begin().await.unwrap();
+    world.outbox.enqueue(&mut transaction, value).await.unwrap();
+    transaction.commit().await.unwrap();
+    world.relay_all().await;
+    let bodies = world.queue.bodies().await;
+    assert_eq!(serde_json::from_str::<String>(&bodies[0]).unwrap(), value);
 }
 
 async fn what_sqs_would_refuse_is_not_written<DB: TestDatabase>() {

@@ -42,6 +42,17 @@ async fn messages_of_many_tasks_share_calls_and_each_learns_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn json_with_characters_that_sqs_refuses_arrives_as_it_was() {
+    let queue = Queue::new("orders", 1).await;
+    let value = "\u{fffe}\u{ffff}\u{1fffe}\u{7f}\u{0}";
+    queue.producer().send(value).await.unwrap();
+    let bodies = queue.bodies().await;
+    assert_eq!(serde_json::from_str::<String>(&bodies[0]).unwrap(), value);
+    let error = queue.producer().send(Outgoing::text(value)).await.unwrap_err();
+    assert!(error.to_string().contains("U+FFFE"), "a text is not changed: {error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_message_waits_a_little_for_others() {
     let queue = Queue::new("orders", 1).await;
     let (_, took) = timed(queue.producer().send(Outgoing::text("an order"))).await;

@@ -64,8 +64,11 @@ struct Record {
 }
 
 fn records(event: &str) -> Vec<Record> {
-    let Some(list) = values(event, "Records").pop() else {
-        return Vec::new();
+    let list = match values(event, "Records").pop() {
+        Some(list) => list,
+        // EventBridge Pipes send the list alone.
+        None if event.trim_ascii_start().starts_with('[') => event,
+        None => return Vec::new(),
     };
     let records: Vec<&RawValue> = serde_json::from_str(list).expect("an event that is answered has a list of records");
     let texts = |record, key| values(record, key).into_iter().filter_map(|json| serde_json::from_str(json).ok());

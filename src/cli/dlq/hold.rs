@@ -193,7 +193,7 @@ impl<'a> Hold<'a> {
                 "{}: {} could not be given back, and stay hidden for up to {} s: {}",
                 self.queue.name,
                 counted(hidden.count),
-                hidden.longest.as_millis().div_ceil(1_000),
+                hidden.longest.as_secs(),
                 hidden.cause
             )
         })

@@ -249,7 +249,7 @@ impl Leases {
     }
 
     fn stays_hidden(&self, id: &str, cause: &str, hidden: &mut Option<StillHidden>) {
-        let longest = self.lock().get(id).map_or(Duration::ZERO, |lease| lease.ends.remaining(Now::read()));
+        let longest = self.lock().get(id).map_or(Duration::ZERO, |lease| lease.granted);
         let one = StillHidden { count: 1, longest, cause: cause.to_owned() };
         merge(hidden, Some(Ok(Some(one))));
     }

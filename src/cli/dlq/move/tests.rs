@@ -142,6 +142,25 @@ async fn what_fails_again_at_once_is_left_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_ends_though_dead_letters_never_cease_to_arrive() {
+    let queues = Queues::new(10, "").await;
+    queues.dead_letters(40).await;
+    let arrive = async {
+        for body in 40.. {
+            queues.dead_letter(&body.to_string(), "", Some("orders")).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let Done { output, is_good } = tokio::select! {
+        done = queues.move_all() => done,
+        () = arrive => unreachable!("it never ends"),
+    };
+    assert!(output.contains(" came back or arrived meanwhile, and stay") && !is_good, "{output}");
+    let moved = queues.take("orders").await;
+    assert!((0..40).all(|body| moved[&body.to_string()] == 1), "{moved:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_somebody_else_has_received_is_said() {
     let queues = Queues::new(4, "").await;
     queues.dead_letters(3).await;
