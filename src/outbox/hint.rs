@@ -1,5 +1,6 @@
 //! Notifications of new rows. They may be lost, and then the rows are found by looking.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -131,7 +132,7 @@ async fn listen_once<DB: Store>(access: &Access<DB>, words: &Words) -> Ended {
         match timeout(TEST_EVERY, listener.word()).await {
             Ok(Ok(Some(Word::Rows))) => words.say(),
             Ok(Ok(Some(Word::Own))) => {}
-            Ok(Ok(None)) => return Ended::Failed(Error::WorkerCrashed),
+            Ok(Ok(None)) => return Ended::Failed(lost()),
             Ok(Err(error)) => return Ended::Failed(error),
             Err(_) => match hears_itself(access, &mut listener, words).await {
                 Ok(true) => {}
@@ -142,7 +143,11 @@ async fn listen_once<DB: Store>(access: &Access<DB>, words: &Words) -> Ended {
     }
 }
 
-/// Has another connection notify the listener. Behind a pooler in transaction mode, `LISTEN` succeeds and nothing ever comes.
+fn lost() -> Error {
+    Error::Io(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection for notifications was lost"))
+}
+
+/// Lets another connection notify the listener. Behind a pooler in transaction mode, `LISTEN` succeeds and nothing ever comes.
 async fn hears_itself<DB: Store>(access: &Access<DB>, listener: &mut Listener, words: &Words) -> Result<bool, Error> {
     DB::notify(access, &listener.own).await?;
     let heard = timeout(TEST_TIMEOUT, async {
@@ -150,7 +155,7 @@ async fn hears_itself<DB: Store>(access: &Access<DB>, listener: &mut Listener, w
             match listener.word().await? {
                 Some(Word::Own) => return Ok(true),
                 Some(Word::Rows) => words.say(),
-                None => return Err(Error::WorkerCrashed),
+                None => return Err(lost()),
             }
         }
     });

@@ -143,6 +143,8 @@ impl Outbox {
 
     /// Takes the steps that the database has not taken yet. Several at a time wait for one another.
     ///
+    /// It ends after 10 minutes at most. For a table on which an index takes longer, run the SQL of [`migrations`](Self::migrations) yourself.
+    ///
     /// # Errors
     ///
     /// Where the database fails; nothing has changed then.
@@ -150,7 +152,8 @@ impl Outbox {
         Ok(DB::migrate(&Access::once(pool, MIGRATION_TIMEOUT)).await?)
     }
 
-    /// How many messages are there, and for how long. It counts them, so it is for looking now and then.
+    /// How many messages are there, and for how long. It counts them, so it is for looking now and then. A database that does not answer
+    /// within 60 s is an error ([`OutboxError::is_timeout`]), as for [`parked`](Self::parked) and [`retry`](Self::retry).
     ///
     /// # Errors
     ///

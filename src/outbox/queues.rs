@@ -125,6 +125,11 @@ impl<'a, DB: OutboxDatabase> Queues<'a, DB> {
                 () = common.stop.is_said() => return Reason::News,
                 Some(served) = self.running.next() => {
                     self.has_ended(served);
+                    if self.failed > 0 {
+                        let again = Instant::now() + database_backoff().delay(self.failed);
+                        let sooner = until.deadline().min(again);
+                        until.as_mut().reset(sooner);
+                    }
                     // There is room for one more, or nothing left to wait for.
                     if is_full || (self.when_idle == WhenIdle::End && self.running.is_empty()) {
                         return Reason::News;

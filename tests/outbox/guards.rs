@@ -29,11 +29,19 @@ struct Meanwhile<DB: TestDatabase> {
     when_it_leaves: Option<&'static str>,
     when_answered: Option<&'static str>,
     numbers: Mutex<Vec<i64>>,
+    /// How long a call takes before it leaves.
+    takes: Duration,
 }
 
 impl<DB: TestDatabase> Meanwhile<DB> {
     fn new(pool: &Pool<DB>) -> Self {
-        Self { pool: pool.clone(), when_it_leaves: None, when_answered: None, numbers: Mutex::default() }
+        Self {
+            pool: pool.clone(),
+            when_it_leaves: None,
+            when_answered: None,
+            numbers: Mutex::default(),
+            takes: Duration::ZERO,
+        }
     }
 
     fn numbers(&self) -> Vec<i64> {
@@ -47,6 +55,7 @@ macro_rules! listener {
             fn leaves<'a>(&'a self, _: &'a [String]) -> BoxFuture<'a, ()> {
                 Box::pin(async {
                     let Some(sql) = self.when_it_leaves else { return };
+                    sleep(self.takes).await;
                     let numbers = <$database>::numbers(&self.pool, sql).await;
                     self.numbers.lock().unwrap().extend(numbers);
                 })
@@ -203,10 +212,13 @@ async fn nothing_is_begun_in_the_second_half_of_a_lease() {
 async fn no_transaction_is_open_while_a_call_is_under_way() {
     let world = World::<Postgres>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
+    // Chores and looks have transactions too. These are short.
+    let takes = Duration::from_millis(1_500);
     let open = Some(
-        "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'",
+        "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'
+            and xact_start < clock_timestamp() - interval '1 s'",
     );
-    let listener = Arc::new(Meanwhile { when_it_leaves: open, ..Meanwhile::new(&world.pool) });
+    let listener = Arc::new(Meanwhile { when_it_leaves: open, takes, ..Meanwhile::new(&world.pool) });
     in_time(relay_heard_by(&world, &world.pool, &listener).drain_until(std::future::pending())).await.unwrap();
     assert_eq!(listener.numbers(), [0]);
 }

@@ -19,6 +19,7 @@ mod relay;
 mod silent;
 mod simulation;
 mod tap;
+mod upgrade;
 
 #[path = "../support/calls.rs"]
 mod calls;

@@ -135,7 +135,7 @@ impl Pooler {
 async fn pool_through_a_pooler(world: &World<Postgres>) -> Pool<Postgres> {
     let name = Postgres::texts(&world.pool, "select current_database()::text").await.remove(0);
     let server = Postgres::numbers(&world.pool, "select inet_server_port()::bigint").await.remove(0);
-    let port = Pooler::start(u16::try_from(server).unwrap(), &name, 3).await;
+    let port = Pooler::start(u16::try_from(server).unwrap(), &name, 5).await;
     let url = format!("postgres://redrive@127.0.0.1:{port}/{name}");
     PgPoolOptions::new().max_connections(4).connect_lazy(&url).unwrap()
 }

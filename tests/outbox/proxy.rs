@@ -77,7 +77,8 @@ async fn connect(
     gate: Arc<impl Gate>,
 ) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
-    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.into_split(), server.into_split());
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.into_split(), server.into_split());
     let what = watch::Sender::new("a connection".to_owned());
     let asked = what.subscribe();
     cut.mark_unchanged();

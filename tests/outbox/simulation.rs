@@ -270,7 +270,9 @@ impl<DB: Site> World<DB> {
             let process = move || {
                 let runtime = Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
-                    let relay = quick(Relay::new(DB::pool_of(&place, &own), client)).park_after(2).database_timeout(DATABASE_TIMEOUT);
+                    let relay = quick(Relay::new(DB::pool_of(&place, &own), client))
+                        .park_after(2)
+                        .database_timeout(DATABASE_TIMEOUT);
                     timeout(life, relay.run_until(pending())).await.map(drop)
                 })
             };
