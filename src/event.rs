@@ -250,7 +250,7 @@ mod tests {
     fn texts(event: Event) -> Vec<String> {
         let records = event.into_records().unwrap();
         let indices = 0..records.len();
-        let batch = PerLane::new(Batch { records, origin: Arc::new(()), dead_letter_at: None });
+        let batch = PerLane::new(Batch { records, origin: Arc::new(()), is_kept: false, on_failure: None });
         indices.map(|index| Record::new(batch.clone(), index).as_json().to_owned()).collect()
     }
 

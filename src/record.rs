@@ -15,6 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 #[cfg(feature = "large-messages")]
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::batch::OnFailure;
 #[cfg(feature = "large-messages")]
 use crate::event::Event;
 use crate::event::Records;
@@ -30,8 +31,10 @@ pub(crate) struct Batch {
     pub(crate) records: Records,
     #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "only `Context` asks for it"))]
     pub(crate) origin: Origin,
-    /// From which receive on a failure is a dead letter, if there is such a bound.
-    pub(crate) dead_letter_at: Option<u32>,
+    /// Whether the host keeps the messages while they run, and settles each by itself. Such a host receives a message alone to run it.
+    pub(crate) is_kept: bool,
+    /// Who says what becomes of records that fail, if somebody does.
+    pub(crate) on_failure: Option<Arc<dyn OnFailure>>,
 }
 
 /// One message of a batch: what extractors read, and what layers pass on.
@@ -199,7 +202,8 @@ impl Record {
         record.extend(attributes.as_ref().map(|attributes| ("messageAttributes".to_owned(), &**attributes)));
         let event = serde_json::to_vec(&BTreeMap::from([("Records", [record])]))?;
         let records = Event::of(event).into_records()?;
-        let batch = Batch { records, origin: self.batch.origin.clone(), dead_letter_at: self.batch.dead_letter_at };
+        let Batch { origin, is_kept, on_failure, .. } = &*self.batch;
+        let batch = Batch { records, origin: origin.clone(), is_kept: *is_kept, on_failure: on_failure.clone() };
         Ok(Self { batch: PerLane::new(batch), index: 0, body: Some(Arc::new(body)) })
     }
 
@@ -210,8 +214,13 @@ impl Record {
 
     /// Whether a failure now would be the record's last.
     pub(crate) fn is_last_receive(&self) -> bool {
-        let count = self.receive_count().unwrap_or(1);
-        self.batch.dead_letter_at.is_some_and(|at| count >= at)
+        self.batch.on_failure.as_ref().is_some_and(|on_failure| on_failure.is_last_run(self))
+    }
+
+    /// Whether the host keeps the message while it runs.
+    #[cfg(feature = "sqs")]
+    pub(crate) fn is_kept(&self) -> bool {
+        self.batch.is_kept
     }
 
     /// Whether this is a record at all.

@@ -75,8 +75,10 @@ mod tests {
     #[test]
     fn nothing_begins_once_the_batch_is_closed() {
         let records = "{\"Records\":[{},{}]}".parse::<Event>().and_then(Event::into_records).unwrap();
-        let board =
-            Board::new(Ledger::new(Batch { records, origin: Arc::new(()), dead_letter_at: None }), Plan::any_order(2));
+        let board = Board::new(
+            Ledger::new(Batch { records, origin: Arc::new(()), is_kept: false, on_failure: None }),
+            Plan::any_order(2),
+        );
         assert_eq!(board.next(), Some(0));
         assert_eq!(board.close(), [Standing::Running, Standing::NotRun]);
         assert_eq!(board.next(), None);
@@ -88,7 +90,8 @@ mod tests {
         let records = [("head", "a"), ("tail", "a"), ("tail", "a"), ("other", "b")].map(record).join(",");
         let records = format!(r#"{{"Records":[{records}]}}"#).parse::<Event>().and_then(Event::into_records).unwrap();
         let plan = Plan::in_lines(4, vec![vec![0, 1, 3]]);
-        let board = Board::new(Ledger::new(Batch { records, origin: Arc::new(()), dead_letter_at: None }), plan);
+        let board =
+            Board::new(Ledger::new(Batch { records, origin: Arc::new(()), is_kept: false, on_failure: None }), plan);
         assert_eq!(board.next(), Some(0));
         assert_eq!(board.place(0).behind, [1, 2]);
     }

@@ -155,10 +155,18 @@ impl Crew {
     fn wish(&self, run: &Run, verdict: &Verdict) -> Wish {
         match &self.shared.options.on_failure {
             Some(on_failure) if !verdict.passes() => {
-                on_failure.wish(run.record(), &verdict.outcome, verdict.error.as_deref())
+                let wish = on_failure.wish(&verdict.failure_of(run.record()));
+                on_failure.remember_failure(run.record());
+                wish
             }
             _ => Wish::Nothing,
         }
+    }
+
+    /// Whether the host may bring all records of the batch again, whatever has become of each.
+    fn may_fail_as_a_whole(&self) -> bool {
+        let Shared { board, options, keeper } = &self.shared;
+        keeper.is_none() && (options.fail_batch_on_any_failure || board.ledger().has_nameless())
     }
 
     /// Where nobody keeps the record, its visibility may be changed until the batch is answered: from then on the process may be frozen,
@@ -179,6 +187,7 @@ impl Crew {
             behind: place.behind.iter().map(leased).collect(),
             error: verdict.error.clone(),
             longest_delay: self.shared.keeper.as_ref().map(|keeper| keeper.longest_delay()),
+            delete: self.may_fail_as_a_whole(),
         };
         let mut effect = JoinSet::new();
         effect

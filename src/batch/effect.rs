@@ -31,6 +31,19 @@ pub(crate) struct Failed {
     pub(crate) error: Option<String>,
     /// How long SQS lets the message be hidden from now on, where the host knows.
     pub(crate) longest_delay: Option<Duration>,
+    /// Whether the message comes back though its dead letter was accepted, as its batch may fail as a whole. It must be deleted once the
+    /// dead letter is there, or it is sent there again at each retry of the batch.
+    pub(crate) delete: bool,
+}
+
+/// How a run failed. The outcome is never [`Outcome::Done`] and never [`Outcome::Discard`].
+pub(crate) struct Failure<'a> {
+    pub(crate) record: &'a Record,
+    pub(crate) outcome: &'a Outcome,
+    /// The error, with its causes, where there is one.
+    pub(crate) error: Option<&'a str>,
+    /// Whether an extractor has found the message malformed: no other run of it will end otherwise.
+    pub(crate) is_malformed: bool,
 }
 
 /// What is to be done at the queue with a record that failed.
@@ -56,12 +69,15 @@ pub(crate) enum Effect {
 
 /// Who says what becomes of records that failed, and does it.
 pub(crate) trait OnFailure: fmt::Debug + Send + Sync {
-    /// What is to be done. The outcome is never [`Outcome::Done`] and never [`Outcome::Discard`].
-    fn wish(&self, record: &Record, outcome: &Outcome, error: Option<&str>) -> Wish;
+    /// What is to be done.
+    fn wish(&self, failure: &Failure<'_>) -> Wish;
+
+    /// Remembers that a run of the record has failed. Called after [`OnFailure::wish`], once for each run.
+    fn remember_failure(&self, record: &Record);
 
     /// Does it, and says what has come of it.
     fn fulfil(&self, wish: Wish, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>>;
 
-    /// From which receive on a failure is a dead letter, if there is such a bound.
-    fn dead_letter_at(&self) -> Option<u32>;
+    /// Whether the record goes to the dead-letter queue if its run that is under way fails, however it fails.
+    fn is_last_run(&self, record: &Record) -> bool;
 }

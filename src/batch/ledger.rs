@@ -1,6 +1,7 @@
 //! What is known of each record of a batch. All have failed, until they are done.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::per_lane::PerLane;
@@ -15,6 +16,8 @@ pub(super) struct Ledger {
     /// Not in the order of the batch: see [`Ledger::slot`].
     slots: Vec<AtomicUsize>,
     has_copies: bool,
+    /// Known once somebody has asked.
+    has_nameless: OnceLock<bool>,
 }
 
 /// How a record stands.
@@ -58,7 +61,7 @@ impl Ledger {
         let slots = batch.records.len().next_multiple_of(STRIDE);
         let slots = std::iter::repeat_with(|| AtomicUsize::new(Standing::NotRun.to_slot())).take(slots).collect();
         let has_copies = batch.records.parts().iter().any(|record| record.copy_of.is_some());
-        let ledger = Self { batch: PerLane::new(batch), slots, has_copies };
+        let ledger = Self { batch: PerLane::new(batch), slots, has_copies, has_nameless: OnceLock::new() };
         for (index, record) in ledger.batch.records.parts().iter().enumerate() {
             if let Some(first) = record.copy_of {
                 ledger.set(index, Standing::CopyOf(first));
@@ -82,6 +85,11 @@ impl Ledger {
     /// The id to report a record by, if it has one.
     pub(super) fn message_id(&self, index: usize) -> Option<Cow<'_, str>> {
         self.batch.records.message_id(index)
+    }
+
+    /// Whether there is a record without an id to report it by. If it fails, the whole batch does.
+    pub(super) fn has_nameless(&self) -> bool {
+        *self.has_nameless.get_or_init(|| (0..self.len()).any(|index| self.message_id(index).is_none()))
     }
 
     /// The group of a FIFO queue's record.

@@ -32,7 +32,7 @@ pub(crate) use self::bodies::Fetch;
 pub(crate) use self::bodies::{Bodies, Wanted, WithBody};
 pub(crate) use self::effect::OnFailure;
 #[cfg(feature = "sqs")]
-pub(crate) use self::effect::{Effect, Failed, Leased, Wish};
+pub(crate) use self::effect::{Effect, Failed, Failure, Leased, Wish};
 pub(crate) use self::guard::{guard, note_places};
 pub(crate) use self::keeper::Keeper;
 #[cfg(feature = "worker")]
@@ -119,8 +119,8 @@ impl Engine {
     pub(crate) async fn run(self, event: Event, invocation: Invocation) -> Result<SqsBatchResponse, Error> {
         let cut = invocation.remaining.and_then(|remaining| self.cut_off(remaining));
         let records = event.into_records()?;
-        let dead_letter_at = self.options.on_failure.as_ref().and_then(|on_failure| on_failure.dead_letter_at());
-        let ledger = Ledger::new(Batch { records, origin: invocation.origin, dead_letter_at });
+        let (is_kept, on_failure) = (invocation.keeper.is_some(), self.options.on_failure.clone());
+        let ledger = Ledger::new(Batch { records, origin: invocation.origin, is_kept, on_failure });
         let source = Source::of(&ledger)?;
         let span = report::batch_span(&source, ledger.len());
         let plan = source.plan(&ledger, self.options.fifo);
@@ -135,11 +135,12 @@ impl Engine {
         let standings = board.close();
         let id_of = |index| board.ledger().message_id(index).map(Cow::into_owned);
         let answer = settle::settle(&standings, id_of, &self.options);
+        let options = self.options;
         if in_time {
-            span.in_scope(|| report::batch_end(&standings));
+            span.in_scope(|| report::batch_end(&board, &standings, &source, &options));
         } else {
             // Not here: a handler that still runs may hold what the log needs, standard output for one.
-            let report = move || span.in_scope(|| report::batch_cut_off(&board, &standings));
+            let report = move || span.in_scope(|| report::batch_cut_off(&board, &standings, &source, &options));
             invocation.handlers.spawn_blocking(report);
         }
         answer

@@ -8,11 +8,12 @@ use tracing::field::Empty;
 use tracing::{Level, Span, debug_span, error, info, info_span, warn};
 
 use super::board::Board;
-use super::effect::Effect;
+use super::effect::{Effect, Failure};
 use super::guard::Panicked;
 use super::keeper::Fate;
 use super::ledger::Standing;
 use super::source::Source;
+use crate::extract::Rejection;
 use crate::handler::{Classified, Observer, Options, RecordResult};
 use crate::outcome::Outcome;
 use crate::record::Record;
@@ -22,22 +23,43 @@ pub(super) fn batch_span(source: &Source, records: usize) -> Span {
 }
 
 /// Called in the batch's span, when all lanes have come to their end.
-pub(super) fn batch_end(standings: &[Standing]) {
+pub(super) fn batch_end(board: &Board, standings: &[Standing], source: &Source, options: &Options) {
     let not_run = count(standings, Standing::NotRun);
     Span::current().record("failed", standings.len() - count(standings, Standing::Done));
     if not_run > 0 {
         warn!(not_run, "records come back unrun, because one before them failed or has no message group");
+        warn_of_unrun(board, standings, source, options);
     }
 }
 
 /// Called in the batch's span, when the deadline came first.
-pub(super) fn batch_cut_off(board: &Board, standings: &[Standing]) {
+pub(super) fn batch_cut_off(board: &Board, standings: &[Standing], source: &Source, options: &Options) {
     let (cut_off, not_run) = (count(standings, Standing::Running), count(standings, Standing::NotRun));
     Span::current().record("failed", standings.len() - count(standings, Standing::Done));
     warn!(cut_off, not_run, "the deadline came first; records that were cut off or never began come back");
     for index in (0..standings.len()).filter(|&index| standings[index] == Standing::Running) {
         let message_id = board.ledger().message_id(index);
         error!(message_id = message_id.as_deref(), error = "cut off at the deadline", "record failed");
+    }
+    warn_of_unrun(board, standings, source, options);
+}
+
+/// Warns once a queue of messages of FIFO groups that come back unrun again and again. SQS counts each receive of them, and moves them to
+/// the dead-letter queue at the queue's maxReceiveCount, though they never ran. The count is not known here without a permission, so the
+/// warning comes at the count from which a record is warned about.
+fn warn_of_unrun(board: &Board, standings: &[Standing], source: &Source, options: &Options) {
+    let Some(queue) = source.queue_arn().filter(|_| source.fifo()) else { return };
+    let not_run = (0..standings.len()).filter(|&index| standings[index] == Standing::NotRun);
+    let receive_count = not_run.filter_map(|index| board.ledger().record(index).receive_count()).max();
+    let Some(receive_count) = receive_count.filter(|count| *count >= options.warn_from_receive_count) else { return };
+    if options.warned_of_unrun.is_first(queue) {
+        warn!(
+            queue,
+            receive_count,
+            "messages of a FIFO group come back unrun behind one that fails, and each receive counts: at the queue's \
+             maxReceiveCount SQS moves them to the dead-letter queue, though they never ran; raise maxReceiveCount, or send the \
+             message that fails to the dead-letter queue with `.effects(..)`. This is said once a queue"
+        );
     }
 }
 
@@ -63,6 +85,8 @@ pub(super) struct Verdict {
     pub(super) outcome: Outcome,
     /// With its causes.
     pub(super) error: Option<String>,
+    /// Whether an extractor has found the message malformed.
+    is_malformed: bool,
 }
 
 /// What has become of a record: the outcome's name in the span, whether the record leaves the queue, and the error or the
@@ -132,7 +156,7 @@ impl Run {
         let error = panicked.to_string();
         let message_id = self.record.message_id();
         self.span.in_scope(|| error!(message_id = message_id.as_deref(), error, "record failed"));
-        Verdict { name: "panic", outcome: Outcome::Retry, error: Some(error) }
+        Verdict { name: "panic", outcome: Outcome::Retry, error: Some(error), is_malformed: false }
     }
 
     pub(super) fn warn_of_a_lost_dead_letter(&self) {
@@ -148,12 +172,18 @@ impl Run {
 
     /// Logs what came of the record, and says what is to become of it. Runs under the guard: it shows the user's error.
     pub(super) fn report(&self, result: RecordResult) -> Verdict {
-        let (outcome, error) = match result {
-            Ok(Outcome::Done) => return Verdict { name: "done", outcome: Outcome::Done, error: None },
-            Ok(outcome) => (outcome, None),
+        let (outcome, error, is_malformed) = match result {
+            Ok(Outcome::Done) => {
+                return Verdict { name: "done", outcome: Outcome::Done, error: None, is_malformed: false };
+            }
+            Ok(outcome) => (outcome, None, false),
             Err(error) => match error.downcast::<Classified>() {
-                Ok(classified) => (classified.outcome, Some(classified.error)),
-                Err(error) => (Outcome::Retry, Some(error)),
+                Ok(classified) => (classified.outcome, Some(classified.error), false),
+                // An extractor's. A rejection that a handler returns is classified, so it is none of these.
+                Err(error) => {
+                    let is_malformed = error.downcast_ref::<Rejection>().is_some_and(Rejection::is_malformed);
+                    (Outcome::Retry, Some(error), is_malformed)
+                }
             },
         };
         let chained = error.map(|error| chain(error.as_ref()));
@@ -182,7 +212,7 @@ impl Run {
                 "dead_letter"
             }
         };
-        Verdict { name, outcome, error: chained }
+        Verdict { name, outcome, error: chained, is_malformed }
     }
 }
 
@@ -190,6 +220,11 @@ impl Verdict {
     /// Whether the record leaves the queue, whatever can be done to that.
     pub(super) fn passes(&self) -> bool {
         matches!(self.outcome, Outcome::Done | Outcome::Discard(_))
+    }
+
+    /// The failure that it is of that record.
+    pub(super) fn failure_of<'a>(&'a self, record: &'a Record) -> Failure<'a> {
+        Failure { record, outcome: &self.outcome, error: self.error.as_deref(), is_malformed: self.is_malformed }
     }
 
     /// The end of a record for which nothing is done at the queue.

@@ -78,9 +78,9 @@ system_attribute! {
     ReceiveCount(u32) = "ApproximateReceiveCount", count
 }
 
-/// Whether this is the message's last chance: it goes to the dead-letter queue if it fails now, by
-/// [`Effects::dead_letter_at`](https://docs.rs/redrive/latest/redrive/struct.Effects.html#method.dead_letter_at). Always
-/// `false` where that is not set: what the queue's RedrivePolicy will do, the record does not say.
+/// Whether this run is the message's last one: if it fails, the message goes to the dead-letter queue by
+/// [`Effects::dead_letter_at`](https://docs.rs/redrive/latest/redrive/struct.Effects.html#method.dead_letter_at), which counts runs where
+/// they are known, and not receives. Always `false` where that is not set: the record does not say what the queue's RedrivePolicy will do.
 ///
 /// ```
 /// use redrive::{Body, LastReceive};

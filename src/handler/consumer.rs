@@ -67,7 +67,8 @@ impl<K> Consumer<K> {
     /// Fails the invocation if any record of the batch failed. Off by default.
     ///
     /// This is for an event source mapping without `ReportBatchItemFailures`, which ignores the answer and deletes every
-    /// record, unless the invocation fails. The whole batch then comes back, what was done with it.
+    /// record, unless the invocation fails. The whole batch then comes back, and what was done runs again. A record that was sent to
+    /// the dead-letter queue is deleted at once, so that it does not come back.
     pub fn fail_batch_on_any_failure(self) -> Self {
         self.set(|options| options.fail_batch_on_any_failure = true)
     }

@@ -10,7 +10,7 @@ use tower::{Layer, Service, service_fn};
 use super::Handler;
 use super::consumer::{Consumer, Kind};
 use crate::batch::{Pristine, Work};
-use crate::extract::FromRecord;
+use crate::extract::{FromRecord, Rejection};
 use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome, rejected};
 use crate::per_lane::PerLane;
 use crate::record::Record;
@@ -96,7 +96,8 @@ impl<H, Args, S, E> Consumer<Each<H, Args, S, E>> {
     /// ```
     ///
     /// It sees the handler's own error, as it was returned: a type that is boxed later, as `anyhow::Error`, still
-    /// downcasts. Rejections of extractors and errors of layers do not come here; they are retries.
+    /// downcasts. Rejections of extractors and errors of layers do not come here; they are retries. With the feature `sqs`,
+    /// `Effects::dead_letter_malformed` says otherwise of a message that an extractor finds malformed.
     pub fn classify(self, classify: impl Fn(&E) -> Outcome + Send + Sync + 'static) -> Self {
         self.map(|each| Each { classify: Some(Arc::new(classify)), ..each })
     }
@@ -194,9 +195,12 @@ where
 
 /// Boxes an error, with the outcome that the user's classification gives it.
 pub(super) fn classified<E: HandlerError>(error: E, classify: Option<&Classify<E>>) -> BoxError {
-    match classify.map(|classify| classify(&error)) {
-        None | Some(Outcome::Retry) => error.into_box_error(),
-        Some(outcome) => Box::new(Classified { outcome, error: error.into_box_error() }),
+    let outcome = classify.map_or(Outcome::Retry, |classify| classify(&error));
+    let error = error.into_box_error();
+    // A handler that took the rejection of an extractor, and returned it, has decided about it: it is not an extractor's any more.
+    match outcome {
+        Outcome::Retry if !error.is::<Rejection>() => error,
+        outcome => Box::new(Classified { outcome, error }),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can be set on a consumer, and what holds where nothing is set.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::observer::Observer;
@@ -25,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) fail_batch_on_any_failure: bool,
     pub(crate) error_when_all_fail: bool,
     pub(crate) warn_from_receive_count: u32,
+    /// Queues of which it was said that messages of a group come back unrun.
+    pub(crate) warned_of_unrun: Warned,
     pub(crate) observer: Observer,
     /// Without it nothing is done to the queue.
     pub(crate) on_failure: Option<Arc<dyn OnFailure>>,
@@ -43,10 +46,22 @@ impl Default for Options {
             // From the third receive on, SQS leaves the message out of ApproximateAgeOfOldestMessage: no alarm on the
             // queue's age sees it any more, so the log has to.
             warn_from_receive_count: 3,
+            warned_of_unrun: Warned::default(),
             observer: Observer::default(),
             on_failure: None,
             bodies: None,
         }
+    }
+}
+
+/// The queues of which something was said that is said once. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Warned(Arc<Mutex<HashSet<String>>>);
+
+impl Warned {
+    /// Whether it is said of this queue for the first time.
+    pub(crate) fn is_first(&self, queue_arn: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(queue_arn.to_owned())
     }
 }
 

@@ -141,7 +141,12 @@ mod tests {
     fn record(record: Value) -> Record {
         let event: Event = json!({ "Records": [record] }).to_string().parse().unwrap();
         Record::new(
-            PerLane::new(Batch { records: event.into_records().unwrap(), origin: Arc::new(()), dead_letter_at: None }),
+            PerLane::new(Batch {
+                records: event.into_records().unwrap(),
+                origin: Arc::new(()),
+                is_kept: false,
+                on_failure: None,
+            }),
             0,
         )
     }

@@ -5,7 +5,7 @@ use std::env;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -16,15 +16,16 @@ use tokio::time::Instant;
 use super::Backoff;
 use super::client::LazyClient;
 use super::dead_letter::{self, About};
+use super::failed_runs::FailedRuns;
 use super::queue::Queue;
 use super::visibility::{Change, LONGEST_DELAY_ON_LAMBDA, VisibilityTimeout};
-use crate::batch::{Effect, Failed, Leased, OnFailure, Wish};
+use crate::batch::{Effect, Failed, Failure, Leased, OnFailure, Wish};
 use crate::outcome::Outcome;
 use crate::record::Record;
 
-/// What a consumer may do to its queue: have a record come back later, and send it to the dead-letter queue.
+/// Lets a consumer delay the retry of a record, and send a record to the dead-letter queue.
 ///
-/// Given to [`Consumer::effects`](crate::Consumer::effects). With it [`Outcome::RetryAfter`] and [`Outcome::DeadLetter`] are
+/// It is given to [`Consumer::effects`](crate::Consumer::effects). With it [`Outcome::RetryAfter`] and [`Outcome::DeadLetter`] are
 /// done before the answer leaves:
 ///
 /// ```no_run
@@ -54,15 +55,18 @@ use crate::record::Record;
 /// On a FIFO queue what stood behind a record in its message group comes back with it.
 ///
 /// Permissions: `sqs:GetQueueUrl` and `sqs:ChangeMessageVisibility` on the queue, and to send dead letters
-/// `sqs:GetQueueAttributes` on it, and `sqs:GetQueueUrl` and `sqs:SendMessage` on the dead-letter queue. `redrive iam` prints
-/// them.
+/// `sqs:GetQueueAttributes` on it, and `sqs:GetQueueUrl` and `sqs:SendMessage` on the dead-letter queue. Where a batch may fail as a
+/// whole, `sqs:DeleteMessage` on the queue, which an event source mapping needs as well. `redrive iam --effects` prints them.
 #[derive(Debug)]
 #[must_use = "effects take place only in a consumer that they are given to"]
 pub struct Effects {
     client: LazyClient,
     backoff: Option<Backoff>,
     dead_letter_at: Option<u32>,
+    counts_receives: bool,
+    dead_letters_malformed: bool,
     dead_letter_queue_url: Option<String>,
+    failed_runs: Mutex<FailedRuns>,
     /// By the ARN that records have.
     queues: Mutex<HashMap<String, Arc<QueueCell>>>,
 }
@@ -85,23 +89,65 @@ impl Effects {
     }
 
     fn with(client: LazyClient) -> Self {
-        Self { client, backoff: None, dead_letter_at: None, dead_letter_queue_url: None, queues: Mutex::default() }
+        Self {
+            client,
+            backoff: None,
+            dead_letter_at: None,
+            counts_receives: false,
+            dead_letters_malformed: false,
+            dead_letter_queue_url: None,
+            failed_runs: Mutex::default(),
+            queues: Mutex::default(),
+        }
     }
 
-    /// Has every record that is to be retried, and does not say when, come back after a delay that grows with its receive
-    /// count. Without it such a record comes back after the queue's visibility timeout.
+    /// Delays every retry that has no explicit delay. The delay grows with the receive count. By default such a record comes back after
+    /// the queue's visibility timeout.
     pub fn backoff(self, backoff: Backoff) -> Self {
         Self { backoff: Some(backoff), ..self }
     }
 
-    /// Sends a record that fails at this receive, or at a later one, to the dead-letter queue, with its last error as the
-    /// reason. 0 counts as 1.
+    /// Sends a record to the dead-letter queue when this many runs of it have failed, with its last error as the reason. 0 counts as 1.
+    /// There is no such limit by default.
     ///
-    /// It is to be lower than the `maxReceiveCount` of the queue's RedrivePolicy, or equal to it: beyond that SQS moves the
-    /// message itself, and cannot say why. A handler learns from [`LastReceive`](crate::LastReceive) that a record will not
-    /// come again.
-    pub fn dead_letter_at(self, receive_count: u32) -> Self {
-        Self { dead_letter_at: Some(receive_count.max(1)), ..self }
+    /// The count is of runs that this process has seen fail: a message that was received and never ran, as one behind a poison message
+    /// in its FIFO group, has not failed. On Lambda it is of receives for a standard queue, where each receive is a run but for throttles
+    /// and timeouts. [The chapter on effects](crate::docs::effects#when-a-record-has-failed-too-often) has the details.
+    ///
+    /// Choose a number below the `maxReceiveCount` of the queue's RedrivePolicy. SQS moves a message beyond that by itself, and cannot
+    /// say why. A handler learns from [`LastReceive`](crate::LastReceive) that a failure will be the last one.
+    pub fn dead_letter_at(self, runs: u32) -> Self {
+        Self { dead_letter_at: Some(runs.max(1)), ..self }
+    }
+
+    /// Makes [`dead_letter_at`](Self::dead_letter_at) count receives in place of runs, on every host and queue. Off by default.
+    ///
+    /// Receives are known where runs are not, so the limit holds exactly when many processes share a queue. But a message that was
+    /// received without a run reaches it as well: on a FIFO queue a healthy message behind a poison one is sent to the dead-letter queue
+    /// the first time it fails.
+    pub fn count_receives(self) -> Self {
+        Self { counts_receives: true, ..self }
+    }
+
+    /// Sends a record that an extractor finds malformed to the dead-letter queue at once, with the extractor's error as the reason. By
+    /// default it is retried like any other failure, and spends all of its receives.
+    ///
+    /// This is for a [`Rejection`](crate::Rejection) that [is malformed](crate::Rejection::is_malformed), from an extractor of this crate
+    /// or of yours. What is absent, a rejection of another type, and a body in S3 that cannot be fetched are retried. On a FIFO queue
+    /// the message group goes on once SQS has accepted the dead letter.
+    ///
+    /// ```no_run
+    /// use redrive::{Effects, Json};
+    ///
+    /// # #[derive(serde::Deserialize)] struct Order {}
+    /// async fn place(Json(order): Json<Order>) -> anyhow::Result<()> { /* ... */ Ok(()) }
+    ///
+    /// # async fn example() -> Result<(), redrive::Error> {
+    /// redrive::handler(place).effects(Effects::from_env().dead_letter_malformed()).run().await
+    /// # }
+    /// ```
+    pub fn dead_letter_malformed(self) -> Self {
+        Self { dead_letters_malformed: true, ..self }
     }
 
     /// Sends dead letters there, and not to the queue that the RedrivePolicy names.
@@ -150,6 +196,62 @@ impl Effects {
         sent.map(drop).map_err(|error| format!("sqs:SendMessage: {}", DisplayErrorContext(error)))
     }
 
+    /// Does what is left to do for a message whose dead letter was accepted. Nothing of it changes that it is done.
+    async fn bury(&self, failed: &Failed) {
+        let message_id = failed.head.record.message_id();
+        let message_id = message_id.as_deref();
+        if let Some(message_id) = message_id {
+            self.failed_runs().forget(message_id);
+        }
+        if !failed.delete {
+            return;
+        }
+        if let Err(why) = until(Instant::now() + MAX_EFFECT_TIME, self.delete(failed)).await {
+            tracing::warn!(
+                message_id,
+                why,
+                "the message is in the dead-letter queue and is not deleted here: if its batch fails as a whole, it comes back, and \
+                 may be sent there again"
+            );
+        }
+    }
+
+    /// Deletes a message, and its copies, whose dead letter was accepted. It may come late: the message is in the dead-letter queue.
+    async fn delete(&self, failed: &Failed) -> Result<(), String> {
+        let record = &failed.head.record;
+        let cell = self.cell(record)?;
+        let queue = cell.0.get_or_try_init(|| self.find(record)).await?;
+        let handles = failed.copies.iter().chain([&failed.head]).map(|leased| receipt_handle(&leased.record));
+        let deletes: Vec<_> = handles.map(|handle| Ok(queue.deletes.submit(handle?))).collect::<Result<_, String>>()?;
+        for delete in deletes {
+            delete.await.map_err(|error| error.text().to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// Which run of the record the one under way is, as far as this process knows for sure.
+    fn run_number(&self, record: &Record) -> u32 {
+        let receives = record.receive_count();
+        if !self.counts_runs(record) {
+            return receives.unwrap_or(1);
+        }
+        let failed = record.message_id().map_or(0, |id| self.failed_runs().of(&id));
+        // A message that is sent again begins anew, whatever its id is.
+        failed.saturating_add(1).min(receives.unwrap_or(u32::MAX))
+    }
+
+    /// Whether runs count, and not receives. On Lambda a receive of a standard queue mostly is a run, and the next one may be in another
+    /// process. On a FIFO queue it mostly is none: the whole group is received each time its head fails.
+    fn counts_runs(&self, record: &Record) -> bool {
+        let is_fifo = || queue_arn(record).is_ok_and(|arn| arn.ends_with(".fifo"));
+        !self.counts_receives && (record.is_kept() || is_fifo())
+    }
+
+    fn failed_runs(&self) -> MutexGuard<'_, FailedRuns> {
+        // No user's code runs under this lock.
+        self.failed_runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The place of the queue that the record is from.
     fn cell(&self, record: &Record) -> Result<Arc<QueueCell>, String> {
         let arn = queue_arn(record)?;
@@ -191,15 +293,26 @@ fn function_name() -> Option<String> {
 }
 
 impl OnFailure for Effects {
-    fn wish(&self, record: &Record, outcome: &Outcome, error: Option<&str>) -> Wish {
+    fn wish(&self, failure: &Failure<'_>) -> Wish {
+        let Failure { record, outcome, error, is_malformed } = *failure;
         let receive_count = record.receive_count().unwrap_or(1);
         match outcome {
             Outcome::DeadLetter(reason) => Wish::DeadLetter(reason.clone().into_owned()),
-            _ if self.dead_letter_at.is_some_and(|at| receive_count >= at) => {
+            _ if (is_malformed && self.dead_letters_malformed) || self.is_last_run(record) => {
                 Wish::DeadLetter(error.unwrap_or("the handler asks for a retry").to_owned())
             }
             Outcome::RetryAfter(delay) => Wish::Delay(*delay),
             _ => self.backoff.as_ref().map_or(Wish::Nothing, |backoff| Wish::Delay(backoff.delay(receive_count))),
+        }
+    }
+
+    fn remember_failure(&self, record: &Record) {
+        // Nobody asks for a count where there is no limit.
+        if self.dead_letter_at.is_some()
+            && self.counts_runs(record)
+            && let Some(message_id) = record.message_id()
+        {
+            self.failed_runs().add(&message_id, Instant::now());
         }
     }
 
@@ -217,9 +330,14 @@ impl OnFailure for Effects {
                     (until(latest, self.dead_letter(&failed, &reason)).await, Effect::DeadLettered)
                 }
             };
-            let Err(why) = done else { return effect };
             let message_id = failed.head.record.message_id();
             let message_id = message_id.as_deref();
+            let Err(why) = done else {
+                if effect == Effect::DeadLettered {
+                    self.bury(&failed).await;
+                }
+                return effect;
+            };
             match effect {
                 Effect::DeadLettered => {
                     tracing::warn!(message_id, why, "not sent to the dead-letter queue: the record is retried instead");
@@ -230,8 +348,8 @@ impl OnFailure for Effects {
         })
     }
 
-    fn dead_letter_at(&self) -> Option<u32> {
-        self.dead_letter_at
+    fn is_last_run(&self, record: &Record) -> bool {
+        self.dead_letter_at.is_some_and(|at| self.run_number(record) >= at)
     }
 }
 
@@ -262,14 +380,15 @@ mod tests {
         const EVENT: &str =
             r#"{"Records":[{"receiptHandle":"r","eventSourceARN":"arn:aws:sqs:us-east-1:000000000000:orders"}]}"#;
         let records = EVENT.parse::<Event>().and_then(Event::into_records).unwrap();
-        Record::new(PerLane::new(Batch { records, origin: Arc::new(()), dead_letter_at: None }), 0)
+        Record::new(PerLane::new(Batch { records, origin: Arc::new(()), is_kept: false, on_failure: None }), 0)
     }
 
     async fn fail(effects: &Effects, outcome: Outcome) -> Effect {
-        let wish = effects.wish(&record(), &outcome, Some("down"));
+        let failure = Failure { record: &record(), outcome: &outcome, error: Some("down"), is_malformed: false };
+        let wish = effects.wish(&failure);
         let error = Some("down".to_owned());
         let head = Leased { record: record(), until: None };
-        let failed = Failed { head, copies: Vec::new(), behind: Vec::new(), error, longest_delay: None };
+        let failed = Failed { head, copies: Vec::new(), behind: Vec::new(), error, longest_delay: None, delete: false };
         effects.fulfil(wish, failed).await
     }
 

@@ -8,12 +8,12 @@ pub(crate) mod coalesce;
 #[cfg(any(feature = "producer", feature = "worker"))]
 pub(crate) mod credentials;
 mod dead_letter;
-#[cfg(any(feature = "worker", feature = "cli"))]
 pub(crate) mod delete;
 mod effects;
 pub(crate) mod entries;
 #[cfg(feature = "local")]
 pub(crate) mod event;
+mod failed_runs;
 #[cfg(any(feature = "local", feature = "producer", feature = "worker"))]
 pub(crate) mod hex;
 pub(crate) mod limits;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use super::coalesce::Coalescer;
+use super::delete::DeleteMessages;
 use super::visibility::ChangeVisibility;
 
 /// A queue, as an effect needs it.
@@ -14,6 +15,7 @@ pub(super) struct Queue {
     client: Client,
     url: String,
     pub(super) visibility: Coalescer<ChangeVisibility>,
+    pub(super) deletes: Coalescer<DeleteMessages>,
     dead_letter_queue_url: OnceCell<String>,
 }
 
@@ -22,7 +24,8 @@ impl Queue {
     pub(super) async fn find(client: &Client, arn: &str) -> Result<Self, String> {
         let url = url_of(client, arn).await?;
         let visibility = Coalescer::new(ChangeVisibility { client: client.clone(), queue_url: url.clone() });
-        Ok(Self { client: client.clone(), url, visibility, dead_letter_queue_url: OnceCell::new() })
+        let deletes = Coalescer::new(DeleteMessages { client: client.clone(), queue_url: url.clone() });
+        Ok(Self { client: client.clone(), url, visibility, deletes, dead_letter_queue_url: OnceCell::new() })
     }
 
     /// The URL of the queue that the RedrivePolicy names. Asked for once; a queue that had none is asked again.

@@ -7,13 +7,16 @@ mod faults;
 mod fifo;
 mod kit;
 mod limits;
+mod malformed;
 mod move_tasks;
+mod poison;
 mod queues;
 mod redrive_policy;
 mod served;
 mod simulation;
 mod standard;
 mod template;
+mod whole_batch;
 
 #[path = "../support/calls.rs"]
 mod calls;

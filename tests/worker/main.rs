@@ -6,6 +6,7 @@ mod health;
 mod kit;
 mod late_changes;
 mod leases;
+mod poison;
 mod polling;
 #[cfg(all(unix, feature = "lambda"))]
 mod process;

@@ -1,0 +1,95 @@
+//! A poison message at the head of a FIFO group: what stands behind it has not failed.
+
+use std::sync::{Arc, Mutex};
+
+use redrive::{Backoff, Body, Effects, LastReceive, State};
+use tokio::time::sleep;
+
+use crate::kit::{Notes, Queue, secs};
+use crate::log;
+
+fn effects(queue: &Queue) -> Effects {
+    Effects::with_client(queue.client.clone()).backoff(Backoff::exponential(secs(1)..secs(1))).dead_letter_at(3)
+}
+
+/// Runs these on a queue of that name, where "poison" always fails, and "follower" at its first run. Gives back what has run, with
+/// whether it was told that it was its last chance, and how many are dead letters.
+async fn run(queue: (Queue, Queue), effects: Effects) -> (Vec<String>, usize) {
+    let ((queue, dead), notes) = (queue, Notes::default());
+    let place = |Body(body): Body, LastReceive(is_last): LastReceive, State(notes): State<Notes>| async move {
+        let is_first = !notes.all().iter().any(|note| note.starts_with(&body));
+        notes.add(format!("{body} {is_last}"));
+        if body == "poison" || (body == "follower" && is_first) { Err("not yet") } else { Ok(()) }
+    };
+    let worker = queue.run(redrive::handler(place).effects(effects).with_state(notes.clone()));
+    queue.drained().await;
+    worker.end().await.unwrap();
+    (notes.all(), dead.counts().await.0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_fails_for_the_first_time_is_no_dead_letter() {
+    let (queue, dead) = Queue::with_dead_letters("orders.fifo", 50).await;
+    for body in ["poison", "follower", "last"] {
+        queue.send_to("g", body).await;
+    }
+    let effects = effects(&queue);
+    let (ran, dead) = run((queue, dead), effects).await;
+    let expected = ["poison false", "poison false", "poison true", "follower false", "follower false", "last false"];
+    assert_eq!((ran, dead), (expected.map(str::to_owned).into(), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn receives_count_where_that_is_asked_for() {
+    let (queue, dead) = Queue::with_dead_letters("orders.fifo", 50).await;
+    for body in ["poison", "follower"] {
+        queue.send_to("g", body).await;
+    }
+    let effects = effects(&queue).count_receives();
+    let (ran, dead) = run((queue, dead), effects).await;
+    assert_eq!((&*ran[3], dead), ("follower true", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn receives_by_others_that_did_not_run_it_are_no_failures() {
+    let (queue, dead) = Queue::with_dead_letters("orders", 50).await;
+    queue.send("follower").await;
+    for _ in 0..5 {
+        let receive = queue.sqs.client().receive_message().queue_url(&queue.url).visibility_timeout(0);
+        assert_eq!(receive.send().await.unwrap().messages().len(), 1);
+    }
+    let effects = effects(&queue);
+    let (ran, dead) = run((queue, dead), effects).await;
+    assert_eq!((ran, dead), (vec!["follower false".to_owned(), "follower false".to_owned()], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tail_that_comes_back_unrun_again_and_again_is_warned_of_once() {
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let lines = told.clone();
+    let _log = log::to(move |line| lines.lock().unwrap().push(line.text));
+    let warnings = || told.lock().unwrap().iter().filter(|line| line.contains("come back unrun behind")).count();
+    let queue = Queue::fifo().await;
+    for body in ["1", "2"] {
+        queue.send_to("g", body).await;
+    }
+    let fail = |Body(_): Body| async { Err::<(), _>("down") };
+    let _worker = queue.run(redrive::handler(fail));
+    // The queue's visibility timeout is 30 s.
+    sleep(secs(45)).await;
+    assert_eq!(warnings(), 0, "it was received twice");
+    sleep(secs(300)).await;
+    assert_eq!(warnings(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standard_queue_has_no_tails_to_warn_of() {
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let lines = told.clone();
+    let _log = log::to(move |line| lines.lock().unwrap().push(line.text));
+    let queue = Queue::with_messages(3).await;
+    let fail = |Body(_): Body| async { Err::<(), _>("down") };
+    let _worker = queue.run(redrive::handler(fail));
+    sleep(secs(300)).await;
+    assert!(!told.lock().unwrap().iter().any(|line| line.contains("come back unrun behind")));
+}
