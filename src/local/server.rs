@@ -103,19 +103,24 @@ async fn answer(State(Served { sqs, address }): State<Served>, headers: HeaderMa
     let base_url = text(header::HOST.as_str()).map_or_else(|| address.to_string(), |host| format!("http://{host}"));
     let target = text(TARGET).unwrap_or_default();
     match sqs.call(Call { target, body: &body, base_url: &base_url, trace_id: text(TRACE_ID) }).await {
-        Some(answer) => response(answer, &sqs.date()),
+        Some(answer) => dated(response(answer), &sqs.date()),
         None => Response::new(Body::new(Broken)),
     }
 }
 
-fn response(answer: Answer, date: &str) -> Response {
+/// The queue's clock may be ahead of the machine's, whose date the server would write.
+fn dated(mut response: Response, date: &str) -> Response {
+    if let Ok(date) = HeaderValue::try_from(date) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    response
+}
+
+fn response(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, answer.body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-    if let Ok(date) = HeaderValue::try_from(date) {
-        headers.insert(header::DATE, date);
-    }
     if let Some(error) = answer.query_error.and_then(|error| HeaderValue::try_from(error).ok()) {
         headers.insert(QUERY_ERROR, error);
     }
