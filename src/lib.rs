@@ -67,6 +67,9 @@ mod lambda;
 mod large;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "worker")]
+mod log_writer;
+mod moment;
 #[cfg(feature = "outbox")]
 mod outbox;
 mod outcome;

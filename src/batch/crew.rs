@@ -21,6 +21,7 @@ use super::keeper::{self, Keeper, Wait};
 use super::report::{End, Run, Verdict};
 use super::{Work, lane};
 use crate::handler::Options;
+use crate::moment::Deadline;
 use crate::record::Record;
 
 /// What all lanes of a batch have, and more of them.
@@ -172,7 +173,8 @@ impl Crew {
     /// Where nobody keeps the record, its visibility may be changed until the batch is answered: from then on the process may be frozen,
     /// and what it sends afterwards may find the message with another consumer.
     fn leased(&self, index: usize, record: Record) -> Leased {
-        let until = self.shared.keeper.as_ref().map(|keeper| keeper.lease_end(index)).or(self.cut);
+        let until = self.shared.keeper.as_ref().map(|keeper| keeper.lease_end(index));
+        let until = until.or_else(|| self.cut.map(Deadline::at));
         Leased { record, until }
     }
 

@@ -8,8 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use crate::moment::Deadline;
 use crate::outcome::Outcome;
 use crate::record::Record;
 
@@ -17,7 +16,7 @@ use crate::record::Record;
 pub(crate) struct Leased {
     pub(crate) record: Record,
     /// From then on another consumer may have the message, or the process may be frozen. `None` where the host does not know.
-    pub(crate) until: Option<Instant>,
+    pub(crate) until: Option<Deadline>,
 }
 
 /// A record whose run has ended in something else than done.

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use crate::moment::Deadline;
 
 /// A record, and what fares with it.
 pub(crate) struct Place {
@@ -51,7 +51,7 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
 
     /// When the lease of the record ends, which was let go or rests. Its visibility must not be changed from then on: another consumer may
     /// have the message.
-    fn lease_end(&self, index: usize) -> Instant;
+    fn lease_end(&self, index: usize) -> Deadline;
 
     /// How long SQS lets the batch's messages be hidden from now on.
     fn longest_delay(&self) -> Duration;

@@ -45,7 +45,7 @@ pub(super) struct Queue {
 /// after `until`.
 pub(super) async fn send(to: &Queue, messages: &[&Outgoing], until: Instant) -> Vec<Attempt> {
     match call(to, messages).await {
-        Ok(answer) => attempts(messages.len(), &answer),
+        Ok(answer) => attempts(messages, &answer),
         Err(error) if error.trouble == Trouble::Refused && messages.len() > 1 => {
             send_each(to, messages, &error, until).await
         }
@@ -69,7 +69,15 @@ async fn call(to: &Queue, messages: &[&Outgoing]) -> Result<SendMessageBatchOutp
     let mut entries = Vec::with_capacity(messages.len());
     entries.extend(messages.iter().enumerate().filter_map(|(position, message)| entry(to, position, message)));
     let call = to.client.send_message_batch().queue_url(&to.url).set_entries(Some(entries));
-    call.send().await.map_err(CallError::from)
+    call.send().await.map_err(|error| CallError::from(error).hiding(carried_by(messages)))
+}
+
+/// What must not be shown, should SQS quote it.
+fn carried_by<'a>(messages: &'a [&Outgoing]) -> impl Iterator<Item = &'a str> {
+    messages.iter().flat_map(|message| {
+        let values = message.attributes.iter().filter_map(|(_, value)| value.as_str());
+        std::iter::once(&*message.body).chain(values)
+    })
 }
 
 fn of_error(error: &CallError) -> Attempt {
@@ -83,17 +91,18 @@ fn of_error(error: &CallError) -> Attempt {
     }
 }
 
-fn attempts(len: usize, answer: &SendMessageBatchOutput) -> Vec<Attempt> {
+fn attempts(messages: &[&Outgoing], answer: &SendMessageBatchOutput) -> Vec<Attempt> {
     let successful = answer.successful().iter();
     let successful = successful.map(|entry| (entry.id(), Sent::new(entry.message_id(), entry.sequence_number())));
-    let attempt = |result| match result {
+    let hidden = |result: Result<_, EntryError>| result.map_err(|error| error.hiding(carried_by(messages)));
+    let attempt = |result: Option<Result<_, EntryError>>| match result.map(hidden) {
         Some(Ok(sent)) => Attempt::Sent(sent),
         Some(Err(EntryError::SenderFault(why))) => Attempt::Refused(why),
         Some(Err(EntryError::Denied(why))) => Attempt::Denied(why),
         Some(Err(EntryError::MayPass(why))) => Attempt::Failed(why),
         None => Attempt::Unnamed,
     };
-    by_position(len, successful, answer.failed()).into_iter().map(attempt).collect()
+    by_position(messages.len(), successful, answer.failed()).into_iter().map(attempt).collect()
 }
 
 fn entry(to: &Queue, position: usize, message: &Outgoing) -> Option<Entry> {

@@ -40,6 +40,7 @@ use self::outgoing::Checked;
 use self::told::{Teller, Together};
 use crate::sqs::client::impatient;
 use crate::sqs::limits::{MAX_ENTRIES, MAX_MESSAGE_BYTES};
+use crate::sqs::region::in_region_of_url;
 
 /// Sends messages to one queue.
 ///
@@ -126,7 +127,10 @@ const RETRY_FOR: Duration = Duration::from_secs(60);
 const AHEAD: usize = 1_000;
 
 impl Producer {
-    /// A producer for that queue, with the usual settings. No call is made before there is a message.
+    /// Returns a producer for this queue, with the usual settings. It makes no call before there is a message.
+    ///
+    /// A URL of AWS says the region of its queue, and calls are made there whatever the client's own region is. An endpoint that the
+    /// client was given stays as it is.
     pub fn new(client: Client, queue_url: impl Into<String>) -> Self {
         Self::builder(client, queue_url).build()
     }
@@ -343,6 +347,7 @@ impl ProducerBuilder {
     /// The producer.
     pub fn build(self) -> Producer {
         let Self { client, queue_url, settings } = self;
+        let client = in_region_of_url(&client, &queue_url);
         let queue = Queue { client: attempts_alone(&client), url: queue_url, is_fifo: settings.is_fifo };
         let shared = Arc::new(Shared::new(queue, settings));
         Producer { handle: Arc::new(Handle { shared }) }

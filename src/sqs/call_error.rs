@@ -4,9 +4,10 @@ use std::error::Error;
 use std::io::ErrorKind;
 
 use aws_sdk_sqs::config::http::HttpResponse;
-use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 use super::entries::{is_denied, is_throttle};
+use super::safe_text::{hiding, text_of};
 
 #[derive(Debug)]
 pub(crate) struct CallError {
@@ -37,22 +38,22 @@ where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
-        let SdkError::ServiceError(answer) = &error else {
-            return Self { trouble: of_connection(&error), text: DisplayErrorContext(&error).to_string() };
+        let trouble = match &error {
+            SdkError::ServiceError(answer) => of_answer(answer.raw().status().as_u16(), answer.err().code()),
+            error => of_connection(error),
         };
-        let (status, code) = (answer.raw().status().as_u16(), answer.err().code());
-        let text = match (code, answer.err().message()) {
-            (Some(code), Some(message)) => format!("{code}: {message}"),
-            (Some(code), None) => code.to_owned(),
-            (None, _) => format!("HTTP status {status}"),
-        };
-        Self { trouble: of_answer(status, code), text }
+        Self { trouble, text: text_of(&error) }
     }
 }
 
 impl CallError {
     pub(crate) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The same without what the call carried, should the text quote it.
+    pub(crate) fn hiding<'a>(self, carried: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { text: hiding(&self.text, carried), ..self }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::IdentityCache;
 #[cfg(feature = "worker")]
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
@@ -16,7 +17,7 @@ pub(super) struct LazyClient(OnceCell<Client>);
 
 impl LazyClient {
     pub(super) fn given(client: Client) -> Self {
-        Self(OnceCell::new_with(Some(client)))
+        Self(OnceCell::new_with(Some(with_shared_credentials(&client))))
     }
 
     /// The client, if it was needed before.
@@ -67,6 +68,19 @@ pub(crate) fn patient(client: &Client, patience: Duration) -> Client {
     timeouts.set_operation_timeout(at_least(own.operation_timeout()));
     timeouts.set_read_timeout(at_least(own.read_timeout()));
     Client::from_conf(bounded(client, timeouts.build()).retry_config(RetryConfig::disabled()).build())
+}
+
+/// How long a provider of credentials may take: it may ask STS, which is asked again where it is throttled.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The same client, whose copies load credentials once for all of them. By default each copy has a cache of its own, and a call with a
+/// short timeout could give up a slow provider again and again.
+pub(crate) fn with_shared_credentials(client: &Client) -> Client {
+    if client.config().identity_cache().is_some() {
+        return client.clone();
+    }
+    let cache = IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build();
+    Client::from_conf(client.config().to_builder().identity_cache(cache).build())
 }
 
 #[cfg(all(test, feature = "worker", feature = "local"))]

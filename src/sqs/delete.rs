@@ -1,11 +1,11 @@
 //! What is done leaves the queue.
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;
 
 use super::coalesce::BatchCall;
 use super::entries::{EntryError, by_position, or_may_pass};
+use super::safe_text::text_of;
 
 /// `DeleteMessageBatch` on one queue, by receipt handles.
 pub(crate) struct DeleteMessages {
@@ -17,6 +17,13 @@ impl BatchCall for DeleteMessages {
     type Entry = String;
 
     async fn call(&self, receipt_handles: &[String]) -> Vec<Result<(), EntryError>> {
+        let results = self.send(receipt_handles).await.into_iter();
+        results.map(|result| result.map_err(|error| error.hiding(receipt_handles.iter().map(String::as_str)))).collect()
+    }
+}
+
+impl DeleteMessages {
+    async fn send(&self, receipt_handles: &[String]) -> Vec<Result<(), EntryError>> {
         let entries = receipt_handles.iter().enumerate().filter_map(|(position, receipt_handle)| {
             Entry::builder().id(position.to_string()).receipt_handle(receipt_handle).build().ok()
         });
@@ -27,7 +34,7 @@ impl BatchCall for DeleteMessages {
                 or_may_pass(by_position(receipt_handles.len(), successful, answer.failed()))
             }
             Err(error) => {
-                let text = format!("sqs:DeleteMessage: {}", DisplayErrorContext(error));
+                let text = format!("sqs:DeleteMessage: {}", text_of(&error));
                 vec![Err(EntryError::MayPass(text)); receipt_handles.len()]
             }
         }

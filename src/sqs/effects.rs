@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -18,8 +17,11 @@ use super::client::LazyClient;
 use super::dead_letter::{self, About};
 use super::failed_runs::FailedRuns;
 use super::queue::Queue;
+use super::region::in_region_of_url;
+use super::safe_text::{hiding, text_of};
 use super::visibility::{Change, LONGEST_DELAY_ON_LAMBDA, VisibilityTimeout};
 use crate::batch::{Effect, Failed, Failure, Leased, OnFailure, Wish};
+use crate::moment::{Deadline, Moment};
 use crate::outcome::Outcome;
 use crate::record::Record;
 
@@ -83,7 +85,7 @@ impl Effects {
         Self::with(LazyClient::default())
     }
 
-    /// Calls go out through this client.
+    /// Calls go out through this client. The ARN that records have says the region, whatever the client's own is.
     pub fn with_client(client: Client) -> Self {
         Self::with(LazyClient::given(client))
     }
@@ -150,14 +152,14 @@ impl Effects {
         Self { dead_letters_malformed: true, ..self }
     }
 
-    /// Sends dead letters there, and not to the queue that the RedrivePolicy names.
+    /// Sends dead letters to this queue, and not to the one that the RedrivePolicy names. It may be in another region, which its URL says.
     pub fn dead_letter_queue(self, queue_url: impl Into<String>) -> Self {
         Self { dead_letter_queue_url: Some(queue_url.into()), ..self }
     }
 
     /// Makes the record come back after the delay, with its copies and the records behind it. No change begins at `end` or later, though
     /// this future be dropped before.
-    async fn delay(&self, failed: &Failed, delay: Duration, end: Instant) -> Result<(), String> {
+    async fn delay(&self, failed: &Failed, delay: Duration, end: Deadline) -> Result<(), String> {
         let record = &failed.head.record;
         let cell = self.cell(record)?;
         let queue = cell.0.get_or_try_init(|| self.find(record)).await?;
@@ -165,7 +167,7 @@ impl Effects {
         let timeout = VisibilityTimeout::clamped(delay, failed.longest_delay.unwrap_or(LONGEST_DELAY_ON_LAMBDA));
         let change = |leased: &Leased| {
             let receipt_handle = receipt_handle(&leased.record)?;
-            let not_after = leased.until.map_or(end, |until| until.min(end));
+            let not_after = leased.until.map_or(end, |until| until.or_earlier(end));
             Ok::<_, String>(queue.visibility.submit(Change { receipt_handle, timeout, not_after }))
         };
         let of_record = change(&failed.head)?;
@@ -192,8 +194,11 @@ impl Effects {
             None => cell.0.get_or_try_init(|| self.find(record)).await?.dead_letter_queue_url().await?,
         };
         let message = dead_letter::message(record, &about, url).map_err(|error| error.to_string())?;
-        let sent = message.send_with(self.client.get().await).await;
-        sent.map(drop).map_err(|error| format!("sqs:SendMessage: {}", DisplayErrorContext(error)))
+        let sent = message.send_with(&in_region_of_url(self.client.get().await, url)).await;
+        sent.map(drop).map_err(|error| {
+            let body = record.body().ok().flatten().unwrap_or_default();
+            format!("sqs:SendMessage: {}", hiding(&text_of(&error), [&*body]))
+        })
     }
 
     /// Does what is left to do for a message whose dead letter was accepted. Nothing of it changes that it is done.
@@ -206,7 +211,7 @@ impl Effects {
         if !failed.delete {
             return;
         }
-        if let Err(why) = until(Instant::now() + MAX_EFFECT_TIME, self.delete(failed)).await {
+        if let Err(why) = until(Deadline::after(Moment::now(), MAX_EFFECT_TIME), self.delete(failed)).await {
             tracing::warn!(
                 message_id,
                 why,
@@ -271,10 +276,10 @@ const MAX_EFFECT_TIME: Duration = Duration::from_secs(30);
 /// left until its visibility timeout runs out.
 const SHORTEST_DELAY_ON_A_WORKER: Duration = Duration::from_secs(1);
 
-async fn until(end: Instant, effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    let limit = end.saturating_duration_since(Instant::now());
+async fn until(end: Deadline, effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let limit = end.time_left();
     let too_late = |_| Err(format!("there is no answer after {limit:?}"));
-    tokio::time::timeout_at(end, effect).await.unwrap_or_else(too_late)
+    tokio::time::timeout(limit, effect).await.unwrap_or_else(too_late)
 }
 
 fn receipt_handle(record: &Record) -> Result<String, String> {
@@ -318,12 +323,12 @@ impl OnFailure for Effects {
 
     fn fulfil(&self, wish: Wish, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>> {
         Box::pin(async move {
-            let latest = Instant::now() + MAX_EFFECT_TIME;
+            let latest = Deadline::after(Moment::now(), MAX_EFFECT_TIME);
             let (done, effect) = match wish {
                 Wish::Nothing => return Effect::ComesBack,
                 Wish::Delay(delay) => {
                     // After that the message may be another consumer's, and would be delayed there.
-                    let end = failed.head.until.map_or(latest, |until| until.min(latest));
+                    let end = failed.head.until.map_or(latest, |until| until.or_earlier(latest));
                     (until(end, self.delay(&failed, delay, end)).await, Effect::Delayed)
                 }
                 Wish::DeadLetter(reason) => {

@@ -2,6 +2,8 @@
 
 use aws_sdk_sqs::types::BatchResultErrorEntry;
 
+use super::safe_text::{hiding, redacted};
+
 /// Why an entry did not do what it was to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EntryError {
@@ -34,9 +36,21 @@ impl EntryError {
     }
 }
 
+impl EntryError {
+    /// The same without what the call carried, should the text quote it.
+    pub(crate) fn hiding<'a>(self, carried: impl IntoIterator<Item = &'a str>) -> Self {
+        let text = hiding(self.text(), carried);
+        match self {
+            Self::SenderFault(_) => Self::SenderFault(text),
+            Self::Denied(_) => Self::Denied(text),
+            Self::MayPass(_) => Self::MayPass(text),
+        }
+    }
+}
+
 impl From<&BatchResultErrorEntry> for EntryError {
     fn from(entry: &BatchResultErrorEntry) -> Self {
-        let text = format!("{}: {}", entry.code(), entry.message().unwrap_or_default());
+        let text = format!("{}: {}", entry.code(), redacted(entry.message().unwrap_or_default()));
         match entry.sender_fault() {
             // Whose fault it is does not matter: later there will be fewer calls.
             _ if is_throttle(entry.code()) => Self::MayPass(text),

@@ -23,6 +23,8 @@ pub(crate) mod note;
 mod queue;
 #[cfg(any(feature = "producer", feature = "worker"))]
 pub(crate) mod random;
+pub(crate) mod region;
+pub(crate) mod safe_text;
 #[cfg(any(feature = "local", feature = "worker"))]
 pub(crate) mod source;
 pub(crate) mod visibility;

@@ -1,13 +1,14 @@
 //! A queue that records come from, and its dead-letter queue.
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use super::coalesce::Coalescer;
 use super::delete::DeleteMessages;
+use super::region::{in_region, region_of_arn};
+use super::safe_text::text_of;
 use super::visibility::ChangeVisibility;
 
 /// A queue, as an effect needs it.
@@ -22,6 +23,7 @@ pub(super) struct Queue {
 impl Queue {
     /// Looks the queue up by its ARN.
     pub(super) async fn find(client: &Client, arn: &str) -> Result<Self, String> {
+        let client = &in_region(client, region_of_arn(arn));
         let url = url_of(client, arn).await?;
         let visibility = Coalescer::new(ChangeVisibility { client: client.clone(), queue_url: url.clone() });
         let deletes = Coalescer::new(DeleteMessages { client: client.clone(), queue_url: url.clone() });
@@ -41,7 +43,7 @@ impl Queue {
         let attributes = self.client.get_queue_attributes().queue_url(&self.url);
         let attributes = attributes.attribute_names(QueueAttributeName::RedrivePolicy).send().await;
         let attributes =
-            attributes.map_err(|error| format!("sqs:GetQueueAttributes: {}", DisplayErrorContext(error)))?;
+            attributes.map_err(|error| format!("sqs:GetQueueAttributes: {}", text_of(&error)))?;
         let attributes = attributes.attributes.unwrap_or_default();
         let policy = attributes.get(&QueueAttributeName::RedrivePolicy).ok_or("the queue has no RedrivePolicy")?;
         let policy: RedrivePolicy =
@@ -63,6 +65,6 @@ async fn url_of(client: &Client, arn: &str) -> Result<String, String> {
         return Err(format!("{arn} is no ARN of a queue"));
     };
     let answer = client.get_queue_url().queue_name(name).queue_owner_aws_account_id(account).send().await;
-    let answer = answer.map_err(|error| format!("sqs:GetQueueUrl: {}", DisplayErrorContext(error)))?;
+    let answer = answer.map_err(|error| format!("sqs:GetQueueUrl: {}", text_of(&error)))?;
     answer.queue_url.ok_or_else(|| format!("the service has no URL for {arn}"))
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Entry;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::coalesce::BatchCall;
 use super::entries::{EntryError, by_position, or_may_pass};
+use super::safe_text::text_of;
+use crate::moment::Deadline;
 
 /// From the receive on, and not from the call: what is left of these 12 hours is the most that SQS takes.
 pub(crate) const MAX_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(43_200);
@@ -31,13 +32,7 @@ pub(crate) struct Change {
     pub(crate) timeout: VisibilityTimeout,
     /// The change must not begin at this time or later. The message may be another consumer's by then, and SQS accepts a receipt handle
     /// from before: it would change the visibility of a message that the other consumer is working on.
-    pub(crate) not_after: Instant,
-}
-
-impl Change {
-    fn is_late(&self, now: Instant) -> bool {
-        self.not_after <= now
-    }
+    pub(crate) not_after: Deadline,
 }
 
 /// Whole seconds from now.
@@ -68,13 +63,14 @@ impl BatchCall for ChangeVisibility {
     /// call that failed with all of its entries, so the call ends then, and the coalescer sends the others again.
     async fn call(&self, changes: &[Change]) -> Vec<Result<(), EntryError>> {
         let mut results = vec![Err(EntryError::too_late()); changes.len()];
-        let began = Instant::now();
-        let in_time: Vec<_> = (0..changes.len()).filter(|&position| !changes[position].is_late(began)).collect();
-        let Some(first_end) = in_time.iter().map(|&position| changes[position].not_after).min() else { return results };
+        let in_time: Vec<_> = (0..changes.len()).filter(|&position| !changes[position].not_after.is_over()).collect();
+        let first_end = in_time.iter().map(|&position| changes[position].not_after.for_timer()).min();
+        let Some(first_end) = first_end else { return results };
         let sent: Vec<_> = in_time.iter().map(|&position| &changes[position]).collect();
         let answers = timeout_at(first_end, self.send(&sent)).await.unwrap_or_else(|_| unanswered(&sent));
+        let handles = || sent.iter().map(|change| &*change.receipt_handle);
         for (position, answer) in in_time.into_iter().zip(answers) {
-            results[position] = answer;
+            results[position] = answer.map_err(|error| error.hiding(handles()));
         }
         results
     }
@@ -82,8 +78,7 @@ impl BatchCall for ChangeVisibility {
 
 /// The answers to a call that was broken off, as the time of one of its entries had come.
 fn unanswered(changes: &[&Change]) -> Vec<Result<(), EntryError>> {
-    let now = Instant::now();
-    let error = |change: &&Change| match change.is_late(now) {
+    let error = |change: &&Change| match change.not_after.is_over() {
         true => Err(EntryError::too_late()),
         false => Err(EntryError::MayPass("the call was broken off for another of its entries".to_owned())),
     };
@@ -100,7 +95,7 @@ impl ChangeVisibility {
         let answer = match call.set_entries(Some(entries.collect())).send().await {
             Ok(answer) => answer,
             Err(error) => {
-                let text = format!("sqs:ChangeMessageVisibility: {}", DisplayErrorContext(error));
+                let text = format!("sqs:ChangeMessageVisibility: {}", text_of(&error));
                 return vec![Err(EntryError::MayPass(text)); changes.len()];
             }
         };
@@ -111,7 +106,12 @@ impl ChangeVisibility {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "local")]
+    use tokio::time::Instant;
+
     use super::*;
+    #[cfg(feature = "local")]
+    use crate::moment::Moment;
 
     #[test]
     fn a_delay_is_rounded_up_and_clamped() {
@@ -137,7 +137,7 @@ mod tests {
     #[cfg(feature = "local")]
     fn shown_at_once(receipt_handle: &str, within: Duration) -> Change {
         let receipt_handle = receipt_handle.to_owned();
-        Change { receipt_handle, timeout: VisibilityTimeout(0), not_after: Instant::now() + within }
+        Change { receipt_handle, timeout: VisibilityTimeout(0), not_after: Deadline::after(Moment::now(), within) }
     }
 
     #[cfg(feature = "local")]
@@ -180,7 +180,7 @@ mod tests {
     async fn the_same_message_may_be_in_a_call_twice() {
         let (_sqs, visibility, receipt_handle) = received().await;
         let changes = [receipt_handle.clone(), "none".to_owned(), receipt_handle];
-        let (timeout, not_after) = (VisibilityTimeout(60), Instant::now() + Duration::from_secs(30));
+        let (timeout, not_after) = (VisibilityTimeout(60), Deadline::after(Moment::now(), Duration::from_secs(30)));
         let change = |receipt_handle| Change { receipt_handle, timeout, not_after };
         let results = visibility.call(&changes.map(change)).await;
         assert_eq!((&results[0], &results[2]), (&Ok(()), &Ok(())));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -14,6 +14,7 @@ use super::lease::Leases;
 use super::memory::MessageKey;
 use super::settler::Receipt;
 use crate::batch::{Fate, Invocation, Keeper, Place, Wait};
+use crate::moment::{Deadline, Moment};
 use crate::sqs::message::{CompleteMessage, event_of};
 
 /// A message that is to run, and may.
@@ -40,6 +41,8 @@ struct Message {
     /// The position of the first one of the same id. Only that runs, and what holds for it holds for its copies.
     first: usize,
     stage: Mutex<Stage>,
+    /// When its handler began.
+    began: OnceLock<Instant>,
 }
 
 /// How far the run of a message is.
@@ -56,11 +59,12 @@ enum Stage {
 }
 
 /// Runs messages that were received at that time, and settles them.
-pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, hold: Hold, received: Instant) {
+pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, hold: Hold, received: Moment) {
     let event = event_of(fresh.iter().map(|fresh| &fresh.message), &hub.queue.source);
     // All of it is in the event, and a body may be a mebibyte: nothing but the receipts remains.
-    let (each, receipts): (Vec<_>, Vec<_>) = Message::all_of(fresh);
-    let leases = Leases::new(receipts, received, hub.queue.lease.as_duration());
+    let length = hub.queue.lease.as_duration();
+    let (each, receipts): (Vec<_>, Vec<_>) = Message::all_of(fresh, Deadline::after(received, length));
+    let leases = Leases::new(receipts, received, length);
     let (hold, refused, ended) = (Mutex::new(hold), Notify::new(), Notify::new());
     let messages = Arc::new(Messages { hub: hub.clone(), leases, each, hold, refused, ended });
 
@@ -91,18 +95,18 @@ pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, hold: Hold, received: 
     // To the very end: a heartbeat that is dropped halfway may still arrive, and hide what was given back.
     tokio::select! {
         () = settled => {}
-        () = messages.leases.keep(&visibility) => {}
+        () = messages.leases.keep(&visibility, hub.resumed.subscribe()) => {}
     }
 }
 
 impl Message {
-    fn all_of(fresh: Vec<Fresh>) -> (Vec<Self>, Vec<Receipt>) {
+    fn all_of(fresh: Vec<Fresh>, ends: Deadline) -> (Vec<Self>, Vec<Receipt>) {
         let mut each = Vec::<Self>::with_capacity(fresh.len());
         let mut receipts = Vec::with_capacity(fresh.len());
         for Fresh { key, message } in fresh {
             let first = each.iter().position(|other| other.key == key).unwrap_or(each.len());
-            each.push(Self { key: key.clone(), first, stage: Mutex::new(Stage::Waiting) });
-            receipts.push(Receipt::of(key, message));
+            each.push(Self { key: key.clone(), first, stage: Mutex::new(Stage::Waiting), began: OnceLock::new() });
+            receipts.push(Receipt::of(key, message, ends));
         }
         (each, receipts)
     }
@@ -141,6 +145,13 @@ impl Messages {
         (0..self.each.len()).filter(|&index| stage(self.stage(index))).collect()
     }
 
+    /// The handler of that message has ended.
+    fn note_run_time(&self, index: usize) {
+        if let Some(began) = self.each[index].began.get() {
+            self.hub.run_times.note(began.elapsed());
+        }
+    }
+
     /// Has the message not begin, if it has not.
     fn refuse(&self, index: usize) {
         self.look(index, |stage| {
@@ -150,18 +161,10 @@ impl Messages {
         });
     }
 
-    /// Gives back what does not run here any more, while others do: when it is refused, and when the worker closes. Does not end.
+    /// Gives back what does not run here any more, while others do. Does not end.
     async fn give_back_refused(&self) {
-        let mut closing = pin!(self.hub.until(Phase::Closing));
-        let mut is_open = true;
         loop {
-            tokio::select! {
-                () = self.refused.notified() => {}
-                () = &mut closing, if is_open => {
-                    is_open = false;
-                    (0..self.each.len()).for_each(|index| self.refuse(index));
-                }
-            }
+            self.refused.notified().await;
             self.release(&self.at(|stage| stage == Stage::Refused)).await;
         }
     }
@@ -235,9 +238,10 @@ impl Messages {
 impl Keeper for Messages {
     fn admits(&self, index: usize) -> bool {
         self.look(index, |stage| {
-            let admits = *stage == Stage::Waiting && self.hub.is_open() && self.leases.is_ours(index);
+            let admits = *stage == Stage::Waiting && self.hub.may_begin() && self.leases.is_ours(index);
             if admits {
                 *stage = Stage::Running;
+                self.each[index].began.get_or_init(Instant::now);
             }
             admits
         })
@@ -255,10 +259,12 @@ impl Keeper for Messages {
     }
 
     fn ends(&self, index: usize) -> bool {
+        self.note_run_time(index);
         self.look(index, Stage::settles) && self.leases.is_ours(index)
     }
 
     fn let_go<'a>(&'a self, place: &'a Place) -> Wait<'a, bool> {
+        self.note_run_time(place.index);
         if !self.look(place.index, Stage::settles) {
             // The cut has come before its end: the message is on its way back, or will be.
             self.leases.cut_off(&[place.index]);
@@ -266,11 +272,11 @@ impl Keeper for Messages {
         Box::pin(self.leases.let_go(place.index, &place.copies, &place.behind))
     }
 
-    fn lease_end(&self, index: usize) -> Instant {
+    fn lease_end(&self, index: usize) -> Deadline {
         match self.stage(index) {
             // It is given back, or was: another consumer may have it at any time.
-            Stage::Refused | Stage::Ended => Instant::now(),
-            Stage::Waiting | Stage::Running | Stage::Settling => self.leases.expires(index),
+            Stage::Refused | Stage::Ended => Deadline::at(Instant::now()),
+            Stage::Waiting | Stage::Running | Stage::Settling => self.leases.ends(index),
         }
     }
 
@@ -314,6 +320,7 @@ impl fmt::Debug for Messages {
 mod tests {
     use super::*;
     use crate::local::Sqs;
+    use crate::moment::set_wall_clock_ahead;
     use crate::worker::Settings;
     use crate::worker::handle::WorkerHandle;
     use crate::worker::health::Health;
@@ -325,18 +332,50 @@ mod tests {
         let health = Arc::new(Health::new(WorkerHandle::default()));
         let hub = Hub::begin(engine, &client, url, Settings::default(), health).await.unwrap();
         let key = MessageKey::of("m");
-        let receipt = Receipt { key: key.clone(), receipt_handle: "r".to_owned() };
-        let leases = Leases::new([receipt], Instant::now(), Duration::from_secs(30));
-        let each = vec![Message { key, first: 0, stage: Mutex::new(Stage::Waiting) }];
+        let (now, length) = (Moment::now(), Duration::from_secs(30));
+        let receipt = Receipt { key: key.clone(), receipt_handle: "r".to_owned(), ends: Deadline::after(now, length) };
+        let leases = Leases::new([receipt], now, length);
+        let each = vec![Message { key, first: 0, stage: Mutex::new(Stage::Waiting), began: OnceLock::new() }];
         let hold = Mutex::new(hub.desk.hold(hub.desk.turn().await.permits, each.len()));
         Messages { hub, leases, each, hold, refused: Notify::new(), ended: Notify::new() }
     }
 
-    #[tokio::test]
-    async fn nothing_begins_once_the_worker_closes() {
+    #[tokio::test(start_paused = true)]
+    async fn nothing_begins_by_a_lease_that_ended_while_the_process_was_suspended() {
         let messages = messages().await;
-        messages.hub.enter(Phase::Closing);
+        set_wall_clock_ahead(Duration::from_secs(3_600));
+        assert!(!messages.admits(0), "another consumer may have it");
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_after_the_cut() {
+        let messages = messages().await;
+        messages.hub.enter(Phase::Cut);
         assert!(!messages.admits(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn once_the_worker_closes_only_what_can_end_before_the_cut_begins() {
+        const SECOND: Duration = Duration::from_secs(1);
+        for (longest, begins) in [(Duration::ZERO, true), (4 * SECOND, true), (5 * SECOND, false)] {
+            let messages = messages().await;
+            messages.hub.run_times.note(longest);
+            messages.hub.close_by(Instant::now() + 5 * SECOND);
+            assert_eq!(messages.admits(0), begins, "others took {longest:?}");
+        }
+        let messages = messages().await;
+        messages.hub.close_by(Instant::now() + SECOND);
+        tokio::time::advance(SECOND).await;
+        assert!(!messages.admits(0), "there is no time left");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_run_is_what_the_next_one_is_expected_to_take() {
+        let messages = messages().await;
+        assert!(messages.admits(0));
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert!(messages.ends(0));
+        assert_eq!(messages.hub.run_times.expected(), Duration::from_secs(7));
     }
 
     #[tokio::test]
@@ -358,9 +397,9 @@ mod tests {
     #[tokio::test]
     async fn what_was_given_back_is_not_delayed_with_the_head_of_its_group() {
         let messages = messages().await;
-        assert!(messages.lease_end(0) > Instant::now());
+        assert!(!messages.lease_end(0).is_over());
         messages.refuse(0);
-        assert!(messages.lease_end(0) <= Instant::now(), "another consumer may have it");
+        assert!(messages.lease_end(0).is_over(), "another consumer may have it");
     }
 
     #[tokio::test]

@@ -1,6 +1,10 @@
 //! What is wrong when a call fails, and whether waiting can help.
 
-use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::config::http::HttpResponse;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+
+use crate::sqs::credentials::{MissingCredentials, missing_credentials};
+use crate::sqs::safe_text::{redacted, text_of};
 
 /// Why a call failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,26 +17,33 @@ pub(super) enum Fault {
 
 impl Fault {
     /// The fault of a call that the IAM action allows.
-    pub(super) fn of<E, R>(action: &str, queue_url: &str, error: SdkError<E, R>) -> Self
+    pub(super) fn of<E>(action: &str, queue_url: &str, error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug,
     {
         let of_service = error.as_service_error().map(|error| {
             let code = error.code().unwrap_or_default().to_owned();
-            (code, error.message().unwrap_or("no message").to_owned())
+            (code, redacted(error.message().unwrap_or("no message")))
         });
-        match (of_service, &error) {
-            (Some((code, message)), _) => {
-                Self::of_service(action, queue_url, &code, &message, DisplayErrorContext(&error))
+        match (of_service, missing_credentials(&error), &error) {
+            (Some((code, message)), ..) => {
+                Self::of_service(action, queue_url, &code, &message, text_of(&error))
             }
-            (None, SdkError::ConstructionFailure(_)) => {
-                Self::cannot_call(action, queue_url, DisplayErrorContext(&error))
+            (None, Some(MissingCredentials::NotReady), _) => Self::Passing(format!(
+                "{action} on {queue_url}: the credentials are not ready: {}",
+                text_of(&error)
+            )),
+            (None, Some(MissingCredentials::NotConfigured | MissingCredentials::Misconfigured), _)
+            | (None, None, SdkError::ConstructionFailure(_)) => {
+                Self::cannot_call(action, queue_url, text_of(&error))
             }
-            (None, SdkError::DispatchFailure(failure)) if !failure.is_io() && !failure.is_timeout() => {
-                Self::cannot_call(action, queue_url, DisplayErrorContext(&error))
+            // It failed before there was a connection, as without a region: of a connection the SDK says what may be tried again.
+            (None, None, SdkError::DispatchFailure(failure))
+                if !failure.is_io() && !failure.is_timeout() && failure.as_other().is_none() =>
+            {
+                Self::cannot_call(action, queue_url, text_of(&error))
             }
-            _ => Self::Passing(format!("{action} on {queue_url}: {}", DisplayErrorContext(&error))),
+            _ => Self::Passing(format!("{action} on {queue_url}: {}", text_of(&error))),
         }
     }
 

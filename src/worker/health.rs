@@ -34,7 +34,7 @@ pub(super) enum Stage {
     Begun,
     /// SQS has answered the last poll.
     Polling,
-    /// SQS could not be reached, or has refused the last poll.
+    /// SQS could not be reached, or refused the last call, or there were no credentials for it.
     Failing,
     /// It was asked to end, and finishes what it has begun.
     Closing,

@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep};
 
 use super::Settings;
 use super::desk::Desk;
@@ -15,9 +16,14 @@ use super::handle::WorkerHandle;
 use super::health::{Health, Stage};
 use super::memory::Memory;
 use super::queue::Queue;
+use super::run_times::RunTimes;
 use super::settler::Settler;
 use crate::batch::Engine;
 use crate::error::Error;
+use crate::moment::Moment;
+
+/// How soon after it goes on a process that was suspended finds out.
+const LOOK_FOR_SUSPEND_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Hub {
     pub(super) queue: Queue,
@@ -35,8 +41,13 @@ pub(super) struct Hub {
     pub(super) pollers: AtomicUsize,
     /// Whether the queue has answered a poll.
     pub(super) has_polled: AtomicBool,
+    pub(super) run_times: RunTimes,
+    /// Counts how often the process went on after it was suspended.
+    pub(super) resumed: watch::Sender<u64>,
     memory: Arc<Mutex<Memory>>,
     phase: watch::Sender<Phase>,
+    /// When handlers are cancelled, once the worker closes.
+    cut: OnceLock<Instant>,
     /// See [`Settings`].
     _held: Option<mpsc::Sender<Infallible>>,
 }
@@ -45,7 +56,7 @@ pub(super) struct Hub {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Open,
-    /// Nothing begins any more.
+    /// No poll begins any more, and a handler only if it can end before the cut.
     Closing,
     /// What still runs is cancelled.
     Cut,
@@ -59,7 +70,8 @@ impl Hub {
         settings: Settings,
         health: Arc<Health>,
     ) -> Result<Arc<Self>, Error> {
-        let queue = Queue::find(client, queue_url, settings.visibility_timeout, settings.wait_time).await?;
+        let wait_time = settings.poll_wait();
+        let queue = Queue::find(client, queue_url, settings.visibility_timeout, wait_time, &health).await?;
         health.note(Stage::Begun);
         let memory = Arc::new(Mutex::new(Memory::new(queue.lease.as_duration())));
         Ok(Arc::new(Self {
@@ -70,14 +82,30 @@ impl Hub {
             engine,
             handle: settings.handle,
             health,
-            wait_time: settings.wait_time,
+            wait_time,
             more: Notify::new(),
             pollers: AtomicUsize::new(0),
             has_polled: AtomicBool::new(false),
+            run_times: RunTimes::default(),
+            resumed: watch::Sender::new(0),
             memory,
             phase: watch::Sender::new(Phase::Open),
+            cut: OnceLock::new(),
             _held: settings.held,
         }))
+    }
+
+    /// Tells everyone who waits for a lease when the process goes on after it was suspended: their timers stood still. Does not end.
+    pub(super) async fn notice_suspends(&self) -> Infallible {
+        loop {
+            let before = Moment::now();
+            sleep(LOOK_FOR_SUSPEND_EVERY).await;
+            if before.was_suspended_since() {
+                let for_s = before.elapsed().as_secs();
+                self.resumed.send_modify(|count| *count += 1);
+                tracing::warn!(for_s, "the process was suspended, or its clock set forward; leases that ended meanwhile are lost");
+            }
+        }
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -85,8 +113,21 @@ impl Hub {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        *self.phase.borrow() == Phase::Open
+    /// Whether a handler may begin. After a shutdown it has to end before the cut, as far as others tell how long it takes: cut off, it would
+    /// have run for nothing.
+    pub(super) fn may_begin(&self) -> bool {
+        let can_end = |cut: &Instant| Instant::now() + self.run_times.expected() < *cut;
+        match *self.phase.borrow() {
+            Phase::Open => true,
+            Phase::Closing => self.cut.get().is_some_and(can_end),
+            Phase::Cut => false,
+        }
+    }
+
+    /// Begins no poll any more, and cancels at that time what still runs.
+    pub(super) fn close_by(&self, cut: Instant) {
+        self.cut.get_or_init(|| cut);
+        self.enter(Phase::Closing);
     }
 
     /// Goes on to that phase. There is no way back.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::settler::{Receipt, Release};
+use super::settler::Receipt;
+use crate::moment::{Deadline, Moment};
 use crate::sqs::coalesce::BatchCall;
 use crate::sqs::entries::EntryError;
 use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
@@ -22,15 +23,14 @@ pub(super) struct Leases {
     beating: watch::Sender<bool>,
     /// A bit for each that is lost, or cut off: a poll brings ten at most.
     lost: watch::Sender<u16>,
-    received: Instant,
+    received: Moment,
     length: Duration,
 }
 
 struct Lease {
+    /// It ends when the message is visible again, by what SQS has confirmed.
     receipt: Receipt,
     state: State,
-    /// When the message is visible again, by what SQS has confirmed.
-    expires: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,8 +50,8 @@ const LONGEST: Duration = MAX_VISIBILITY_TIMEOUT.saturating_sub(Duration::from_s
 
 impl Leases {
     /// Leases of messages that were received at that time.
-    pub(super) fn new(receipts: impl IntoIterator<Item = Receipt>, received: Instant, length: Duration) -> Self {
-        let lease = |receipt| Lease { receipt, state: State::Kept, expires: received + length };
+    pub(super) fn new(receipts: impl IntoIterator<Item = Receipt>, received: Moment, length: Duration) -> Self {
+        let lease = |receipt| Lease { receipt, state: State::Kept };
         Self {
             table: Mutex::new(receipts.into_iter().map(lease).collect()),
             beating: watch::Sender::new(false),
@@ -92,8 +92,8 @@ impl Leases {
     }
 
     /// Until when SQS keeps that one from others, by what it has confirmed.
-    pub(super) fn expires(&self, index: usize) -> Instant {
-        self.table()[index].expires
+    pub(super) fn ends(&self, index: usize) -> Deadline {
+        self.table()[index].receipt.ends
     }
 
     /// How long SQS lets these messages be hidden from now on.
@@ -104,6 +104,8 @@ impl Leases {
     /// Extends these no more, and those not for the moment. Once this has ended no heartbeat is under way for either. Says whether
     /// the first one was still ours.
     pub(super) async fn let_go(&self, index: usize, copies: &[usize], behind: &[usize]) -> bool {
+        // The process may have been suspended, and nobody has looked since.
+        self.expire();
         let was_ours = {
             let mut table = self.table();
             let was_ours = table[index].is_ours();
@@ -135,13 +137,14 @@ impl Leases {
 
     /// Takes those that are not gone. No heartbeat is under way for them, and none comes any more. Nothing is taken before this ends: who
     /// drops it finds all of them where they were.
-    pub(super) async fn take(&self, indices: &[usize]) -> Vec<Release> {
+    pub(super) async fn take(&self, indices: &[usize]) -> Vec<Receipt> {
         loop {
             self.no_heartbeat().await;
+            self.expire();
             let mut table = self.table();
             // Under the lock under which one begins.
             if !*self.beating.borrow() {
-                return indices.iter().filter_map(|&index| table[index].release()).collect();
+                return indices.iter().filter_map(|&index| table[index].take()).collect();
             }
         }
     }
@@ -152,17 +155,24 @@ impl Leases {
         let _ = self.beating.subscribe().wait_for(|beating| !beating).await;
     }
 
-    /// Extends what is ours at a third of its time, until this is dropped.
-    pub(super) async fn keep(&self, queue: &ChangeVisibility) {
+    /// Extends what is ours at a third of its time, until this is dropped. After the process was suspended, what has ended is lost at
+    /// once, and the rest is extended at once where a heartbeat is due.
+    pub(super) async fn keep(&self, queue: &ChangeVisibility, mut resumed: watch::Receiver<u64>) {
         let third = self.length / 3;
-        let mut next = self.received + third;
+        let mut due = Deadline::after(self.received, third);
+        let mut next = due.for_timer();
         loop {
-            sleep_until(next.min(self.first_expiry().unwrap_or(next))).await;
+            tokio::select! {
+                biased;
+                () = sleep_until(next.min(self.first_expiry().unwrap_or(next))) => {}
+                Ok(()) = resumed.changed() => {}
+            }
             self.expire();
             let now = Instant::now();
-            if now < next {
+            if now < next && !due.is_over() {
                 continue;
             }
+            due = Deadline::after(Moment::now(), third);
             next = match self.beat(queue).await {
                 Beat::All => now + third,
                 // There is time for some more before the lease is over.
@@ -173,8 +183,8 @@ impl Leases {
 
     /// One heartbeat.
     async fn beat(&self, queue: &ChangeVisibility) -> Beat {
-        let began = Instant::now();
-        let third = began + self.length / 3;
+        let began = Moment::now();
+        let third = Instant::now() + self.length / 3;
         // Whoever waits for this one longer sees too late that a lease is over.
         let until = third.min(self.first_expiry().unwrap_or(third));
         let extended = VisibilityTimeout::clamped(self.length, self.longest_delay());
@@ -195,7 +205,7 @@ impl Leases {
         let mut beat = Beat::All;
         for (index, result) in indices.into_iter().zip(results) {
             match result {
-                Ok(()) => self.table()[index].expires = began + extended.as_duration(),
+                Ok(()) => self.table()[index].receipt.ends = Deadline::after(began, extended.as_duration()),
                 Err(EntryError::MayPass(why)) => {
                     tracing::debug!(why, "a heartbeat failed, and is tried again");
                     beat = Beat::Again;
@@ -208,24 +218,25 @@ impl Leases {
 
     /// What is to be extended, by position and receipt handle, and until when that may begin. Whoever looks from then on sees that it is,
     /// until that is dropped.
-    fn begin_to_beat(&self) -> (Vec<(usize, String, Instant)>, Beating<'_>) {
+    fn begin_to_beat(&self) -> (Vec<(usize, String, Deadline)>, Beating<'_>) {
         let table = self.table();
         self.beating.send_replace(true);
-        let kept = table.iter().enumerate().filter(|(_, lease)| lease.state == State::Kept);
-        let kept = kept.map(|(index, lease)| (index, lease.receipt.receipt_handle.clone(), lease.expires));
+        let kept = table.iter().enumerate().filter(|(_, lease)| lease.state == State::Kept && lease.is_ours());
+        let kept = kept.map(|(index, lease)| (index, lease.receipt.receipt_handle.clone(), lease.receipt.ends));
         (kept.collect(), Beating(&self.beating))
     }
 
     fn first_expiry(&self) -> Option<Instant> {
-        self.table().iter().filter(|lease| lease.state != State::Gone).map(|lease| lease.expires).min()
+        let table = self.table();
+        table.iter().filter(|lease| lease.state != State::Gone).map(|lease| lease.receipt.ends.for_timer()).min()
     }
 
     /// Loses what is over.
     fn expire(&self) {
-        let now = Instant::now();
         let over: Vec<_> = {
             let table = self.table();
-            let over = table.iter().enumerate().filter(|(_, lease)| lease.state != State::Gone && lease.expires <= now);
+            let is_over = |lease: &Lease| lease.state != State::Gone && lease.receipt.ends.is_over();
+            let over = table.iter().enumerate().filter(|(_, lease)| is_over(lease));
             over.map(|(index, _)| index).collect()
         };
         for index in over {
@@ -234,23 +245,18 @@ impl Leases {
     }
 
     fn lose(&self, index: usize, why: &str) {
-        {
-            let mut table = self.table();
-            let lease = &mut table[index];
-            // Whoever has let it go meanwhile is done with it.
-            if lease.take().is_none() {
-                return;
-            }
-            let message_id = &lease.receipt.key;
-            tracing::warn!(%message_id, why, "a message is lost to others while it is here, and comes back there");
-        }
+        // In a statement of its own: whoever writes the log may wait, and is not to do so with the lock.
+        let taken = self.table()[index].take();
+        // Whoever has let it go meanwhile is done with it.
+        let Some(Receipt { key, .. }) = taken else { return };
         self.lost.send_modify(|lost| *lost |= 1 << index);
+        tracing::warn!(message_id = %key, why, "a message is lost to others while it is here, and comes back there");
     }
 }
 
 impl Lease {
     fn is_ours(&self) -> bool {
-        matches!(self.state, State::Kept | State::Resting)
+        matches!(self.state, State::Kept | State::Resting) && !self.receipt.ends.is_over()
     }
 
     fn cut_off(&mut self) {
@@ -267,11 +273,6 @@ impl Lease {
 
     fn take(&mut self) -> Option<Receipt> {
         (std::mem::replace(&mut self.state, State::Gone) != State::Gone).then(|| self.receipt.clone())
-    }
-
-    fn release(&mut self) -> Option<Release> {
-        let not_after = self.expires;
-        self.take().map(|receipt| Release { receipt, not_after })
     }
 }
 
@@ -299,9 +300,55 @@ mod tests {
 
     use super::*;
     use crate::local::{Faults, Sqs};
+    use crate::moment::set_wall_clock_ahead;
     use crate::worker::memory::MessageKey;
 
     const LEASE: Duration = Duration::from_secs(30);
+
+    /// A queue with a message that was received just now, and its lease.
+    async fn leased(sqs: &Sqs) -> (ChangeVisibility, Leases) {
+        let client = sqs.client();
+        let queue_url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
+        client.send_message().queue_url(&queue_url).message_body("an order").send().await.unwrap();
+        let received = client.receive_message().queue_url(&queue_url).send().await.unwrap().messages.unwrap();
+        let (now, receipt_handle) = (Moment::now(), received[0].receipt_handle().unwrap().to_owned());
+        let receipt = Receipt { key: MessageKey::of("m"), receipt_handle, ends: Deadline::after(now, LEASE) };
+        (ChangeVisibility { client, queue_url }, Leases::new([receipt], now, LEASE))
+    }
+
+    /// How many messages are visible 31 s after the receive, where the process slept for so long after 5 s, and ended after 7 s.
+    async fn visible_after_sleeping_for(asleep: Duration) -> usize {
+        let (queue, leases) = leased(&Sqs::with_seed(1)).await;
+        let resumed = watch::Sender::new(0);
+        let begin = Instant::now();
+        let mut keeping = pin!(leases.keep(&queue, resumed.subscribe()));
+        assert!(tokio::time::timeout_at(begin + LEASE / 6, &mut keeping).await.is_err());
+        set_wall_clock_ahead(asleep);
+        resumed.send_replace(1);
+        assert!(tokio::time::timeout_at(begin + LEASE / 6 + LEASE / 15, &mut keeping).await.is_err());
+        sleep_until(begin + LEASE + LEASE / 30).await;
+        let receive = queue.client.receive_message().queue_url(&queue.queue_url);
+        receive.send().await.unwrap().messages.unwrap_or_default().len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_heartbeat_that_was_due_while_the_process_slept_comes_at_once() {
+        assert_eq!(visible_after_sleeping_for(LEASE / 2).await, 0, "hidden for another 30 s");
+        assert_eq!(visible_after_sleeping_for(Duration::ZERO).await, 1, "none was due");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_heartbeat_comes_for_a_lease_that_ended_while_the_process_slept() {
+        assert_eq!(visible_after_sleeping_for(LEASE * 120).await, 1, "it would hide another consumer's message");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_of_twelve_hours_shrinks_while_the_process_sleeps() {
+        let (_, leases) = leased(&Sqs::with_seed(1)).await;
+        set_wall_clock_ahead(Duration::from_secs(11 * 3_600));
+        assert!(leases.longest_delay() <= Duration::from_secs(3_600));
+        assert!(!leases.is_ours(0) && leases.take(&[0]).await.is_empty(), "there is nothing to give back");
+    }
 
     /// A handler that blocks its thread has the lane of another wait for ever, between two steps.
     #[tokio::test(start_paused = true)]
@@ -314,15 +361,17 @@ mod tests {
         }
         let receive = || client.receive_message().queue_url(&queue_url).max_number_of_messages(10);
         let received = receive().visibility_timeout(30).send().await.unwrap().messages.unwrap();
+        let now = Moment::now();
         let receipts = received.into_iter().map(|message| Receipt {
             key: MessageKey::of(&message.message_id.unwrap()),
             receipt_handle: message.receipt_handle.unwrap(),
+            ends: Deadline::after(now, LEASE),
         });
-        let leases = Leases::new(receipts, Instant::now(), LEASE);
+        let leases = Leases::new(receipts, now, LEASE);
         let queue = ChangeVisibility { client: client.clone(), queue_url: queue_url.clone() };
 
         sqs.set_faults(Faults::none().slow_calls(1.0, Duration::from_secs(4)));
-        let mut keeping = pin!(leases.keep(&queue));
+        let mut keeping = pin!(leases.keep(&queue, watch::Sender::new(0).subscribe()));
         let under_way = LEASE / 3 + Duration::from_millis(1);
         assert!(tokio::time::timeout(under_way, &mut keeping).await.is_err());
         let mut let_go = pin!(leases.let_go(0, &[], &[]));

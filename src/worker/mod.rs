@@ -13,14 +13,18 @@ mod fault;
 mod handle;
 mod health;
 mod hub;
+mod idle;
 mod lease;
 mod memory;
 mod pace;
 mod poll;
 mod pollers;
 mod queue;
+mod run_times;
 mod settler;
 mod sorted;
+#[cfg(all(test, feature = "local"))]
+mod suspended;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -111,8 +115,28 @@ const MAX_WAIT_TIME: Duration = Duration::from_secs(20);
 /// Kubernetes and ECS kill what has not ended 30 s after the signal.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
+/// What is left of the drain timeout, at least, when the last poll ends: time for its messages to run and to be settled.
+const RUN_TIME_AFTER_LAST_POLL: Duration = Duration::from_secs(5);
+
+/// SQS waits for whole seconds. To round down could make a long poll one that does not wait.
+fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)))
+}
+
+impl Settings {
+    /// Returns how long a poll waits: no poll is broken off at a shutdown, so each has to end within the drain timeout.
+    fn poll_wait(&self) -> Duration {
+        let run_time = RUN_TIME_AFTER_LAST_POLL.min(self.drain_timeout / 2);
+        let longest = Duration::from_secs(self.drain_timeout.saturating_sub(run_time).as_secs());
+        self.wait_time.min(longest)
+    }
+}
+
 impl<K> Consumer<K> {
-    /// A worker that polls that queue with that client.
+    /// Returns a worker that polls this queue with this client.
+    ///
+    /// A URL of AWS says the region of its queue, and calls are made there whatever the client's own region is. An endpoint that the
+    /// client was given stays as it is.
     #[cfg_attr(docsrs, doc(cfg(feature = "worker")))]
     pub fn worker(self, client: Client, queue_url: impl Into<String>) -> Worker<K> {
         Worker { consumer: self, client, queue_url: queue_url.into(), settings: Settings::default() }
@@ -129,14 +153,21 @@ impl<K: handler::Kind> Worker<K> {
         self.set(|settings| settings.visibility_timeout = Some(timeout))
     }
 
-    /// How long a poll waits for a message, in whole seconds from 0 to 20. The default is 20; less costs calls. A shutdown waits for
-    /// the poll under way.
+    /// Sets how long a poll waits at SQS for a message, in whole seconds from 0 to 20. Fractions are rounded up. The default is 20; less
+    /// costs calls.
+    ///
+    /// With 0 the worker polls an empty queue after a pause, which grows from 50 ms to one second until a message comes. A shutdown waits
+    /// for the poll under way, so a poll waits no longer than the [`drain_timeout`](Self::drain_timeout) leaves time for.
     pub fn wait_time(self, time: Duration) -> Self {
-        self.set(|settings| settings.wait_time = time.min(MAX_WAIT_TIME))
+        self.set(|settings| settings.wait_time = whole_seconds(time).min(MAX_WAIT_TIME))
     }
 
-    /// How long handlers have after a shutdown, up to the 12 hours for which a message can be theirs. What still runs then is cancelled, and
-    /// given back to the queue. The default is 25 s: Kubernetes and ECS kill a container 30 s after they have asked it to end.
+    /// Sets how long a worker goes on after a shutdown, up to the 12 hours for which it can hold a message. It still runs the messages that
+    /// it has received, as far as their handlers can end in this time. Handlers that run when it is over are cancelled, and their messages
+    /// go back to the queue. The default is 25 s: Kubernetes and ECS kill a container 30 s after they asked it to end.
+    ///
+    /// With less than 25 s polls wait for less than 20 s: a poll under way at the shutdown must end in time for what it brings to run. From
+    /// ten seconds on it waits for 5 s less than this, and for half of it below.
     pub fn drain_timeout(self, timeout: Duration) -> Self {
         self.set(|settings| settings.drain_timeout = timeout.min(MAX_VISIBILITY_TIMEOUT))
     }
@@ -174,15 +205,16 @@ impl<K: handler::Kind> Worker<K> {
         self
     }
 
-    /// Runs until the shutdown, and to the end of what it has begun by then: the poll under way, handlers, deletes. What has not
-    /// begun is given back at once.
+    /// Runs until the shutdown. Then no poll begins any more, and the worker finishes what it has: the polls under way, what they bring,
+    /// and deletes. Messages whose handlers cannot end within the [`drain_timeout`](Self::drain_timeout) go back to the queue.
     ///
-    /// Whoever drops its future ends it as a crash would: the messages it had come back when their visibility timeout runs out.
+    /// A worker whose future is dropped ends as in a crash: its messages come back when their visibility timeout runs out.
     ///
     /// # Errors
     ///
-    /// Where it cannot begin: no such queue, no credentials, or not allowed what it needs. Once it has polled the queue it goes on,
-    /// whatever happens to the queue or the network.
+    /// Where it cannot start: there is no such queue, nobody configured credentials, or they do not allow what it needs. Credentials and
+    /// networks that are not ready yet are waited for. Once it has polled the queue it goes on, whatever happens to the queue or the
+    /// network.
     pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let health = Arc::new(Health::new(self.settings.handle.clone()));
         let Some(listener) = self.settings.health.take() else { return self.work_until(shutdown, health).await };
@@ -200,10 +232,16 @@ impl<K: handler::Kind> Worker<K> {
             hub = Hub::begin(engine, &self.client, self.queue_url, self.settings, health) => hub?,
             () = &mut shutdown => return Ok(()),
         };
-        let mut pollers = Pollers::begin(hub);
-        let result = pollers.run_until(shutdown).await;
-        pollers.end_by(Instant::now() + drain_timeout).await;
-        result
+        let work = async {
+            let mut pollers = Pollers::begin(hub.clone());
+            let result = pollers.run_until(shutdown).await;
+            pollers.end_by(Instant::now() + drain_timeout).await;
+            result
+        };
+        tokio::select! {
+            result = work => result,
+            never = hub.notice_suspends() => match never {},
+        }
     }
 }
 

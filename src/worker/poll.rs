@@ -13,10 +13,12 @@ use super::desk::Turn;
 use super::fault::Fault;
 use super::health::Stage;
 use super::hub::{Hub, Phase};
+use super::idle::IdlePause;
 use super::pollers::Batches;
-use super::queue::wait_after;
+use super::queue::{in_ms, wait_after};
 use super::sorted::Sorted;
 use crate::error::{Error, Kind};
+use crate::moment::{Deadline, Moment};
 use crate::sqs::hex::hex;
 use crate::sqs::random::random;
 
@@ -32,9 +34,9 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 ///
 /// Where the queue never could be polled, and waiting cannot help.
 pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
-    let (mut unanswered, mut failures) = (None, 0);
+    let (mut unanswered, mut failures, mut idle) = (None, 0, IdlePause::default());
     while let Some(attempt) = next_turn(&hub, unanswered.take()).await {
-        let asked = attempt.messages;
+        let (asked, began) = (attempt.messages, Instant::now());
         match hub.receive(&attempt).await {
             Ok(received) => {
                 hub.has_polled.store(true, Ordering::Relaxed);
@@ -49,6 +51,10 @@ pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
                 } else if count == 0 && hub.has_one_too_many() {
                     return Ok(());
                 }
+                match count {
+                    0 => hub.rest(idle.after_empty(began.elapsed())).await,
+                    _ => idle.reset(),
+                }
             }
             Err(Fault::Lasting(problem)) if !hub.has_polled.load(Ordering::Relaxed) => {
                 return Err(Kind::Queue(problem).into());
@@ -57,11 +63,10 @@ pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
                 hub.health.note(Stage::Failing);
                 unanswered = hub.again(attempt);
                 failures += 1;
-                tracing::warn!(error = fault.into_text(), failures, "the queue could not be polled");
-                tokio::select! {
-                    () = tokio::time::sleep(wait_after(failures)) => {}
-                    () = hub.until(Phase::Closing) => {}
-                }
+                let wait = wait_after(failures);
+                let (error, next_attempt_in_ms) = (fault.into_text(), in_ms(wait));
+                tracing::warn!(error, failures, next_attempt_in_ms, "the queue could not be polled; the worker tries again");
+                hub.rest(wait).await;
             }
         }
     }
@@ -98,14 +103,14 @@ struct Attempt {
     messages: usize,
     permits: OwnedSemaphorePermit,
     /// When it was made first.
-    since: Instant,
+    since: Moment,
 }
 
 impl Attempt {
     /// One that is made now.
     fn new(Turn { messages, permits }: Turn, hub: &Hub) -> Self {
         let id = hub.queue.source.is_fifo().then(|| hex(u128::from_be_bytes(random())));
-        Self { id, messages, permits, since: Instant::now() }
+        Self { id, messages, permits, since: Moment::now() }
     }
 }
 
@@ -113,10 +118,21 @@ impl Attempt {
 pub(super) struct Received {
     messages: Vec<Message>,
     /// From when on the messages are reckoned to be ours.
-    since: Instant,
+    since: Moment,
 }
 
 impl Hub {
+    /// Waits for so long, but not beyond a shutdown.
+    async fn rest(&self, pause: Duration) {
+        if pause.is_zero() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.until(Phase::Closing) => {}
+        }
+    }
+
     async fn receive(&self, attempt: &Attempt) -> Result<Received, Fault> {
         let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
         let queue = &self.queue;
@@ -126,11 +142,15 @@ impl Hub {
         let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
         let receive = receive.message_attribute_names("All");
         let receive = receive.set_receive_request_attempt_id(attempt.id.clone());
-        let asked = Instant::now();
+        let asked = Moment::now();
         let answer = receive.send().await.map_err(|error| Fault::of("sqs:ReceiveMessage", &queue.url, error))?;
         // SQS counts from when it handed them out. That is not before it was asked; but a poll may have waited for 20 s then, which is more
         // than a lease may have, and what has just come would be taken for lost. An answer leaves as soon as there is a message for it.
-        let since = asked.max(Instant::now().checked_sub(ANSWER_TIME).unwrap_or(asked));
+        // A process that was suspended meanwhile may have had it waiting for it since then.
+        let since = match asked.was_suspended_since() {
+            true => asked,
+            false => asked.or_later(Moment::now().before(ANSWER_TIME)),
+        };
         Ok(Received { messages: answer.messages.unwrap_or_default(), since })
     }
 
@@ -146,8 +166,8 @@ impl Hub {
     /// Begins what is new of that, and deletes what was done before. On a FIFO queue, what stands behind a message that is not begun is
     /// given back: SQS hands it out again when that one is settled.
     async fn take(self: Arc<Self>, received: Received, attempt: Attempt, batches: &Batches) {
-        let lease_end = received.since + self.queue.lease.as_duration();
-        let Sorted { fresh, done, behind, .. } = Sorted::of(received.messages, lease_end, attempt.messages, &self);
+        let ends = Deadline::after(received.since, self.queue.lease.as_duration());
+        let Sorted { fresh, done, behind, .. } = Sorted::of(received.messages, ends, attempt.messages, &self);
         let hold = self.desk.hold(attempt.permits, fresh.len());
         // First of all: their time runs, and the rest may have to wait until SQS has taken what was before it.
         if !fresh.is_empty() {

@@ -87,10 +87,10 @@ impl Pollers {
         }
     }
 
-    /// Finishes what has begun. What still runs at that time is cancelled and given back.
+    /// Finishes what polls have brought, and what those under way bring. What still runs at that time is cancelled and given back.
     pub(super) async fn end_by(mut self, cut: Instant) {
         let hub = self.hub.clone();
-        hub.enter(Phase::Closing);
+        hub.close_by(cut);
         hub.health.note(Stage::Closing);
         let end = async {
             if timeout_at(cut, self.end()).await.is_err() {

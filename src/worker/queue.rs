@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
-use tokio::time::Instant;
 
 use super::fault::Fault;
+use super::health::{Health, Stage};
 use crate::error::{Error, Kind};
+use crate::moment::{Deadline, Moment};
 use crate::sqs::Backoff;
-use crate::sqs::client::{ATTEMPT_TIMEOUT, impatient, patient};
+use crate::sqs::client::{ATTEMPT_TIMEOUT, impatient, patient, with_shared_credentials};
 use crate::sqs::coalesce::BatchCall;
 use crate::sqs::delete::DeleteMessages;
+use crate::sqs::region::in_region_of_url;
 use crate::sqs::source::Source;
 use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
 
@@ -30,6 +32,10 @@ pub(super) struct Queue {
 /// Longer than SQS waits: a connection that has died would be waited at for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long the first call of a worker waits for its answer. It brings the credentials too, and a provider that asks another service for
+/// them may take most of it.
+const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// With less, a call that is slow once loses the message.
 const MIN_LEASE: Duration = Duration::from_secs(5);
 
@@ -40,12 +46,15 @@ impl Queue {
         url: String,
         lease: Option<Duration>,
         wait_time: Duration,
+        health: &Health,
     ) -> Result<Self, Error> {
         // Made once: to change a client's configuration for one call costs a tenth of the call.
         let patience = wait_time + PATIENCE;
-        let receives = patient(client, patience);
-        let client = impatient(client, ATTEMPT_TIMEOUT);
-        let (arn, own) = retried(|| attributes(client.clone(), url.clone())).await?;
+        let client = with_shared_credentials(&in_region_of_url(client, &url));
+        let receives = patient(&client, patience);
+        let first = patient(&client, FIRST_ANSWER_TIMEOUT);
+        let client = impatient(&client, ATTEMPT_TIMEOUT);
+        let (arn, own) = retried(health, || attributes(first.clone(), url.clone())).await?;
         let source = Source::from_arn(&arn).map_err(|error| Kind::Queue(format!("{url} is {error}")))?;
         let wanted = lease.unwrap_or(own);
         let lease = wanted.clamp(MIN_LEASE, MAX_VISIBILITY_TIMEOUT);
@@ -71,7 +80,7 @@ impl Queue {
     async fn check_permissions(&self) -> Result<(), Error> {
         let nothing = || "none".to_owned();
         // It names no message, so it never is late.
-        let not_after = Instant::now() + MAX_VISIBILITY_TIMEOUT;
+        let not_after = Deadline::after(Moment::now(), MAX_VISIBILITY_TIMEOUT);
         let change = Change { receipt_handle: nothing(), timeout: VisibilityTimeout::ZERO, not_after };
         let deleted = self.deletes().call(&[nothing()]).await;
         let changed = self.visibility().call(&[change]).await;
@@ -111,15 +120,24 @@ pub(super) fn wait_after(failures: u32) -> Duration {
     Backoff::exponential(FIRST_WAIT..LONGEST_WAIT).delay(failures)
 }
 
-/// Tries again for as long as waiting can help: a container may be up before its network is.
-async fn retried<T, F: Future<Output = Result<T, Fault>>>(call: impl Fn() -> F) -> Result<T, Error> {
+/// Tries again for as long as waiting can help: a container may start before its network, or before whatever gives it credentials.
+async fn retried<T, F: Future<Output = Result<T, Fault>>>(health: &Health, call: impl Fn() -> F) -> Result<T, Error> {
     for failures in 1.. {
-        match call().await {
+        let problem = match call().await {
             Ok(value) => return Ok(value),
             Err(Fault::Lasting(problem)) => return Err(Kind::Queue(problem).into()),
-            Err(Fault::Passing(problem)) => tracing::warn!(problem, failures, "the worker cannot begin yet"),
-        }
-        tokio::time::sleep(wait_after(failures)).await;
+            Err(Fault::Passing(problem)) => problem,
+        };
+        health.note(Stage::Failing);
+        let wait = wait_after(failures);
+        let next_attempt_in_ms = in_ms(wait);
+        tracing::warn!(problem, failures, next_attempt_in_ms, "the worker cannot start yet; it tries again");
+        tokio::time::sleep(wait).await;
     }
     unreachable!("the loop has no end")
+}
+
+/// As a log field.
+pub(super) fn in_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

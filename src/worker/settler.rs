@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::memory::{Memory, MessageKey};
 use super::queue::Queue;
+use crate::moment::Deadline;
 use crate::sqs::coalesce::{BatchCall, Coalescer};
 use crate::sqs::delete::DeleteMessages;
 use crate::sqs::entries::EntryError;
@@ -24,19 +25,14 @@ const MAX_SETTLING: u32 = 1_000;
 pub(super) struct Receipt {
     pub(super) key: MessageKey,
     pub(super) receipt_handle: String,
+    /// When SQS hands the message out again, by what it has confirmed. From then on the receipt may be of no use, though SQS accepts it.
+    pub(super) ends: Deadline,
 }
 
 impl Receipt {
-    pub(super) fn of(key: MessageKey, message: CompleteMessage) -> Self {
-        Self { key, receipt_handle: message.receipt_handle }
+    pub(super) fn of(key: MessageKey, message: CompleteMessage, ends: Deadline) -> Self {
+        Self { key, receipt_handle: message.receipt_handle, ends }
     }
-}
-
-/// A message that is to be given back, and until when that may begin.
-pub(super) struct Release {
-    pub(super) receipt: Receipt,
-    /// The end of its lease. From then on another consumer may have the message, and a release would take it from there.
-    pub(super) not_after: Instant,
 }
 
 /// Room for so much on its way. Waited for first, as what has been waited for can be handed over in one go: whoever is dropped while it
@@ -116,50 +112,58 @@ impl Settler {
 
     fn submit_deletes(&self, room: Room, receipts: Vec<Receipt>, all_done: Option<oneshot::Sender<bool>>) {
         let memory = self.memory.clone();
-        let told = move |key: &MessageKey, result: &Result<(), EntryError>| {
-            if let Err(error) = result {
-                let error = error.text();
-                tracing::warn!(message_id = %key, error, "a message was processed and is not deleted: it comes back, and is deleted then");
+        let told = move |key: &MessageKey, ends: Deadline, result: &Result<(), EntryError>| {
+            // SQS says of a receipt that is too old that the message is deleted, and deletes nothing.
+            let error = match result {
+                Ok(()) if ends.is_over() => Some("the lease had ended by then, and SQS may have deleted nothing"),
+                Ok(()) => None,
+                Err(error) => Some(error.text()),
+            };
+            let is_deleted = error.is_none();
+            memory.lock().unwrap_or_else(PoisonError::into_inner).deleted(key, is_deleted, Instant::now());
+            if let Some(error) = error {
+                tracing::warn!(message_id = %key, error, "a message was processed and may not be deleted; when it comes back, the worker deletes it");
             }
-            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            memory.deleted(key, result.is_ok(), Instant::now());
+            is_deleted
         };
         let settling = Settling::new(room, receipts.len(), all_done);
-        let deletes = receipts.into_iter().map(|Receipt { key, receipt_handle }| (key, receipt_handle));
-        self.submit(&self.deletes, settling, deletes, told);
+        self.submit(&self.deletes, settling, receipts, |Receipt { receipt_handle, .. }| receipt_handle, told);
     }
 
     /// Makes these messages visible at once, for whoever polls next.
-    pub(super) fn release(&self, room: Room, releases: Vec<Release>) {
-        let told = |key: &MessageKey, result: &Result<(), EntryError>| {
+    pub(super) fn release(&self, room: Room, receipts: Vec<Receipt>) {
+        let told = |key: &MessageKey, _: Deadline, result: &Result<(), EntryError>| {
             if let Err(error) = result {
                 let error = error.text();
                 tracing::warn!(message_id = %key, error, "a message is not given back: it comes back when its visibility timeout runs out");
             }
+            result.is_ok()
         };
-        let settling = Settling::new(room, releases.len(), None);
-        let changes = releases.into_iter().map(|Release { receipt, not_after }| {
-            let Receipt { key, receipt_handle } = receipt;
-            (key, Change { receipt_handle, timeout: VisibilityTimeout::ZERO, not_after })
-        });
-        self.submit(&self.visibility, settling, changes, told);
+        let settling = Settling::new(room, receipts.len(), None);
+        let change = |Receipt { receipt_handle, ends, .. }| Change {
+            receipt_handle,
+            timeout: VisibilityTimeout::ZERO,
+            // From then on another consumer may have the message, and a release would take it from there.
+            not_after: ends,
+        };
+        self.submit(&self.visibility, settling, receipts, change, told);
     }
 
-    fn submit<C: BatchCall, T: Fn(&MessageKey, &Result<(), EntryError>) + Clone + Send + 'static>(
+    /// `told` says whether the message is settled.
+    fn submit<C: BatchCall, T: Fn(&MessageKey, Deadline, &Result<(), EntryError>) -> bool + Clone + Send + 'static>(
         &self,
         coalescer: &Coalescer<C>,
         settling: Settling,
-        entries: impl Iterator<Item = (MessageKey, C::Entry)>,
+        receipts: Vec<Receipt>,
+        entry: fn(Receipt) -> C::Entry,
         told: T,
     ) {
         let settling = Arc::new(settling);
         let _host = self.host.enter();
-        for (key, entry) in entries {
+        for receipt in receipts {
             let (settling, told) = (settling.clone(), told.clone());
-            coalescer.submit_then(entry, move |result| {
-                told(&key, &result);
-                settling.told(result.is_ok());
-            });
+            let (key, ends) = (receipt.key.clone(), receipt.ends);
+            coalescer.submit_then(entry(receipt), move |result| settling.told(told(&key, ends, &result)));
         }
     }
 
@@ -175,7 +179,29 @@ mod tests {
 
     use super::*;
     use crate::local::Sqs;
+    use crate::moment::{Moment, set_wall_clock_ahead};
+    use crate::worker::handle::WorkerHandle;
+    use crate::worker::health::Health;
     use crate::worker::memory::Known;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delete_by_a_receipt_whose_lease_has_ended_is_not_taken_for_done() {
+        let client = Sqs::with_seed(1).client();
+        let url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
+        client.send_message().queue_url(&url).message_body("an order").send().await.unwrap();
+        let health = Health::new(WorkerHandle::default());
+        let queue = Queue::find(&client, url.clone(), None, Duration::ZERO, &health).await.unwrap();
+        for (asleep, is_deleted) in [(Duration::from_secs(3_600), false), (Duration::ZERO, true)] {
+            client.send_message().queue_url(&url).message_body("an order").send().await.unwrap();
+            let received = client.receive_message().queue_url(&url).send().await.unwrap().messages.unwrap();
+            let receipt_handle = received[0].receipt_handle().unwrap().to_owned();
+            let settler = Settler::new(&queue, Arc::new(Mutex::new(Memory::new(Duration::from_secs(30)))));
+            let ends = Deadline::after(Moment::now(), Duration::from_secs(30));
+            set_wall_clock_ahead(asleep);
+            let receipt = Receipt { key: MessageKey::of("m"), receipt_handle, ends };
+            assert_eq!(settler.delete_all(settler.room(1).await, vec![receipt]).await, is_deleted, "SQS says so each time");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_not_deleted_is_remembered_for_longer_than_what_is() {
@@ -183,16 +209,18 @@ mod tests {
         let url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
         client.send_message().queue_url(&url).message_body("an order").send().await.unwrap();
         let mut received = client.receive_message().queue_url(&url).send().await.unwrap();
-        let queue = Queue::find(&client, url, None, Duration::ZERO).await.unwrap();
+        let queue = Queue::find(&client, url, None, Duration::ZERO, &Health::new(WorkerHandle::default())).await.unwrap();
         let memory = Arc::new(Mutex::new(Memory::new(Duration::from_secs(30))));
         let settler = Settler::new(&queue, memory.clone());
         let (deleted, left, now) = (MessageKey::of("deleted"), MessageKey::of("left"), Instant::now());
+        let ends = Deadline::after(Moment::now(), Duration::from_secs(30));
         let receipts = vec![
             Receipt {
                 key: deleted.clone(),
                 receipt_handle: received.messages.take().unwrap()[0].receipt_handle.take().unwrap(),
+                ends,
             },
-            Receipt { key: left.clone(), receipt_handle: "none".to_owned() },
+            Receipt { key: left.clone(), receipt_handle: "none".to_owned(), ends },
         ];
         for receipt in &receipts {
             memory.lock().unwrap().done(&receipt.key, now);

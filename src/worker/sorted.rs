@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::batch::Fresh;
 use super::hub::Hub;
 use super::memory::{Known, MessageKey};
-use super::settler::{Receipt, Release};
+use super::settler::Receipt;
+use crate::moment::Deadline;
 use crate::sqs::message::{CompleteMessage, group};
 
 #[derive(Default)]
@@ -18,19 +19,19 @@ pub(super) struct Sorted {
     /// Was run, and is to be deleted.
     pub(super) done: Vec<Receipt>,
     /// To be given back.
-    pub(super) behind: Vec<Release>,
+    pub(super) behind: Vec<Receipt>,
     /// Groups of which one is left out: none that comes after it may be before it.
     left_out: HashSet<String>,
 }
 
 impl Sorted {
-    /// Sorts the messages of a poll, of which no more run than were asked for. Their leases end at that time.
-    pub(super) fn of(messages: Vec<Message>, lease_end: Instant, asked: usize, hub: &Hub) -> Self {
+    /// Sorts the messages of a poll, whose leases end at that time, and of which no more run than were asked for.
+    pub(super) fn of(messages: Vec<Message>, ends: Deadline, asked: usize, hub: &Hub) -> Self {
         let mut sorted = Self { fresh: Vec::with_capacity(messages.len()), ..Self::default() };
         for message in messages {
             let group = group(&message, &hub.queue.source).map(str::to_owned);
             match CompleteMessage::new(message) {
-                Ok(message) => sorted.sort(message, group, lease_end, asked, hub),
+                Ok(message) => sorted.sort(message, group, ends, asked, hub),
                 Err(error) => {
                     tracing::error!(%error, "a message is left alone");
                     sorted.left_out.extend(group);
@@ -40,7 +41,7 @@ impl Sorted {
         sorted
     }
 
-    fn sort(&mut self, message: CompleteMessage, group: Option<String>, lease_end: Instant, asked: usize, hub: &Hub) {
+    fn sort(&mut self, message: CompleteMessage, group: Option<String>, ends: Deadline, asked: usize, hub: &Hub) {
         let key = MessageKey::of(&message.message_id);
         let is_behind = group.as_ref().is_some_and(|group| self.left_out.contains(group));
         let may_run = !is_behind && self.fresh.len() < asked;
@@ -58,11 +59,11 @@ impl Sorted {
             // Its group is left out, or it is more than was asked for: there may be no permit for it.
             Known::Nothing => {
                 hub.memory().ended(&key);
-                self.behind.push(Release { receipt: Receipt::of(key, message), not_after: lease_end });
+                self.behind.push(Receipt::of(key, message, ends));
             }
             Known::Done => {
                 tracing::info!(message_id = %key, "a message that was processed came back, and is deleted");
-                self.done.push(Receipt::of(key, message));
+                self.done.push(Receipt::of(key, message, ends));
             }
             // Its other receipt says what becomes of it. This one runs out: given back, the message would run beside itself.
             Known::Running => {

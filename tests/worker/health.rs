@@ -17,14 +17,18 @@ async fn done() -> Outcome {
 /// A worker's polls do not wait, as the clock does not jump.
 async fn running(queue: &Queue, consumer: redrive::Consumer<impl redrive::Kind>) -> (Running, Port) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = Port(listener.local_addr().unwrap().port());
+    let port = Port::of(&listener);
     let worker = queue.worker(consumer).wait_time(Duration::ZERO).health(listener);
     (Running::begin(worker), port)
 }
 
-struct Port(u16);
+pub(crate) struct Port(u16);
 
 impl Port {
+    pub(crate) fn of(listener: &TcpListener) -> Self {
+        Self(listener.local_addr().unwrap().port())
+    }
+
     async fn ask(&self, request_line: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.0)).await.unwrap();
         let request = format!("{request_line} HTTP/1.1\r\nHost: worker\r\n\r\n");
@@ -37,7 +41,7 @@ impl Port {
     }
 
     /// Asks until it is so.
-    async fn until(&self, path: &str, is: (u16, &str)) {
+    pub(crate) async fn until(&self, path: &str, is: (u16, &str)) {
         let asked = async {
             loop {
                 let (status, body) = self.ask(&format!("GET {path}")).await;
@@ -104,7 +108,7 @@ async fn it_is_not_ready_but_alive_while_it_closes() {
 async fn who_pauses_it_means_to() {
     let queue = Queue::standard().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = Port(listener.local_addr().unwrap().port());
+    let port = Port::of(&listener);
     let worker = queue.worker(redrive::handler(done)).wait_time(Duration::ZERO).health(listener);
     let handle = worker.handle();
     let worker = Running::begin(worker);
@@ -118,7 +122,7 @@ async fn who_pauses_it_means_to() {
 async fn who_pauses_it_before_its_first_poll_means_to() {
     let queue = Queue::standard().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = Port(listener.local_addr().unwrap().port());
+    let port = Port::of(&listener);
     let worker = queue.worker(redrive::handler(done)).health(listener);
     worker.handle().pause();
     let worker = Running::begin(worker);

@@ -74,6 +74,14 @@ impl Queue {
         send.send().await.unwrap().message_id.unwrap()
     }
 
+    /// Sends to whichever kind of queue this is.
+    pub(crate) async fn send_any(&self, body: &str) {
+        match self.url.ends_with(".fifo") {
+            true => self.send_to("g", body).await,
+            false => drop(self.send(body).await),
+        }
+    }
+
     pub(crate) async fn send_to(&self, group: &str, body: impl Into<String>) {
         let send = self.sqs.client().send_message().queue_url(&self.url).message_body(body);
         send.message_group_id(group).send().await.unwrap();

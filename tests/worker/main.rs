@@ -1,5 +1,6 @@
 //! The worker against the local queue, on tokio's paused clock.
 
+mod credentials;
 mod effects;
 mod fifo;
 mod health;
@@ -7,10 +8,12 @@ mod kit;
 mod late_changes;
 mod leases;
 mod poison;
+mod payloads;
 mod polling;
 #[cfg(all(unix, feature = "lambda"))]
 mod process;
 mod receives;
+mod region;
 mod script;
 mod shutdown;
 mod simulation;

@@ -10,6 +10,7 @@ use redrive::{Body, Consumer, FromRecord, Json, Kind, Outcome, ReceiveCount, Sta
 use tokio::time::Instant;
 
 use crate::kit::{Notes, Queue, Running, secs, timed};
+use crate::script::{Reply, Script};
 
 async fn note(Body(body): Body, State(notes): State<Notes>) {
     notes.add(body);
@@ -46,6 +47,71 @@ async fn an_empty_queue_has_one_poll_at_a_time() {
     tokio::time::sleep(secs(600)).await;
     assert!((29..=31).contains(&queue.calls.count("ReceiveMessage")), "{:?}", queue.calls.counts());
     worker.end().await.unwrap();
+}
+
+/// How often a worker polls an empty queue in a minute, with polls that wait for so long.
+async fn polls_a_minute(queue: &Queue, wait_time: Duration) -> usize {
+    let worker = Running::begin(queue.worker(redrive::handler(note).with_state(Notes::default())).wait_time(wait_time));
+    tokio::time::sleep(secs(10)).await;
+    queue.calls.clear();
+    tokio::time::sleep(secs(60)).await;
+    let polls = queue.calls.count("ReceiveMessage");
+    let (result, took) = timed(worker.end()).await;
+    assert!(result.is_ok() && took <= secs(20), "{took:?}");
+    polls
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_queue_that_polls_do_not_wait_on_is_polled_once_a_second() {
+    for queue in [Queue::standard().await, Queue::fifo().await] {
+        let polls = polls_a_minute(&queue, Duration::ZERO).await;
+        assert!((59..=61).contains(&polls), "{polls}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_of_less_than_a_second_is_one_of_a_second() {
+    let polls = polls_a_minute(&Queue::standard().await, Duration::from_millis(1)).await;
+    assert!((58..=61).contains(&polls), "{polls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_answers_at_once_whatever_it_is_asked_is_polled_once_a_second() {
+    let script = Script::standard(|call| match &*call.operation {
+        "ReceiveMessage" => Reply::messages([]),
+        _ => Reply::usual(),
+    });
+    let worker = Running::begin(script.worker(redrive::handler(note).with_state(Notes::default())));
+    tokio::time::sleep(secs(60)).await;
+    worker.end().await.unwrap();
+    let polls = script.calls("ReceiveMessage").len();
+    assert!((55..=70).contains(&polls), "{polls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_puts_an_end_to_the_pause_of_a_worker_that_does_not_wait() {
+    let (queue, notes) = (Queue::standard().await, Notes::default());
+    let worker = queue.worker(redrive::handler(note).with_state(notes.clone())).wait_time(Duration::ZERO);
+    let worker = Running::begin(worker);
+    tokio::time::sleep(secs(60)).await;
+    queue.send("first").await;
+    let ((), took) = timed(notes.until(1)).await;
+    assert!(took <= secs(1), "{took:?}");
+    // The next one does not wait for a second.
+    queue.send("second").await;
+    let ((), took) = timed(notes.until(2)).await;
+    assert!(took <= Duration::from_millis(200), "{took:?}");
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_wait_for_the_pause_of_an_empty_queue() {
+    let queue = Queue::standard().await;
+    let worker = queue.worker(redrive::handler(note).with_state(Notes::default())).wait_time(Duration::ZERO);
+    let worker = Running::begin(worker);
+    tokio::time::sleep(Duration::from_millis(10_300)).await;
+    let (result, took) = timed(worker.end()).await;
+    assert!(result.is_ok() && took < Duration::from_millis(200), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

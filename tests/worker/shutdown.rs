@@ -28,21 +28,38 @@ async fn what_runs_comes_to_its_end_and_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_under_way_is_finished_and_what_it_brings_is_given_back_at_once() {
-    let (queue, notes) = (Queue::standard().await, Notes::default());
-    let mut worker = queue.run(redrive::handler(slow).with_state(notes.clone()));
-    sleep(secs(5)).await;
+async fn what_the_last_poll_brings_runs_and_is_deleted() {
+    for queue in [Queue::standard().await, Queue::fifo().await] {
+        let notes = Notes::default();
+        let mut worker = queue.run(redrive::handler(slow).with_state(notes.clone()));
+        sleep(secs(5)).await;
+        worker.ask();
+        sleep(secs(5)).await;
+        queue.send_any("late").await;
+        let (result, took) = timed(worker.end()).await;
+        assert!(result.is_ok() && took < secs(11), "{took:?}");
+        assert_eq!((notes.all(), queue.counts().await), (vec!["late begun".to_owned(), "late done".to_owned()], (0, 0)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_too_late_to_end_in_time_does_not_begin() {
+    let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
+    let worker = queue.worker(redrive::handler(slow).with_state(notes.clone())).drain_timeout(secs(14));
+    let mut worker = Running::begin(worker);
+    notes.until(2).await;
+    queue.drained().await;
     worker.ask();
+    // A poll waits for 9 s, and a handler takes 10.
     sleep(secs(5)).await;
     queue.send("late").await;
     let (result, took) = timed(worker.end()).await;
     assert!(result.is_ok() && took < secs(1), "{took:?}");
-    assert_eq!((notes.len(), queue.counts().await), (0, (1, 0)));
-    assert_eq!(queue.receive().await, [("late".to_owned(), 2)]);
+    assert_eq!((notes.len(), queue.counts().await), (2, (1, 0)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_stands_behind_in_its_group_is_given_back_at_once() {
+async fn the_rest_of_a_group_runs_as_far_as_it_can_end_in_time() {
     let (queue, notes) = (Queue::fifo().await, Notes::default());
     for number in 0..5 {
         queue.send_to("g", number.to_string()).await;
@@ -50,11 +67,28 @@ async fn what_stands_behind_in_its_group_is_given_back_at_once() {
     let mut worker = queue.run(redrive::handler(slow).with_state(notes.clone()));
     notes.until(1).await;
     worker.ask();
-    sleep(secs(1)).await;
-    assert_eq!(queue.counts().await, (4, 1), "while the first one still runs");
-    worker.end().await.unwrap();
-    assert_eq!(notes.all(), ["0 begun", "0 done"]);
-    assert_eq!(queue.receive().await[0].0, "1");
+    let (result, took) = timed(worker.end()).await;
+    assert!(result.is_ok() && took < secs(21), "{took:?}");
+    assert_eq!(notes.all(), ["0 begun", "0 done", "1 begun", "1 done"], "the third one would be cut off");
+    assert_eq!(queue.counts().await, (3, 0));
+    assert_eq!(queue.receive().await[0].0, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_drain_timeout_shortens_polls_and_no_poll_outlives_it() {
+    for (drain_timeout, wait) in [(25, 20), (24, 19), (15, 10), (10, 5), (6, 3), (3, 1), (1, 0), (0, 0)] {
+        let script = Script::standard(|_| Reply::usual());
+        let worker = script.worker(redrive::handler(slow).with_state(Notes::default()));
+        let mut worker = Running::begin(worker.drain_timeout(secs(drain_timeout)));
+        sleep(Duration::from_millis(100)).await;
+        worker.ask();
+        let polls = script.calls("ReceiveMessage").len();
+        let (result, took) = timed(worker.end()).await;
+        assert!(result.is_ok() && took <= secs(drain_timeout), "{drain_timeout} s: {took:?}");
+        let calls = script.calls("ReceiveMessage");
+        assert_eq!(calls.len(), polls, "no poll begins after the shutdown");
+        assert!(calls.iter().all(|call| call.request["WaitTimeSeconds"] == wait), "{drain_timeout} s: {calls:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -129,8 +129,8 @@ async fn without_credentials_or_a_region_there_is_one_error() {
     let bare = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::latest());
     for config in [bare.clone().region(Region::new("eu-west-1")), bare.credentials_provider(Credentials::for_tests())] {
         let client = Client::from_conf(config.build());
-        let worker =
-            redrive::handler(nothing).worker(client, "https://sqs.eu-west-1.amazonaws.com/123456789012/orders");
+        // A URL of AWS would say the region.
+        let worker = redrive::handler(nothing).worker(client, "https://sqs.example.com/123456789012/orders");
         let error = worker.run_until(std::future::pending()).await.unwrap_err().to_string();
         assert!(error.contains("cannot be called") && error.contains("AWS_REGION"), "{error}");
     }

@@ -4,11 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use serde_json::{Value, json};
 
 use crate::local::poller::News;
 use crate::local::queue::Happening;
+use crate::sqs::safe_text::text_of;
 
 const GOOD: usize = 7;
 
@@ -38,7 +38,7 @@ pub(super) async fn send(client: &Client, queue_url: &str) -> Result<Vec<String>
                 send.message_group_id(format!("customer-{number}")).message_deduplication_id(format!("demo-{number}"));
         }
         let sent = send.send().await;
-        let sent = sent.map_err(|error| format!("cannot send to {queue_url}: {}", DisplayErrorContext(error)))?;
+        let sent = sent.map_err(|error| format!("cannot send to {queue_url}: {}", text_of(&error)))?;
         ids.push(sent.message_id.unwrap_or_default());
     }
     Ok(ids)

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::clock::{Deadline, Now};
 use crate::cli::send::backoff;
 use crate::cli::sqs::ATTEMPT_TIMEOUT;
+use crate::moment;
 use crate::sqs::coalesce::BatchCall;
 use crate::sqs::delete::DeleteMessages;
 use crate::sqs::entries::EntryError;
@@ -125,7 +126,7 @@ impl Leases {
         let change = |(_, receipt_handle, timeout): &(String, String, Duration)| Change {
             receipt_handle: receipt_handle.clone(),
             timeout: VisibilityTimeout::clamped(*timeout, MAX_VISIBILITY_TIMEOUT),
-            not_after: now.monotonic + MARGIN,
+            not_after: moment::Deadline::at(now.monotonic + MARGIN),
         };
         let changes: Vec<_> = due.iter().map(change).collect();
         let results = self.visibility.call(&changes).await;
@@ -219,7 +220,7 @@ impl Leases {
         let mut hidden = None;
         for attempt in 1..=ATTEMPTS {
             let usable: Vec<_> = ids.into_iter().filter_map(|id| Some((self.usable_receipt(&id)?, id))).collect();
-            let not_after = Instant::now() + MARGIN;
+            let not_after = moment::Deadline::at(Instant::now() + MARGIN);
             let change = |(receipt_handle, _): &(String, String)| Change {
                 receipt_handle: receipt_handle.clone(),
                 timeout: VisibilityTimeout::ZERO,

@@ -150,7 +150,10 @@ impl Queue {
         let entries = batch.iter().enumerate();
         let entries = entries.filter_map(|(position, pending)| pending.message.entry(position.to_string()));
         let send = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries.collect()));
-        let answer = send.customize().config_override(config).send().await.map_err(CallError::from);
+        let answer = send.customize().config_override(config).send().await;
+        // A service may quote what it refuses.
+        let bodies = batch.iter().map(|pending| &*pending.message.body);
+        let answer = answer.map_err(|error| CallError::from(error).hiding(bodies));
         if !matches!(&answer, Err(CallError { trouble: Trouble::Unreachable | Trouble::Lost, .. })) {
             self.has_answered.store(true, Ordering::Relaxed);
         }
@@ -193,7 +196,7 @@ fn settle(
     for (mut pending, result) in batch.into_iter().zip(results).rev() {
         let (place, group) = (pending.message.place, pending.message.group.clone());
         let is_overtaken = is_fifo && groups_gone.contains(&group);
-        match result {
+        match result.map(|result| result.map_err(|error| error.hiding([&*pending.message.body]))) {
             Some(Ok(())) => {
                 fates.push((place, Fate::Sent));
                 groups_gone.push(group);

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use axum::http::Uri;
 
+use crate::sqs::region::region_of_host;
+
 /// Scheme, host and port of an SQS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Endpoint {
@@ -69,20 +71,9 @@ impl Endpoint {
         }
     }
 
-    /// The region that a host of AWS's is in: its label after `sqs`, or before the `queue` of a legacy endpoint.
-    ///
-    /// <https://docs.aws.amazon.com/general/latest/gr/sqs-service.html>
-    pub(super) fn region(&self) -> Option<&str> {
-        let labels: Vec<_> = self.host.split('.').collect();
-        let is_aws = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|end| self.host.ends_with(end));
-        let service = labels.iter().position(|label| matches!(*label, "sqs" | "sqs-fips")).filter(|_| is_aws);
-        match service {
-            Some(service) => labels.get(service + 1).copied(),
-            None => match labels[..] {
-                [region, "queue", "amazonaws", "com"] => Some(region),
-                _ => None,
-            },
-        }
+    /// The region of an endpoint of AWS.
+    pub(super) fn region(&self) -> Option<String> {
+        region_of_host(&self.host)
     }
 }
 
@@ -115,22 +106,6 @@ mod tests {
             "http://10.0.0.1",
         ] {
             assert!(!endpoint(url).is_loopback(), "{url}");
-        }
-    }
-
-    #[test]
-    fn a_host_of_aws_tells_its_region() {
-        for (url, region) in [
-            ("https://sqs.eu-west-1.amazonaws.com", Some("eu-west-1")),
-            ("https://sqs-fips.us-gov-west-1.amazonaws.com", Some("us-gov-west-1")),
-            ("https://sqs.cn-north-1.amazonaws.com.cn", Some("cn-north-1")),
-            ("https://sqs.us-east-1.api.aws", Some("us-east-1")),
-            ("https://vpce-1-2.sqs.us-east-2.vpce.amazonaws.com", Some("us-east-2")),
-            ("https://us-west-2.queue.amazonaws.com", Some("us-west-2")),
-            ("http://sqs.eu-west-1.localhost.localstack.cloud:4566", None),
-            ("https://sqs.example.com", None),
-        ] {
-            assert_eq!(endpoint(url).region(), region, "{url}");
         }
     }
 

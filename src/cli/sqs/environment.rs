@@ -50,8 +50,7 @@ async fn waited_for<T>(what: &str, limit: Duration, wait: impl Future<Output = T
 
 /// A signature has to name the region that the host is in, so what the host says goes first.
 pub(super) async fn region(endpoint: &Endpoint, variable: impl Fn(&str) -> Option<String>) -> Result<String, String> {
-    let known = endpoint.region().map(str::to_owned);
-    let known = known.or_else(|| variable("AWS_REGION")).or_else(|| variable("AWS_DEFAULT_REGION"));
+    let known = endpoint.region().or_else(|| variable("AWS_REGION")).or_else(|| variable("AWS_DEFAULT_REGION"));
     match known {
         Some(region) => Ok(region),
         None if endpoint.is_loopback() => Ok("us-east-1".to_owned()),

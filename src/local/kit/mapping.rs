@@ -174,7 +174,9 @@ pub(super) fn tell(queue: &TestQueue) -> NewsSink {
 
 /// Polls, until the kit ends.
 pub(super) fn run(queue: &TestQueue, mapping: poller::Mapping) {
-    lock(&queue.kit.inner.running).spawn(polls(queue, mapping));
+    // Made first: it may write to the log, and nobody is to wait for that with the lock.
+    let polls = polls(queue, mapping);
+    lock(&queue.kit.inner.running).spawn(polls);
 }
 
 fn polls(queue: &TestQueue, mapping: poller::Mapping) -> impl Future<Output = ()> + Send + use<> {

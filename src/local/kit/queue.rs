@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use serde::Serialize;
 
@@ -18,6 +17,7 @@ use crate::json::to_body;
 use crate::local::queue::Message;
 use crate::outcome::BoxError;
 use crate::sqs::note;
+use crate::sqs::safe_text::{hiding, text_of};
 
 /// A queue that is to be made. Where nothing is said, it is as SQS makes queues.
 #[derive(Debug)]
@@ -100,13 +100,13 @@ async fn create(client: &Client, name: &str, attributes: &[(String, String)]) ->
     for (name, value) in attributes {
         create = create.attributes(name.as_str().into(), value);
     }
-    let created = create.send().await.map_err(|error| refused(&format!("queue {name}"), DisplayErrorContext(error)))?;
+    let created = create.send().await.map_err(|error| refused(&format!("queue {name}"), text_of(&error)))?;
     Ok(created.queue_url.unwrap_or_default())
 }
 
 async fn attributes_of(client: &Client, url: &str) -> Result<HashMap<Name, String>, Error> {
     let get = client.get_queue_attributes().queue_url(url).attribute_names(Name::All);
-    let answer = get.send().await.map_err(|error| refused(url, DisplayErrorContext(error)))?;
+    let answer = get.send().await.map_err(|error| refused(url, text_of(&error)))?;
     Ok(answer.attributes.unwrap_or_default())
 }
 
@@ -180,12 +180,12 @@ impl TestQueue {
     }
 
     async fn send_message(&self, group: Option<&str>, body: String) -> Result<String, Error> {
-        let mut send = self.client.send_message().queue_url(&self.url).message_body(body);
+        let mut send = self.client.send_message().queue_url(&self.url).message_body(&body);
         send = send.set_message_group_id(group.map(str::to_owned));
         if self.name.ends_with(".fifo") {
             send = send.message_deduplication_id(self.kit.sqs().unique_id());
         }
-        let sent = send.send().await.map_err(|error| refused("a message", DisplayErrorContext(error)))?;
+        let sent = send.send().await.map_err(|error| refused("a message", hiding(&text_of(&error), [&*body])))?;
         Ok(sent.message_id.unwrap_or_default())
     }
 

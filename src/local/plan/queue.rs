@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 
 use crate::local::template::{self, Problem};
+use crate::sqs::safe_text::text_of;
 
 pub(crate) struct PlannedQueue {
     /// Its resource in the template.
@@ -35,13 +35,13 @@ pub(crate) async fn make_queues(client: &Client, queues: &[PlannedQueue]) -> Res
             create = create.attributes(name.into(), value);
         }
         let created = create.send().await;
-        created.map_err(|error| format!("cannot make the queue {}: {}", queue.name, DisplayErrorContext(error)))?;
+        created.map_err(|error| format!("cannot make the queue {}: {}", queue.name, text_of(&error)))?;
     }
     for queue in queues {
         let Some(policy) = &queue.redrive_policy else { continue };
         let set = client.set_queue_attributes().queue_url(&queue.url).attributes("RedrivePolicy".into(), policy);
         let set = set.send().await;
-        set.map_err(|error| format!("cannot set the RedrivePolicy of {}: {}", queue.name, DisplayErrorContext(error)))?;
+        set.map_err(|error| format!("cannot set the RedrivePolicy of {}: {}", queue.name, text_of(&error)))?;
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! What is done leaves the queue, ten at a time.
 
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;
 
 use super::{Mapping, News, backoff, limited};
 use crate::sqs::entries::{EntryError, by_position};
 use crate::sqs::event::Record;
 use crate::sqs::limits::MAX_ENTRIES;
+use crate::sqs::safe_text::text_of;
 
 /// Beyond these the message runs again, which it may at any time.
 const ATTEMPTS: u32 = 8;
@@ -55,16 +55,17 @@ impl Mapping {
         let entries = records.iter().enumerate().filter_map(|(position, (record, _))| {
             Entry::builder().id(position.to_string()).receipt_handle(record.receipt_handle()).build().ok()
         });
+        let handles = || records.iter().map(|(record, _)| record.receipt_handle());
         let delete = self.client.delete_message_batch().queue_url(&self.queue_url);
-        let answer =
-            match delete.set_entries(Some(entries.collect())).customize().config_override(limited()).send().await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    let error = EntryError::MayPass(DisplayErrorContext(error).to_string());
-                    return vec![Some(Err(error)); records.len()];
-                }
-            };
+        let answer = match delete.set_entries(Some(entries.collect())).customize().config_override(limited()).send().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let error = EntryError::MayPass(text_of(&error)).hiding(handles());
+                return vec![Some(Err(error)); records.len()];
+            }
+        };
         let successful = answer.successful().iter().map(|entry| (entry.id(), ()));
-        by_position(records.len(), successful, answer.failed())
+        let results = by_position(records.len(), successful, answer.failed()).into_iter();
+        results.map(|result| result.map(|result| result.map_err(|error| error.hiding(handles())))).collect()
     }
 }

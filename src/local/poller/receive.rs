@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 use super::{Mapping, News, limited, stop};
 use crate::local::function::Place;
 use crate::sqs::event::Record;
+use crate::sqs::safe_text::text_of;
 
 /// The most that SQS waits for a message.
 const MAX_WAIT: Duration = Duration::from_secs(20);
@@ -153,7 +153,7 @@ impl Mapping {
         match receive.config_override(limited()).send().await {
             Ok(answer) => Ok(answer.messages.unwrap_or_default()),
             Err(error) => {
-                self.tell(News::PollFailed { error: DisplayErrorContext(error).to_string() });
+                self.tell(News::PollFailed { error: text_of(&error) });
                 Err(())
             }
         }

@@ -1,0 +1,241 @@
+//! A log that nobody has to wait for.
+//!
+//! Standard output is a pipe, and a pipe that nobody reads is full after 64 KiB; a handler may hold its lock as well. Whoever writes to it
+//! then waits, and a worker that waits sends no heartbeats. So its lines go into a buffer, and a thread of their own writes them.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The most that lines may take that are not written yet: some thousands of them. Further lines are dropped, and counted.
+const BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Writes lines to standard output from a thread of its own. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct LogWriter {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    buffer: Mutex<Buffer>,
+    /// Told when there is something to write.
+    filled: Condvar,
+    /// Told when everything is written.
+    emptied: Condvar,
+    /// Whether lines are written by whoever logs them: the worker has ended, and nobody would wait for the thread.
+    is_direct: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    lines: VecDeque<Vec<u8>>,
+    /// Of these lines, and of those that are being written.
+    bytes: usize,
+    /// Lines that there was no room for, since the log last said so.
+    dropped: u64,
+}
+
+impl LogWriter {
+    /// A writer to standard output.
+    pub(crate) fn to_stdout() -> Self {
+        Self::to(io::stdout)
+    }
+
+    fn to<W: Write>(open: impl Fn() -> W + Send + 'static) -> Self {
+        let writer = Self { shared: Arc::default() };
+        let shared = writer.shared.clone();
+        let spawned = thread::Builder::new().name("redrive-log".to_owned()).spawn(move || shared.write_for_ever(open));
+        // Better slow than silent.
+        writer.shared.is_direct.store(spawned.is_err(), Ordering::Relaxed);
+        writer
+    }
+
+    /// Waits until everything is written, but no longer than that. Says whether it is.
+    pub(crate) fn flush(&self, limit: Duration) -> bool {
+        let end = Instant::now() + limit;
+        let mut buffer = self.shared.buffer();
+        while buffer.bytes > 0 {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            (buffer, _) = self.shared.emptied.wait_timeout(buffer, left).unwrap_or_else(PoisonError::into_inner);
+        }
+        true
+    }
+
+    /// Does the same, and has whoever logs after that write by himself, unless standard output is blocked.
+    pub(crate) fn finish(&self, limit: Duration) {
+        if self.flush(limit) {
+            self.shared.is_direct.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Shared {
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        // Nothing is written under this lock, and nothing logged.
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, line: &[u8]) {
+        let mut buffer = self.buffer();
+        if buffer.bytes + line.len() > BUFFER_BYTES {
+            buffer.dropped += 1;
+            return;
+        }
+        buffer.bytes += line.len();
+        buffer.lines.push_back(line.to_vec());
+        drop(buffer);
+        self.filled.notify_one();
+    }
+
+    fn write_for_ever<W: Write>(&self, open: impl Fn() -> W) {
+        loop {
+            let lines = self.next_lines();
+            let mut bytes = 0;
+            for line in lines {
+                bytes += line.len();
+                // Where nothing can be written there is nobody to tell.
+                let _ = open().write_all(&line);
+            }
+            let _ = open().flush();
+            let dropped = {
+                let mut buffer = self.buffer();
+                buffer.bytes -= bytes;
+                std::mem::take(&mut buffer.dropped)
+            };
+            if dropped > 0 {
+                tracing::warn!(dropped, "lines of the log were dropped: standard output was blocked");
+            }
+            self.emptied.notify_all();
+        }
+    }
+
+    fn next_lines(&self) -> VecDeque<Vec<u8>> {
+        let mut buffer = self.buffer();
+        while buffer.lines.is_empty() {
+            buffer = self.filled.wait(buffer).unwrap_or_else(PoisonError::into_inner);
+        }
+        std::mem::take(&mut buffer.lines)
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogWriter {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(&self.shared)
+    }
+}
+
+/// Takes one line: a subscriber writes an event in one go.
+pub(crate) struct Line<'a>(&'a Shared);
+
+impl Write for Line<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.0.is_direct.load(Ordering::Relaxed) {
+            io::stdout().write_all(line)?;
+        } else {
+            self.0.add(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A pipe that may be blocked.
+    #[derive(Clone, Default)]
+    struct Pipe(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+
+    impl Pipe {
+        fn block(&self, is_blocked: bool) {
+            self.0.0.lock().unwrap().0 = is_blocked;
+            self.0.1.notify_all();
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.0.0.lock().unwrap().1.clone()).unwrap()
+        }
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut pipe = self.0.1.wait_while(self.0.0.lock().unwrap(), |pipe| pipe.0).unwrap();
+            pipe.1.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn writer_to(pipe: &Pipe) -> LogWriter {
+        let pipe = pipe.clone();
+        LogWriter::to(move || pipe.clone())
+    }
+
+    fn log(writer: &LogWriter, line: &str) {
+        writer.make_writer().write_all(line.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn lines_are_written_in_their_order() {
+        let pipe = Pipe::default();
+        let writer = writer_to(&pipe);
+        let lines: Vec<_> = (0..1_000).map(|number| format!("line {number}\n")).collect();
+        lines.iter().for_each(|line| log(&writer, line));
+        assert!(writer.flush(10 * SECOND));
+        assert_eq!(pipe.text(), lines.concat());
+    }
+
+    #[test]
+    fn whoever_logs_does_not_wait_for_a_pipe_that_is_blocked_and_what_has_no_room_is_dropped() {
+        let pipe = Pipe::default();
+        pipe.block(true);
+        let writer = writer_to(&pipe);
+        let (line, fitting) = ("x".repeat(1_023) + "\n", BUFFER_BYTES / 1_024);
+        (0..fitting + 100).for_each(|_| log(&writer, &line));
+        assert!(!writer.flush(SECOND / 20), "it is blocked");
+        assert_eq!(writer.shared.buffer().dropped, 100);
+        pipe.block(false);
+        assert!(writer.flush(10 * SECOND));
+        assert_eq!(pipe.text().len(), BUFFER_BYTES);
+        log(&writer, &line);
+        assert!(writer.flush(10 * SECOND));
+        assert_eq!(pipe.text().len(), BUFFER_BYTES + line.len(), "there is room again");
+        assert_eq!(writer.shared.buffer().dropped, 0, "and the log has said how many were dropped");
+    }
+
+    #[test]
+    fn a_worker_that_has_ended_leaves_nothing_in_the_buffer() {
+        let pipe = Pipe::default();
+        let writer = writer_to(&pipe);
+        log(&writer, "the last line\n");
+        writer.finish(10 * SECOND);
+        assert_eq!(pipe.text(), "the last line\n");
+        assert!(writer.shared.is_direct.load(Ordering::Relaxed), "what comes after it is written at once");
+        pipe.block(true);
+        let blocked = writer_to(&pipe);
+        log(&blocked, "a line\n");
+        blocked.finish(SECOND / 20);
+        assert!(!blocked.shared.is_direct.load(Ordering::Relaxed), "nobody waits for a pipe that is blocked");
+        pipe.block(false);
+    }
+}
