@@ -4,6 +4,8 @@ use crate::error::{Error, Kind};
 use crate::extract::FromRecord;
 use crate::handler::{self, Consumer, Handler};
 use crate::outcome::IntoOutcome;
+#[cfg(any(feature = "lambda", feature = "worker"))]
+use crate::subscriber::Lines;
 
 /// Runs an async function as an SQS consumer, where the process finds itself: as an AWS Lambda function, if the
 /// [Lambda Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html) is there; else, with the feature
@@ -47,12 +49,12 @@ where
 pub(crate) async fn run_here<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), Error> {
     #[cfg(feature = "lambda")]
     if crate::lambda::is_here() {
-        prepare();
+        prepare(Lines::AtOnce);
         return crate::lambda::run(consumer).await;
     }
     #[cfg(feature = "worker")]
     if let Some(queue_url) = crate::worker::queue_url()? {
-        prepare();
+        prepare(Lines::Buffered);
         return crate::worker::run(consumer, queue_url).await;
     }
     let _ = consumer;
@@ -61,8 +63,8 @@ pub(crate) async fn run_here<K: handler::Kind>(consumer: Consumer<K>) -> Result<
 
 /// What a process that is all a consumer's is given.
 #[cfg(any(feature = "lambda", feature = "worker"))]
-fn prepare() {
-    crate::subscriber::install();
+fn prepare(lines: Lines) {
+    crate::subscriber::install(lines);
     crate::batch::note_places();
     // A profile that aborts cannot be undone at run time, and cargo-lambda brings one along unasked.
     if cfg!(panic = "abort") {

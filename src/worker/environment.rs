@@ -16,6 +16,7 @@ use crate::error::{Error, Kind};
 use crate::handler::{self, Consumer};
 use crate::host_thread;
 use crate::process_end::end_process;
+use crate::subscriber;
 
 const QUEUE_URL: &str = "REDRIVE_QUEUE_URL";
 const HEALTH_PORT: &str = "REDRIVE_HEALTH_PORT";
@@ -42,8 +43,14 @@ pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>, queue_url: Stri
     // Layers are made here, where what they spawn runs beside the handlers, and not on the host's thread.
     consumer.engine();
     let handlers = Handle::current();
-    host_thread::run("redrive-worker", move || poll(consumer, queue_url, handlers)).await
+    let result = host_thread::run("redrive-worker", move || poll(consumer, queue_url, handlers)).await;
+    // The buffer of the log dies with the process. If the runtime ends, so does this wait.
+    let _ = tokio::task::spawn_blocking(|| subscriber::finish(LOG_FLUSH_LIMIT)).await;
+    result
 }
+
+/// How long the end of a worker waits for its log: standard output may be blocked for good.
+const LOG_FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 async fn poll<K: handler::Kind>(consumer: Consumer<K>, queue_url: String, handlers: Handle) -> Result<(), Error> {
     let health = health_listener().await?;
@@ -62,7 +69,7 @@ async fn run_until_asked<K: handler::Kind>(mut worker: Worker<K>, handlers: Hand
     tracing::info!(queue_url = worker.queue_url, "polling");
     let shutdown = async {
         let _ = first.wait_for(|count| *count > 0).await;
-        tracing::info!("asked to end: what has begun runs to its end; once more ends it now");
+        tracing::info!("asked to end: the worker finishes what it has received; asked once more, it ends now");
     };
     tokio::select! {
         result = worker.run_until(shutdown) => result?,
@@ -170,7 +177,7 @@ mod tests {
     use tokio::process::{Child, Command};
 
     use super::*;
-    use crate::local::Sqs;
+    use crate::local::{Faults, Sqs};
 
     const URL: &str = "REDRIVE_TEST_QUEUE_URL";
 
@@ -179,7 +186,7 @@ mod tests {
     #[ignore = "other tests run it"]
     fn program() {
         let Ok(queue_url) = env::var(URL) else { return };
-        crate::subscriber::install();
+        subscriber::install(subscriber::Lines::Buffered);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let ended = runtime.block_on(async {
             let client = Client::new(&aws_config::load_from_env().await);
@@ -195,6 +202,48 @@ mod tests {
         ended.unwrap();
     }
 
+    /// What the tests run as a process of its own: a worker whose handler holds standard output for longer than a lease is.
+    #[test]
+    #[ignore = "other tests run it"]
+    fn program_that_holds_standard_output() {
+        let Ok(queue_url) = env::var(URL) else { return };
+        subscriber::install(subscriber::Lines::Buffered);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let ended = runtime.block_on(async {
+            let client = Client::new(&aws_config::load_from_env().await);
+            let hold = || async {
+                println!("it holds");
+                let _held = std::io::stdout().lock();
+                thread::sleep(Duration::from_secs(9));
+            };
+            let worker = crate::handler(hold).worker(client, queue_url).wait_time(Duration::ZERO);
+            let worker = worker.visibility_timeout(Duration::from_secs(5));
+            let handlers = Handle::current();
+            host_thread::run("redrive-worker", || run_until_asked(worker, handlers)).await
+        });
+        ended.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_holds_standard_output_costs_no_lease() {
+        let (sqs, url, mut program) = begin("program_that_holds_standard_output").await;
+        until_it_says(&mut program, "it holds").await;
+        // The worker has something to say: its polls fail for a while.
+        sqs.set_faults(Faults::none().throttles(1.0));
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        sqs.set_faults(Faults::none());
+        for _ in 0..60 {
+            let received = sqs.client().receive_message().queue_url(&url).send().await.unwrap();
+            assert_eq!(received.messages(), [], "another consumer has the message that a handler still works on");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        asked(&program).await;
+        let ended = timeout(Duration::from_secs(20), program.wait()).await.expect("it never ends");
+        assert_eq!(ended.unwrap().code(), Some(0));
+        let left = sqs.client().receive_message().queue_url(&url).send().await.unwrap();
+        assert_eq!(left.messages(), [], "it is deleted");
+    }
+
     async fn asked(child: &Child) {
         let id = child.id().expect("it runs").to_string();
         assert!(Command::new("kill").args(["-15", &id]).status().await.unwrap().success());
@@ -205,9 +254,8 @@ mod tests {
         while !lines.next_line().await.unwrap().expect("it has not ended").contains(words) {}
     }
 
-    /// Runs the program until its handler blocks, and asks it to end so often. Gives back with what it has ended, and whether the message
-    /// is visible again.
-    async fn ended_with(signals: u32) -> (Option<i32>, bool) {
+    /// Runs that test as a program, on a queue that has one message.
+    async fn begin(test: &str) -> (Sqs, String, Child) {
         let sqs = Sqs::with_seed(1);
         sqs.client().create_queue().queue_name("orders").send().await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -217,10 +265,17 @@ mod tests {
         sqs.client().send_message().queue_url(&url).message_body("an order").send().await.unwrap();
 
         let mut program = Command::new(env::current_exe().unwrap());
-        program.args(["--exact", "worker::environment::tests::program", "--ignored", "--nocapture"]);
+        program.args(["--exact", &format!("worker::environment::tests::{test}"), "--ignored", "--nocapture"]);
         program.env_clear().env(URL, &url).env("AWS_ENDPOINT_URL_SQS", &endpoint).env("AWS_REGION", "us-east-1");
         program.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
-        let mut program = program.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let program = program.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        (sqs, url, program)
+    }
+
+    /// Runs the program until its handler blocks, and asks it to end so often. Gives back with what it has ended, and whether the message
+    /// is visible again.
+    async fn ended_with(signals: u32) -> (Option<i32>, bool) {
+        let (sqs, url, mut program) = begin("program").await;
         let ended = async {
             until_it_says(&mut program, "it blocks").await;
             asked(&program).await;

@@ -71,6 +71,21 @@ async fn orders_answers_every_event_as_it_is_expected_to() {
     assert!(invoked > 10, "only {invoked} events");
 }
 
+/// A process of Lambda's is frozen after its answer, and what is in a buffer then may never be written.
+#[tokio::test]
+async fn every_line_of_a_batch_is_written_before_its_answer() {
+    const ORDERS_OF_A_BATCH: usize = 10;
+    let api = RuntimeApi::start();
+    let mut function = spawn(&mut api.command(ORDERS));
+    let records: Vec<_> = (0..ORDERS_OF_A_BATCH).map(|number| record(&format!("m-{number}"), &good_order())).collect();
+    let answer = api.invoke(batch(&records), MINUTE).await;
+    // At once, and so that the function cannot do anything any more.
+    function.start_kill().unwrap();
+    assert_eq!(answer.kind, Kind::Response);
+    let log = log_of(function).await;
+    assert_eq!(log.lines().filter(|line| line.contains("order placed")).count(), ORDERS_OF_A_BATCH, "{log}");
+}
+
 #[tokio::test]
 async fn a_deadline_of_cargo_lambda_watch_is_none() {
     let api = RuntimeApi::start();

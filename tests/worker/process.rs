@@ -2,9 +2,11 @@
 //!
 //! What is real here, a process and its signals, keeps a test waiting: nothing of it is on the paused clock.
 
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
+use aws_sdk_sqs::types::QueueAttributeName as Name;
 use redrive::local::Sqs;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,6 +42,15 @@ impl Served {
         command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x").env("REDRIVE_QUEUE_URL", &self.url);
         command.stdout(Stdio::piped()).kill_on_drop(true);
         command
+    }
+
+    /// How many messages are visible, and how many in flight.
+    pub(crate) async fn counts(&self) -> (usize, usize) {
+        let names = [Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
+        let get = self.sqs.client().get_queue_attributes().queue_url(&self.url);
+        let attributes = get.set_attribute_names(Some(names.to_vec())).send().await.unwrap().attributes.unwrap();
+        let count = |name| attributes[name].parse().unwrap();
+        (count(&names[0]), count(&names[1]))
     }
 
     async fn send(&self, body: &str) {
@@ -87,11 +98,11 @@ async fn it_polls_the_queue_of_the_environment_and_ends_at_a_signal() {
         until_it_says(&mut orders, "order placed").await;
         signal(&orders, asked).await;
         until_it_says(&mut orders, "asked to end").await;
-        // The poll under way has 20 s to bring something; this is it, and it goes back.
-        served.send("late").await;
+        // The poll under way has 20 s to bring something: this is it.
+        served.send(&order(2)).await;
+        until_it_says(&mut orders, "order placed").await;
         assert!(orders.wait().await.unwrap().success());
-        let receive = served.sqs.client().receive_message().queue_url(&served.url).send().await.unwrap();
-        assert_eq!(receive.messages().len(), 1, "the first is deleted, the second is back");
+        assert_eq!(served.counts().await, (0, 0), "both are deleted");
     }
 }
 
@@ -106,6 +117,52 @@ async fn a_second_signal_ends_it_now() {
     signal(&orders, TERM).await;
     let status = tokio::time::timeout(Duration::from_secs(10), orders.wait()).await.expect("a poll takes longer");
     assert_eq!(status.unwrap().code(), Some(1));
+}
+
+/// As much as a pipe holds that nobody reads.
+const PIPE_BYTES: usize = 64 * 1024;
+
+#[tokio::test]
+async fn a_standard_output_that_nobody_reads_costs_no_message() {
+    const ORDERS: usize = 300;
+    let served = Served::new().await;
+    let (mut unread, mut output) = std::io::pipe().unwrap();
+    // It is full before the worker begins.
+    output.write_all(&vec![b'\n'; PIPE_BYTES]).unwrap();
+    let mut orders = served.command().stdout(output).spawn().unwrap();
+    for number in 0..ORDERS {
+        served.send(&order(number)).await;
+    }
+    let drained = async {
+        while served.counts().await != (0, 0) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), drained).await.expect("it waits for its log");
+    signal(&orders, TERM).await;
+    // Its last poll may take 20 s, and its log is not waited for.
+    let status = tokio::time::timeout(Duration::from_secs(40), orders.wait()).await.expect("it waits for its log");
+    assert!(status.unwrap().success());
+    let mut written = Vec::new();
+    unread.read_to_end(&mut written).unwrap();
+    assert_eq!(written.len(), PIPE_BYTES, "nothing of it went out");
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_leaves_no_line_of_its_log_unwritten() {
+    let served = Served::new().await;
+    let mut orders = served.command().spawn().unwrap();
+    for number in 0..100 {
+        served.send(&order(number)).await;
+    }
+    until_it_says(&mut orders, "order placed").await;
+    signal(&orders, TERM).await;
+    let mut rest = String::new();
+    orders.stdout.take().unwrap().read_to_string(&mut rest).await.unwrap();
+    assert!(orders.wait().await.unwrap().success());
+    assert_eq!(served.counts().await, (0, 0));
+    let placed = rest.lines().filter(|line| line.contains("order placed")).count();
+    assert!(rest.contains("asked to end") && placed > 0 && rest.ends_with('\n'), "{rest}");
 }
 
 #[tokio::test]
