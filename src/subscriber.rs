@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_level_for_all_does_not_show_what_goes_over_the_wire() {
-        for shown in ["debug", "TRACE", "info,trace", "redrive=warn, debug", "5"].map(|level| shown(Some(level), None)) {
+        for shown in ["debug", "TRACE", "info,trace", "redrive=warn,debug", "5"].map(|level| shown(Some(level), None)) {
             assert!(shown.contains("debug-orders"), "{shown}");
             for wire in ["aws_smithy_runtime", "aws_sdk_sqs", "hyper", "h2"] {
                 assert!(shown.contains(&format!("warn-{wire}")), "{shown}");

@@ -279,7 +279,7 @@ const SHORTEST_DELAY_ON_A_WORKER: Duration = Duration::from_secs(1);
 async fn until(end: Deadline, effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let limit = end.time_left();
     let too_late = |_| Err(format!("there is no answer after {limit:?}"));
-    tokio::time::timeout(limit, effect).await.unwrap_or_else(too_late)
+    tokio::time::timeout_at(end.for_timer(), effect).await.unwrap_or_else(too_late)
 }
 
 fn receipt_handle(record: &Record) -> Result<String, String> {

@@ -53,13 +53,18 @@ impl Answer {
     fn to(self, call: &Call, handle: &str) -> HttpResponse {
         let request: Value = serde_json::from_slice(call.request.body().bytes().unwrap_or_default()).unwrap();
         let handle = request["Entries"][0]["ReceiptHandle"].as_str().unwrap_or(handle);
-        let quote = format!("the receipt handle {handle} of \"{BODY}\" is not valid");
+        // Whoever refuses a call quotes what it carries.
+        let quote = match call.operation.as_str() {
+            "SendMessage" | "SendMessageBatch" => format!("the message \"{BODY}\" is not valid"),
+            "DeleteMessageBatch" | "ChangeMessageVisibilityBatch" => format!("the receipt handle {handle} is not valid"),
+            _ => "this is not valid".to_owned(),
+        };
         let (status, content_type, body) = match self {
             Self::BreaksOff => {
                 let whole = json!({ "Messages": [{ "Body": BODY, "ReceiptHandle": handle, "MessageId": "m" }] }).to_string();
                 (200, "application/x-amz-json-1.0", whole[..whole.len() - 5].to_owned())
             }
-            Self::Page(status) => (status, "text/html", format!("<html>{request}, and {quote}</html>")),
+            Self::Page(status) => (status, "text/html", format!("<html>{request}: {BODY}, {handle}</html>")),
             Self::Refusal(code) => {
                 let error = json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": quote });
                 (400, "application/x-amz-json-1.0", error.to_string())
