@@ -25,9 +25,9 @@ pub use self::json::Json;
 pub use self::message::Message;
 pub use self::rejection::Rejection;
 pub use self::s3::{S3, S3Notification, S3Record};
-#[cfg(feature = "producer")]
-pub(crate) use self::send_id::SEND_ID;
 pub use self::send_id::SendId;
+#[cfg(feature = "sqs")]
+pub(crate) use self::send_id::{SEND_ID, TRACEPARENT};
 pub use self::state::{FromRef, State};
 pub use self::system::{
     DeduplicationId, FirstReceivedAt, GroupId, LastReceive, MessageId, QueueArn, ReceiptHandle, ReceiveCount, SenderId,

@@ -1,10 +1,13 @@
 //! The sending side.
 
+use sha2::{Digest, Sha256};
+
 use super::pointer::{Pointer, SIZE_ATTRIBUTE, SIZE_ATTRIBUTES};
 use super::{LargeMessages, object};
 use crate::extract::AttributeValue;
 use crate::producer::{Id, IntoOutgoing, Outgoing, SendError};
-use crate::sqs::limits::MAX_ATTRIBUTES;
+use crate::sqs::hex::hex;
+use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES};
 
 /// A body that is to be in S3 before its message leaves.
 pub(crate) struct Offloaded {
@@ -23,18 +26,28 @@ impl LargeMessages {
     ///
     /// Where S3 is not known to have the body, or the message cannot be sent this way.
     pub async fn offload(&self, message: impl IntoOutgoing) -> Result<Outgoing, SendError> {
-        let (message, offloaded) = self.divert(message.into_outgoing()?)?;
+        let (message, offloaded) = self.divert(message.into_outgoing()?, MAX_MESSAGE_BYTES)?;
         if let Some(offloaded) = offloaded {
             self.put(offloaded).await?;
         }
         Ok(message)
     }
 
-    /// Puts a pointer in the place of a body that is too large.
-    pub(crate) fn divert(&self, mut message: Outgoing) -> Result<(Outgoing, Option<Offloaded>), SendError> {
-        if message.bytes() <= self.threshold {
+    /// Puts a pointer in the place of a body that is too large, for a queue with that limit.
+    pub(crate) fn divert(
+        &self,
+        mut message: Outgoing,
+        limit_bytes: usize,
+    ) -> Result<(Outgoing, Option<Offloaded>), SendError> {
+        if message.bytes() <= self.threshold.min(limit_bytes) {
             return Ok((message, None));
         }
+        let offloaded = self.point(&mut message)?;
+        Ok((message, Some(offloaded)))
+    }
+
+    /// Puts a pointer in the place of the body. Where it cannot, the message is as it was.
+    pub(crate) fn point(&self, message: &mut Outgoing) -> Result<Offloaded, SendError> {
         if let Some(name) = SIZE_ATTRIBUTES.into_iter().find(|&name| message.attributes.contains_key(name)) {
             return Err(SendError::invalid(format!("it has the attribute {name}, by which a body in S3 is known")));
         }
@@ -43,16 +56,42 @@ impl LargeMessages {
                 format!("it has {MAX_ATTRIBUTES} attributes, and its body in S3 takes one more: {SIZE_ATTRIBUTE}");
             return Err(SendError::invalid(why));
         }
+        // Only a message of a FIFO queue can do without an id of its own. That queue may go by the content.
+        if message.group.is_some() && message.deduplication_id.is_none() {
+            message.content_id = Some(content_id(&message.body));
+        }
         let key = format!("{}{}", self.key_prefix, Id::random());
         let place = Pointer { s3_bucket_name: self.bucket.clone(), s3_key: key };
         let body = std::mem::replace(&mut message.body, place.to_body());
-        let message = message.attribute(SIZE_ATTRIBUTE, AttributeValue::number(body.len()));
-        Ok((message, Some(Offloaded { place, body })))
+        message.attributes.insert(SIZE_ATTRIBUTE.to_owned(), AttributeValue::number(body.len()));
+        Ok(Offloaded { place, body })
     }
 
     pub(crate) async fn put(&self, offloaded: Offloaded) -> Result<(), SendError> {
         let Offloaded { place, body } = offloaded;
         let put = async { object::put(self.client().await?, &place, body).await };
         put.await.map_err(|error| SendError::failed(format!("its body is not in S3: {error}")))
+    }
+}
+
+/// The deduplication id that SQS makes from a body, where a queue has content-based deduplication.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/using-messagededuplicationid-property.html>
+fn content_id(body: &str) -> Box<str> {
+    let (left, right) = {
+        let digest: [u8; 32] = Sha256::digest(body).into();
+        let halves = digest.as_chunks::<16>().0;
+        (u128::from_be_bytes(halves[0]), u128::from_be_bytes(halves[1]))
+    };
+    format!("{}{}", hex(left), hex(right)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_id_is_the_sha_256_in_lower_case() {
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(&*content_id("abc"), expected);
     }
 }

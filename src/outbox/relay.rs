@@ -52,6 +52,7 @@ pub(super) struct Settings {
     pub(super) rows: usize,
     pub(super) calls: usize,
     pub(super) policy: Policy,
+    pub(super) has_send_id: bool,
     pub(super) poll_interval: Duration,
     pub(super) keep_sent: Duration,
     drain_timeout: Duration,
@@ -76,6 +77,7 @@ impl Default for Settings {
                 park_after: 5,
                 when_parked: WhenParked::default(),
             },
+            has_send_id: true,
             poll_interval: Duration::from_secs(1),
             keep_sent: Duration::from_secs(3_600),
             // Kubernetes and ECS kill what has not ended 30 s after the signal.
@@ -119,6 +121,12 @@ impl<DB: OutboxDatabase> Relay<DB> {
     /// throttles, a network that is down, a queue that is not there, a permission that is missing.
     pub fn park_after(self, refusals: u32) -> Self {
         self.set(|settings| settings.policy.park_after = refusals.max(1))
+    }
+
+    /// Sends messages without the attribute `redrive.id`, for consumers that do not want it; by default messages have it. Without it a
+    /// consumer of a standard queue cannot tell a copy of a message from another message. On FIFO queues the deduplication id stays.
+    pub fn without_send_id(self) -> Self {
+        self.set(|settings| settings.has_send_id = false)
     }
 
     /// What happens to the messages of a FIFO group behind a parked one; they wait by default.

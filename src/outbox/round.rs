@@ -191,6 +191,7 @@ pub(super) struct Producers {
     client: Client,
     calls: usize,
     retry_for: Duration,
+    has_send_id: bool,
     of: Mutex<HashMap<Arc<str>, Producer>>,
 }
 
@@ -206,7 +207,8 @@ impl Producers {
         let retry_for = settings.lease / 6;
         let own = client.config().timeout_config().and_then(TimeoutConfig::operation_attempt_timeout);
         let client = with_attempt_timeout(&client, own.map_or(retry_for, |own| own.min(retry_for)));
-        Self { client, calls: settings.calls, retry_for, of: Mutex::default() }
+        let has_send_id = settings.has_send_id;
+        Self { client, calls: settings.calls, retry_for, has_send_id, of: Mutex::default() }
     }
 
     fn of(&self, queue_url: &Arc<str>) -> Producer {
@@ -219,6 +221,7 @@ impl Producers {
         let make = || {
             let producer = Producer::builder(self.client.clone(), &**queue_url).linger(LINGER);
             let producer = producer.concurrency(self.calls).retry_for(self.retry_for);
+            let producer = if self.has_send_id { producer } else { producer.without_send_id() };
             // A message has the trace of the transaction that has written it, or none.
             producer.trace_context(TraceContext::default).build()
         };

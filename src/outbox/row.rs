@@ -82,6 +82,7 @@ impl From<columns::Row> for Row {
             deduplication_id: Some(Id::Given(message_id)),
             delay: delay.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or_default())),
             trace_header,
+            content_id: None,
         });
         let small = |count: i64| u32::try_from(count.max(0)).unwrap_or(u32::MAX);
         Self { id, queue_url, order_key, attempts: small(attempts), refusals: small(refusals), bytes, message }

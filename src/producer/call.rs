@@ -1,6 +1,11 @@
 //! One call of `SendMessageBatch`, and what it says of each of its messages.
 
+use std::cell::Cell;
+
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_sqs::error::BoxError;
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::{
@@ -15,6 +20,7 @@ use super::{Id, Sent};
 use crate::extract::{AttributeValue, SEND_ID};
 use crate::sqs::call_error::{CallError, Trouble};
 use crate::sqs::entries::{EntryError, by_position};
+use crate::sqs::size_limit::TooLarge;
 
 /// What an attempt has come to, for one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +28,10 @@ pub(super) enum Attempt {
     Sent(Sent),
     /// It never will go as it is.
     Refused(String),
+    /// The queue takes no message of that size.
+    TooLarge(TooLarge, String),
+    /// Something on the way refused it, and SQS has not seen it.
+    Blocked(Block, String),
     /// Neither will any other: there is no queue.
     NoQueue(String),
     /// Nor any other: whoever sends may not. Clocks are set by what an answer says, and credentials and keys change.
@@ -34,6 +44,13 @@ pub(super) enum Attempt {
     Unnamed,
 }
 
+/// What a message that something on the way refused alone is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Block {
+    Denied,
+    NoSqs,
+}
+
 /// Where messages are sent.
 pub(super) struct Queue {
     pub(super) client: Client,
@@ -41,25 +58,40 @@ pub(super) struct Queue {
     pub(super) is_fifo: bool,
 }
 
-/// Sends the messages in one call; each in one of its own where the call was refused, as one of them may be why. None of these begins
-/// after `until`.
+/// Sends the messages in one call. Where the call is refused as a whole, as it is for one of them, they are sent in smaller ones, in their
+/// order: at most 19 calls for ten messages. None of these begins after `until`.
 pub(super) async fn send(to: &Queue, messages: &[&Outgoing], until: Instant) -> Vec<Attempt> {
-    match call(to, messages).await {
-        Ok(answer) => attempts(messages, &answer),
-        Err(error) if error.trouble == Trouble::Refused && messages.len() > 1 => {
-            send_each(to, messages, &error, until).await
+    let mut attempts = send_in_parts(to, messages, until).await;
+    let is_answered = |attempt: &Attempt| matches!(attempt, Attempt::Sent(_) | Attempt::Refused(_));
+    // Where others went the same way, it is the message that was refused. Otherwise it may be the way.
+    let is_passable = attempts.iter().any(is_answered);
+    for attempt in &mut attempts {
+        if let Attempt::Blocked(block, why) = attempt {
+            let why = std::mem::take(why);
+            *attempt = match block {
+                _ if is_passable => Attempt::Refused(format!("{why}, for this message and no other of its call")),
+                Block::Denied => Attempt::Denied(why),
+                Block::NoSqs => Attempt::NoQueue(why),
+            };
         }
-        Err(error) => vec![of_error(&error); messages.len()],
     }
+    attempts
 }
 
-async fn send_each(to: &Queue, messages: &[&Outgoing], refusal: &CallError, until: Instant) -> Vec<Attempt> {
+async fn send_in_parts(to: &Queue, messages: &[&Outgoing], until: Instant) -> Vec<Attempt> {
+    let error = match call(to, messages).await {
+        Ok(answer) => return attempts(messages, &answer),
+        Err(error) if messages.len() > 1 && error.may_be_for_one_entry() => error,
+        Err(error) => return vec![of_error(&error); messages.len()],
+    };
+    // A call that is too large may pass in halves; any other is refused for one message.
+    let part = if error.trouble == Trouble::TooLarge { messages.len().div_ceil(2) } else { 1 };
     let mut attempts = Vec::with_capacity(messages.len());
-    for message in messages {
+    for part in messages.chunks(part) {
         attempts.extend(match Instant::now() < until {
-            true => Box::pin(send(to, &[message], until)).await,
-            // It was in the call that was refused, and nowhere else.
-            false => vec![Attempt::Failed(format!("in a call that was refused: {}", refusal.text()))],
+            true => Box::pin(send_in_parts(to, part, until)).await,
+            // They were in the call that was refused, and nowhere else.
+            false => vec![Attempt::Failed(format!("in a call that was refused: {}", error.text())); part.len()],
         });
     }
     attempts
@@ -69,7 +101,16 @@ async fn call(to: &Queue, messages: &[&Outgoing]) -> Result<SendMessageBatchOutp
     let mut entries = Vec::with_capacity(messages.len());
     entries.extend(messages.iter().enumerate().filter_map(|(position, message)| entry(to, position, message)));
     let call = to.client.send_message_batch().queue_url(&to.url).set_entries(Some(entries));
-    call.send().await.map_err(|error| CallError::from(error).hiding(carried_by(messages)))
+    let answered = async {
+        let answer = call.send().await;
+        (answer, IS_TRANSMITTED.with(Cell::get))
+    };
+    let (answer, is_transmitted) = IS_TRANSMITTED.scope(Cell::new(false), answered).await;
+    answer.map_err(|error| match CallError::from(error).hiding(carried_by(messages)) {
+        error if is_transmitted => error,
+        // What took too long were the credentials.
+        error => error.before_it_was_sent(),
+    })
 }
 
 /// What must not be shown, should SQS quote it.
@@ -80,14 +121,46 @@ fn carried_by<'a>(messages: &'a [&Outgoing]) -> impl Iterator<Item = &'a str> {
     })
 }
 
+tokio::task_local! {
+    /// Whether the request of the call under way was handed to the connection. Until then nothing has left the process, however it ends.
+    static IS_TRANSMITTED: Cell<bool>;
+}
+
+/// Notes when a request is handed to the connection.
+#[derive(Debug)]
+pub(super) struct NoteTransmission;
+
+impl Intercept for NoteTransmission {
+    fn name(&self) -> &'static str {
+        "NoteTransmission"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // All calls of this client are made within the scope.
+        let _ = IS_TRANSMITTED.try_with(|is_transmitted| is_transmitted.set(true));
+        Ok(())
+    }
+}
+
 fn of_error(error: &CallError) -> Attempt {
     let text = error.text().to_owned();
+    let of_sqs = |text: String| format!("sqs:SendMessage: {text}");
     match error.trouble {
-        Trouble::Unreachable | Trouble::Busy => Attempt::Failed(text),
+        Trouble::Unreachable | Trouble::NoCredentials | Trouble::Unsent | Trouble::Busy => Attempt::Failed(text),
         Trouble::Lost => Attempt::Lost(text),
-        Trouble::NoQueue | Trouble::NoSqs => Attempt::NoQueue(format!("sqs:SendMessage: {text}")),
-        Trouble::Denied => Attempt::Denied(format!("sqs:SendMessage: {text}")),
-        Trouble::Refused => Attempt::Refused(format!("sqs:SendMessage: {text}")),
+        Trouble::NoSqs if error.is_foreign() => Attempt::Blocked(Block::NoSqs, of_sqs(text)),
+        Trouble::Denied if error.is_foreign() => Attempt::Blocked(Block::Denied, of_sqs(text)),
+        Trouble::NoQueue | Trouble::NoSqs => Attempt::NoQueue(of_sqs(text)),
+        Trouble::Denied => Attempt::Denied(of_sqs(text)),
+        Trouble::TooLarge | Trouble::Refused => match error.too_large() {
+            Some(refusal) => Attempt::TooLarge(refusal, of_sqs(text)),
+            None => Attempt::Refused(of_sqs(text)),
+        },
     }
 }
 
@@ -95,12 +168,17 @@ fn attempts(messages: &[&Outgoing], answer: &SendMessageBatchOutput) -> Vec<Atte
     let successful = answer.successful().iter();
     let successful = successful.map(|entry| (entry.id(), Sent::new(entry.message_id(), entry.sequence_number())));
     let hidden = |result: Result<_, EntryError>| result.map_err(|error| error.hiding(carried_by(messages)));
-    let attempt = |result: Option<Result<_, EntryError>>| match result.map(hidden) {
-        Some(Ok(sent)) => Attempt::Sent(sent),
-        Some(Err(EntryError::SenderFault(why))) => Attempt::Refused(why),
-        Some(Err(EntryError::Denied(why))) => Attempt::Denied(why),
-        Some(Err(EntryError::MayPass(why))) => Attempt::Failed(why),
-        None => Attempt::Unnamed,
+    let attempt = |result: Option<Result<_, EntryError>>| {
+        // Before anything of the text is hidden.
+        let too_large = result.as_ref().and_then(|result| TooLarge::in_text(result.as_ref().err()?.text()));
+        match (result.map(hidden), too_large) {
+            (Some(Ok(sent)), _) => Attempt::Sent(sent),
+            (Some(Err(EntryError::SenderFault(why))), Some(too_large)) => Attempt::TooLarge(too_large, why),
+            (Some(Err(EntryError::SenderFault(why))), None) => Attempt::Refused(why),
+            (Some(Err(EntryError::Denied(why))), _) => Attempt::Denied(why),
+            (Some(Err(EntryError::MayPass(why))), _) => Attempt::Failed(why),
+            (None, _) => Attempt::Unnamed,
+        }
     };
     by_position(messages.len(), successful, answer.failed()).into_iter().map(attempt).collect()
 }

@@ -9,18 +9,21 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Settings;
 use super::call::Queue;
+use super::checked::Checked;
 use super::error::SendError;
 use super::flight::Flight;
 use super::item::Item;
-use super::outgoing::Checked;
 use super::pack::{Next, Pack, Packed};
 use super::told::Teller;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
+use crate::sqs::size_limit::SizeLimit;
 
 /// What all clones of a producer share.
 pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) settings: Settings,
+    /// Of the queue, as far as its refusals have shown it.
+    pub(super) size_limit: SizeLimit,
     /// A permit a byte.
     room: Arc<Semaphore>,
     line: Mutex<Line>,
@@ -52,6 +55,7 @@ impl Shared {
             wake: Notify::new(),
             settled: watch::Sender::new(0),
             is_closed: AtomicBool::new(false),
+            size_limit: SizeLimit::default(),
             queue,
             settings,
         }
@@ -75,10 +79,9 @@ impl Shared {
 
     /// Takes a message for which there is room.
     pub(super) fn take(self: &Arc<Self>, checked: Checked, teller: Teller, room: OwnedSemaphorePermit) {
-        let Checked { message, bytes, .. } = checked;
-        let now = Instant::now();
-        let group = self.settings.line_of(&message);
-        let item = Item::new(message, teller, room);
+        let (now, bytes) = (Instant::now(), checked.bytes);
+        let group = self.settings.line_of(&checked.message);
+        let item = Item::new(checked, teller, room);
         let mut line = self.line();
         if let Some(group) = &group
             && item.teller.is_broken(group)

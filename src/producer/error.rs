@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::id::Id;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
+use crate::sqs::size_limit::TooLarge;
 
 /// What became of a message that was not accepted.
 ///
@@ -56,6 +57,18 @@ impl SendError {
         Self::new(Kind::TooLarge, text)
     }
 
+    /// The queue has refused it for its size.
+    pub(super) fn too_large_for_its_queue(bytes: usize, refusal: TooLarge, why: &str) -> Self {
+        let limit = match refusal.limit_bytes {
+            Some(limit) => format!("its queue takes {limit} (MaximumMessageSize)"),
+            None => "its queue takes less".to_owned(),
+        };
+        let text = format!(
+            "it is {bytes} bytes with its attributes, and {limit}; raise that to {MAX_MESSAGE_BYTES} at most, or send the message through S3 with the feature large-messages and ProducerBuilder::large_messages ({why})"
+        );
+        Self::new(Kind::TooLarge, text)
+    }
+
     /// SQS would refuse it.
     pub(crate) fn invalid(text: String) -> Self {
         Self::new(Kind::Refused, text)
@@ -87,7 +100,8 @@ impl SendError {
         Self::new(Kind::Closed, "the producer is closed".to_owned())
     }
 
-    /// It is over SQS's 1 MiB. No call was made.
+    /// It is larger than its queue takes: over the 1 MiB of SQS, and no call was made; or over the `MaximumMessageSize` of the queue, which
+    /// has refused it. The text says the limit.
     pub fn is_too_large(&self) -> bool {
         self.kind == Kind::TooLarge
     }
@@ -112,7 +126,8 @@ impl SendError {
     /// on another. Sent again with this [`deduplication_id`](crate::Outgoing::deduplication_id) it is the same message, on a FIFO queue
     /// for 5 minutes.
     ///
-    /// `None` where it has none: it was given none and never left, or its content is to tell, or there was no room for the attribute.
+    /// `None` where it has none: it was given none and never left, its content is to tell, there was no room for the attribute, or
+    /// [`without_send_id`](crate::ProducerBuilder::without_send_id) turned it off.
     pub fn send_id(&self) -> Option<&str> {
         self.send_id.as_deref()
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::call::{Attempt, send};
+use super::call::{Attempt, Block, send};
 use super::driver::Shared;
 use super::error::SendError;
 use super::id::Id;
@@ -32,7 +32,7 @@ impl Flight {
     pub(super) async fn fly(mut self) {
         while !self.batch.is_empty() {
             let until = self.leave();
-            let messages: Vec<_> = self.batch.iter().map(|packed| &packed.item.message).collect();
+            let messages: Vec<_> = self.batch.iter().map(|packed| &packed.item.checked.message).collect();
             if !messages.is_empty() {
                 let attempts = send(&self.shared.queue, &messages, until).await;
                 self.shared.settle_all(&mut self.batch, attempts);
@@ -45,14 +45,14 @@ impl Flight {
 
     /// Gives up what has waited for this call for too long. Says until when what is left may be tried.
     fn leave(&mut self) -> Instant {
-        let (now, retry_for) = (Instant::now(), self.shared.settings.retry_for);
-        let late: Vec<_> = self.batch.extract_if(.., |late| late.item.is_out_of_time(now, retry_for)).collect();
+        let (now, try_for) = (Instant::now(), self.shared.settings.try_for);
+        let late: Vec<_> = self.batch.extract_if(.., |late| late.item.is_out_of_time(now, try_for)).collect();
         for packed in late {
             self.shared.give_up_as_it_is(packed);
         }
-        let first_left = self.batch.iter_mut().map(|packed| packed.item.leaves(now)).min();
+        let until = self.batch.iter_mut().map(|packed| packed.item.leaves(now, try_for)).min();
         self.draw_ids();
-        first_left.unwrap_or(now) + retry_for
+        until.unwrap_or(now)
     }
 
     /// The operating system is asked once a call, and not for each message.
@@ -84,7 +84,9 @@ impl Drop for Flight {
 
 impl Shared {
     /// Those that arrived, and these are most of them, are settled at once; the others each by what became of it.
-    fn settle_all(&self, batch: &mut Vec<Packed<Item>>, attempts: Vec<Attempt>) {
+    fn settle_all(self: &Arc<Self>, batch: &mut Vec<Packed<Item>>, attempts: Vec<Attempt>) {
+        let largest = batch.iter().zip(&attempts).filter(|(_, attempt)| matches!(attempt, Attempt::Sent(_)));
+        self.size_limit.took(largest.map(|(packed, _)| packed.item.checked.bytes).max().unwrap_or_default());
         {
             let pack = &mut self.line().pack;
             let arrived = batch.iter().zip(&attempts).filter(|(_, attempt)| matches!(attempt, Attempt::Sent(_)));
@@ -106,16 +108,21 @@ impl Shared {
         }
     }
 
-    fn settle(&self, packed: Packed<Item>, attempt: Attempt) {
+    pub(super) fn settle(self: &Arc<Self>, packed: Packed<Item>, attempt: Attempt) {
         match attempt {
             Attempt::Sent(sent) => self.end(packed, Ok(sent)),
             // One that may be there, and one that may go once somebody has mended something, are waited for by those behind them.
             Attempt::Refused(why) if packed.item.may_be_sent() => self.give_up(packed, SendError::refused(why)),
             // It never will go.
             Attempt::Refused(why) => self.end(packed, Err(SendError::refused(why))),
-            Attempt::NoQueue(why) => self.give_up(packed, SendError::denied(why)),
-            Attempt::Denied(why) if packed.item.was_denied() => self.give_up(packed, SendError::denied(why)),
-            Attempt::Denied(why) => self.try_again(packed, SendError::denied(why)),
+            Attempt::TooLarge(refusal, why) => self.refit(packed, refusal, why),
+            Attempt::NoQueue(why) | Attempt::Blocked(Block::NoSqs, why) => self.give_up(packed, SendError::denied(why)),
+            Attempt::Denied(why) | Attempt::Blocked(Block::Denied, why) if packed.item.was_denied() => {
+                self.give_up(packed, SendError::denied(why))
+            }
+            Attempt::Denied(why) | Attempt::Blocked(Block::Denied, why) => {
+                self.try_again(packed, SendError::denied(why));
+            }
             Attempt::Failed(why) => self.try_again(packed, SendError::failed(why)),
             Attempt::Lost(why) => self.try_again(packed, SendError::unknown(why)),
             Attempt::Unnamed => {
@@ -124,7 +131,7 @@ impl Shared {
         }
     }
 
-    fn end(&self, packed: Packed<Item>, outcome: Outcome) {
+    pub(super) fn end(&self, packed: Packed<Item>, outcome: Outcome) {
         self.line().pack.settle(&packed);
         drop(packed.item.tell(outcome));
     }
@@ -133,7 +140,7 @@ impl Shared {
         tracing::debug!(%error, "an attempt to send a message has failed");
         let attempts = packed.item.has_failed(error);
         let at = Instant::now() + Backoff::exponential(FIRST_WAIT..LONGEST_WAIT).delay(attempts);
-        if packed.item.is_out_of_time(at, self.settings.retry_for) {
+        if packed.item.is_out_of_time(at, self.settings.try_for) {
             self.give_up_as_it_is(packed);
         } else {
             self.line().pack.again(packed, at);
@@ -148,7 +155,7 @@ impl Shared {
         self.give_up(packed, error);
     }
 
-    fn give_up(&self, packed: Packed<Item>, error: SendError) {
+    pub(super) fn give_up(&self, packed: Packed<Item>, error: SendError) {
         let group = packed.group.clone();
         let (item, behind) = {
             let pack = &mut self.line().pack;

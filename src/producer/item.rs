@@ -5,15 +5,15 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::checked::Checked;
 use super::error::SendError;
 use super::id::Id;
-use super::outgoing::Outgoing;
 use super::runtime_ended;
 use super::told::{Outcome, Teller};
 
 /// A message, and who waits for what becomes of it.
 pub(super) struct Item {
-    pub(super) message: Outgoing,
+    pub(super) checked: Checked,
     pub(super) teller: Teller,
     room: OwnedSemaphorePermit,
     /// When it first left. What it waits before that, for others of its group say, is not its own trouble.
@@ -30,23 +30,37 @@ struct Failures {
     was_denied: bool,
 }
 
+/// For how long a message is tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TryFor {
+    /// From its first attempt on.
+    pub(super) retry_for: Duration,
+    /// The same, of a message that is in the queue already if an answer was lost: after that the queue would take it for another one.
+    pub(super) while_known: Duration,
+}
+
 impl Item {
-    pub(super) fn new(message: Outgoing, teller: Teller, room: OwnedSemaphorePermit) -> Self {
-        Self { message, teller, room, first_left: None, failures: None }
+    pub(super) fn new(checked: Checked, teller: Teller, room: OwnedSemaphorePermit) -> Self {
+        Self { checked, teller, room, first_left: None, failures: None }
     }
 
-    /// It leaves, for the first time or again. Says when it first did.
-    pub(super) fn leaves(&mut self, now: Instant) -> Instant {
-        *self.first_left.get_or_insert(now)
+    /// It leaves, for the first time or again. Returns until when it may be tried.
+    pub(super) fn leaves(&mut self, now: Instant, try_for: TryFor) -> Instant {
+        let first_left = *self.first_left.get_or_insert(now);
+        self.end_of_tries(first_left, try_for)
+    }
+
+    fn end_of_tries(&self, first_left: Instant, TryFor { retry_for, while_known }: TryFor) -> Instant {
+        first_left + if self.failures.is_some() { retry_for.min(while_known) } else { retry_for }
     }
 
     pub(super) fn id_to_draw(&mut self) -> Option<&mut Id> {
-        self.message.deduplication_id.as_mut().filter(|id| **id == Id::NotDrawn)
+        self.checked.message.deduplication_id.as_mut().filter(|id| **id == Id::NotDrawn)
     }
 
     /// Whether it was tried for so long that it is not tried again.
-    pub(super) fn is_out_of_time(&self, at: Instant, retry_for: Duration) -> bool {
-        self.failures.is_some() && self.first_left.is_some_and(|first| at >= first + retry_for)
+    pub(super) fn is_out_of_time(&self, at: Instant, try_for: TryFor) -> bool {
+        self.failures.is_some() && self.first_left.is_some_and(|first| at >= self.end_of_tries(first, try_for))
     }
 
     /// An attempt came to nothing. Says how many have.
@@ -77,7 +91,7 @@ impl Item {
     /// Gives back what room it took.
     pub(super) fn tell(self, outcome: Outcome) -> OwnedSemaphorePermit {
         let may_be_sent = self.may_be_sent();
-        let of_it = |error: SendError| error.or_unknown(may_be_sent).of(self.message.deduplication_id.as_ref());
+        let of_it = |error: SendError| error.or_unknown(may_be_sent).of(self.checked.message.deduplication_id.as_ref());
         self.teller.tell(outcome.map_err(of_it));
         self.room
     }

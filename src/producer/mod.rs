@@ -5,6 +5,7 @@
 //! ```
 
 mod call;
+mod checked;
 mod driver;
 mod error;
 mod flight;
@@ -13,6 +14,7 @@ mod item;
 mod open;
 mod outgoing;
 mod pack;
+mod refit;
 mod sent;
 mod told;
 mod trace;
@@ -24,7 +26,9 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
 
 pub use self::error::SendError;
 pub(crate) use self::id::Id;
@@ -34,9 +38,10 @@ pub use self::sent::Sent;
 pub(crate) use self::trace::Source as TraceSource;
 pub use self::trace::TraceContext;
 
-use self::call::Queue;
+use self::call::{NoteTransmission, Queue};
+use self::checked::Checked;
 use self::driver::Shared;
-use self::outgoing::Checked;
+use self::item::TryFor;
 use self::told::{Teller, Together};
 use crate::sqs::client::impatient;
 use crate::sqs::limits::{MAX_ENTRIES, MAX_MESSAGE_BYTES};
@@ -108,8 +113,9 @@ struct Settings {
     linger: Duration,
     calls: usize,
     buffer: usize,
-    retry_for: Duration,
+    try_for: TryFor,
     order: Order,
+    has_send_id: bool,
     content_based_deduplication: bool,
     trace_context: trace::Source,
     #[cfg(feature = "large-messages")]
@@ -143,8 +149,9 @@ impl Producer {
             linger: LINGER,
             calls: CALLS,
             buffer: BUFFER,
-            retry_for: RETRY_FOR,
+            try_for: TryFor { retry_for: RETRY_FOR, while_known: A_YEAR },
             order: Order::Strict,
+            has_send_id: true,
             content_based_deduplication: false,
             trace_context: trace::Source::default(),
             #[cfg(feature = "large-messages")]
@@ -217,12 +224,13 @@ impl Producer {
     fn prepare(&self, message: Result<Outgoing, SendError>, trace: &TraceContext) -> Result<Prepared, SendError> {
         let settings = &self.handle.shared.settings;
         let message = message?;
+        let limit = self.handle.shared.size_limit.bytes(Instant::now());
         #[cfg(feature = "large-messages")]
         let (message, offloaded) = match &settings.large_messages {
-            Some(large_messages) => large_messages.divert(message)?,
+            Some(large_messages) => large_messages.divert(message, limit)?,
             None => (message, None),
         };
-        let mut checked = message.check(settings.is_fifo)?;
+        let mut checked = message.check(settings.is_fifo)?.within(limit);
         settings.identify(&mut checked);
         trace.complete(&mut checked);
         Ok(Prepared {
@@ -284,10 +292,23 @@ impl Settings {
 
     /// Adds what has the receiver know it again.
     fn identify(&self, checked: &mut Checked) {
-        if !self.is_fifo {
+        if !self.has_send_id {
+            checked.without_id_attribute(self.is_fifo);
+        } else if !self.is_fifo {
             checked.identify_by_an_attribute();
-        } else if !self.content_based_deduplication {
+        }
+        if self.is_fifo && self.content_based_deduplication {
+            self.identify_by_content(&mut checked.message);
+        } else if self.is_fifo {
             checked.message.deduplication_id.get_or_insert(Id::NotDrawn);
+        }
+    }
+
+    /// With content-based deduplication SQS makes the id from the body. Where that is in S3, the id is made from it here: a pointer is
+    /// another one each time.
+    fn identify_by_content(&self, message: &mut Outgoing) {
+        if self.is_fifo && self.content_based_deduplication && message.deduplication_id.is_none() {
+            message.deduplication_id = message.content_id.take().map(|id| Id::Given(id.into()));
         }
     }
 }
@@ -314,10 +335,22 @@ impl ProducerBuilder {
     /// For how long a message is tried again that fails for no fault of its own, 60 s by default: no attempt begins later than that
     /// after its first one did. A year at most.
     ///
-    /// On a FIFO queue no longer than 280 s. SQS knows its deduplication id for 5 minutes, and beyond them a message whose answer was lost
-    /// would be there twice.
+    /// On a FIFO queue no longer than 280 s, and no attempt begins that could be accepted after the 5 minutes for which SQS knows the
+    /// deduplication id: a message whose answer was lost would then be there twice. How long an attempt may take is the timeout of the
+    /// client, 10 s where it has none. With a timeout of 60 s the last attempt begins 230 s after the first; with one of 290 s or more there
+    /// is one attempt.
     pub fn retry_for(self, time: Duration) -> Self {
-        self.set(|settings| settings.retry_for = time.min(if settings.is_fifo { LONGEST_RETRY } else { A_YEAR }))
+        let longest = if self.settings.is_fifo { LONGEST_RETRY } else { A_YEAR };
+        self.set(|settings| settings.try_for.retry_for = time.min(longest))
+    }
+
+    /// Sends messages without the attribute `redrive.id`, for consumers that do not want it. By default a message to a standard queue has
+    /// it, and a handler reads it as [`SendId`](crate::SendId); without it nobody can tell a copy of a message from another message. On
+    /// FIFO queues the deduplication id stays.
+    ///
+    /// The other attributes that a producer adds are those of [`trace_context`](Self::trace_context).
+    pub fn without_send_id(self) -> Self {
+        self.set(|settings| settings.has_send_id = false)
     }
 
     /// What order the messages of a group keep on a FIFO queue: [`Order::Strict`] by default.
@@ -327,18 +360,21 @@ impl ProducerBuilder {
 
     /// Leaves deduplication to the content, for a FIFO queue with `ContentBasedDeduplication`: messages of the same body within five
     /// minutes are one. By default each message has an id of its own, so that only the tries of one are.
+    ///
+    /// SQS takes the SHA-256 of the body alone for it; attributes do not count. A message whose body goes
+    /// [through S3](Self::large_messages) has the SHA-256 of that body as its deduplication id, so the same holds for it.
     pub fn content_based_deduplication(self) -> Self {
         self.set(|settings| settings.content_based_deduplication = true)
     }
 
-    /// Where the trace of a message comes from: asked at each [`Producer::send`], and once for all messages of a [`Producer::send_all`]. By
+    /// Where the trace of a message comes from, and `TraceContext::default` for none: asked at each [`Producer::send`], and once for all messages of a [`Producer::send_all`]. By
     /// default the X-Ray header is that of `_X_AMZN_TRACE_ID`, which AWS Lambda sets.
     pub fn trace_context(self, context: impl Fn() -> TraceContext + Send + Sync + 'static) -> Self {
         self.set(|settings| settings.trace_context = trace::Source::new(context))
     }
 
-    /// Sends messages that are larger than SQS takes through S3: see [`LargeMessages`](crate::LargeMessages). Such a message is in line
-    /// from when its body is there.
+    /// Sends messages that are larger than SQS or the queue takes through S3: see [`LargeMessages`](crate::LargeMessages). Such a message
+    /// is in line from when its body is there. The limit of the queue is learned from the first message that it refuses.
     #[cfg(feature = "large-messages")]
     pub fn large_messages(self, large_messages: crate::LargeMessages) -> Self {
         self.set(|settings| settings.large_messages = Some(large_messages))
@@ -346,9 +382,12 @@ impl ProducerBuilder {
 
     /// The producer.
     pub fn build(self) -> Producer {
-        let Self { client, queue_url, settings } = self;
-        let client = in_region_of_url(&client, &queue_url);
-        let queue = Queue { client: attempts_alone(&client), url: queue_url, is_fifo: settings.is_fifo };
+        let Self { client, queue_url, mut settings } = self;
+        let client = attempts_alone(&in_region_of_url(&client, &queue_url));
+        if settings.is_fifo {
+            settings.try_for.while_known = last_attempt_after(attempt_timeout_of(&client));
+        }
+        let queue = Queue { client, url: queue_url, is_fifo: settings.is_fifo };
         let shared = Arc::new(Shared::new(queue, settings));
         Producer { handle: Arc::new(Handle { shared }) }
     }
@@ -362,13 +401,28 @@ impl ProducerBuilder {
 /// What is longer is for ever, and a clock that has begun long ago has no time to name for that.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// SQS remembers a deduplication id for 5 minutes. The last attempt takes its time.
-const LONGEST_RETRY: Duration = Duration::from_secs(280);
+/// For how long SQS remembers a deduplication id.
+const DEDUPLICATION: Duration = Duration::from_secs(300);
+
+/// A request may arrive after its sender has given up on it, and clocks do not run at one pace.
+const DEDUPLICATION_MARGIN: Duration = Duration::from_secs(10);
+
+const LONGEST_RETRY: Duration = DEDUPLICATION.saturating_sub(DEDUPLICATION_MARGIN).saturating_sub(ATTEMPT_TIMEOUT);
+
+/// How long after the first attempt the last one may begin, so that SQS still knows the deduplication id when that one ends.
+fn last_attempt_after(attempt_timeout: Duration) -> Duration {
+    DEDUPLICATION.saturating_sub(DEDUPLICATION_MARGIN).saturating_sub(attempt_timeout)
+}
+
+fn attempt_timeout_of(client: &Client) -> Duration {
+    let timeouts = client.config().timeout_config();
+    timeouts.and_then(TimeoutConfig::operation_attempt_timeout).unwrap_or(ATTEMPT_TIMEOUT)
+}
 
 /// The same client, which tries once: its own tries would hide which of them was not answered.
 fn attempts_alone(client: &Client) -> Client {
     let config = impatient(client, ATTEMPT_TIMEOUT).config().to_builder().retry_config(RetryConfig::disabled());
-    Client::from_conf(config.build())
+    Client::from_conf(config.interceptor(NoteTransmission).build())
 }
 
 impl Drop for Handle {

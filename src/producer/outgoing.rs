@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::checked::Checked;
 use super::error::SendError;
 use super::id::Id;
-use crate::extract::{AttributeValue, SEND_ID};
+use crate::extract::AttributeValue;
 use crate::json::to_body;
 use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, is_allowed};
 
@@ -32,15 +33,8 @@ pub struct Outgoing {
     pub(crate) deduplication_id: Option<Id>,
     pub(crate) delay: Option<Duration>,
     pub(crate) trace_header: Option<String>,
-}
-
-/// A message that SQS takes, and its bytes: to count them goes through all of its attributes.
-#[derive(Debug)]
-pub(crate) struct Checked {
-    pub(crate) message: Outgoing,
-    pub(super) bytes: usize,
-    /// With the one that it may get when it leaves.
-    attributes: usize,
+    /// By what a queue with content-based deduplication would know the body that is in S3 now.
+    pub(crate) content_id: Option<Box<str>>,
 }
 
 const MAX_DELAY: Duration = Duration::from_secs(900);
@@ -67,6 +61,7 @@ impl Outgoing {
             deduplication_id: None,
             delay: None,
             trace_header: None,
+            content_id: None,
         }
     }
 
@@ -118,7 +113,7 @@ impl Outgoing {
         let problem = self.problem_of_texts().or_else(|| self.problem_of_queue(is_fifo));
         match problem.or_else(|| self.problem_of_attributes()) {
             Some(problem) => Err(SendError::invalid(problem)),
-            None => Ok(Checked { bytes, attributes: self.attributes.len(), message: self }),
+            None => Ok(Checked::new(self, bytes)),
         }
     }
 
@@ -230,39 +225,7 @@ fn is_number(text: &str) -> bool {
     text.parse().is_ok_and(f64::is_finite)
 }
 
-impl Checked {
-    /// For a standard queue: SQS takes no deduplication id there, and the message gets it as an attribute when it leaves. A message that
-    /// has that attribute, or no room for it, has no id then.
-    pub(super) fn identify_by_an_attribute(&mut self) {
-        let id = self.message.deduplication_id.take().unwrap_or(Id::NotDrawn);
-        let is_there = self.message.attributes.contains_key(SEND_ID);
-        if !is_there && self.takes_up(SEND_ID, "String".len() + id.len()) {
-            self.message.deduplication_id = Some(id);
-        }
-    }
-
-    /// Adds an attribute of ours, unless SQS would refuse the message for it.
-    pub(crate) fn add_if_there_is_room(&mut self, name: &str, value: AttributeValue) {
-        let bytes = value.data_type().len() + value.len();
-        if !self.message.attributes.contains_key(name) && self.takes_up(name, bytes) {
-            self.message.attributes.insert(name.to_owned(), value);
-        }
-    }
-
-    /// Counts one attribute more, where there is room for it.
-    fn takes_up(&mut self, name: &str, bytes: usize) -> bool {
-        let bytes = self.bytes + name.len() + bytes;
-        let has_room = self.attributes < MAX_ATTRIBUTES && bytes <= MAX_MESSAGE_BYTES;
-        if has_room {
-            (self.bytes, self.attributes) = (bytes, self.attributes + 1);
-        } else {
-            tracing::debug!(attribute = name, "left out of a message: there is no room for it");
-        }
-        has_room
-    }
-}
-
-fn attribute_bytes(name: &str, value: &AttributeValue) -> usize {
+pub(super) fn attribute_bytes(name: &str, value: &AttributeValue) -> usize {
     name.len() + value.data_type().len() + value.len()
 }
 
@@ -356,25 +319,6 @@ mod tests {
             let received = crate::extract::attributes_from_json(wire).unwrap().remove("a").unwrap();
             assert!(with(received).unwrap_err().contains("not that of its value"), "{wire}");
         }
-    }
-
-    #[test]
-    fn what_is_added_is_within_what_sqs_takes() {
-        let with = |own| {
-            let message = (0..own)
-                .fold(Outgoing::text("x"), |message, n| message.attribute(n.to_string(), AttributeValue::string("x")));
-            let mut checked = message.check(false).unwrap();
-            checked.identify_by_an_attribute();
-            checked.add_if_there_is_room("traceparent", AttributeValue::string("00"));
-            (checked.message.deduplication_id.is_some(), checked.message.attributes.len() - own)
-        };
-        assert_eq!((with(8), with(9), with(10)), ((true, 1), (true, 0), (false, 0)));
-        let mut known = Outgoing::text("x").attribute(SEND_ID, AttributeValue::string("7")).check(false).unwrap();
-        known.identify_by_an_attribute();
-        assert_eq!((known.message.deduplication_id, known.bytes), (None, 1 + SEND_ID.len() + "String7".len()));
-        let mut full = Outgoing::text("x".repeat(MAX_MESSAGE_BYTES)).check(false).unwrap();
-        full.identify_by_an_attribute();
-        assert_eq!(full.message.deduplication_id, None);
     }
 
     #[test]

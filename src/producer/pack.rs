@@ -25,6 +25,13 @@ pub(super) struct Packed<T> {
     pub(super) item: T,
 }
 
+impl<T> Packed<T> {
+    /// The message is of another size from now on.
+    pub(super) fn resize(&mut self, bytes: usize) {
+        self.bytes = bytes;
+    }
+}
+
 /// What is to be done now.
 #[derive(Debug)]
 pub(super) enum Next<T> {

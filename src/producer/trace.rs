@@ -4,8 +4,9 @@ use std::env;
 use std::fmt;
 use std::sync::Arc;
 
-use super::outgoing::{Checked, problem_of_text};
-use crate::extract::AttributeValue;
+use super::checked::Checked;
+use super::outgoing::problem_of_text;
+use crate::extract::{AttributeValue, TRACEPARENT};
 
 /// What goes with a message so that its receiver goes on with the same trace: see
 /// [`ProducerBuilder::trace_context`](crate::ProducerBuilder::trace_context).
@@ -23,7 +24,8 @@ pub struct TraceContext {
     /// The message system attribute `AWSTraceHeader`, which [X-Ray](https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html)
     /// reads. It does not count against the size of the message.
     pub trace_header: Option<String>,
-    /// The message attribute `traceparent`, of [W3C Trace Context](https://www.w3.org/TR/trace-context/), as OpenTelemetry has it.
+    /// The message attribute `traceparent`, of [W3C Trace Context](https://www.w3.org/TR/trace-context/), as OpenTelemetry has it. It is
+    /// the first to be left out of a message that is too large for its queue.
     pub traceparent: Option<String>,
 }
 
@@ -45,7 +47,7 @@ impl TraceContext {
         if let Some(traceparent) = traceparent
             && is_taken("traceparent", traceparent)
         {
-            checked.add_if_there_is_room("traceparent", AttributeValue::string(traceparent));
+            checked.add_if_there_is_room(TRACEPARENT, AttributeValue::string(traceparent));
         }
     }
 }

@@ -6,19 +6,29 @@ use std::io::ErrorKind;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
+use super::credentials::missing_credentials;
 use super::entries::{is_denied, is_throttle};
 use super::safe_text::{hiding, text_of};
+use super::size_limit::TooLarge;
 
 #[derive(Debug)]
 pub(crate) struct CallError {
     pub(crate) trouble: Trouble,
     text: String,
+    /// The answer is a refusal that SQS did not write: that of a proxy, most likely.
+    is_foreign: bool,
+    /// It is a refusal for the size of what the call carried.
+    too_large: Option<TooLarge>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// No connection came about: nothing was done.
+    /// There was no connection: nothing was sent.
     Unreachable,
+    /// The credentials were not there when the call needed them: nothing was sent.
+    NoCredentials,
+    /// The call failed before its request was sent.
+    Unsent,
     /// There was no answer, or one of the server's own trouble: it may be done or not.
     Lost,
     /// Throttled: nothing was done, and later it may be.
@@ -31,6 +41,8 @@ pub(crate) enum Trouble {
     NoSqs,
     /// What is asked for is why this call never will succeed. Another may.
     Refused,
+    /// The request is larger than a proxy takes. A smaller one may arrive.
+    TooLarge,
 }
 
 impl<E> From<SdkError<E, HttpResponse>> for CallError
@@ -38,15 +50,35 @@ where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
-        let trouble = match &error {
-            SdkError::ServiceError(answer) => of_answer(answer.raw().status().as_u16(), answer.err().code()),
-            error => of_connection(error),
+        let (status, code) = match &error {
+            SdkError::ServiceError(answer) => (answer.raw().status().as_u16(), answer.err().code()),
+            error => {
+                return Self { trouble: of_connection(error), text: text_of(error), is_foreign: false, too_large: None };
+            }
         };
-        Self { trouble, text: text_of(&error) }
+        Self::of_answer(status, code, text_of(&error))
     }
 }
 
 impl CallError {
+    /// An answer with that status and code.
+    #[cfg(test)]
+    pub(super) fn of(status: u16, code: Option<&str>) -> Self {
+        let text = code.map_or_else(|| format!("HTTP status {status}"), str::to_owned);
+        Self::of_answer(status, code, text)
+    }
+
+    fn of_answer(status: u16, code: Option<&str>, text: String) -> Self {
+        let trouble = of_answer(status, code);
+        // Before anything of the text is hidden.
+        let too_large = match trouble {
+            Trouble::TooLarge => Some(TooLarge::WITHOUT_A_NUMBER),
+            Trouble::Refused => TooLarge::in_text(&text),
+            _ => None,
+        };
+        Self { trouble, text, is_foreign: is_foreign(status, code), too_large }
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -55,21 +87,54 @@ impl CallError {
     pub(crate) fn hiding<'a>(self, carried: impl IntoIterator<Item = &'a str>) -> Self {
         Self { text: hiding(&self.text, carried), ..self }
     }
+
+    /// Whether somebody has answered.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_answer(&self) -> bool {
+        use Trouble::{Lost, NoCredentials, Unreachable, Unsent};
+        !matches!(self.trouble, Unreachable | NoCredentials | Unsent | Lost)
+    }
+
+    /// Whether the call, with one message, was refused for the size of that.
+    pub(crate) fn too_large(&self) -> Option<TooLarge> {
+        self.too_large
+    }
+
+    /// Whether something else than SQS refused the call.
+    #[cfg(any(feature = "producer", feature = "cli"))]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.is_foreign
+    }
+
+    /// Whether one entry of a batch may be the reason, so that the others may succeed without it.
+    pub(crate) fn may_be_for_one_entry(&self) -> bool {
+        self.is_foreign || matches!(self.trouble, Trouble::Refused | Trouble::TooLarge)
+    }
+
+    /// The same error of a call whose request is known not to have left this process.
+    #[cfg(feature = "producer")]
+    pub(crate) fn before_it_was_sent(self) -> Self {
+        match self.trouble {
+            Trouble::Lost => Self { trouble: Trouble::Unsent, ..self },
+            _ => self,
+        }
+    }
 }
 
 fn of_answer(status: u16, code: Option<&str>) -> Trouble {
-    let is = |parts: &[&str]| code.is_some_and(|code| parts.iter().any(|part| code.contains(part)));
     if code.is_some_and(is_throttle) || status == 429 {
         Trouble::Busy
-    } else if is(&["NonExistentQueue", "QueueDoesNotExist"]) {
+    } else if code.is_some_and(|code| has(code, &NO_QUEUE)) {
         Trouble::NoQueue
     } else if code.is_some_and(is_denied) || matches!(status, 401 | 403) {
         Trouble::Denied
-    } else if is(&["RequestAborted", "RequestTimeout"]) || status == 408 || status >= 500 {
+    } else if code.is_some_and(|code| has(code, &LOST)) || status == 408 || status >= 500 {
         Trouble::Lost
-    } else if is(&REFUSALS) {
+    } else if status == 413 {
+        Trouble::TooLarge
+    } else if code.is_some_and(|code| has(code, &REFUSALS)) {
         Trouble::Refused
-    } else if code.is_none() || is(&["InvalidAction", "UnknownOperation"]) {
+    } else if code.is_none_or(|code| has(code, &NO_SQS)) {
         Trouble::NoSqs
     } else {
         // To take it for the fault of a message would have all messages reported that are sent meanwhile.
@@ -77,10 +142,27 @@ fn of_answer(status: u16, code: Option<&str>) -> Trouble {
     }
 }
 
+/// Whether it is the refusal of something on the way, which may have taken offence at a single entry: it has no code of SQS.
+fn is_foreign(status: u16, code: Option<&str>) -> bool {
+    let is_known = |code: &str| {
+        let lists: [&[&str]; 4] = [&NO_QUEUE, &LOST, &REFUSALS, &NO_SQS];
+        is_throttle(code) || is_denied(code) || lists.iter().any(|list| has(code, list))
+    };
+    (400..500).contains(&status) && !matches!(status, 408 | 429) && !code.is_some_and(is_known)
+}
+
+fn has(code: &str, parts: &[&str]) -> bool {
+    parts.iter().any(|part| code.contains(part))
+}
+
+const NO_QUEUE: [&str; 2] = ["NonExistentQueue", "QueueDoesNotExist"];
+const LOST: [&str; 2] = ["RequestAborted", "RequestTimeout"];
+const NO_SQS: [&str; 2] = ["InvalidAction", "UnknownOperation"];
+
 /// What SQS says of what is asked for, and not of who asks: codes of the
 /// [API](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html), as JSON and as the older protocol have
 /// them. First those of messages and calls that bring them.
-const REFUSALS: [&str; 21] = [
+const REFUSALS: [&str; 24] = [
     "BatchEntryIds",
     "BatchRequestTooLong",
     "EmptyBatchRequest",
@@ -88,6 +170,10 @@ const REFUSALS: [&str; 21] = [
     "InvalidBatchEntryId",
     "InvalidMessageContents",
     "InvalidParameter",
+    // These three are of servers that speak the protocol of SQS: ElasticMQ has the first.
+    "MessageTooLong",
+    "MessageTooBig",
+    "MessageTooLarge",
     "MissingParameter",
     "MissingRequiredParameter",
     "SerializationException",
@@ -106,18 +192,27 @@ const REFUSALS: [&str; 21] = [
 
 fn of_connection(error: &(dyn Error + 'static)) -> Trouble {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
-    let is_unreachable = |cause: &(dyn Error + 'static)| {
-        let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        let kinds = [
-            ErrorKind::ConnectionRefused,
-            ErrorKind::HostUnreachable,
-            ErrorKind::NetworkUnreachable,
-            ErrorKind::AddrNotAvailable,
-        ];
-        // hyper's resolver has no type of its own for it.
-        kind.is_some_and(|kind| kinds.contains(&kind)) || cause.to_string() == "dns error"
-    };
-    if causes.any(is_unreachable) { Trouble::Unreachable } else { Trouble::Lost }
+    if missing_credentials(error).is_some() {
+        Trouble::NoCredentials
+    } else if causes.any(is_unreachable) {
+        Trouble::Unreachable
+    } else {
+        Trouble::Lost
+    }
+}
+
+/// Whether a connection could not be made: to find the host, to reach it, or to agree with it on TLS.
+fn is_unreachable(cause: &(dyn Error + 'static)) -> bool {
+    const KINDS: [ErrorKind; 4] = [
+        ErrorKind::ConnectionRefused,
+        ErrorKind::HostUnreachable,
+        ErrorKind::NetworkUnreachable,
+        ErrorKind::AddrNotAvailable,
+    ];
+    let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    // hyper's resolver has no type of its own, and that of its client is of a version that the SDK chooses.
+    kind.is_some_and(|kind| KINDS.contains(&kind))
+        || matches!(&*cause.to_string(), "dns error" | "client error (Connect)")
 }
 
 #[cfg(test)]
@@ -168,6 +263,40 @@ mod tests {
         ] {
             assert_eq!(of_answer(status, code), trouble, "{status} {code:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_that_sqs_did_not_write_may_be_for_one_entry() {
+        for (status, code, trouble) in [
+            (413, None, Trouble::TooLarge),
+            (400, None, Trouble::NoSqs),
+            (422, None, Trouble::NoSqs),
+            (403, None, Trouble::Denied),
+            (400, Some("BlockedByFirewall"), Trouble::Denied),
+        ] {
+            let error = CallError::of(status, code);
+            assert!(error.may_be_for_one_entry() && error.trouble == trouble, "{status} {code:?}: {error:?}");
+        }
+        assert!(CallError::of(400, Some("InvalidParameterValue")).may_be_for_one_entry(), "SQS names no entry");
+        for (status, code) in [
+            (403, Some("AccessDeniedException")),
+            (400, Some("AWS.SimpleQueueService.NonExistentQueue")),
+            (400, Some("UnknownOperationException")),
+            (400, Some("RequestThrottled")),
+            (408, None),
+            (429, None),
+            (502, None),
+        ] {
+            assert!(!CallError::of(status, code).may_be_for_one_entry(), "{status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_refused_for_its_size_is_known_as_such() {
+        assert!(CallError::of(413, None).too_large().is_some());
+        assert!(CallError::of(400, Some("MessageTooLong")).too_large().is_some());
+        assert!(CallError::of(400, Some("InvalidParameterValue")).too_large().is_none());
+        assert!(CallError::of(403, Some("AccessDenied: too large")).too_large().is_none());
     }
 
     #[test]

@@ -8,9 +8,9 @@ use aws_sdk_sqs::types::{
     MessageAttributeValue, MessageSystemAttributeNameForSends as SystemAttribute, MessageSystemAttributeValue,
 };
 
-use super::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, is_allowed};
+use super::limits::{MAX_ATTRIBUTES, is_allowed};
 use super::note;
-use crate::extract::AttributeValue;
+use crate::extract::{AttributeValue, SEND_ID, TRACEPARENT};
 use crate::json::JsonError;
 use crate::record::Record;
 
@@ -24,31 +24,60 @@ pub(super) struct About<'a> {
 /// Enough for a chain of causes, and no copy of a payload that some error quotes.
 const MAX_TEXT_BYTES: usize = 4_096;
 
+/// A reason or an error that is cut for want of room keeps that much, so that it still says something.
+const SHORTEST_TEXT_BYTES: usize = 64;
+
 const STRING: &str = "String";
 const NUMBER: &str = "Number";
 
-/// What is sent to the dead-letter queue.
+/// A dead letter, and its bytes as SQS counts them.
+pub(super) struct Letter {
+    pub(super) message: SendMessageInputBuilder,
+    pub(super) bytes: usize,
+    /// The names of the attributes that there was no room for.
+    left_out: Vec<&'static str>,
+}
+
+impl Letter {
+    /// The same letter, after the log was told what it does not have.
+    pub(super) fn told(self, record: &Record, about: Option<&About<'_>>, limit_bytes: usize) -> Self {
+        if !self.left_out.is_empty() {
+            let (message_id, left_out) = (record.message_id(), self.left_out.join(", "));
+            let message_id = message_id.as_deref();
+            let (reason, error) = (about.map(|about| about.reason), about.and_then(|about| about.error));
+            tracing::warn!(
+                message_id,
+                left_out,
+                limit_bytes,
+                reason,
+                error,
+                "a dead letter has no room for all of its attributes"
+            );
+        }
+        self
+    }
+}
+
+/// What is sent to the dead-letter queue, which takes messages of so many bytes.
 ///
 /// The body, the attributes and the group are the message's own. The deduplication id is the message id, as where SQS
 /// moves a message itself: with its old one SQS would take it, and drop it, in the five minutes after the first send.
+///
+/// Without a note nothing is added.
 ///
 /// # Errors
 ///
 /// Where the record is not what SQS hands out.
 pub(super) fn message(
     record: &Record,
-    about: &About<'_>,
+    about: Option<&About<'_>>,
     queue_url: &str,
-) -> Result<SendMessageInputBuilder, JsonError> {
+    limit_bytes: usize,
+) -> Result<Letter, JsonError> {
     let body = record.body()?.unwrap_or_default().into_owned();
     let own = record.message_attributes()?.into_iter().filter(|(name, _)| !note::ALL.contains(&&**name)).collect();
-    let (attributes, left_out) = with_note(own, body.len(), &noted(record, about)?);
-    if !left_out.is_empty() {
-        let (message_id, left_out) = (record.message_id(), left_out.join(", "));
-        let message_id = message_id.as_deref();
-        let About { reason, error, .. } = *about;
-        tracing::warn!(message_id, left_out, reason, error, "a dead letter has no room for all that is noted on it");
-    }
+    let noted = about.map_or(Ok(Vec::new()), |about| noted(record, about))?;
+    let Attributes { sent: attributes, bytes, left_out } = with_note(own, body.len(), noted, limit_bytes);
     let trace = record
         .attribute("AWSTraceHeader")?
         .map(|header| MessageSystemAttributeValue::builder().data_type(STRING).string_value(header).build().ok());
@@ -62,13 +91,35 @@ pub(super) fn message(
     let is_fifo = queue_url.ends_with(".fifo");
     let message_id = record.message_id().map(|id| id.into_owned());
     let group = record.attribute("MessageGroupId")?.map(|group| group.into_owned());
-    Ok(message
+    let message = message
         .set_message_group_id(group.or_else(|| message_id.clone().filter(|_| is_fifo)))
-        .set_message_deduplication_id(message_id.filter(|_| is_fifo)))
+        .set_message_deduplication_id(message_id.filter(|_| is_fifo));
+    Ok(Letter { message, bytes, left_out })
+}
+
+/// A part of the note.
+struct Part {
+    name: &'static str,
+    data_type: &'static str,
+    text: String,
+}
+
+impl Part {
+    fn bytes(&self) -> usize {
+        self.name.len() + self.data_type.len() + self.text.len()
+    }
+
+    /// Cuts its text by so many bytes, but leaves enough to say something. Returns by how many it has.
+    fn cut(&mut self, bytes: usize) -> usize {
+        let before = self.text.len();
+        let end = before.saturating_sub(bytes).max(SHORTEST_TEXT_BYTES.min(before));
+        self.text.truncate(self.text.floor_char_boundary(end));
+        before - self.text.len()
+    }
 }
 
 /// What we note, the most useful first.
-fn noted(record: &Record, about: &About<'_>) -> Result<Vec<(&'static str, &'static str, String)>, JsonError> {
+fn noted(record: &Record, about: &About<'_>) -> Result<Vec<Part>, JsonError> {
     let owned = |text: Option<std::borrow::Cow<'_, str>>| text.map(|text| text.into_owned());
     let sent_timestamp = record.attribute("SentTimestamp")?.and_then(|sent| sent.parse::<u64>().ok());
     let noted = [
@@ -81,37 +132,81 @@ fn noted(record: &Record, about: &About<'_>) -> Result<Vec<(&'static str, &'stat
         (note::SENT_TIMESTAMP, NUMBER, sent_timestamp.map(|sent| sent.to_string())),
         (note::FUNCTION, STRING, about.function.map(str::to_owned)),
     ];
-    let noted = noted.into_iter().filter_map(|(name, data_type, text)| Some((name, data_type, allowed(&text?))));
-    Ok(noted.filter(|(_, _, text)| !text.is_empty()).collect())
+    let part = |(name, data_type, text): (_, _, Option<String>)| Some(Part { name, data_type, text: allowed(&text?) });
+    Ok(noted.into_iter().filter_map(part).filter(|part| !part.text.is_empty()).collect())
 }
 
-/// The message's own attributes, and as much of the note as there is room for; and what of that is left out. The message is never
-/// what gives way; of the note the last parts do.
+/// The attributes of a dead letter.
+struct Attributes {
+    sent: Vec<(String, MessageAttributeValue)>,
+    /// With the body.
+    bytes: usize,
+    /// The names of those that there was no room for.
+    left_out: Vec<&'static str>,
+}
+
+/// The message's own attributes, and as much of the note as there is room for.
+///
+/// Where the message is too large, `traceparent` gives way first. Then the note is shortened: its error and its reason are cut, and its last
+/// parts left out. `redrive.id` is the last to go, and all else of the message never does.
 fn with_note(
-    own: BTreeMap<String, AttributeValue>,
+    mut own: BTreeMap<String, AttributeValue>,
     body_bytes: usize,
-    noted: &[(&'static str, &'static str, String)],
-) -> (Vec<(String, MessageAttributeValue)>, Vec<&'static str>) {
-    let mut bytes = body_bytes;
-    let (mut attributes, mut left_out) = (Vec::new(), Vec::new());
-    for (name, value) in own {
-        let value_bytes = value.as_str().map_or_else(|| value.as_bytes().map_or(0, <[u8]>::len), str::len);
-        bytes += name.len() + value.data_type().len() + value_bytes;
-        let sent = MessageAttributeValue::builder().data_type(value.data_type());
-        let sent = sent.set_string_value(value.as_str().map(str::to_owned));
-        attributes.extend(sent.set_binary_value(value.as_bytes().map(Blob::new)).build().ok().map(|sent| (name, sent)));
+    mut noted: Vec<Part>,
+    limit_bytes: usize,
+) -> Attributes {
+    let bytes = |own: &BTreeMap<_, _>, noted: &[Part]| {
+        body_bytes + own.iter().map(bytes_of).sum::<usize>() + noted.iter().map(Part::bytes).sum::<usize>()
+    };
+    let for_want_of_attributes = noted.split_off(noted.len().min(MAX_ATTRIBUTES.saturating_sub(own.len())));
+    let mut left_out = Vec::new();
+    if bytes(&own, &noted) > limit_bytes {
+        left_out.extend(own.remove(TRACEPARENT).map(|_| TRACEPARENT));
     }
-    for (name, data_type, text) in noted {
-        let added = name.len() + data_type.len() + text.len();
-        if attributes.len() == MAX_ATTRIBUTES || bytes + added > MAX_MESSAGE_BYTES {
-            left_out.push(*name);
-            continue;
+    let for_want_of_bytes = shorten(&mut noted, limit_bytes.saturating_sub(bytes(&own, &[])));
+    left_out.extend(for_want_of_bytes.iter().chain(&for_want_of_attributes).map(|part| part.name));
+    if bytes(&own, &noted) > limit_bytes {
+        left_out.extend(own.remove(SEND_ID).map(|_| SEND_ID));
+    }
+    let bytes = bytes(&own, &noted);
+    let sent = own.into_iter().filter_map(sent).chain(noted.into_iter().filter_map(Part::sent)).collect();
+    Attributes { sent, bytes, left_out }
+}
+
+/// Cuts the note to that many bytes. Returns the parts that there is no room for.
+fn shorten(noted: &mut Vec<Part>, room: usize) -> Vec<Part> {
+    let mut excess = noted.iter().map(Part::bytes).sum::<usize>().saturating_sub(room);
+    for name in [note::ERROR, note::REASON] {
+        if let Some(part) = noted.iter_mut().find(|part| part.name == name) {
+            excess = excess.saturating_sub(part.cut(excess));
         }
-        bytes += added;
-        let value = MessageAttributeValue::builder().data_type(*data_type).string_value(text).build();
-        attributes.extend(value.ok().map(|value| ((*name).to_owned(), value)));
     }
-    (attributes, left_out)
+    let mut left_out = Vec::new();
+    while excess > 0
+        && let Some(part) = noted.pop()
+    {
+        excess = excess.saturating_sub(part.bytes());
+        left_out.insert(0, part);
+    }
+    left_out
+}
+
+fn bytes_of((name, value): (&String, &AttributeValue)) -> usize {
+    let value_bytes = value.as_str().map_or_else(|| value.as_bytes().map_or(0, <[u8]>::len), str::len);
+    name.len() + value.data_type().len() + value_bytes
+}
+
+fn sent((name, value): (String, AttributeValue)) -> Option<(String, MessageAttributeValue)> {
+    let sent = MessageAttributeValue::builder().data_type(value.data_type());
+    let sent = sent.set_string_value(value.as_str().map(str::to_owned));
+    sent.set_binary_value(value.as_bytes().map(Blob::new)).build().ok().map(|sent| (name, sent))
+}
+
+impl Part {
+    fn sent(self) -> Option<(String, MessageAttributeValue)> {
+        let value = MessageAttributeValue::builder().data_type(self.data_type).string_value(self.text).build();
+        value.ok().map(|value| (self.name.to_owned(), value))
+    }
 }
 
 /// A text as SQS takes it: no control characters, and not too long.
@@ -137,6 +232,7 @@ mod tests {
     use crate::event::Event;
     use crate::per_lane::PerLane;
     use crate::record::Batch;
+    use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
     fn record(record: Value) -> Record {
         let event: Event = json!({ "Records": [record] }).to_string().parse().unwrap();
@@ -153,7 +249,7 @@ mod tests {
 
     fn sent(json: Value, queue_url: &str) -> SendMessageInputBuilder {
         let about = About { reason: "no such order", error: Some("a: b"), function: Some("orders") };
-        message(&record(json), &about, queue_url).unwrap()
+        message(&record(json), Some(&about), queue_url, MAX_MESSAGE_BYTES).unwrap().message
     }
 
     fn names(message: &SendMessageInputBuilder) -> Vec<&str> {
@@ -245,6 +341,79 @@ mod tests {
         // 33 bytes are room for the reason, which takes "redrive.reason", "String" and "no such order".
         assert_eq!(names(&of(0, "b".repeat(MAX_MESSAGE_BYTES - 33))), ["redrive.reason"]);
         assert!(!names(&of(0, "b".repeat(MAX_MESSAGE_BYTES - 32))).contains(&"redrive.reason"));
+    }
+
+    /// A message of 2,000 bytes, with what a producer adds, and a note whose reason and error are long.
+    fn letter(limit_bytes: usize) -> Letter {
+        let own = json!({ "redrive.id": attribute("7"), "traceparent": attribute("00"), "own": attribute("x") });
+        let attributes = json!({ "ApproximateReceiveCount": "3" });
+        let json =
+            json!({ "messageId": "m", "body": "b".repeat(2_000), "attributes": attributes, "messageAttributes": own });
+        let (reason, error) = ("r".repeat(500), "é".repeat(250));
+        let about = About { reason: &reason, error: Some(&error), function: Some("orders") };
+        message(&record(json), Some(&about), "http://q/1/dead", limit_bytes).unwrap()
+    }
+
+    const NOTE: [&str; 5] =
+        ["redrive.error", "redrive.function", "redrive.message_id", "redrive.reason", "redrive.receive_count"];
+
+    #[test]
+    fn traceparent_gives_way_first() {
+        let all = letter(MAX_MESSAGE_BYTES);
+        assert_eq!(names(&all.message), [&["own"][..], &NOTE, &["redrive.id", "traceparent"]].concat().sorted());
+        let less = letter(all.bytes - 1);
+        assert_eq!(names(&less.message), [&["own"][..], &NOTE, &["redrive.id"]].concat().sorted());
+        assert_eq!(text(&less, "redrive.error").len(), 500, "the note is whole");
+    }
+
+    #[test]
+    fn then_the_note_is_shortened() {
+        let least = 2_000 + "own".len() + "String".len() + 1;
+        let id = SEND_ID.len() + "String".len() + 1;
+        let cut = letter(least + id + 700);
+        assert!(cut.bytes <= least + id + 700 && cut.bytes > least + id + 690);
+        assert_eq!(
+            names(&cut.message),
+            [&["own"][..], &NOTE, &["redrive.id"]].concat().sorted(),
+            "no part is left out"
+        );
+        assert!(text(&cut, "redrive.error").len() < text(&cut, "redrive.reason").len(), "the error first");
+        let short = letter(least + id + 90);
+        assert_eq!(names(&short.message), ["own", "redrive.id", "redrive.reason"]);
+        assert_eq!(text(&short, "redrive.reason").len(), SHORTEST_TEXT_BYTES);
+        assert_eq!(names(&letter(least + id).message), ["own", "redrive.id"]);
+    }
+
+    #[test]
+    fn then_the_id_and_never_what_is_the_messages_own() {
+        let least = 2_000 + "own".len() + "String".len() + 1;
+        for limit in [least, least - 1] {
+            let letter = letter(limit);
+            assert_eq!((names(&letter.message), letter.bytes), (vec!["own"], least));
+            assert_eq!(letter.message.get_message_body().as_ref().unwrap().len(), 2_000);
+        }
+    }
+
+    #[test]
+    fn without_a_note_nothing_is_added() {
+        let json = json!({ "messageId": "m", "body": "b", "messageAttributes": { "own": attribute("x") } });
+        let letter = message(&record(json), None, "http://q/1/dead", MAX_MESSAGE_BYTES).unwrap();
+        assert_eq!(names(&letter.message), ["own"]);
+    }
+
+    fn text<'a>(letter: &'a Letter, name: &str) -> &'a str {
+        letter.message.get_message_attributes().as_ref().unwrap()[name].string_value().unwrap()
+    }
+
+    trait Sorted {
+        fn sorted(self) -> Self;
+    }
+
+    impl Sorted for Vec<&str> {
+        fn sorted(mut self) -> Self {
+            self.sort_unstable();
+            self
+        }
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;
 
+use super::call_error::CallError;
 use super::coalesce::BatchCall;
 use super::entries::{EntryError, by_position, or_may_pass};
-use super::safe_text::text_of;
+use super::split::{Once, split};
 
 /// `DeleteMessageBatch` on one queue, by receipt handles.
 pub(crate) struct DeleteMessages {
@@ -17,27 +18,22 @@ impl BatchCall for DeleteMessages {
     type Entry = String;
 
     async fn call(&self, receipt_handles: &[String]) -> Vec<Result<(), EntryError>> {
-        let results = self.send(receipt_handles).await.into_iter();
+        let results = split(self, receipt_handles).await.into_iter();
         results.map(|result| result.map_err(|error| error.hiding(receipt_handles.iter().map(String::as_str)))).collect()
     }
 }
 
-impl DeleteMessages {
-    async fn send(&self, receipt_handles: &[String]) -> Vec<Result<(), EntryError>> {
+impl Once<String> for DeleteMessages {
+    const ACTION: &'static str = "sqs:DeleteMessage";
+
+    async fn once(&self, receipt_handles: &[String]) -> Result<Vec<Result<(), EntryError>>, CallError> {
         let entries = receipt_handles.iter().enumerate().filter_map(|(position, receipt_handle)| {
             Entry::builder().id(position.to_string()).receipt_handle(receipt_handle).build().ok()
         });
         let call = self.client.delete_message_batch().queue_url(&self.queue_url);
-        match call.set_entries(Some(entries.collect())).send().await {
-            Ok(answer) => {
-                let successful = answer.successful().iter().map(|entry| (entry.id(), ()));
-                or_may_pass(by_position(receipt_handles.len(), successful, answer.failed()))
-            }
-            Err(error) => {
-                let text = format!("sqs:DeleteMessage: {}", text_of(&error));
-                vec![Err(EntryError::MayPass(text)); receipt_handles.len()]
-            }
-        }
+        let answer = call.set_entries(Some(entries.collect())).send().await?;
+        let successful = answer.successful().iter().map(|entry| (entry.id(), ()));
+        Ok(or_may_pass(by_position(receipt_handles.len(), successful, answer.failed())))
     }
 }
 

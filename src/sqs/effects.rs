@@ -14,11 +14,11 @@ use tokio::time::Instant;
 
 use super::Backoff;
 use super::client::LazyClient;
-use super::dead_letter::{self, About};
+use super::dead_letter::About;
+use super::dead_letter_queues::DeadLetterQueues;
 use super::failed_runs::FailedRuns;
 use super::queue::Queue;
 use super::region::in_region_of_url;
-use super::safe_text::{hiding, text_of};
 use super::visibility::{Change, LONGEST_DELAY_ON_LAMBDA, VisibilityTimeout};
 use crate::batch::{Effect, Failed, Failure, Leased, OnFailure, Wish};
 use crate::moment::{Deadline, Moment};
@@ -69,6 +69,8 @@ pub struct Effects {
     dead_letters_malformed: bool,
     dead_letter_queue_url: Option<String>,
     failed_runs: Mutex<FailedRuns>,
+    has_note: bool,
+    dead_letter_queues: DeadLetterQueues,
     /// By the ARN that records have.
     queues: Mutex<HashMap<String, Arc<QueueCell>>>,
 }
@@ -99,6 +101,8 @@ impl Effects {
             dead_letters_malformed: false,
             dead_letter_queue_url: None,
             failed_runs: Mutex::default(),
+            has_note: true,
+            dead_letter_queues: DeadLetterQueues::default(),
             queues: Mutex::default(),
         }
     }
@@ -157,6 +161,12 @@ impl Effects {
         Self { dead_letter_queue_url: Some(queue_url.into()), ..self }
     }
 
+    /// Sends dead letters without the `redrive.*` attributes that say why and from where, for consumers that do not want them. By default
+    /// they are there. `redrive dlq` then shows no reason, and does not know where to move a message back to.
+    pub fn without_note(self) -> Self {
+        Self { has_note: false, ..self }
+    }
+
     /// Makes the record come back after the delay, with its copies and the records behind it. No change begins at `end` or later, though
     /// this future be dropped before.
     async fn delay(&self, failed: &Failed, delay: Duration, end: Deadline) -> Result<(), String> {
@@ -193,12 +203,9 @@ impl Effects {
             Some(url) => url,
             None => cell.0.get_or_try_init(|| self.find(record)).await?.dead_letter_queue_url().await?,
         };
-        let message = dead_letter::message(record, &about, url).map_err(|error| error.to_string())?;
-        let sent = message.send_with(&in_region_of_url(self.client.get().await, url)).await;
-        sent.map(drop).map_err(|error| {
-            let body = record.body().ok().flatten().unwrap_or_default();
-            format!("sqs:SendMessage: {}", hiding(&text_of(&error), [&*body]))
-        })
+        let client = in_region_of_url(self.client.get().await, url);
+        let about = self.has_note.then_some(&about);
+        self.dead_letter_queues.send(&client, record, about, url).await
     }
 
     /// Does what is left to do for a message whose dead letter was accepted. Nothing of it changes that it is done.

@@ -7,6 +7,10 @@
 /// attributes. <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 pub(crate) const MAX_MESSAGE_BYTES: usize = 1_048_576;
 
+/// The lowest `MaximumMessageSize` that a queue can have.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html>
+pub(crate) const SMALLEST_SIZE_LIMIT_BYTES: usize = 1_024;
+
 /// The attributes of a message; those of the system do not count.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>
 pub(crate) const MAX_ATTRIBUTES: usize = 10;

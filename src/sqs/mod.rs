@@ -1,13 +1,12 @@
 //! What we do to a queue: visibility, and dead letters with their reason. And what it hands out, as a function gets it.
 
 mod backoff;
-#[cfg(any(feature = "cli", feature = "producer"))]
 pub(crate) mod call_error;
 pub(crate) mod client;
 pub(crate) mod coalesce;
-#[cfg(any(feature = "producer", feature = "worker"))]
 pub(crate) mod credentials;
 mod dead_letter;
+mod dead_letter_queues;
 pub(crate) mod delete;
 mod effects;
 pub(crate) mod entries;
@@ -25,8 +24,10 @@ mod queue;
 pub(crate) mod random;
 pub(crate) mod region;
 pub(crate) mod safe_text;
+pub(crate) mod size_limit;
 #[cfg(any(feature = "local", feature = "worker"))]
 pub(crate) mod source;
+mod split;
 pub(crate) mod visibility;
 
 pub use self::backoff::Backoff;

@@ -6,9 +6,10 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Entry;
 use tokio::time::timeout_at;
 
+use super::call_error::CallError;
 use super::coalesce::BatchCall;
 use super::entries::{EntryError, by_position, or_may_pass};
-use super::safe_text::text_of;
+use super::split::{Once, split};
 use crate::moment::Deadline;
 
 /// From the receive on, and not from the call: what is left of these 12 hours is the most that SQS takes.
@@ -67,7 +68,7 @@ impl BatchCall for ChangeVisibility {
         let first_end = in_time.iter().map(|&position| changes[position].not_after.for_timer()).min();
         let Some(first_end) = first_end else { return results };
         let sent: Vec<_> = in_time.iter().map(|&position| &changes[position]).collect();
-        let answers = timeout_at(first_end, self.send(&sent)).await.unwrap_or_else(|_| unanswered(&sent));
+        let answers = timeout_at(first_end, split(self, &sent)).await.unwrap_or_else(|_| unanswered(&sent));
         let handles = || sent.iter().map(|change| &*change.receipt_handle);
         for (position, answer) in in_time.into_iter().zip(answers) {
             results[position] = answer.map_err(|error| error.hiding(handles()));
@@ -85,22 +86,18 @@ fn unanswered(changes: &[&Change]) -> Vec<Result<(), EntryError>> {
     changes.iter().map(error).collect()
 }
 
-impl ChangeVisibility {
-    async fn send(&self, changes: &[&Change]) -> Vec<Result<(), EntryError>> {
+impl Once<&Change> for ChangeVisibility {
+    const ACTION: &'static str = "sqs:ChangeMessageVisibility";
+
+    async fn once(&self, changes: &[&Change]) -> Result<Vec<Result<(), EntryError>>, CallError> {
         let entries = changes.iter().enumerate().filter_map(|(position, change)| {
             let entry = Entry::builder().id(position.to_string()).receipt_handle(&change.receipt_handle);
             entry.visibility_timeout(change.timeout.0).build().ok()
         });
         let call = self.client.change_message_visibility_batch().queue_url(&self.queue_url);
-        let answer = match call.set_entries(Some(entries.collect())).send().await {
-            Ok(answer) => answer,
-            Err(error) => {
-                let text = format!("sqs:ChangeMessageVisibility: {}", text_of(&error));
-                return vec![Err(EntryError::MayPass(text)); changes.len()];
-            }
-        };
+        let answer = call.set_entries(Some(entries.collect())).send().await?;
         let successful = answer.successful().iter().map(|entry| (entry.id(), ()));
-        or_may_pass(by_position(changes.len(), successful, answer.failed()))
+        Ok(or_may_pass(by_position(changes.len(), successful, answer.failed())))
     }
 }
 

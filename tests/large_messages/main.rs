@@ -3,6 +3,7 @@
 mod memory;
 mod receiving;
 mod sending;
+mod small_queues;
 mod sns;
 mod waits;
 

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod consumers;
+mod dead_letter_size;
 mod effects;
 mod faults;
 mod fifo;

@@ -18,6 +18,7 @@ mod proxy;
 mod relay;
 mod silent;
 mod simulation;
+mod small_queues;
 mod tap;
 mod upgrade;
 

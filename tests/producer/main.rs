@@ -3,10 +3,14 @@
 mod answers;
 mod batches;
 mod bounds;
+mod deduplication;
 mod order;
+mod proxies;
 mod retries;
 mod simulation;
+mod size;
 mod traces;
+mod unsent;
 
 #[path = "../support/calls.rs"]
 mod calls;
@@ -16,3 +20,6 @@ mod fake_sqs;
 mod kit;
 #[path = "../support/setting.rs"]
 mod setting;
+#[path = "../support/wire.rs"]
+#[expect(dead_code, reason = "no connection breaks here")]
+mod wire;

@@ -4,18 +4,26 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::future;
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::config::interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
-use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_sqs::config::{ConfigBag, Credentials, Intercept, ProvideCredentials, RuntimeComponents};
 use aws_sdk_sqs::error::BoxError;
+use aws_sdk_sqs::types::QueueAttributeName as Name;
+use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use redrive::local::Faults;
-use redrive::{Outgoing, Producer, SendError, Sent};
+use redrive::{Outgoing, Producer, SendError, Sent, TraceContext};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::kit::{Queue, secs, text};
 use crate::setting::messages_and_seed;
+use crate::wire;
 
 const MESSAGES: usize = 100_000;
 const TASKS: usize = 50;
@@ -29,13 +37,13 @@ fn faults() -> Faults {
 type Result = std::result::Result<Sent, SendError>;
 
 /// Each task sends its part, and the numbers of its own groups in order. The results are by number.
-async fn send_all(producer: &Producer, messages: usize) -> Vec<Result> {
+async fn send_all(producer: &Producer, messages: usize, body: fn(usize) -> String) -> Vec<Result> {
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
         let producer = producer.clone();
         tasks.spawn(async move {
             let numbers: Vec<_> = (0..messages).filter(|number| number % GROUPS % TASKS == task).collect();
-            let message = |number: &usize| Outgoing::text(number.to_string()).group((number % GROUPS).to_string());
+            let message = |number: &usize| Outgoing::text(body(*number)).group((number % GROUPS).to_string());
             let results = producer.send_all(numbers.iter().map(message)).await;
             numbers.into_iter().zip(results).collect::<Vec<_>>()
         });
@@ -43,6 +51,15 @@ async fn send_all(producer: &Producer, messages: usize) -> Vec<Result> {
     let mut results: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
     results.sort_by_key(|(number, _)| *number);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn plain(number: usize) -> String {
+    number.to_string()
+}
+
+/// The number that a body begins with.
+fn number_of(body: &str) -> usize {
+    body.split(' ').next().unwrap().parse().unwrap()
 }
 
 /// How often each number was in a call that was not answered: its connection broke, or it took too long.
@@ -58,9 +75,12 @@ impl Storable for Numbers {
 }
 
 impl Unanswered {
+    fn client_of(&self, queue: &Queue) -> Client {
+        Client::from_conf(queue.client().config().to_builder().interceptor(self.clone()).build())
+    }
+
     fn producer_of(&self, queue: &Queue) -> Producer {
-        let client = Client::from_conf(queue.client().config().to_builder().interceptor(self.clone()).build());
-        Producer::new(client, &queue.url)
+        Producer::new(self.client_of(queue), &queue.url)
     }
 
     fn count(&self, number: usize) -> usize {
@@ -82,7 +102,7 @@ impl Intercept for Unanswered {
         let body = context.request().body().bytes().ok_or("a call of SQS is in memory")?;
         let request: serde_json::Value = serde_json::from_slice(body)?;
         let entries = request["Entries"].as_array().ok_or("a batch")?;
-        let number = |entry: &serde_json::Value| entry["MessageBody"].as_str()?.parse().ok();
+        let number = |entry: &serde_json::Value| Some(number_of(entry["MessageBody"].as_str()?));
         bag.interceptor_state().store_put(Numbers(entries.iter().filter_map(number).collect()));
         Ok(())
     }
@@ -94,7 +114,8 @@ impl Intercept for Unanswered {
         bag: &mut ConfigBag,
     ) -> std::result::Result<(), BoxError> {
         if context.response().is_none() {
-            let Numbers(numbers) = bag.load::<Numbers>().ok_or("what has ended has begun")?;
+            // Without credentials it has not begun.
+            let Some(Numbers(numbers)) = bag.load::<Numbers>() else { return Ok(()) };
             let mut counts = self.0.lock().unwrap();
             numbers.iter().for_each(|&number| *counts.entry(number).or_default() += 1);
         }
@@ -109,7 +130,7 @@ async fn account(queue: &Queue, results: &[Result], unanswered: &Unanswered) -> 
     let mut last: HashMap<usize, usize> = HashMap::new();
     let is_fifo = queue.url.ends_with(".fifo");
     for message in queue.take_all().await {
-        let number: usize = message.body().unwrap().parse().unwrap();
+        let number = number_of(message.body().unwrap());
         let before = last.insert(number % GROUPS, number);
         assert!(!is_fifo || before.is_none_or(|before| before < number), "{number} comes behind {before:?}");
         let id = text(&message, "redrive.id").unwrap_or_default();
@@ -142,7 +163,7 @@ fn each_message_is_accepted_or_reported() {
         for (seed, lost_answers) in [(seed, 0.0), (seed + 1, 0.02)] {
             let (queue, unanswered) = (Queue::new("orders", seed).await, Unanswered::default());
             queue.sqs.set_faults(faults().lost_answers(lost_answers));
-            let results = send_all(&unanswered.producer_of(&queue), messages / 2).await;
+            let results = send_all(&unanswered.producer_of(&queue), messages / 2, plain).await;
             let twice = account(&queue, &results, &unanswered).await;
             println!(
                 "{seed}: {twice} of {} are there more than once; {} were reported",
@@ -163,11 +184,75 @@ fn each_group_is_in_order_and_nothing_is_there_twice() {
         for seed in [seed, seed + 1] {
             let (queue, unanswered) = (Queue::new("orders.fifo", seed).await, Unanswered::default());
             queue.sqs.set_faults(faults().lost_answers(0.02));
-            let results = send_all(&unanswered.producer_of(&queue), messages / 2).await;
+            let results = send_all(&unanswered.producer_of(&queue), messages / 2, plain).await;
             assert_eq!(account(&queue, &results, &unanswered).await, 0);
             let unknown = results.iter().filter(|result| result.as_ref().is_err_and(SendError::is_unknown)).count();
             println!("{seed}: {} of {} were reported, {unknown} as unknown", reported(&results), results.len());
             assert!(reported(&results) < messages / 20);
+        }
+    });
+}
+
+/// What a queue takes that takes little, and a message that is as large, or a little less.
+const SMALL_BYTES: usize = 1_536;
+
+fn nearly_too_large(number: usize) -> String {
+    let bytes = SMALL_BYTES - number * 7 % 200;
+    format!("{number:<bytes$}").replacen(' ', " x", 1)[..bytes].to_owned()
+}
+
+/// Credentials that are there after half a minute, and again not for a while later.
+#[derive(Debug)]
+struct Late(Instant);
+
+impl ProvideCredentials for Late {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let elapsed = self.0.elapsed();
+        let result = match elapsed < secs(30) {
+            true => Err(CredentialsError::provider_error("503 from STS")),
+            // They are used up soon, and have to be loaded again.
+            false => {
+                let expiry = SystemTime::now() + secs(1);
+                Ok(Credentials::new("a", "b", None, Some(expiry), "tests"))
+            }
+        };
+        future::ProvideCredentials::ready(result)
+    }
+}
+
+/// A proxy that takes no call of more than five messages.
+async fn proxy(call: wire::Call) -> wire::Answered {
+    let request: serde_json::Value = serde_json::from_slice(call.request.body().bytes().unwrap()).unwrap();
+    if request["Entries"].as_array().is_some_and(|entries| entries.len() > 5) {
+        let status = 413.try_into().expect("a status");
+        return Ok(HttpResponse::new(status, SdkBody::from("<html>413</html>")));
+    }
+    call.pass().await
+}
+
+#[test]
+fn small_queues_proxies_and_late_credentials_lose_nothing() {
+    let (messages, seed) = messages_and_seed(MESSAGES, 1);
+    let messages = messages / 20;
+    on_paused_clock(async {
+        for (name, seed) in [("orders", seed), ("orders.fifo", seed + 1)] {
+            let limit = [(Name::MaximumMessageSize, "1536")];
+            let (queue, unanswered) = (Queue::with(name, seed, &limit).await, Unanswered::default());
+            let config = unanswered.client_of(&queue).config().to_builder().credentials_provider(Late(Instant::now()));
+            let client = wire::through(&Client::from_conf(config.build()), proxy);
+            let trace = || TraceContext { traceparent: Some("0".repeat(55)), trace_header: None };
+            let producer = Producer::builder(client, &queue.url).trace_context(trace).retry_for(secs(120)).build();
+            queue.sqs.set_faults(faults());
+            let results = send_all(&producer, messages, nearly_too_large).await;
+            assert_eq!(account(&queue, &results, &unanswered).await, 0);
+            let is_excused = |error: &SendError| error.to_string().contains("a fault that was asked for");
+            let reported: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+            assert!(reported.len() < messages / 20, "{seed}: {} were reported", reported.len());
+            let of_ours = |error: &&&SendError| !is_excused(error) && !error.may_be_tried_again();
+            assert_eq!(reported.iter().find(of_ours), None, "{seed}");
         }
     });
 }

@@ -115,7 +115,7 @@ impl<'a> Carrier<'a> {
         });
         let is_fifo = destination.is_fifo();
         let messages = (0..).zip(letters).map(|(position, letter)| letter.sent_back(position, is_fifo));
-        let Delivered { fates, ids, hopeless } = destination.deliver(messages.collect()).await;
+        let Delivered { fates, ids, hopeless, .. } = destination.deliver(messages.collect()).await;
         hold.seen.were_sent_back(&ids);
         let mut sent = Vec::new();
         for (place, fate) in fates {

@@ -99,6 +99,7 @@ impl Letter {
             trace_header: self.system.get(&System::AwsTraceHeader).and_then(|header| without_lineage(header)),
             group: self.group().map(str::to_owned),
             deduplication_id: is_fifo.then(|| self.id.clone()),
+            may_shrink: true,
             ..send::Message::new(Place::Record(position), self.body.clone())
         }
     }

@@ -8,12 +8,22 @@ use aws_sdk_sqs::config::Config;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 
+use tokio::time::Instant;
+
 use super::message::{Message, Place};
 use crate::cli::sqs::{CallError, Found, Trouble};
+use crate::sqs::client::ATTEMPT_TIMEOUT;
 use crate::sqs::entries::{EntryError, by_position};
+use crate::sqs::limits::SMALLEST_SIZE_LIMIT_BYTES;
+use crate::sqs::size_limit::{SizeLimit, TooLarge};
 
 /// A message that fails so often is given up.
 const ATTEMPTS: u32 = 8;
+
+/// How long after an attempt that was not answered the last one may begin on a FIFO queue. SQS knows a deduplication id for 5 minutes; of
+/// those an attempt takes its time, and a request may arrive after its sender has given up on it.
+const LAST_ATTEMPT_AFTER: Duration =
+    Duration::from_secs(300).saturating_sub(ATTEMPT_TIMEOUT).saturating_sub(Duration::from_secs(10));
 
 /// A queue to send to.
 pub(in crate::cli) struct Queue {
@@ -24,6 +34,8 @@ pub(in crate::cli) struct Queue {
     pub(in crate::cli) endpoint: String,
     /// Once somebody has answered, a connection that is refused is worth another attempt.
     has_answered: AtomicBool,
+    /// As far as the queue's refusals have shown it.
+    size_limit: SizeLimit,
 }
 
 /// What has become of a message.
@@ -45,13 +57,15 @@ pub(in crate::cli) struct Delivered {
     pub(in crate::cli) ids: Vec<String>,
     /// Why it is of no use to send more.
     pub(in crate::cli) hopeless: Option<String>,
+    /// That is what something on the way said, and not SQS: it may be for this message alone.
+    is_blocked: bool,
 }
 
 /// A message that is not in the queue yet.
 struct Pending {
     message: Message,
-    /// An attempt was not answered.
-    may_be_sent: bool,
+    /// When the first attempt began that was not answered.
+    first_lost: Option<Instant>,
     /// What was wrong the last time.
     cause: String,
 }
@@ -64,7 +78,7 @@ impl From<Found> for Queue {
 
 impl Queue {
     pub(in crate::cli) fn new(client: Client, url: String, name: String, endpoint: String) -> Self {
-        Self { client, url, name, endpoint, has_answered: AtomicBool::new(false) }
+        Self { client, url, name, endpoint, has_answered: AtomicBool::new(false), size_limit: SizeLimit::default() }
     }
 
     pub(in crate::cli) fn is_fifo(&self) -> bool {
@@ -73,9 +87,22 @@ impl Queue {
 
     /// Sends the batch, and again what failed for no fault of its own.
     pub(in crate::cli) async fn deliver(&self, batch: Vec<Message>) -> Delivered {
-        let mut left: Vec<_> = batch.into_iter().map(Pending::new).collect();
+        let limit_bytes = self.size_limit.bytes(Instant::now());
+        let pending = |mut message: Message| {
+            message.shrink_to(limit_bytes);
+            Pending::new(message)
+        };
+        self.deliver_pending(batch.into_iter().map(pending).collect()).await
+    }
+
+    async fn deliver_pending(&self, mut left: Vec<Pending>) -> Delivered {
         let (mut delivered, mut was_answered) = (Delivered::default(), false);
         for attempt in 1..=ATTEMPTS {
+            let began = Instant::now();
+            left = self.without_late_ones(left, &mut delivered.fates);
+            if left.is_empty() {
+                break;
+            }
             let answer = self.call(&left).await;
             if lack_ids(&left, &answer) {
                 delivered.hopeless = Some(format!("cannot send to {}: {LACKS_IDS}", self.name));
@@ -85,17 +112,23 @@ impl Queue {
                 Ok(answer) => {
                     was_answered = true;
                     delivered.ids.extend(answer.successful().iter().map(|entry| entry.message_id().to_owned()));
-                    left = settle(left, &answer, self.is_fifo(), &mut delivered.fates);
+                    left = self.settle(left, &answer, &mut delivered.fates);
                     None
                 }
-                Err(error) if error.trouble == Trouble::Refused && left.len() > 1 => {
+                Err(error) if error.may_be_for_one_entry() && left.len() > 1 => {
                     return self.deliver_each(left, delivered).await;
                 }
                 Err(error) => {
-                    left.iter_mut().for_each(|pending| pending.has_failed(&error));
+                    left.iter_mut().for_each(|pending| pending.has_failed(&error, began));
                     Some(error)
                 }
             };
+            if let Some(refusal) = error.as_ref().and_then(CallError::too_large) {
+                // It was alone in its call.
+                left =
+                    left.into_iter().filter_map(|pending| self.refit(pending, refusal, &mut delivered.fates)).collect();
+                continue;
+            }
             if left.is_empty() || error.as_ref().is_some_and(|error| error.trouble == Trouble::Refused) {
                 break;
             }
@@ -105,6 +138,7 @@ impl Queue {
                 && (self.is_hopeless(error.trouble) || (is_last && !was_answered))
             {
                 delivered.hopeless = Some(error.explained(&format!("cannot send to {}", self.name), &self.endpoint));
+                delivered.is_blocked = error.is_foreign();
                 break;
             }
             if !is_last {
@@ -118,29 +152,72 @@ impl Queue {
 
     /// A call is refused as a whole: one of its messages may be why, and the others are to go.
     async fn deliver_each(&self, left: Vec<Pending>, mut delivered: Delivered) -> Delivered {
+        let (mut blocked, mut why) = (Vec::new(), None);
         for pending in left {
             if delivered.hopeless.is_some() {
                 delivered.fates.push(pending.give_up(true));
                 continue;
             }
-            let (place, was_lost) = (pending.message.place, pending.may_be_sent);
-            let one = Box::pin(self.deliver(vec![pending.message])).await;
+            let (place, was_lost) = (pending.message.place, pending.first_lost.is_some());
+            let one = Box::pin(self.deliver_pending(vec![pending])).await;
+            if one.is_blocked && !was_lost {
+                blocked.push(place);
+                why = one.hopeless;
+                continue;
+            }
             delivered.hopeless = one.hopeless;
             delivered.ids.extend(one.ids);
             delivered.fates.extend(one.fates.into_iter().map(|(_, fate)| match fate {
                 Fate::Failed(cause) if was_lost => (place, Fate::Unknown(cause)),
-                Fate::Hopeless if was_lost => (place, Fate::Unknown(String::from("an attempt was not answered"))),
                 fate => (place, fate),
             }));
         }
+        // Where others went the same way, it is the message that was refused. Otherwise it may be the way.
+        let is_passable = delivered.fates.iter().any(|(_, fate)| *fate == Fate::Sent);
+        let cause = why.clone().unwrap_or_default();
+        let fate = if is_passable { Fate::Failed(cause) } else { Fate::Hopeless };
+        delivered.fates.extend(blocked.into_iter().map(|place| (place, fate.clone())));
+        if !is_passable {
+            delivered.hopeless = delivered.hopeless.or(why);
+        }
         delivered
+    }
+
+    /// On a FIFO queue: those whose copy the queue would take for another message by now are not sent again.
+    fn without_late_ones(&self, left: Vec<Pending>, fates: &mut Vec<(Place, Fate)>) -> Vec<Pending> {
+        let now = Instant::now();
+        let is_late = |pending: &Pending| {
+            self.is_fifo() && pending.first_lost.is_some_and(|lost| now >= lost + LAST_ATTEMPT_AFTER)
+        };
+        let (late, left): (Vec<_>, Vec<_>) = left.into_iter().partition(is_late);
+        fates.extend(late.into_iter().map(|pending| pending.give_up(false)));
+        left
+    }
+
+    /// The message as the queue takes it, if there is such a form of it.
+    fn refit(&self, mut pending: Pending, refusal: TooLarge, fates: &mut Vec<(Place, Fate)>) -> Option<Pending> {
+        let message = &mut pending.message;
+        let bytes = message.size_bytes();
+        if bytes > SMALLEST_SIZE_LIMIT_BYTES {
+            let limit_bytes = self.size_limit.learn(refusal, bytes, Instant::now());
+            if message.shrink_to(limit_bytes) {
+                return Some(pending);
+            }
+            let limit = match refusal.limit_bytes {
+                Some(limit) => format!("{} takes {limit} (MaximumMessageSize)", self.name),
+                None => format!("{} takes less ({})", self.name, pending.cause),
+            };
+            pending.cause = format!("it has {bytes} bytes with its attributes; {limit}");
+        }
+        fates.push(pending.give_up(false));
+        None
     }
 
     fn is_hopeless(&self, trouble: Trouble) -> bool {
         match trouble {
             Trouble::NoQueue | Trouble::Denied | Trouble::NoSqs => true,
-            Trouble::Unreachable => !self.has_answered.load(Ordering::Relaxed),
-            Trouble::Lost | Trouble::Busy | Trouble::Refused => false,
+            Trouble::Unreachable | Trouble::NoCredentials => !self.has_answered.load(Ordering::Relaxed),
+            Trouble::Lost | Trouble::Unsent | Trouble::Busy | Trouble::Refused | Trouble::TooLarge => false,
         }
     }
 
@@ -154,7 +231,7 @@ impl Queue {
         // A service may quote what it refuses.
         let bodies = batch.iter().map(|pending| &*pending.message.body);
         let answer = answer.map_err(|error| CallError::from(error).hiding(bodies));
-        if !matches!(&answer, Err(CallError { trouble: Trouble::Unreachable | Trouble::Lost, .. })) {
+        if answer.as_ref().map_or_else(CallError::is_answer, |_| true) {
             self.has_answered.store(true, Ordering::Relaxed);
         }
         answer
@@ -163,63 +240,90 @@ impl Queue {
 
 impl Pending {
     fn new(message: Message) -> Self {
-        Self { message, may_be_sent: false, cause: String::new() }
+        Self { message, first_lost: None, cause: String::new() }
     }
 
-    fn has_failed(&mut self, error: &CallError) {
-        self.may_be_sent |= error.trouble == Trouble::Lost;
+    /// A call that began then came to nothing.
+    fn has_failed(&mut self, error: &CallError, began: Instant) {
+        if error.trouble == Trouble::Lost {
+            self.first_lost.get_or_insert(began);
+        }
         error.text().clone_into(&mut self.cause);
     }
 
     fn give_up(self, is_hopeless: bool) -> (Place, Fate) {
-        let fate = match self.may_be_sent {
-            true => Fate::Unknown(self.cause),
-            false if is_hopeless => Fate::Hopeless,
-            false => Fate::Failed(self.cause),
+        let fate = match self.first_lost {
+            Some(_) => Fate::Unknown(self.cause),
+            None if is_hopeless => Fate::Hopeless,
+            None => Fate::Failed(self.cause),
         };
         (self.message.place, fate)
     }
 }
 
-/// Tells what has become of each message that the answer names. Gives back those to send once more.
-fn settle(
-    batch: Vec<Pending>,
-    answer: &SendMessageBatchOutput,
-    is_fifo: bool,
-    fates: &mut Vec<(Place, Fate)>,
-) -> Vec<Pending> {
-    let successful = answer.successful().iter().map(|entry| (entry.id(), ()));
-    let results = by_position(batch.len(), successful, answer.failed());
-    // On a FIFO queue no message of a group is to follow one that came behind it.
-    let mut groups_gone = Vec::new();
-    let mut left = Vec::new();
-    for (mut pending, result) in batch.into_iter().zip(results).rev() {
-        let (place, group) = (pending.message.place, pending.message.group.clone());
-        let is_overtaken = is_fifo && groups_gone.contains(&group);
-        match result.map(|result| result.map_err(|error| error.hiding([&*pending.message.body]))) {
-            Some(Ok(())) => {
-                fates.push((place, Fate::Sent));
-                groups_gone.push(group);
-            }
-            Some(Err(EntryError::SenderFault(cause) | EntryError::Denied(cause))) => {
-                fates.push((place, Fate::Failed(cause)))
-            }
-            Some(Err(EntryError::MayPass(cause))) if is_overtaken => {
-                let cause = format!("{cause}; later messages of its group were taken, so it is not sent again");
-                fates.push((place, Fate::Failed(cause)));
-            }
-            Some(Err(EntryError::MayPass(cause))) => {
-                pending.cause = cause;
-                left.push(pending);
-            }
-            None => {
-                fates.push((place, Fate::Unknown("the answer does not name it".to_owned())));
-                groups_gone.push(group);
+impl Queue {
+    /// Tells what has become of each message that the answer names. Gives back those to send once more.
+    fn settle(
+        &self,
+        batch: Vec<Pending>,
+        answer: &SendMessageBatchOutput,
+        fates: &mut Vec<(Place, Fate)>,
+    ) -> Vec<Pending> {
+        let successful = answer.successful().iter().map(|entry| (entry.id(), ()));
+        let results = by_position(batch.len(), successful, answer.failed());
+        // On a FIFO queue no message of a group is to follow one that came behind it.
+        let mut groups_gone = Vec::new();
+        let mut left = Vec::new();
+        for (mut pending, result) in batch.into_iter().zip(results).rev() {
+            let group = pending.message.group.clone();
+            let is_overtaken = self.is_fifo() && groups_gone.contains(&group);
+            let refusal = result.as_ref().and_then(too_large);
+            let hidden = |error: EntryError| error.hiding([&*pending.message.body]);
+            let again = match result.map(|result| result.map_err(hidden)) {
+                Some(Ok(())) => {
+                    self.size_limit.took(pending.message.size_bytes());
+                    fates.push((pending.message.place, Fate::Sent));
+                    groups_gone.push(group);
+                    None
+                }
+                Some(Err(EntryError::SenderFault(cause))) if let Some(refusal) = refusal => {
+                    pending.cause = cause;
+                    self.refit(pending, refusal, fates)
+                }
+                Some(Err(EntryError::SenderFault(cause) | EntryError::Denied(cause))) => {
+                    fates.push((pending.message.place, Fate::Failed(cause)));
+                    None
+                }
+                Some(Err(EntryError::MayPass(cause))) => {
+                    pending.cause = cause;
+                    Some(pending)
+                }
+                None => {
+                    fates.push((pending.message.place, Fate::Unknown("the answer does not name it".to_owned())));
+                    groups_gone.push(group);
+                    None
+                }
+            };
+            match again {
+                Some(pending) if is_overtaken => {
+                    let cause =
+                        format!("{}; later messages of its group were taken, so it is not sent again", pending.cause);
+                    fates.push((pending.message.place, Fate::Failed(cause)));
+                }
+                again => left.extend(again),
             }
         }
+        left.reverse();
+        left
     }
-    left.reverse();
-    left
+}
+
+/// Read before anything of the text is hidden.
+fn too_large(result: &Result<(), EntryError>) -> Option<TooLarge> {
+    match result {
+        Err(EntryError::SenderFault(text)) => TooLarge::in_text(text),
+        _ => None,
+    }
 }
 
 const LACKS_IDS: &str =

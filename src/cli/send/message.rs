@@ -8,6 +8,7 @@ use aws_sdk_sqs::types::{
     SendMessageBatchRequestEntry as Entry,
 };
 
+use crate::extract::{SEND_ID, TRACEPARENT};
 use crate::local::queue::check_body;
 use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES};
 
@@ -20,6 +21,8 @@ pub(in crate::cli) struct Message {
     pub(in crate::cli) group: Option<String>,
     pub(in crate::cli) deduplication_id: Option<String>,
     pub(in crate::cli) delay_seconds: Option<i32>,
+    /// `traceparent` and `redrive.id` were added by a producer, and give way where the queue takes no message of that size.
+    pub(in crate::cli) may_shrink: bool,
 }
 
 /// Where in the input a message is.
@@ -49,6 +52,7 @@ impl Message {
             group: None,
             deduplication_id: None,
             delay_seconds: None,
+            may_shrink: false,
         }
     }
 
@@ -56,12 +60,24 @@ impl Message {
     ///
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
     pub(in crate::cli) fn size_bytes(&self) -> usize {
-        let attributes = self.attributes.iter().map(|(name, value)| {
-            let string = value.string_value().map_or(0, str::len);
-            let binary = value.binary_value().map_or(0, |binary| binary.as_ref().len());
-            name.len() + value.data_type().len() + string + binary
-        });
-        self.body.len() + attributes.sum::<usize>()
+        self.body.len() + self.attributes.iter().map(attribute_bytes).sum::<usize>()
+    }
+
+    /// Leaves out what gives way, in its order, until the message has no more bytes than that. Returns whether it has; where it cannot,
+    /// nothing is left out.
+    pub(in crate::cli) fn shrink_to(&mut self, limit_bytes: usize) -> bool {
+        const IN_ORDER: [&str; 2] = [TRACEPARENT, SEND_ID];
+        let gives_way = |name: &str| self.may_shrink && IN_ORDER.contains(&name);
+        let most: usize = self.attributes.iter().filter(|(name, _)| gives_way(name)).map(attribute_bytes).sum();
+        if self.size_bytes() - most > limit_bytes {
+            return false;
+        }
+        for name in IN_ORDER {
+            if self.size_bytes() > limit_bytes && self.attributes.remove(name).is_some() && name == SEND_ID {
+                tracing::warn!(limit_bytes, "left redrive.id out of a message that is too large for its queue with it");
+            }
+        }
+        true
     }
 
     /// Refuses what would have SQS refuse all of a batch, and not this message alone.
@@ -106,6 +122,12 @@ impl Message {
         }
         entry.build().ok()
     }
+}
+
+fn attribute_bytes((name, value): (&String, &MessageAttributeValue)) -> usize {
+    let string = value.string_value().map_or(0, str::len);
+    let binary = value.binary_value().map_or(0, |binary| binary.as_ref().len());
+    name.len() + value.data_type().len() + string + binary
 }
 
 impl Place {
@@ -157,6 +179,21 @@ mod tests {
         let mut more = most;
         more.attributes.insert("a".to_owned(), string("b"));
         assert!(more.checked(false).unwrap_err().cause.contains("1048584 bytes"));
+    }
+
+    #[test]
+    fn what_a_producer_added_gives_way_in_its_order() {
+        let mut moved = message(&"x".repeat(2_000));
+        for name in [TRACEPARENT, SEND_ID, "own"] {
+            moved.attributes.insert(name.to_owned(), string("0"));
+        }
+        let (all, own) = (moved.size_bytes(), 2_000 + "own".len() + 7);
+        assert!(!moved.shrink_to(all - 1), "what somebody else wrote stays");
+        moved.may_shrink = true;
+        assert!(moved.shrink_to(all) && moved.attributes.len() == 3);
+        assert!(moved.shrink_to(all - 1) && !moved.attributes.contains_key(TRACEPARENT));
+        assert!(moved.attributes.contains_key(SEND_ID) && !moved.shrink_to(own - 1));
+        assert!(moved.shrink_to(own) && moved.attributes.keys().eq(["own"]));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What is done leaves the queue, ten at a time.
 
-use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;
-
-use super::{Mapping, News, backoff, limited};
-use crate::sqs::entries::{EntryError, by_position};
+use super::{CALL_LIMIT, Mapping, News, backoff};
+use crate::sqs::client::with_attempt_timeout;
+use crate::sqs::coalesce::BatchCall as _;
+use crate::sqs::delete::DeleteMessages;
+use crate::sqs::entries::EntryError;
 use crate::sqs::event::Record;
 use crate::sqs::limits::MAX_ENTRIES;
-use crate::sqs::safe_text::text_of;
 
 /// Beyond these the message runs again, which it may at any time.
 const ATTEMPTS: u32 = 8;
@@ -29,17 +29,17 @@ impl Mapping {
     async fn delete_ten<'a>(&self, records: &[&'a Record]) -> Vec<(&'a Record, String)> {
         let mut left: Vec<_> = records.iter().map(|&record| (record, String::new())).collect();
         let mut refused = Vec::new();
+        let client = with_attempt_timeout(&self.client, CALL_LIMIT);
+        let deletes = DeleteMessages { client, queue_url: self.queue_url.clone() };
         for attempt in 0..ATTEMPTS {
-            let results = self.delete_once(&left).await;
+            let receipt_handles: Vec<_> = left.iter().map(|(record, _)| record.receipt_handle().to_owned()).collect();
+            let results = deletes.call(&receipt_handles).await;
             for ((record, _), result) in std::mem::take(&mut left).into_iter().zip(results) {
                 match result {
-                    Some(Ok(())) => {}
-                    Some(Err(EntryError::SenderFault(error) | EntryError::Denied(error))) => {
-                        refused.push((record, error))
-                    }
-                    Some(Err(EntryError::MayPass(error))) => left.push((record, error)),
+                    Ok(()) => {}
+                    Err(EntryError::SenderFault(error) | EntryError::Denied(error)) => refused.push((record, error)),
                     // It may be deleted or not; deleting it once more does no harm.
-                    None => left.push((record, "the answer does not name it".to_owned())),
+                    Err(EntryError::MayPass(error)) => left.push((record, error)),
                 }
             }
             if left.is_empty() {
@@ -49,23 +49,5 @@ impl Mapping {
         }
         left.extend(refused);
         left
-    }
-
-    async fn delete_once(&self, records: &[(&Record, String)]) -> Vec<Option<Result<(), EntryError>>> {
-        let entries = records.iter().enumerate().filter_map(|(position, (record, _))| {
-            Entry::builder().id(position.to_string()).receipt_handle(record.receipt_handle()).build().ok()
-        });
-        let handles = || records.iter().map(|(record, _)| record.receipt_handle());
-        let delete = self.client.delete_message_batch().queue_url(&self.queue_url);
-        let answer = match delete.set_entries(Some(entries.collect())).customize().config_override(limited()).send().await {
-            Ok(answer) => answer,
-            Err(error) => {
-                let error = EntryError::MayPass(text_of(&error)).hiding(handles());
-                return vec![Some(Err(error)); records.len()];
-            }
-        };
-        let successful = answer.successful().iter().map(|entry| (entry.id(), ()));
-        let results = by_position(records.len(), successful, answer.failed()).into_iter();
-        results.map(|result| result.map(|result| result.map_err(|error| error.hiding(handles())))).collect()
     }
 }

@@ -244,3 +244,83 @@ async fn every_message_of_a_long_run_of_faults_is_in_the_queue_or_told() {
     assert!(expected > 100 && refused > 5, "{expected} {refused}");
     assert!(sqs.messages("orders").len() >= expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_message_that_a_proxy_refuses_does_not_cost_the_others() {
+    fn taken(bodies: &[String]) -> Option<(u16, Value)> {
+        Some((200, json!({"Successful": (0..bodies.len()).map(sent).collect::<Vec<_>>(), "Failed": []})))
+    }
+    fn has_b(bodies: &[String]) -> bool {
+        bodies.iter().any(|body| body == "b")
+    }
+    let scripts: [Script; 3] = [
+        |_, bodies| if has_b(bodies) { Some((413, json!("<html>"))) } else { taken(bodies) },
+        |_, bodies| if has_b(bodies) { Some((403, json!("<html>"))) } else { taken(bodies) },
+        |_, bodies| if has_b(bodies) { Some((400, json!({"__type": "BlockedByFirewall"}))) } else { taken(bodies) },
+    ];
+    for script in scripts {
+        let (queue, calls) = scripted("orders.fifo", script);
+        let delivered = queue.deliver(of_group(&["a", "b", "c"])).await;
+        assert_eq!(delivered.hopeless, None);
+        let fates = fates(delivered);
+        assert!(matches!(&fates[..], [Fate::Sent, Fate::Failed(_), Fate::Sent]), "{fates:?}");
+        assert_eq!(calls.lock().unwrap().len(), 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_proxy_refuses_everything_nothing_more_is_sent() {
+    let (queue, calls) = scripted("orders", |_, _| Some((403, json!("<html>"))));
+    let delivered = queue.deliver(messages(&["a", "b"])).await;
+    assert!(delivered.hopeless.as_ref().unwrap().contains("does not allow it"), "{delivered:?}");
+    assert_eq!(fates(delivered), [Fate::Hopeless, Fate::Hopeless]);
+    assert_eq!(calls.lock().unwrap().len(), 3);
+}
+
+/// An account with a queue that takes 2,048 bytes.
+async fn small_queue() -> (Sqs, Queue) {
+    let sqs = Sqs::with_seed(1);
+    let limit = aws_sdk_sqs::types::QueueAttributeName::MaximumMessageSize;
+    sqs.client().create_queue().queue_name("orders").attributes(limit, "2048").send().await.unwrap();
+    let queue = queue_of(sqs.client(), "orders");
+    (sqs, queue)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moved_message_that_is_too_large_with_what_a_producer_added_is_sent_without_it() {
+    let (sqs, queue) = small_queue().await;
+    let attribute = |text: &str| {
+        aws_sdk_sqs::types::MessageAttributeValue::builder().data_type("String").string_value(text).build().unwrap()
+    };
+    let moved = |line| {
+        let mut message = Message::new(Place::Line(line), "x".repeat(2_020));
+        message.may_shrink = true;
+        message.attributes.insert("traceparent".to_owned(), attribute("00-1-2-01"));
+        message.attributes.insert("redrive.id".to_owned(), attribute("7"));
+        message
+    };
+    assert_eq!(fates(queue.deliver(vec![moved(1)]).await), [Fate::Sent]);
+    assert_eq!(fates(queue.deliver(vec![moved(2)]).await), [Fate::Sent]);
+    assert_eq!(sqs.messages("orders").len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_too_large_for_its_queue_is_told_with_the_limit_and_costs_no_other() {
+    let (_, queue) = small_queue().await;
+    let large = "x".repeat(2_049);
+    let fates = fates(queue.deliver(messages(&["a", &large, "c"])).await);
+    let [Fate::Sent, Fate::Failed(cause), Fate::Sent] = &fates[..] else { panic!("{fates:?}") };
+    assert!(cause.contains("2049 bytes") && cause.contains("takes 2048"), "{cause}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_fifo_queue_a_lost_message_is_not_sent_again_after_its_deduplication_id_is_forgotten() {
+    let (queue, calls) = scripted("orders.fifo", |_, _| panic!("it is not sent"));
+    let mut pending = Pending::new(of_group(&["a"]).remove(0));
+    pending.first_lost = Some(Instant::now());
+    pending.cause = "no answer".to_owned();
+    tokio::time::sleep(LAST_ATTEMPT_AFTER).await;
+    let delivered = queue.deliver_pending(vec![pending]).await;
+    assert_eq!(fates(delivered), [Fate::Unknown("no answer".to_owned())]);
+    assert!(calls.lock().unwrap().is_empty());
+}

@@ -1,0 +1,141 @@
+//! Queues that take less than a mebibyte, and queues that deduplicate by content.
+
+use aws_sdk_sqs::types::{MessageSystemAttributeName as System, QueueAttributeName as Name};
+use redrive::{AttributeValue, Outgoing, TraceContext};
+
+use crate::fake_s3::FakeS3;
+use crate::kit::{Queue, system, text};
+use crate::{MIB, through};
+
+const LIMIT_BYTES: usize = 2_048;
+const CONTENT_BASED: (Name, &str) = (Name::ContentBasedDeduplication, "true");
+
+async fn small(name: &str, others: &[(Name, &str)]) -> Queue {
+    Queue::with(name, 1, &[&[(Name::MaximumMessageSize, "2048")][..], others].concat()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_its_queue_refuses_for_its_size_goes_through_s3() {
+    let (queue, s3) = (small("orders", &[]).await, FakeS3::default());
+    let trace = || TraceContext { traceparent: Some("00-1-2-01".to_owned()), trace_header: None };
+    let producer = queue.builder().large_messages(through(&s3)).trace_context(trace).build();
+    for number in 1..=2 {
+        producer.send(Outgoing::text("x".repeat(LIMIT_BYTES + 1))).await.unwrap();
+        assert_eq!(s3.objects().len(), number);
+    }
+    assert_eq!(queue.calls.total(), 3, "the limit is learned once");
+    let messages = queue.take_all().await;
+    for message in &messages {
+        assert!(message.body().unwrap().contains("payloads"), "{:?}", message.body());
+        assert_eq!(text(message, "ExtendedPayloadSize").as_deref(), Some("2049"));
+        assert!(
+            text(message, "redrive.id").is_some() && text(message, "traceparent").is_some(),
+            "there is room for all"
+        );
+    }
+    assert_eq!(messages.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_fits_without_what_is_added_does_not_go_through_s3() {
+    let (queue, s3) = (small("orders", &[]).await, FakeS3::default());
+    let producer = queue.builder().large_messages(through(&s3)).build();
+    producer.send(Outgoing::text("x".repeat(LIMIT_BYTES))).await.unwrap();
+    assert_eq!(s3.objects().len(), 0);
+    assert!(queue.take_all().await[0].message_attributes().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_keeps_its_order_and_its_ids_when_a_queue_refuses_some_for_their_size() {
+    let (queue, s3) = (small("orders.fifo", &[]).await, FakeS3::default());
+    let producer = queue.builder().large_messages(through(&s3)).build();
+    let message = |number: &&str| {
+        let bytes = if number.len() > 1 { LIMIT_BYTES + 1 } else { 10 };
+        Outgoing::text("x".repeat(bytes)).group("g").deduplication_id(*number)
+    };
+    let numbers = ["1", "22", "3", "44", "5"];
+    let results = producer.send_all(numbers.iter().map(message)).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let messages = queue.take_all().await;
+    let ids: Vec<_> = messages.iter().map(|message| system(message, System::MessageDeduplicationId).unwrap()).collect();
+    assert_eq!(ids, numbers);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_group_goes_before_a_refused_message_whose_body_is_not_in_s3() {
+    let (queue, s3) = (small("orders.fifo", &[]).await, FakeS3::default());
+    let producer = queue.builder().large_messages(through(&s3)).build();
+    s3.fail_with(503, "SlowDown");
+    let message = |(bytes, group): (usize, &str)| Outgoing::text("x".repeat(bytes)).group(group);
+    let messages = [(1, "g"), (LIMIT_BYTES + 1, "g"), (3, "g"), (4, "another")];
+    let results = producer.send_all(messages.map(message)).await;
+    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, true]);
+    let error = results[1].as_ref().unwrap_err();
+    assert!(error.may_be_tried_again() && !error.is_unknown() && error.to_string().contains("S3"), "{error}");
+    producer.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_attributes_alone_are_too_large_is_not_put_into_s3() {
+    let (queue, s3) = (small("orders", &[]).await, FakeS3::default());
+    let producer = queue.builder().large_messages(through(&s3)).build();
+    let own = AttributeValue::string("x".repeat(LIMIT_BYTES));
+    let error = producer.send(Outgoing::text("y".repeat(100)).attribute("own", own)).await.unwrap_err();
+    assert!(error.is_too_large() && error.to_string().contains("2048"), "{error}");
+    assert_eq!(s3.objects().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nine_attributes_leave_room_for_that_of_the_body_in_s3() {
+    let (queue, s3) = (small("orders", &[]).await, FakeS3::default());
+    let producer = queue.builder().large_messages(through(&s3)).build();
+    let large = Outgoing::text("x".repeat(LIMIT_BYTES));
+    let nine = (0..9).fold(large, |message, n| message.attribute(n.to_string(), AttributeValue::string("x")));
+    producer.send(nine).await.unwrap();
+    let message = queue.take_all().await.remove(0);
+    assert!(text(&message, "ExtendedPayloadSize").is_some() && text(&message, "redrive.id").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_body_is_one_message_where_the_content_decides_though_it_is_in_s3() {
+    for limited in [&[][..], &[(Name::MaximumMessageSize, "2048")]] {
+        let (queue, s3) =
+            (Queue::with("orders.fifo", 1, &[&[CONTENT_BASED][..], limited].concat()).await, FakeS3::default());
+        let producer = queue.builder().large_messages(through(&s3)).content_based_deduplication().build();
+        let body = |fill: &str| fill.repeat(MIB + 1 - limited.len() * (MIB - LIMIT_BYTES));
+        let message = |fill: &str| Outgoing::text(body(fill)).group("g");
+        let mut ids = Vec::new();
+        for fill in ["x", "x", "y"] {
+            ids.push(producer.send(message(fill)).await.unwrap().message_id().to_owned());
+        }
+        assert!(ids[0] == ids[1] && ids[1] != ids[2], "{ids:?}");
+        // The same id as SQS makes of a body that it has: 64 digits, which are those of the body.
+        let messages = queue.take_all().await;
+        let made: Vec<_> =
+            messages.iter().map(|message| system(message, System::MessageDeduplicationId).unwrap()).collect();
+        assert!(made.len() == 2 && made.iter().all(|id| id.len() == 64), "{made:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_through_s3_and_the_same_body_without_it_are_one_message() {
+    let (queue, s3) = (Queue::with("orders.fifo", 1, &[CONTENT_BASED]).await, FakeS3::default());
+    let direct = queue.builder().content_based_deduplication().build();
+    let through_s3 = queue.builder().content_based_deduplication().large_messages(through(&s3).threshold(1)).build();
+    let first = direct.send(Outgoing::text("an order").group("g")).await.unwrap();
+    let second = through_s3.send(Outgoing::text("an order").group("g")).await.unwrap();
+    assert_eq!(first.message_id(), second.message_id());
+    // Put there before, as for an outbox.
+    let offloaded = through(&s3).threshold(1).offload(Outgoing::text("an order").group("g")).await.unwrap();
+    assert_eq!(direct.send(offloaded).await.unwrap().message_id(), first.message_id());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_explicit_id_goes_before_the_content() {
+    let (queue, s3) = (Queue::with("orders.fifo", 1, &[CONTENT_BASED]).await, FakeS3::default());
+    let producer = queue.builder().content_based_deduplication().large_messages(through(&s3).threshold(1)).build();
+    for id in ["1", "2"] {
+        producer.send(Outgoing::text("an order").group("g").deduplication_id(id)).await.unwrap();
+    }
+    assert_eq!(queue.take_all().await.len(), 2);
+}
