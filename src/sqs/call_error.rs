@@ -53,7 +53,12 @@ where
         let (status, code) = match &error {
             SdkError::ServiceError(answer) => (answer.raw().status().as_u16(), answer.err().code()),
             error => {
-                return Self { trouble: of_connection(error), text: text_of(error), is_foreign: false, too_large: None };
+                return Self {
+                    trouble: of_connection(error),
+                    text: text_of(error),
+                    is_foreign: false,
+                    too_large: None,
+                };
             }
         };
         Self::of_answer(status, code, text_of(&error))

@@ -103,7 +103,10 @@ impl<'a> Hold<'a> {
                     if error.trouble == Trouble::Lost {
                         self.lost_until = Some(Instant::now() + self.lease);
                     }
-                    let may_pass = matches!(error.trouble, Trouble::Lost | Trouble::Busy | Trouble::Unreachable | Trouble::NoCredentials);
+                    let may_pass = matches!(
+                        error.trouble,
+                        Trouble::Lost | Trouble::Busy | Trouble::Unreachable | Trouble::NoCredentials
+                    );
                     if !may_pass || attempt == RECEIVE_ATTEMPTS {
                         let what = format!("cannot look into {}", self.queue.name);
                         return Err(self.queue.sqs.explained(error, &what));
