@@ -39,14 +39,14 @@ impl Queues {
         format!("http://sqs.localhost/000000000000/{name}{}", self.end)
     }
 
-    /// A dead letter, with the name of the queue that its note says it failed in.
+    /// A dead letter, with the name or the ARN of the queue that its note says it failed in.
     async fn dead_letter(&self, body: &str, group: &str, source: Option<&str>) {
         let mut send = self.client.send_message().queue_url(self.url("dead")).message_body(body);
         if !self.end.is_empty() {
             send = send.message_group_id(group).message_deduplication_id(body);
         }
         if let Some(source) = source {
-            let arn = format!("{PREFIX}:{source}{}", self.end);
+            let arn = if source.contains(':') { source.to_owned() } else { format!("{PREFIX}:{source}{}", self.end) };
             let value = MessageAttributeValue::builder().data_type("String").string_value(arn).build().unwrap();
             send = send.message_attributes(note::SOURCE, value);
         }
@@ -235,10 +235,27 @@ async fn a_note_is_followed_only_to_a_queue_whose_policy_names_this_one() {
     queues.dead_letter("ours", "", Some("orders")).await;
     queues.dead_letter("strange", "", Some("strange")).await;
     queues.dead_letter("gone", "", Some("gone")).await;
+    queues.dead_letter("elsewhere", "", Some("arn:aws:sqs:eu-west-1:000000000000:orders")).await;
     let Done { output, is_good } = queues.move_all().await;
-    assert_eq!((output.as_str(), is_good), ("dead: 1 message moved to orders, 2 stay\n", false));
+    assert_eq!((output.as_str(), is_good), ("dead: 1 message moved to orders, 3 stay\n", false));
     assert!(queues.take("strange").await.is_empty());
-    assert_eq!(queues.take("dead").await.len(), 2);
+    assert_eq!(queues.take("dead").await.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_gone_keeps_back_only_its_own_messages() {
+    let mut queues = Queues::new(11, "").await;
+    let policy = format!(r#"{{"deadLetterTargetArn": "{PREFIX}:dead", "maxReceiveCount": 1}}"#);
+    let create = queues.client.create_queue().queue_name("other").attributes("RedrivePolicy".into(), policy);
+    create.send().await.unwrap();
+    queues.dead = dead_letter_queue(&queues.sqs, "dead").await;
+    queues.client.delete_queue().queue_url(queues.url("other")).send().await.unwrap();
+    for body in 0..40 {
+        queues.dead_letter(&body.to_string(), "", Some(["orders", "other"][body % 2])).await;
+    }
+    let Done { output, is_good } = queues.move_all().await;
+    assert_eq!((output.as_str(), is_good), ("dead: 20 messages moved to orders, 20 stay\n", false));
+    assert_eq!(queues.take("dead").await.len(), 20);
 }
 
 #[tokio::test(start_paused = true)]
