@@ -104,7 +104,7 @@ async fn a_relay_recovers_wherever_the_database_goes_silent() {
     let world = World::<Postgres>::new("orders.fifo").await;
     let (mut known, mut tried, mut step) = (BTreeSet::new(), BTreeSet::new(), None::<String>);
     loop {
-        let life = tried.len();
+        let (life, begin) = (tried.len(), Instant::now());
         let bodies = ["a1", "b1", "a2", "c1", "c2"].map(|body| format!("{body} {life}"));
         for body in &bodies {
             world.enqueue(of(&body[..1], body)).await;
@@ -125,6 +125,7 @@ async fn a_relay_recovers_wherever_the_database_goes_silent() {
         assert_eq!(Postgres::numbers(&world.pool, attempts).await, [1], "silent at {step:?}");
         Postgres::execute(&world.pool, "delete from redrive_outbox").await;
         known.extend(mute.passed());
+        println!("{:?}: {step:?}", begin.elapsed());
         let Some(next) = known.iter().find(|step| !tried.contains(*step)).cloned() else { break };
         tried.insert(next.clone());
         step = Some(next);

@@ -123,6 +123,7 @@ impl Site for Postgres {
     }
 
     async fn breaks(world: &World<Self>, mut lot: fastrand::Rng) {
+        let mut silence = lot.fork();
         let cuts = async {
             loop {
                 sleep(Duration::from_millis(lot.u64(500..6_000))).await;
@@ -130,7 +131,6 @@ impl Site for Postgres {
                 world.place.relays.cut();
             }
         };
-        let mut silence = lot.fork();
         let silences = async {
             loop {
                 sleep(Duration::from_millis(silence.u64(500..3_000))).await;
