@@ -200,7 +200,11 @@ mod tests {
             let deadline = Deadline::after(Moment::now(), 30 * SECOND);
             advance(awake * SECOND).await;
             set_wall_clock_ahead(asleep * SECOND);
-            assert_eq!((deadline.is_over(), deadline.time_left().is_zero()), (is_over, is_over), "{awake} s and {asleep} s");
+            assert_eq!(
+                (deadline.is_over(), deadline.time_left().is_zero()),
+                (is_over, is_over),
+                "{awake} s and {asleep} s"
+            );
         }
     }
 

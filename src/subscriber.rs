@@ -132,7 +132,8 @@ mod tests {
 
     /// What is shown of a line of each of these, at each level.
     fn shown(rust_log: Option<&str>, lambda_log_level: Option<&str>) -> String {
-        let (shown, directives) = (Shown::default(), directives(rust_log.map(str::to_owned), lambda_log_level.map(str::to_owned)));
+        let (shown, directives) =
+            (Shown::default(), directives(rust_log.map(str::to_owned), lambda_log_level.map(str::to_owned)));
         let writer = shown.clone();
         let subscriber = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(directives)).with_ansi(false);
         tracing::subscriber::with_default(subscriber.with_writer(move || writer.clone()).finish(), || {
@@ -154,17 +155,25 @@ mod tests {
             assert!(shown.contains("debug-orders"), "{shown}");
             for wire in ["aws_smithy_runtime", "aws_sdk_sqs", "hyper", "h2"] {
                 assert!(shown.contains(&format!("warn-{wire}")), "{shown}");
-                assert!(!shown.contains(&format!("debug-{wire}")) && !shown.contains(&format!("trace-{wire}")), "{shown}");
+                assert!(
+                    !shown.contains(&format!("debug-{wire}")) && !shown.contains(&format!("trace-{wire}")),
+                    "{shown}"
+                );
             }
         }
         for shown in ["debug", "TRACE"].map(|level| shown(None, Some(level))) {
-            assert!(shown.contains("debug-orders") && !shown.contains("debug-aws") && !shown.contains("debug-h"), "{shown}");
+            assert!(
+                shown.contains("debug-orders") && !shown.contains("debug-aws") && !shown.contains("debug-h"),
+                "{shown}"
+            );
         }
     }
 
     #[test]
     fn a_target_of_the_wire_is_shown_to_whoever_names_it() {
-        for rust_log in ["debug,aws_smithy_runtime=trace", "debug,aws_smithy_=trace", "aws_smithy_runtime::client=trace"] {
+        for rust_log in
+            ["debug,aws_smithy_runtime=trace", "debug,aws_smithy_=trace", "aws_smithy_runtime::client=trace"]
+        {
             let shown = shown(Some(rust_log), None);
             assert!(shown.contains("trace-aws_smithy_runtime") && !shown.contains("debug-hyper"), "{shown}");
         }

@@ -42,8 +42,7 @@ impl Queue {
     async fn dead_letter_queue_arn(&self) -> Result<String, String> {
         let attributes = self.client.get_queue_attributes().queue_url(&self.url);
         let attributes = attributes.attribute_names(QueueAttributeName::RedrivePolicy).send().await;
-        let attributes =
-            attributes.map_err(|error| format!("sqs:GetQueueAttributes: {}", text_of(&error)))?;
+        let attributes = attributes.map_err(|error| format!("sqs:GetQueueAttributes: {}", text_of(&error)))?;
         let attributes = attributes.attributes.unwrap_or_default();
         let policy = attributes.get(&QueueAttributeName::RedrivePolicy).ok_or("the queue has no RedrivePolicy")?;
         let policy: RedrivePolicy =

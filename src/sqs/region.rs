@@ -64,7 +64,10 @@ fn is_region(label: &str) -> bool {
     let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
     match words.split_last() {
         Some((number, words)) => {
-            words.len() >= 2 && words.iter().all(is_word) && number.bytes().all(|byte| byte.is_ascii_digit()) && !number.is_empty()
+            words.len() >= 2
+                && words.iter().all(is_word)
+                && number.bytes().all(|byte| byte.is_ascii_digit())
+                && !number.is_empty()
         }
         None => false,
     }

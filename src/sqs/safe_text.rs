@@ -50,7 +50,8 @@ fn service_text(code: Option<&str>, message: Option<&str>, answer: &HttpResponse
 fn unreadable(answer: &HttpResponse, cause: Option<&std::io::Error>) -> String {
     let status = answer.status().as_u16();
     let content_type = answer.headers().get("content-type").filter(|text| is_code(text)).unwrap_or("unknown");
-    let bytes = answer.body().bytes().map_or_else(|| "an unknown number of".to_owned(), |bytes| bytes.len().to_string());
+    let bytes =
+        answer.body().bytes().map_or_else(|| "an unknown number of".to_owned(), |bytes| bytes.len().to_string());
     let cause = cause.map(|error| format!(": {}", error.kind())).unwrap_or_default();
     format!("the answer cannot be read{cause} (HTTP status {status}, content type {content_type}, {bytes} bytes)")
 }
@@ -121,8 +122,8 @@ fn is_code(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_sqs::operation::receive_message::ReceiveMessageError;
     use aws_sdk_sqs::error::ErrorMetadata;
+    use aws_sdk_sqs::operation::receive_message::ReceiveMessageError;
 
     use super::*;
 
@@ -174,7 +175,8 @@ mod tests {
             let unhandled = || ReceiveMessageError::unhandled(body.clone());
             let of_service = text_of(&SdkError::service_error(unhandled(), response(&body)));
             assert!(of_service.starts_with(expected), "{of_service}");
-            let of_response = text_of(&SdkError::<ReceiveMessageError, _>::response_error(unhandled(), response(&body)));
+            let of_response =
+                text_of(&SdkError::<ReceiveMessageError, _>::response_error(unhandled(), response(&body)));
             assert!(of_response.starts_with("the answer cannot be read"), "{of_response}");
             for text in [of_service, of_response] {
                 assert!(!text.contains("order") && !text.contains("AQEB"), "{text}");
@@ -185,7 +187,10 @@ mod tests {
     #[test]
     fn a_refusal_is_shown_with_its_code_and_its_message() {
         let meta = ErrorMetadata::builder().code("AccessDenied").message("You may not do this.").build();
-        let error = SdkError::service_error(ReceiveMessageError::generic(meta), HttpResponse::new(403.try_into().unwrap(), "".into()));
+        let error = SdkError::service_error(
+            ReceiveMessageError::generic(meta),
+            HttpResponse::new(403.try_into().unwrap(), "".into()),
+        );
         assert_eq!(text_of(&error), "AccessDenied: You may not do this.");
     }
 }

@@ -26,17 +26,12 @@ impl Fault {
             (code, redacted(error.message().unwrap_or("no message")))
         });
         match (of_service, missing_credentials(&error), &error) {
-            (Some((code, message)), ..) => {
-                Self::of_service(action, queue_url, &code, &message, text_of(&error))
+            (Some((code, message)), ..) => Self::of_service(action, queue_url, &code, &message, text_of(&error)),
+            (None, Some(MissingCredentials::NotReady), _) => {
+                Self::Passing(format!("{action} on {queue_url}: the credentials are not ready: {}", text_of(&error)))
             }
-            (None, Some(MissingCredentials::NotReady), _) => Self::Passing(format!(
-                "{action} on {queue_url}: the credentials are not ready: {}",
-                text_of(&error)
-            )),
             (None, Some(MissingCredentials::NotConfigured | MissingCredentials::Misconfigured), _)
-            | (None, None, SdkError::ConstructionFailure(_)) => {
-                Self::cannot_call(action, queue_url, text_of(&error))
-            }
+            | (None, None, SdkError::ConstructionFailure(_)) => Self::cannot_call(action, queue_url, text_of(&error)),
             // It failed before there was a connection, as without a region: of a connection the SDK says what may be tried again.
             (None, None, SdkError::DispatchFailure(failure))
                 if !failure.is_io() && !failure.is_timeout() && failure.as_other().is_none() =>

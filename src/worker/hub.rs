@@ -103,7 +103,10 @@ impl Hub {
             if before.was_suspended_since() {
                 let for_s = before.elapsed().as_secs();
                 self.resumed.send_modify(|count| *count += 1);
-                tracing::warn!(for_s, "the process was suspended, or its clock set forward; leases that ended meanwhile are lost");
+                tracing::warn!(
+                    for_s,
+                    "the process was suspended, or its clock set forward; leases that ended meanwhile are lost"
+                );
             }
         }
     }

@@ -65,7 +65,12 @@ pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
                 failures += 1;
                 let wait = wait_after(failures);
                 let (error, next_attempt_in_ms) = (fault.into_text(), in_ms(wait));
-                tracing::warn!(error, failures, next_attempt_in_ms, "the queue could not be polled; the worker tries again");
+                tracing::warn!(
+                    error,
+                    failures,
+                    next_attempt_in_ms,
+                    "the queue could not be polled; the worker tries again"
+                );
                 hub.rest(wait).await;
             }
         }

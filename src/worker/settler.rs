@@ -199,7 +199,11 @@ mod tests {
             let ends = Deadline::after(Moment::now(), Duration::from_secs(30));
             set_wall_clock_ahead(asleep);
             let receipt = Receipt { key: MessageKey::of("m"), receipt_handle, ends };
-            assert_eq!(settler.delete_all(settler.room(1).await, vec![receipt]).await, is_deleted, "SQS says so each time");
+            assert_eq!(
+                settler.delete_all(settler.room(1).await, vec![receipt]).await,
+                is_deleted,
+                "SQS says so each time"
+            );
         }
     }
 
@@ -209,7 +213,8 @@ mod tests {
         let url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
         client.send_message().queue_url(&url).message_body("an order").send().await.unwrap();
         let mut received = client.receive_message().queue_url(&url).send().await.unwrap();
-        let queue = Queue::find(&client, url, None, Duration::ZERO, &Health::new(WorkerHandle::default())).await.unwrap();
+        let queue =
+            Queue::find(&client, url, None, Duration::ZERO, &Health::new(WorkerHandle::default())).await.unwrap();
         let memory = Arc::new(Mutex::new(Memory::new(Duration::from_secs(30))));
         let settler = Settler::new(&queue, memory.clone());
         let (deleted, left, now) = (MessageKey::of("deleted"), MessageKey::of("left"), Instant::now());

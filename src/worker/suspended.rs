@@ -41,7 +41,12 @@ impl Drop for Runs {
 
 /// A queue with these messages, and a worker on it whose handler takes so long. After 5.5 s the process sleeps for so long. Gives back what has
 /// run in 40 s of its own time, and how many messages are visible and in flight then.
-async fn asleep_for(asleep: Duration, name: &str, bodies: &[&str], takes: Duration) -> (Vec<(String, u64)>, (usize, usize)) {
+async fn asleep_for(
+    asleep: Duration,
+    name: &str,
+    bodies: &[&str],
+    takes: Duration,
+) -> (Vec<(String, u64)>, (usize, usize)) {
     let sqs = Sqs::with_seed(1);
     let client = sqs.client();
     let mut create = client.create_queue().queue_name(name);
@@ -90,7 +95,11 @@ fn note(text: &str, at: u64) -> (String, u64) {
 #[tokio::test(start_paused = true)]
 async fn a_handler_whose_lease_ended_while_the_process_slept_is_cancelled_at_once() {
     let (notes, _) = asleep_for(HOUR, "orders", &["a"], HOUR).await;
-    assert_eq!(notes[..2], [note("a begins", 0), note("a ends", 6)], "no heartbeat keeps a message that is another's by now");
+    assert_eq!(
+        notes[..2],
+        [note("a begins", 0), note("a ends", 6)],
+        "no heartbeat keeps a message that is another's by now"
+    );
     assert_eq!(notes[2], note("a begins", 30), "the queue in process has not slept, and hands it out again");
 }
 

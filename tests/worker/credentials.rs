@@ -166,7 +166,9 @@ async fn a_warning_says_what_is_not_ready_and_when_the_next_attempt_is() {
     worker.end().await.unwrap();
     let lines = lines.lock().unwrap();
     let is_warning = |line: &String| {
-        ["WARN", "credentials are not ready", "Rate exceeded", "next_attempt_in_ms="].iter().all(|part| line.contains(part))
+        ["WARN", "credentials are not ready", "Rate exceeded", "next_attempt_in_ms="]
+            .iter()
+            .all(|part| line.contains(part))
     };
     assert!(lines.iter().any(is_warning), "{lines:?}");
 }

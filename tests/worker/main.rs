@@ -7,8 +7,8 @@ mod health;
 mod kit;
 mod late_changes;
 mod leases;
-mod poison;
 mod payloads;
+mod poison;
 mod polling;
 #[cfg(all(unix, feature = "lambda"))]
 mod process;

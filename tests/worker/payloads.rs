@@ -56,12 +56,15 @@ impl Answer {
         // Whoever refuses a call quotes what it carries.
         let quote = match call.operation.as_str() {
             "SendMessage" | "SendMessageBatch" => format!("the message \"{BODY}\" is not valid"),
-            "DeleteMessageBatch" | "ChangeMessageVisibilityBatch" => format!("the receipt handle {handle} is not valid"),
+            "DeleteMessageBatch" | "ChangeMessageVisibilityBatch" => {
+                format!("the receipt handle {handle} is not valid")
+            }
             _ => "this is not valid".to_owned(),
         };
         let (status, content_type, body) = match self {
             Self::BreaksOff => {
-                let whole = json!({ "Messages": [{ "Body": BODY, "ReceiptHandle": handle, "MessageId": "m" }] }).to_string();
+                let whole =
+                    json!({ "Messages": [{ "Body": BODY, "ReceiptHandle": handle, "MessageId": "m" }] }).to_string();
                 (200, "application/x-amz-json-1.0", whole[..whole.len() - 5].to_owned())
             }
             Self::Page(status) => (status, "text/html", format!("<html>{request}: {BODY}, {handle}</html>")),
@@ -71,9 +74,9 @@ impl Answer {
             }
             Self::RefusedEntries(code) => {
                 let entries = request["Entries"].as_array().cloned().unwrap_or_default();
-                let failed = entries.iter().map(|entry| {
-                    json!({ "Id": entry["Id"], "Code": code, "SenderFault": true, "Message": quote })
-                });
+                let failed = entries
+                    .iter()
+                    .map(|entry| json!({ "Id": entry["Id"], "Code": code, "SenderFault": true, "Message": quote }));
                 let answer = json!({ "Successful": [], "Failed": failed.collect::<Vec<_>>() });
                 (200, "application/x-amz-json-1.0", answer.to_string())
             }
@@ -163,7 +166,10 @@ async fn nothing_that_a_call_carries_is_shown_whatever_is_answered() {
             for text in lines.iter().chain(&error) {
                 said += usize::from(text.contains("sqs:") || text.contains("cannot be read"));
                 let is_shown = |payload: &str| text.contains(payload);
-                let shows = is_shown("Jane") || is_shown("4111") || is_shown("AQEB") || handles.iter().any(|handle| is_shown(handle));
+                let shows = is_shown("Jane")
+                    || is_shown("4111")
+                    || is_shown("AQEB")
+                    || handles.iter().any(|handle| is_shown(handle));
                 assert!(!shows, "{operation}, {answer:?}: {text}");
             }
         }

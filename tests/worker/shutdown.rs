@@ -38,7 +38,10 @@ async fn what_the_last_poll_brings_runs_and_is_deleted() {
         queue.send_any("late").await;
         let (result, took) = timed(worker.end()).await;
         assert!(result.is_ok() && took < secs(11), "{took:?}");
-        assert_eq!((notes.all(), queue.counts().await), (vec!["late begun".to_owned(), "late done".to_owned()], (0, 0)));
+        assert_eq!(
+            (notes.all(), queue.counts().await),
+            (vec!["late begun".to_owned(), "late done".to_owned()], (0, 0))
+        );
     }
 }
 

@@ -33,7 +33,9 @@ use super::Done;
 use super::input::TemplateArguments;
 use super::interrupt::interrupted;
 use crate::local::Callers;
-use crate::local::function::{DEFAULT_CONCURRENCY, DEFAULT_PATIENCE, Function, InvokeUrl, LogLine, Processes, Settings};
+use crate::local::function::{
+    DEFAULT_CONCURRENCY, DEFAULT_PATIENCE, Function, InvokeUrl, LogLine, Processes, Settings,
+};
 use crate::local::plan::{PlannedMapping, make_queues};
 use crate::local::poller::{Mapping, News, NewsSink};
 
