@@ -19,6 +19,7 @@ use super::pauses::Pauses;
 use super::queues::Queues;
 use super::round::{Common, Memory, Producers};
 use super::store::LONGEST_LEASE;
+use crate::producer::Id;
 use crate::sqs::Backoff;
 
 /// Sends the messages of an outbox, whichever queues they are for.
@@ -208,7 +209,7 @@ impl<DB: OutboxDatabase> Relay<DB> {
             pauses: &pauses,
             producers: Producers::new(self.client.clone(), settings),
             memory: Memory::new(),
-            relay: format!("{:032x}", fastrand::u128(..)).into(),
+            relay: Id::random().to_string().into(),
         };
         let words = Words::default();
         let mut chores = Chores::new(&self.pool);

@@ -3,6 +3,7 @@
 use std::env;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -109,9 +110,15 @@ impl TestDatabase for Postgres {
     }
 }
 
+/// Another one each time, whatever a test has seeded.
+fn number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// A new database of that server.
 pub(crate) async fn postgres(server: &Server) -> Pool<Postgres> {
-    let name = format!("t{}", fastrand::u64(..));
+    let name = format!("t{}", number());
     let options = || PgPoolOptions::new().acquire_timeout(Duration::from_secs(60));
     let first = options().max_connections(1).connect(&server.url("postgres")).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&first).await.unwrap();
@@ -138,7 +145,7 @@ impl TestDatabase for Sqlite {
     type Keeper = File;
 
     async fn fresh() -> (Pool<Self>, File) {
-        let file = env::temp_dir().join(format!("redrive-{}-{}.db", std::process::id(), fastrand::u64(..)));
+        let file = env::temp_dir().join(format!("redrive-{}-{}.db", std::process::id(), number()));
         let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
         let options = options.journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_secs(30));
         let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.unwrap();
