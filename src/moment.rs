@@ -115,17 +115,17 @@ impl Deadline {
     }
 }
 
-#[cfg(not(test))]
+#[cfg(not(all(test, feature = "sqs")))]
 fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-#[cfg(all(test, feature = "sqs"))]
+#[cfg(all(test, feature = "local", feature = "worker"))]
 pub(crate) use self::in_tests::set_wall_clock_ahead;
-#[cfg(test)]
+#[cfg(all(test, feature = "sqs"))]
 use self::in_tests::wall_clock;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sqs"))]
 mod in_tests {
     use std::cell::Cell;
 
@@ -156,7 +156,7 @@ mod in_tests {
 mod tests {
     use tokio::time::advance;
 
-    use super::in_tests::set_wall_clock_back;
+    use super::in_tests::{set_wall_clock_ahead, set_wall_clock_back};
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -283,10 +283,14 @@ const MAX_EFFECT_TIME: Duration = Duration::from_secs(30);
 /// left until its visibility timeout runs out.
 const SHORTEST_DELAY_ON_A_WORKER: Duration = Duration::from_secs(1);
 
+/// How long before the end of a lease an effect is given up. A message that SQS hands out again in that very moment would be taken for one
+/// whose run is not over yet, and left until its visibility timeout runs out.
+const SETTLED_BEFORE: Duration = Duration::from_millis(5);
+
 async fn until(end: Deadline, effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let limit = end.time_left();
     let too_late = |_| Err(format!("there is no answer after {limit:?}"));
-    tokio::time::timeout_at(end.for_timer(), effect).await.unwrap_or_else(too_late)
+    tokio::time::timeout_at(end.for_timer() - SETTLED_BEFORE, effect).await.unwrap_or_else(too_late)
 }
 
 fn receipt_handle(record: &Record) -> Result<String, String> {
