@@ -151,6 +151,17 @@ fn an_invoke_url_has_as_many_invocations_at_a_time_as_are_named() {
 }
 
 #[test]
+fn a_demo_ends_where_the_function_is_not_served_any_more() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || drop(listener.accept().unwrap()));
+    let ran = crate::kit::run(BACKLOG, &["dev", "--port", "0", "--demo", "--invoke-url", &url]);
+    assert_eq!(ran.status, 2, "{}", ran.stdout);
+    assert!(ran.stderr.contains("the function Slow: no function is served"), "{}", ran.stderr);
+    assert!(!ran.stdout.contains("dead-lettered"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_function_that_is_not_served_costs_no_receive() {
     let function = Arc::<Function>::default();
     // Something listens at the start only.

@@ -266,6 +266,8 @@ fn a_program_that_does_not_start_is_told_of_and_the_next_is_built_all_the_same()
     dev.write("src/main.rs", "fn main() {}");
     let failed = dev.until(is("rebuild_failed"));
     assert!(failed["error"].as_str().unwrap().starts_with("the function Place: "), "{failed}");
+    dev.send("meanwhile");
+    dev.until_log("one has it");
     dev.write("src/main.rs", &version("two"));
     dev.until(is("rebuilt"));
     dev.send("first");

@@ -49,7 +49,7 @@ impl Mapping {
         };
         let began = Instant::now();
         let Some(result) = self.invoke(&mut place, &invocation, records, &mut lease, stopped).await else {
-            self.give_back(records).await;
+            self.give_back(records, &lease).await;
             let come_back = (0..records.len()).collect();
             return Finished { batch, come_back, place };
         };

@@ -12,10 +12,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::batch::Finished;
+use super::hide::Lease;
 use super::receive::{Outcome, Poll, Polled};
 use super::{Mapping, backoff, done, sleep_until};
 use crate::local::function::Place;
-use crate::local::mapping::gather::{Batch, Gatherer, Permits};
+use crate::local::mapping::gather::{Batch, Gatherer, Permits, Waiting};
 
 /// The longest pause between polls of an empty queue, where mappings wait for each other's places. A poll that waits at the
 /// queue would hold a place meanwhile.
@@ -80,7 +81,7 @@ impl Driver {
             }
         }
         let waiting = self.gatherer.into_waiting();
-        self.mapping.give_back(&waiting).await;
+        give_back(&self.mapping, self.began, waiting).await;
     }
 
     fn stops(&self) -> bool {
@@ -181,6 +182,15 @@ impl Driver {
         // Whatever waits for this batch has its place.
         self.hand.push(place);
         let let_go = self.gatherer.finish(batch, &come_back);
-        self.mapping.give_back(&let_go).await;
+        give_back(&self.mapping, self.began, let_go).await;
+    }
+}
+
+/// Messages that were received by the same poll go back together.
+async fn give_back(mapping: &Mapping, began: Instant, waiting: Vec<Waiting>) {
+    for together in waiting.chunk_by(|one, next| one.since == next.since) {
+        let lease = Lease::new(began + together[0].since, mapping.visibility_timeout);
+        let records: Vec<_> = together.iter().map(|waiting| waiting.record.clone()).collect();
+        mapping.give_back(&records, &lease).await;
     }
 }

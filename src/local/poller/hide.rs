@@ -60,7 +60,7 @@ impl Mapping {
     /// Hides the messages for their full visibility timeout from now on.
     pub(super) async fn hide(&self, records: &[Record], lease: &mut Lease) {
         let renewed = Lease::new(Instant::now(), self.visibility_timeout);
-        match self.change_visibility(records, self.visibility_timeout).await {
+        match self.change_visibility(records, self.visibility_timeout, lease).await {
             Ok(()) => *lease = renewed,
             Err(error) => {
                 tracing::warn!(error, "messages that wait for their function could not be hidden for longer");
@@ -69,23 +69,33 @@ impl Mapping {
         }
     }
 
-    /// Sets the visibility timeout of these messages.
-    pub(super) async fn change_visibility(&self, records: &[Record], timeout: Duration) -> Result<(), String> {
+    /// Sets the visibility timeout of these messages, and gives up at the end of their lease: a change that comes later may be
+    /// one of another consumer's messages.
+    pub(super) async fn change_visibility(
+        &self,
+        records: &[Record],
+        timeout: Duration,
+        lease: &Lease,
+    ) -> Result<(), String> {
         let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX);
         let mut problem = None;
         for ten in records.chunks(MAX_ENTRIES) {
+            if lease.is_over() {
+                return Err("the visibility timeout has run out".to_owned());
+            }
             let entries = ten.iter().enumerate().filter_map(|(position, record)| {
                 let entry = Entry::builder().id(position.to_string()).receipt_handle(record.receipt_handle());
                 entry.visibility_timeout(seconds).build().ok()
             });
             let change = self.client.change_message_visibility_batch().queue_url(&self.queue_url);
             let change = change.set_entries(Some(entries.collect())).customize().config_override(limited());
-            match change.send().await {
-                Ok(answer) => problem = answer.failed().first().map(|entry| entry.code().to_owned()).or(problem),
+            match tokio::time::timeout_at(lease.until, change.send()).await {
+                Ok(Ok(answer)) => problem = answer.failed().first().map(|entry| entry.code().to_owned()).or(problem),
                 // Not the whole error: the SDK's may show the answer.
-                Err(error) => {
-                    problem = Some(error.into_service_error().meta().code().unwrap_or("no answer").to_owned())
+                Ok(Err(error)) => {
+                    problem = Some(error.into_service_error().meta().code().unwrap_or("no answer").to_owned());
                 }
+                Err(_) => return Err("no answer before the visibility timeout has run out".to_owned()),
             }
         }
         problem.map_or(Ok(()), Err)

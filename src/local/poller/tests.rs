@@ -80,10 +80,15 @@ impl Bench {
     }
 
     fn map(&mut self, queue: &str, function: &Function, shape: &Shape) {
+        let mapping = self.mapping(queue, function, shape);
+        self.running.spawn(mapping.run(std::future::pending()));
+    }
+
+    fn mapping(&self, queue: &str, function: &Function, shape: &Shape) -> Mapping {
         let source = Source::from_arn(&format!("arn:aws:sqs:us-east-1:000000000000:{queue}")).unwrap();
         let (size, window) = (BatchSize::new(shape.batch_size).unwrap(), Window::new(shape.window).unwrap());
         let news = self.news.clone();
-        let mapping = Mapping {
+        Mapping {
             client: self.client.clone(),
             queue_url: self.url(queue),
             batching: Batching::new(source.is_fifo(), size, window).unwrap(),
@@ -97,8 +102,7 @@ impl Bench {
             visibility_timeout: VISIBILITY_TIMEOUT,
             news: Arc::new(move |each| news.lock().unwrap().push(each)),
             settled: Arc::default(),
-        };
-        self.running.spawn(mapping.run(std::future::pending()));
+        }
     }
 
     async fn until_empty(&self, queue: &str) {
@@ -272,6 +276,25 @@ async fn nothing_is_received_while_the_function_does_not_start() {
     let news = bench.news.lock().unwrap();
     assert!(news.len() < 200, "it is tried after a pause: {}", news.len());
     assert!(matches!(&news[0], News::NotReady { error, .. } if error.contains("/no/such/function")), "{news:?}");
+}
+
+/// A change of visibility with an old receipt handle is one of the next consumer's flight.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_may_have_is_not_given_back() {
+    let bench = Bench::with(&["orders"]).await;
+    bench.send("orders", 1).await;
+    let source = Source::from_arn("arn:aws:sqs:us-east-1:000000000000:orders").unwrap();
+    let receive = || bench.client.receive_message().queue_url(bench.url("orders")).send();
+    let message = receive().await.unwrap().messages.unwrap().pop().unwrap();
+    let (record, lease) = (
+        crate::sqs::event::Record::new(message, &source).unwrap(),
+        hide::Lease::new(Instant::now(), VISIBILITY_TIMEOUT),
+    );
+    tokio::time::sleep(VISIBILITY_TIMEOUT + SECOND).await;
+    assert_eq!(receive().await.unwrap().messages().len(), 1, "another consumer has it");
+    let mapping = bench.mapping("orders", &function(1, SECOND, &Runs::default()), &ONE_BY_ONE);
+    mapping.give_back(&[record], &lease).await;
+    assert_eq!(receive().await.unwrap().messages().len(), 0, "and keeps it");
 }
 
 /// Serves an answer each time, on the paused clock.

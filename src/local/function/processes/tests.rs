@@ -276,6 +276,26 @@ async fn a_new_program_takes_over_and_what_runs_comes_to_its_end_on_the_old() {
 }
 
 #[tokio::test]
+async fn a_new_program_that_does_not_start_does_not_take_over() {
+    let processes = processes(1, &[], &Log::default());
+    let before = pid(&processes).await;
+    let replaced = processes.replace(Program::new("/no/such/function")).await;
+    assert!(matches!(replaced, Err(FunctionError::NotStarted { .. })), "{replaced:?}");
+    assert_eq!(pid(&processes).await, before);
+}
+
+#[tokio::test]
+async fn a_process_that_is_ready_for_an_old_program_does_not_run_a_new_ones_invocation() {
+    let processes = processes(1, &[], &Log::default());
+    let before = pid(&processes).await;
+    let mut ready = Some(processes.ready().await.unwrap());
+    processes.replace(test_function::program()).await.unwrap();
+    let answer = processes.invoke(&mut ready, &event(json!({"do": "answer"}))).await.unwrap();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_ne!(answer["pid"], before);
+}
+
+#[tokio::test]
 async fn an_old_process_that_waits_is_not_used_for_a_new_program() {
     let lives = Lives::listen().await;
     let processes = processes(1, &[("REDRIVE_TEST_ALIVE", &lives.address())], &Log::default());

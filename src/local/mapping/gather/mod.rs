@@ -29,10 +29,12 @@ pub(crate) struct Gatherer {
     groups_in_flight: HashSet<String>,
 }
 
+/// A message that waits for its batch.
 #[derive(Debug)]
-struct Waiting {
-    record: Record,
-    since: Duration,
+pub(crate) struct Waiting {
+    pub(crate) record: Record,
+    /// When it was received.
+    pub(crate) since: Duration,
 }
 
 /// A batch that is to go out now. It is in flight until [`Gatherer::finish`] takes it back.
@@ -130,7 +132,7 @@ impl Gatherer {
     /// Returned are messages that may not run any more, as they would overtake one of their group that comes back. Whoever
     /// polls gives them back to the queue, where they wait behind it. A message that has come back already is overtaken by
     /// none: it was received again while the rest of its batch ran.
-    pub(crate) fn finish(&mut self, batch: Batch, come_back: &[usize]) -> Vec<Record> {
+    pub(crate) fn finish(&mut self, batch: Batch, come_back: &[usize]) -> Vec<Waiting> {
         for group in groups(&batch.records) {
             self.groups_in_flight.remove(&group);
         }
@@ -147,12 +149,12 @@ impl Gatherer {
         let (let_go, stay): (VecDeque<_>, VecDeque<_>) = self.waiting.drain(..).partition(is_stopped);
         self.waiting = stay;
         self.permits.give_back(batch.permit);
-        let_go.into_iter().map(|waiting| waiting.record).collect()
+        let_go.into()
     }
 
     /// What has been received and is in no batch.
-    pub(crate) fn into_waiting(self) -> Vec<Record> {
-        self.waiting.into_iter().map(|waiting| waiting.record).collect()
+    pub(crate) fn into_waiting(self) -> Vec<Waiting> {
+        self.waiting.into()
     }
 
     /// The batch that would go out next, and when. None where no message may go out.

@@ -19,6 +19,10 @@ fn ids(records: &[Record]) -> String {
     records.iter().map(Record::message_id).collect::<Vec<_>>().join(" ")
 }
 
+fn let_go(waiting: Vec<Waiting>) -> String {
+    ids(&waiting.into_iter().map(|waiting| waiting.record).collect::<Vec<_>>())
+}
+
 /// The ids of the next batch, or nothing.
 fn next(gatherer: &mut Gatherer, now: Duration) -> (String, Option<Batch>) {
     let batch = gatherer.next_batch(now);
@@ -127,7 +131,7 @@ fn behind_a_failure_its_group_is_let_go_and_no_other() {
     gatherer.add(START, messages("a1:a b1:b a2:a b2:b"));
     let batch = next(&mut gatherer, START).1.unwrap();
     assert_eq!(gatherer.wake_at(), None, "all that wait are of groups in flight");
-    assert_eq!(ids(&gatherer.finish(batch, &[0])), "a2");
+    assert_eq!(let_go(gatherer.finish(batch, &[0])), "a2");
     assert_eq!(next(&mut gatherer, START).0, "b2");
 }
 
@@ -140,7 +144,7 @@ fn a_message_that_is_back_before_its_batch_ends_runs_next() {
     let batch = next(&mut gatherer, START).1.unwrap();
     gatherer.add(START, [numbered("a1", 1)]);
     assert_eq!((gatherer.wake_at(), gatherer.batches()), (None, 0), "its group is in flight");
-    assert_eq!(ids(&gatherer.finish(batch, &[0, 1])), "", "nothing that comes back is before a1");
+    assert_eq!(let_go(gatherer.finish(batch, &[0, 1])), "", "nothing that comes back is before a1");
     assert_eq!(next(&mut gatherer, START).0, "a1");
 }
 
@@ -151,7 +155,7 @@ fn a_message_behind_one_that_comes_back_is_let_go_though_another_is_there() {
     gatherer.add(START, [numbered("a1", 1), numbered("a2", 2)]);
     let batch = next(&mut gatherer, START).1.unwrap();
     gatherer.add(START, [numbered("a1", 1), numbered("a3", 3)]);
-    assert_eq!(ids(&gatherer.finish(batch, &[0, 1])), "a3", "a2 is before it");
+    assert_eq!(let_go(gatherer.finish(batch, &[0, 1])), "a3", "a2 is before it");
     assert_eq!(next(&mut gatherer, START).0, "a1");
 }
 
@@ -255,7 +259,10 @@ impl Story {
         }
         self.settled += batch.records().len();
         let let_go = self.gatherer.finish(batch, &come_back);
-        assert!(let_go.iter().all(|record| self.stopped[group(record)]), "only groups that failed are let go");
+        assert!(
+            let_go.iter().all(|waiting| self.stopped[group(&waiting.record)]),
+            "only groups that failed are let go"
+        );
         self.settled += let_go.len();
     }
 
