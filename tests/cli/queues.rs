@@ -6,7 +6,8 @@ use crate::kit::{FIFO, after};
 fn a_fifo_queues_name_ends_in_fifo_and_no_others_does() {
     let [queue, dead] = FIFO;
     let queue = (queue.0, "FifoQueue: true\n      QueueName: orders");
-    assert_eq!(after(&[queue, dead]), ["error queue-name at QueueName: orders"]);
+    let poison_head = "warning fifo-poison-head at maxReceiveCount: 5";
+    assert_eq!(after(&[queue, dead]), ["error queue-name at QueueName: orders", poison_head]);
     assert!(after(&[("QueueName: orders", "QueueName: orders.fifo")])[0].starts_with("error queue-name"));
 }
 

@@ -5,7 +5,7 @@ use std::thread;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
-use redrive::local::{Faults, Kit, Sqs};
+use redrive::local::{Callers, Faults, Kit, Sqs};
 use tokio::runtime::{Handle, Runtime};
 
 /// It is served for as long as the test runs.
@@ -42,7 +42,9 @@ impl Served {
         thread::spawn(move || {
             runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                served.serve(listener, std::future::pending()).await.unwrap();
+                // A command takes this address for another machine's, and it leads here.
+                let callers = Callers::new().allow_host("0.0.0.0").unwrap();
+                served.serve_to(callers, listener, std::future::pending()).await.unwrap();
             });
         });
         Self { url, sqs, client, handle }

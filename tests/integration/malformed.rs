@@ -148,7 +148,7 @@ async fn what_is_no_sqs_event_is_an_error_that_says_what_it_is() {
     for (odd, says) in [
         (json!({}), "no `Records`"),
         (json!({ "Records": null }), "not a list"),
-        (json!([]), "not a JSON object"),
+        (json!(1), "not a JSON object"),
         (json!("x"), "not a JSON object"),
     ] {
         let error = answer(&redrive::handler(number), event_of(odd)).await.unwrap_err();

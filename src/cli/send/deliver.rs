@@ -204,7 +204,7 @@ impl Queue {
                 return Some(pending);
             }
             let limit = match refusal.limit_bytes {
-                Some(limit) => format!("{} takes {limit} (MaximumMessageSize)", self.name),
+                Some(limit) => format!("{} takes at most {limit} bytes (MaximumMessageSize)", self.name),
                 None => format!("{} takes less ({})", self.name, pending.cause),
             };
             pending.cause = format!("it has {bytes} bytes with its attributes; {limit}");
