@@ -1,14 +1,16 @@
 //! `redrive dev`, with a function that this test serves. That it builds and runs one is seen by the README's first
 //! command, which the gate runs.
 
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Stdio};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use crate::kit::{GOOD, Ran, run, served};
+use crate::kit::{GOOD, Ran, command, directory, run, served};
 
 /// Serves a function as `cargo lambda watch` does, for as long as the test runs.
 pub(crate) fn serve(function: fn(Value) -> Value) -> String {
@@ -102,6 +104,85 @@ fn what_cannot_run_is_one_error_with_the_place_and_the_remedy() {
     let short = GOOD.replace("VisibilityTimeout: 180", "VisibilityTimeout: 20");
     refused(&short, &["--invoke-url", "http://localhost:1"], &["VisibilityTimeout 20s", "template.yaml:"]);
     refused("Resources: [", &[], &["template.yaml:"]);
+}
+
+/// The status of a request that lists the queues, with these lines among its headers.
+fn status(address: &str, lines: &str) -> String {
+    let mut sqs = TcpStream::connect(address).unwrap();
+    let call = "Connection: close\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nContent-Length: 2\r\n\r\n{}";
+    write!(sqs, "POST / HTTP/1.1\r\n{lines}{call}").unwrap();
+    let mut answer = String::new();
+    sqs.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().to_owned()
+}
+
+/// The command at work, which is ended with the test.
+struct Dev(Child);
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Begins the command with queues alone. Says where SQS is served, too.
+fn begin(arguments: &[&str]) -> (Dev, String) {
+    let directory = directory();
+    std::fs::write(directory.join("template.yaml"), GOOD.split("  Place:").next().unwrap()).unwrap();
+    let mut command = command(&directory, &[&["dev", "--port", "0"], arguments].concat());
+    let mut dev = Dev(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(dev.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.find(|line| line.contains("SQS at http://")).unwrap();
+    let address = line.split("SQS at http://").nth(1).unwrap().split(';').next().unwrap().to_owned();
+    // What it says from now on is read, and not missed.
+    std::thread::spawn(move || lines.for_each(drop));
+    (dev, address)
+}
+
+#[test]
+fn other_hosts_and_web_pages_are_answered_only_where_a_flag_allows_them() {
+    let page = "Host: localhost\r\nOrigin: http://localhost:3000\r\n";
+    let (_dev, address) = begin(&[]);
+    assert_eq!(status(&address, "Host: host.docker.internal:9324\r\n"), "403");
+    assert_eq!((status(&address, page), status(&address, "Host: localhost\r\n")), ("403".into(), "200".into()));
+
+    let allowed = ["--allow-host", "host.docker.internal", "--allow-host", "queue.test", "--allow-origin"];
+    let (_dev, address) = begin(&[&allowed[..], &["http://localhost:3000"]].concat());
+    for lines in ["Host: host.docker.internal:9324\r\n", "Host: queue.test\r\n", page, "Host: [::1]\r\n"] {
+        assert_eq!(status(&address, lines), "200", "{lines}");
+    }
+    for lines in ["Host: evil.example\r\n", "Host: localhost\r\nOrigin: http://localhost:3001\r\n"] {
+        assert_eq!(status(&address, lines), "403", "{lines}");
+    }
+}
+
+#[test]
+fn a_host_or_an_origin_that_cannot_be_allowed_is_one_error() {
+    refused(GOOD, &["--allow-host", "http://queue.test"], &["--allow-host", "http://queue.test", "queue.test:9324"]);
+    refused(GOOD, &["--allow-origin", "*"], &["--allow-origin", "http://localhost:3000"]);
+    refused(GOOD, &["--allow-origin", "null"], &["--allow-origin", "http://localhost:3000"]);
+}
+
+/// The status of a call of that operation on the queue `orders`.
+fn call(address: &str, operation: &str, body: &str) -> String {
+    let mut sqs = TcpStream::connect(address).unwrap();
+    let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}", body.len());
+    write!(sqs, "{head}\r\nX-Amz-Target: AmazonSQS.{operation}\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    sqs.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn without_a_cooldown_a_queue_is_purged_again_and_made_again_at_once() {
+    let (orders, name) = (r#"{"QueueUrl": "orders"}"#, r#"{"QueueName": "orders"}"#);
+    for (arguments, expected) in [(&[][..], ["200", "403", "200", "400"]), (&["--no-cooldown"][..], ["200"; 4])] {
+        let (_dev, address) = begin(arguments);
+        let calls = [("PurgeQueue", orders), ("PurgeQueue", orders), ("DeleteQueue", orders), ("CreateQueue", name)];
+        let statuses = calls.map(|(operation, body)| call(&address, operation, body));
+        assert_eq!(statuses, expected, "{arguments:?}");
+    }
 }
 
 #[test]

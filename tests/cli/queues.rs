@@ -42,6 +42,15 @@ fn attributes_stay_within_what_sqs_takes() {
 }
 
 #[test]
+fn fifo_queue_is_true_or_left_out() {
+    for value in ["false", "False", "\"false\""] {
+        let line = format!("FifoQueue: {value}");
+        let found = after(&[("QueueName: orders", &format!("QueueName: orders\n      {line}"))]);
+        assert_eq!(found, [format!("error fifo-queue-false at {line}")]);
+    }
+}
+
+#[test]
 fn no_number_is_too_large_to_be_refused() {
     let most = i64::MAX.to_string();
     let found = after(&[

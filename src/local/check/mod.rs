@@ -18,7 +18,7 @@ use super::template::{Function, Mapping, Policy, Queue, Template};
 
 type Rule = fn(&Template, &mut Report<'_>);
 
-const RULES: [(&str, Rule); 24] = [
+const RULES: [(&str, Rule); 25] = [
     ("report-batch-item-failures", mappings::report_batch_item_failures),
     ("event-source-arn", mappings::event_source_arn),
     ("batch-size", mappings::batch_size),
@@ -36,6 +36,7 @@ const RULES: [(&str, Rule); 24] = [
     ("fifo-poison-head", fifo::poison_head),
     ("recursive-loop", fifo::recursive_loop),
     ("queue-name", queues::queue_name),
+    ("fifo-queue-false", queues::fifo_queue_false),
     ("attribute-range", queues::attribute_range),
     ("unresolved-reference", queues::unresolved_reference),
     ("dead-letter-alarm", alarms::dead_letter_alarm),

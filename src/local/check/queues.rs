@@ -36,6 +36,20 @@ fn name_fix(queue: &Queue, name: &str) -> Option<String> {
     }
 }
 
+/// SQS takes the attribute of a FIFO queue only.
+pub(super) fn fifo_queue_false(template: &Template, report: &mut Report<'_>) {
+    for queue in &template.queues {
+        if let Some(Setting { place, value: Ok(false) }) = &queue.fifo_queue {
+            report.error(
+                &queue.id,
+                *place,
+                "AWS refuses the queue: `FifoQueue` is `true`, or is not set; `false` is an unknown attribute",
+                "leave `FifoQueue` out for a standard queue",
+            );
+        }
+    }
+}
+
 pub(super) fn attribute_range(template: &Template, report: &mut Report<'_>) {
     const RANGES: [(&str, i64, i64, &str); 6] = [
         ("DelaySeconds", 0, 900, "seconds"),
