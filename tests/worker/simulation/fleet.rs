@@ -131,10 +131,23 @@ impl Fleet {
                 self.add(slot);
                 "shutdown"
             }
-            45..96 => {
+            45..72 => {
                 let time = secs(self.random.u64(5..60));
                 self.running[chosen].host.be_apart(time);
                 "partition"
+            }
+            72..84 => {
+                // From a pause that nobody notices to one that is longer than any visibility timeout.
+                let time = secs(self.random.u64(1..90));
+                self.running[chosen].host.be_suspended(time);
+                "suspended"
+            }
+            84..96 => {
+                let time = secs(self.random.u64(10..120));
+                // An attempt waits for five seconds.
+                let delay = Duration::from_millis(self.random.u64(50..4_500));
+                self.running[chosen].host.be_late(time, delay);
+                "late"
             }
             96.. => {
                 let loses_all = self.random.bool();

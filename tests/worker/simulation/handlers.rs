@@ -42,10 +42,14 @@ pub(super) fn number_of(body: &str) -> usize {
     body.rsplit('-').next().and_then(|number| number.parse().ok()).expect("bodies end with their number")
 }
 
-/// Now and then it takes longer than any visibility timeout.
+/// Now and then it takes longer than any visibility timeout, or than several of them.
 fn takes(number: usize, receive_count: u32) -> Duration {
-    // In steps, so that some end at a time, and share calls.
-    if number % 200 == 3 && receive_count == 1 { secs(40) } else { Duration::from_millis(150) * (number % 3) as u32 }
+    match number {
+        _ if number % 200 == 3 && receive_count == 1 => secs(40),
+        _ if number % 1_000 == 5 && receive_count <= 2 => secs(100),
+        // In steps, so that some end at a time, and share calls.
+        _ => Duration::from_millis(150) * (number % 3) as u32,
+    }
 }
 
 /// A run of a message, in the book from its begin to its end: a cut-off where nobody says anything else.
@@ -103,15 +107,19 @@ pub(super) async fn place(
     receive_count: ReceiveCount,
     State(host): State<Host>,
 ) -> Result<Outcome, &'static str> {
+    host.runs().await;
     let run = Run::begin(&host, (id, receipt, body, receive_count));
     sleep(run.takes()).await;
+    host.runs().await;
     run.end()
 }
 
 /// The same for several at a time, which take as long as the slowest. A panic is one for all of them.
 pub(super) async fn store(State(host): State<Host>, orders: Vec<Order>) -> Vec<Result<Outcome, &'static str>> {
+    host.runs().await;
     let runs: Vec<_> = orders.into_iter().map(|order| Run::begin(&host, order)).collect();
     sleep(runs.iter().map(Run::takes).max().unwrap_or_default()).await;
+    host.runs().await;
     assert!(runs.iter().all(|run| run.turn() != Turn::Panics), "once");
     runs.into_iter().map(Run::end).collect()
 }

@@ -12,7 +12,7 @@ use aws_sdk_sqs::config::retry::RetryPartition;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::book::{Ask, Shared, What};
 use crate::wire::{Answered, Call, broken, through};
@@ -25,6 +25,10 @@ pub(super) struct Host {
     crashed: watch::Sender<bool>,
     /// Until then calls break before they arrive.
     apart_until: Arc<Mutex<Instant>>,
+    /// Until then it stands still, while time and the queue go on: its handlers rest, its calls leave later, and answers reach it later.
+    suspended_until: Arc<Mutex<Instant>>,
+    /// Until then each answer reaches it as late as this: its clock says too late when a message was received.
+    late_until: Arc<Mutex<(Instant, Duration)>>,
 }
 
 /// How long a call takes that does not arrive.
@@ -32,8 +36,10 @@ const UNTIL_IT_BREAKS: Duration = Duration::from_secs(1);
 
 impl Host {
     pub(super) fn new(number: usize, book: Shared) -> Self {
-        let apart_until = Arc::new(Mutex::new(Instant::now()));
-        Self { number, book, crashed: watch::Sender::new(false), apart_until }
+        let now = Instant::now();
+        let [apart_until, suspended_until] = [(), ()].map(|()| Arc::new(Mutex::new(now)));
+        let late_until = Arc::new(Mutex::new((now, Duration::ZERO)));
+        Self { number, book, crashed: watch::Sender::new(false), apart_until, suspended_until, late_until }
     }
 
     /// A client that goes over this host's line.
@@ -58,6 +64,35 @@ impl Host {
         *self.apart_until.lock().unwrap() = Instant::now() + time;
     }
 
+    pub(super) fn be_suspended(&self, time: Duration) {
+        *self.suspended_until.lock().unwrap() = Instant::now() + time;
+    }
+
+    /// Ends when the host runs.
+    pub(super) async fn runs(&self) {
+        loop {
+            let until = *self.suspended_until.lock().unwrap();
+            if Instant::now() >= until {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+
+    /// For that time each answer comes so much later than the queue gave it.
+    pub(super) fn be_late(&self, time: Duration, delay: Duration) {
+        *self.late_until.lock().unwrap() = (Instant::now() + time, delay);
+    }
+
+    /// What the queue has answered comes to the host.
+    async fn arrives(&self) {
+        let (until, delay) = *self.late_until.lock().unwrap();
+        if Instant::now() < until {
+            sleep(delay).await;
+        }
+        self.runs().await;
+    }
+
     async fn carry(&self, call: Call) -> Answered {
         let asked = Asked::of(&call);
         if *self.crashed.borrow() {
@@ -68,18 +103,28 @@ impl Host {
         let answered = tokio::select! {
             biased;
             () = async { drop(crashed.wait_for(|crashed| *crashed).await) } => None,
-            answered = self.reach(call) => Some(answered),
+            answered = self.exchange(call, &asked) => Some(answered),
         };
-        let Some(answered) = answered else { return pending().await };
+        match answered {
+            Some(answered) => answered,
+            None => pending().await,
+        }
+    }
+
+    async fn exchange(&self, call: Call, asked: &Asked) -> Answered {
+        let answered = self.reach(call).await;
         if let Ok(response) = &answered
             && response.status().is_success()
         {
-            self.hear(&asked, response.body().bytes().unwrap_or_default());
+            // The queue has done it by now, whenever the host hears of that.
+            self.hear(asked, response.body().bytes().unwrap_or_default());
         }
+        self.arrives().await;
         answered
     }
 
     async fn reach(&self, call: Call) -> Answered {
+        self.runs().await;
         if Instant::now() < *self.apart_until.lock().unwrap() {
             sleep(UNTIL_IT_BREAKS).await;
             return broken();

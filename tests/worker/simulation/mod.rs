@@ -1,4 +1,5 @@
-//! A fleet of workers and mappings on one queue, under every fault, crashes, shutdowns and outages; and then the account must balance.
+//! A fleet of workers and mappings on one queue, under every fault: crashes, shutdowns, partitions, outages, suspended hosts, late answers and
+//! slow handlers. And then the account must balance.
 //!
 //! Nothing is lost, groups keep their order, and each run of a message but its first has a cause that lies between the two.
 //!
