@@ -69,7 +69,8 @@ where
 const DEFAULT_CHUNK_SIZE: NonZeroUsize = NonZeroUsize::new(10).unwrap();
 
 impl<H, Args, S, E> Consumer<Bulk<H, Args, S, E>> {
-    /// How many records a call takes at most. The default is 10, and 0 counts as 1.
+    /// Sets how many records a call takes at most. The default is 10, and 0 counts as 1. A call takes fewer where their bodies come from S3,
+    /// and memory has no room for all of them at a time.
     pub fn chunk_size(self, records: usize) -> Self {
         let chunk_size = NonZeroUsize::new(records).unwrap_or(NonZeroUsize::MIN);
         self.map(|bulk| Bulk { chunk_size, ..bulk })

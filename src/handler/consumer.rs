@@ -93,8 +93,10 @@ impl<K> Consumer<K> {
         self.set(|options| options.on_failure = Some(Arc::new(effects)))
     }
 
-    /// Has records with bodies in S3 come with their bodies: see [`LargeMessages`](crate::LargeMessages). What layers, extractors and
-    /// handler see is the message as it was sent. A body that cannot be fetched is a failure of its record, and a retry.
+    /// Fetches the bodies of records whose bodies are in S3: see [`LargeMessages`](crate::LargeMessages). Layers, extractors and handler see
+    /// the message as it was sent. A body that cannot be fetched is a failure of its record, and a retry.
+    ///
+    /// A record waits for memory before its body is fetched: see [`memory_budget`](crate::LargeMessages::memory_budget).
     #[cfg(feature = "large-messages")]
     pub fn large_messages(self, large_messages: crate::LargeMessages) -> Self {
         self.set(|options| options.bodies = Some(Arc::new(large_messages)))

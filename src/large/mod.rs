@@ -23,7 +23,6 @@ use tokio::time::timeout;
 
 use self::budget::{Budget, longest_body_bytes};
 use self::fetch::MAX_FETCHES;
-use self::object::impatient;
 #[cfg(feature = "producer")]
 pub(crate) use self::offload::Offloaded;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
@@ -84,7 +83,7 @@ impl LargeMessages {
 
     /// Through that bucket, by this client.
     pub fn with_client(client: &Client, bucket: impl Into<String>) -> Self {
-        Self::with(OnceCell::new_with(Some(impatient(client))), bucket.into())
+        Self::with(OnceCell::new_with(Some(client.clone())), bucket.into())
     }
 
     fn with(client: OnceCell<Client>, bucket: String) -> Self {
@@ -165,7 +164,7 @@ impl LargeMessages {
     }
 
     async fn client(&self) -> Result<&Client, String> {
-        let from_env = || async { impatient(&Client::new(&aws_config::load_from_env().await)) };
+        let from_env = || async { Client::new(&aws_config::load_from_env().await) };
         let client = timeout(CONFIGURATION_LIMIT, self.client.get_or_init(from_env)).await;
         client.map_err(|_| format!("the configuration of the environment is not read after {CONFIGURATION_LIMIT:?}"))
     }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
@@ -15,7 +16,7 @@ use super::readable::Readable;
 
 /// How long S3 may take until it begins to answer. It takes milliseconds. The credentials that the call is signed with are asked for in this
 /// time too.
-pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a body that is being read may make no progress.
 const STALL_LIMIT: Duration = Duration::from_secs(10);
@@ -28,27 +29,21 @@ fn transfer_limit(bytes: usize) -> Duration {
     ANSWER_LIMIT + Duration::from_secs((bytes / SLOWEST_BYTES_PER_SECOND) as u64)
 }
 
-/// The same client, whose attempts do not wait for ever: they have its own timeout, or the limit of an answer where it has none.
-pub(super) fn impatient(client: &Client) -> Client {
-    let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
-    if own.operation_attempt_timeout().is_some() {
-        return client.clone();
-    }
-    let timeouts = own.to_builder().operation_attempt_timeout(ANSWER_LIMIT).build();
-    Client::from_conf(client.config().to_builder().timeout_config(timeouts).build())
+/// The limit of an attempt: the client's own, or this one where it has none.
+fn limited(client: &Client, limit: Duration) -> Builder {
+    let own = client.config().timeout_config().and_then(TimeoutConfig::operation_attempt_timeout);
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(own.unwrap_or(limit)).build();
+    Builder::new().timeout_config(timeouts)
 }
 
 /// # Errors
 ///
 /// Where it is not known to be there.
 pub(super) async fn put(client: &Client, place: &Pointer, body: String) -> Result<(), String> {
-    let own = client.config().timeout_config().and_then(TimeoutConfig::operation_attempt_timeout);
     // An attempt has the whole body to send.
-    let limit = own.filter(|&own| own != ANSWER_LIMIT).unwrap_or(transfer_limit(body.len()));
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(limit).build();
+    let limited = limited(client, transfer_limit(body.len()));
     let put = client.put_object().bucket(&place.s3_bucket_name).key(&place.s3_key);
-    let put = put.body(ByteStream::from(body.into_bytes())).customize();
-    let put = put.config_override(aws_sdk_s3::config::Config::builder().timeout_config(timeouts)).send().await;
+    let put = put.body(ByteStream::from(body.into_bytes())).customize().config_override(limited).send().await;
     put.map(drop).map_err(|error| format!("s3:PutObject {place}: {}", told(&error)))
 }
 
@@ -67,7 +62,8 @@ pub(super) enum Got {
 /// Where it is not there, is longer than that, is no text, or comes too slowly.
 pub(super) async fn get(client: &Client, place: &Readable, room: usize, max_bytes: usize) -> Result<Got, String> {
     let place = place.place();
-    let get = client.get_object().bucket(&place.s3_bucket_name).key(&place.s3_key).send().await;
+    let get = client.get_object().bucket(&place.s3_bucket_name).key(&place.s3_key);
+    let get = get.customize().config_override(limited(client, ANSWER_LIMIT)).send().await;
     let object = get.map_err(|error| format!("s3:GetObject {place}: {}", told(&error)))?;
     let length = object.content_length().and_then(|length| usize::try_from(length).ok());
     if length.is_some_and(|length| length > max_bytes) {

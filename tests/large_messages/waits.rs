@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{ConfigBag, RuntimeComponents};
 use aws_smithy_runtime_api::client::identity::{IdentityFuture, ResolveCachedIdentity, SharedIdentityResolver};
 use redrive::local::Kit;
@@ -85,6 +86,21 @@ async fn a_body_on_its_way_to_a_silent_s3_fails_its_message_and_may_be_sent_agai
     assert!(error.may_be_tried_again() && error.to_string().contains("s3:PutObject"), "{error}");
     assert!(took >= Duration::from_secs(30) && took < Duration::from_secs(33), "{took:?}");
     assert_eq!(sqs.calls.total(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_timeout_of_the_clients_own_holds_for_both_ways() {
+    let s3 = FakeS3::default();
+    s3.be_silent();
+    // The same as the limit of an answer: it holds for a body that is sent too, which would have longer.
+    let own = Duration::from_secs(10);
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(own).build();
+    let config = s3.client().config().to_builder().timeout_config(timeouts).build();
+    let large_messages = LargeMessages::with_client(&aws_sdk_s3::Client::from_conf(config), "payloads");
+    let (_, received_after) = failure(7, large_messages.clone()).await;
+    let (sent, sent_after) = timed(large_messages.offload(Outgoing::text("x".repeat(10 * MIB)))).await;
+    assert!(sent.is_err() && sent_after == own, "{sent_after:?}");
+    assert!(received_after < Duration::from_secs(13), "{received_after:?}");
 }
 
 #[tokio::test(start_paused = true)]
