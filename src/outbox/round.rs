@@ -10,7 +10,7 @@ use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use futures_util::stream::{self, StreamExt};
 use sqlx::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::OutboxDatabase;
 use super::access::Access;
@@ -19,6 +19,7 @@ use super::pauses::{Pauses, Standing};
 use super::relay::{Settings, Stop};
 use super::row::{Line, Row, lines};
 use super::store::{Claim, MAX_BYTES, Wanted};
+use crate::moment::{Deadline, Moment};
 use crate::producer::{Producer, SendError, TraceContext};
 use crate::sqs::Backoff;
 use crate::sqs::client::with_attempt_timeout;
@@ -42,7 +43,8 @@ pub(super) struct Round<'a, DB: OutboxDatabase> {
     common: &'a Common<'a, DB>,
     producer: Producer,
     claim: Claim,
-    lease_until: Instant,
+    /// By the clock on the wall as well: another relay has the lanes after a suspend.
+    claimed: Moment,
     /// How many rows were sent, or tried.
     begun: AtomicUsize,
 }
@@ -76,10 +78,10 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
             relay: common.relay.clone(),
         };
         // The database's clock begins later: by ours the lease is over first.
-        let lease_until = Instant::now() + settings.lease;
+        let claimed = Moment::now();
         let Some(claim) = DB::claim(access, &wanted).await? else { return Ok(Progress::NoLane) };
         let (producer, begun) = (common.producers.of(queue_url), AtomicUsize::new(0));
-        let round = Self { common, producer, claim, lease_until, begun };
+        let round = Self { common, producer, claim, claimed, begun };
         let progress = round.send_all(&wanted, &mut memory).await;
         // Without this the lanes would be free when the lease is over.
         DB::release(access, &round.claim).await?;
@@ -94,7 +96,7 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
         }
         memory.shrink_to(rows.iter().map(|row| row.bytes).sum());
         // Not after half of the lease, so that what is begun has an end while it holds.
-        let begin_until = (Instant::now() + ROUND).min(self.lease_until - settings.lease / 2);
+        let begin_until = Deadline::after(Moment::now(), ROUND).or_earlier(self.part_of_lease(0.5));
         let (mark, marks) = mpsc::unbounded_channel();
         let sending = async {
             // Dropped at the end, which ends the marks.
@@ -110,10 +112,9 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
     }
 
     /// Sends rows one after the other, up to one that those behind it have to wait for.
-    async fn send(&self, line: Line, begin_until: Instant, mark: &mpsc::UnboundedSender<Mark>) {
+    async fn send(&self, line: Line, begin_until: Deadline, mark: &mpsc::UnboundedSender<Mark>) {
         for mut row in line {
-            if self.common.stop.is_set() || Instant::now() >= begin_until || !self.common.pauses.admits(&row.queue_url)
-            {
+            if self.common.stop.is_set() || begin_until.is_over() || !self.common.pauses.admits(&row.queue_url) {
                 return;
             }
             self.begun.fetch_add(1, Ordering::Relaxed);
@@ -135,6 +136,10 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
         }
     }
 
+    fn part_of_lease(&self, part: f64) -> Deadline {
+        Deadline::after(self.claimed, self.common.settings.lease.mul_f64(part))
+    }
+
     /// Writes marks as they come, so that little is sent again should this process die.
     async fn write_down(&self, mut marks: mpsc::UnboundedReceiver<Mark>) {
         let mut written = Vec::new();
@@ -151,7 +156,7 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
             match DB::mark(&self.common.access, &self.claim, marks).await {
                 Ok(true) => return,
                 Ok(false) => break "its lease was over, and another has some of the lanes".to_owned(),
-                Err(error) if Instant::now() >= self.lease_until => break error.to_string(),
+                Err(error) if self.part_of_lease(1.0).is_over() => break error.to_string(),
                 Err(error) => {
                     failed += 1;
                     tracing::warn!(%error, "the outbox's database failed; what was sent is written down again");

@@ -10,7 +10,6 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::clock::Now;
 use super::counted;
 use super::date::AnswerDate;
 use super::leases::Leases;
@@ -20,6 +19,7 @@ use super::seen::{Meeting, Seen};
 use crate::cli::interrupt::Stop;
 use crate::cli::send::backoff;
 use crate::cli::sqs::{CallError, Trouble};
+use crate::moment::Moment;
 
 /// For how long a list hides what it looks at, should it never give it back.
 pub(super) const LIST_LEASE: Duration = Duration::from_secs(90);
@@ -93,7 +93,7 @@ impl<'a> Hold<'a> {
         // On a FIFO queue an attempt that is repeated gets what the one before it got.
         let attempt_id = self.queue.is_fifo().then(|| format!("{:016x}", fastrand::u64(..)));
         for attempt in 1.. {
-            let received = Now::read();
+            let received = Moment::now();
             match self.call(room, attempt_id.clone()).await {
                 Ok(letters) => return Ok(self.meet(letters, received)),
                 Err(error) if error.text().contains("OverLimit") => {
@@ -139,7 +139,7 @@ impl<'a> Hold<'a> {
         Ok(received.messages.unwrap_or_default().into_iter().filter_map(Letter::of).collect())
     }
 
-    fn meet(&mut self, letters: Vec<Letter>, received: Now) -> Look {
+    fn meet(&mut self, letters: Vec<Letter>, received: Moment) -> Look {
         let running = self.began.map_or(Duration::ZERO, |began| began.elapsed());
         let running_ms = u64::try_from(running.as_millis()).unwrap_or(u64::MAX / 2);
         let mut look = Look { received: letters.len(), ..Look::default() };

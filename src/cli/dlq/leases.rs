@@ -9,12 +9,10 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-use super::clock::{Deadline, Now};
 use crate::cli::send::backoff;
 use crate::cli::sqs::ATTEMPT_TIMEOUT;
-use crate::moment;
+use crate::moment::{Deadline, Moment};
 use crate::sqs::coalesce::BatchCall;
 use crate::sqs::delete::DeleteMessages;
 use crate::sqs::entries::EntryError;
@@ -39,12 +37,12 @@ pub(super) struct Leases {
     visibility: ChangeVisibility,
     deletes: DeleteMessages,
     shortest: Duration,
-    began: Instant,
+    began: Moment,
 }
 
 struct Lease {
     receipt_handle: String,
-    received: Instant,
+    received: Moment,
     granted: Duration,
     /// SQS hides the message until then, or longer.
     ends: Deadline,
@@ -71,14 +69,14 @@ impl Leases {
             visibility: ChangeVisibility { client: client.clone(), queue_url: queue_url.clone() },
             deletes: DeleteMessages { client, queue_url },
             shortest,
-            began: Instant::now(),
+            began: Moment::now(),
         }
     }
 
     /// Holds a message that a receive has brought, which began at that time.
-    pub(super) fn hold(&self, id: &str, receipt_handle: String, received: Now) {
-        let (granted, ends) = (self.shortest, received.plus(self.shortest));
-        let lease = Lease { receipt_handle, received: received.monotonic, granted, ends };
+    pub(super) fn hold(&self, id: &str, receipt_handle: String, received: Moment) {
+        let (granted, ends) = (self.shortest, Deadline::after(received, self.shortest));
+        let lease = Lease { receipt_handle, received, granted, ends };
         self.lock().insert(id.to_owned(), lease);
     }
 
@@ -88,13 +86,12 @@ impl Leases {
 
     /// Extends the leases of which half has gone, the one that ends first before the others. Forgets those that are over.
     pub(super) async fn extend_due(self: &Arc<Self>) {
-        let now = Now::read();
         let mut due: Vec<_> = {
             let mut held = self.lock();
-            held.retain(|_, lease| !lease.ends.remaining(now).is_zero());
-            let is_due = |lease: &Lease| lease.ends.remaining(now) <= lease.granted / 2;
+            held.retain(|_, lease| !lease.ends.time_left().is_zero());
+            let is_due = |lease: &Lease| lease.ends.time_left() <= lease.granted / 2;
             let due = held.iter().filter(|(_, lease)| is_due(lease));
-            due.map(|(id, lease)| (lease.ends.remaining(now), id.clone())).collect()
+            due.map(|(id, lease)| (lease.ends.time_left(), id.clone())).collect()
         };
         due.sort_unstable();
         let ids: Vec<_> = due.into_iter().map(|(_, id)| id).collect();
@@ -110,12 +107,12 @@ impl Leases {
 
     /// One call. What fails for no fault of its own is due again soon.
     async fn extend(self: Arc<Self>, ids: Vec<String>) {
-        let now = Now::read();
+        let now = Moment::now();
         let due: Vec<_> = {
             let held = self.lock();
             let longer = |id: String| {
-                let lease = held.get(&id).filter(|lease| lease.is_usable(now))?;
-                let timeout = self.next_timeout(lease, now)?;
+                let lease = held.get(&id).filter(|lease| lease.is_usable())?;
+                let timeout = self.next_timeout(lease)?;
                 Some((id, lease.receipt_handle.clone(), timeout))
             };
             ids.into_iter().filter_map(longer).collect()
@@ -126,7 +123,7 @@ impl Leases {
         let change = |(_, receipt_handle, timeout): &(String, String, Duration)| Change {
             receipt_handle: receipt_handle.clone(),
             timeout: VisibilityTimeout::clamped(*timeout, MAX_VISIBILITY_TIMEOUT),
-            not_after: moment::Deadline::at(now.monotonic + MARGIN),
+            not_after: Deadline::after(now, MARGIN),
         };
         let changes: Vec<_> = due.iter().map(change).collect();
         let results = self.visibility.call(&changes).await;
@@ -136,7 +133,7 @@ impl Leases {
                 continue;
             };
             match result {
-                Ok(()) => (lease.granted, lease.ends) = (timeout, now.plus(timeout)),
+                Ok(()) => (lease.granted, lease.ends) = (timeout, Deadline::after(now, timeout)),
                 Err(EntryError::SenderFault(_)) => drop(held.remove(&id)),
                 Err(EntryError::MayPass(_) | EntryError::Denied(_)) => {}
             }
@@ -144,11 +141,11 @@ impl Leases {
     }
 
     /// `None`: SQS hides it no longer than it is hidden anyway.
-    fn next_timeout(&self, lease: &Lease, now: Now) -> Option<Duration> {
-        let wanted = longest_lease(self.shortest, now.monotonic.duration_since(self.began));
-        let left = LONGEST_HELD.saturating_sub(now.monotonic.duration_since(lease.received));
+    fn next_timeout(&self, lease: &Lease) -> Option<Duration> {
+        let wanted = longest_lease(self.shortest, self.began.elapsed());
+        let left = LONGEST_HELD.saturating_sub(lease.received.elapsed());
         let timeout = Duration::from_secs(wanted.min(left).as_secs());
-        (timeout > lease.ends.remaining(now)).then_some(timeout)
+        (timeout > lease.ends.time_left()).then_some(timeout)
     }
 
     /// Deletes these. Says of each by its id what was wrong, if something was.
@@ -196,8 +193,7 @@ impl Leases {
     }
 
     fn usable_receipt(&self, id: &str) -> Option<String> {
-        let now = Now::read();
-        self.lock().get(id).filter(|lease| lease.is_usable(now)).map(|lease| lease.receipt_handle.clone())
+        self.lock().get(id).filter(|lease| lease.is_usable()).map(|lease| lease.receipt_handle.clone())
     }
 
     /// Makes all that is held visible again at once. A lease that is about to end is left to its end.
@@ -220,7 +216,7 @@ impl Leases {
         let mut hidden = None;
         for attempt in 1..=ATTEMPTS {
             let usable: Vec<_> = ids.into_iter().filter_map(|id| Some((self.usable_receipt(&id)?, id))).collect();
-            let not_after = moment::Deadline::at(Instant::now() + MARGIN);
+            let not_after = Deadline::after(Moment::now(), MARGIN);
             let change = |(receipt_handle, _): &(String, String)| Change {
                 receipt_handle: receipt_handle.clone(),
                 timeout: VisibilityTimeout::ZERO,
@@ -262,8 +258,8 @@ impl Leases {
 
 impl Lease {
     /// Whether a call by its receipt reaches SQS before it may be over.
-    fn is_usable(&self, now: Now) -> bool {
-        self.ends.remaining(now) > MARGIN
+    fn is_usable(&self) -> bool {
+        self.ends.time_left() > MARGIN
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod carry;
 mod choice;
-mod clock;
 mod confirm;
 mod date;
 mod delete;

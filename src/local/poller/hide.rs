@@ -10,6 +10,7 @@ use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Entry;
 use tokio::time::Instant;
 
 use super::{Mapping, limited, sleep_until};
+use crate::moment::Deadline;
 use crate::sqs::event::Record;
 use crate::sqs::limits::MAX_ENTRIES;
 
@@ -21,7 +22,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Until when the queue hides the messages of a batch.
 pub(super) struct Lease {
-    until: Instant,
+    until: Deadline,
     renew_at: Instant,
 }
 
@@ -29,11 +30,11 @@ impl Lease {
     pub(super) fn new(received_at: Instant, visibility_timeout: Duration) -> Self {
         let margin = (visibility_timeout / 3).min(MARGIN);
         let until = received_at + visibility_timeout;
-        Self { until, renew_at: until - margin }
+        Self { until: Deadline::at(until), renew_at: until - margin }
     }
 
     pub(super) fn is_over(&self) -> bool {
-        Instant::now() > self.until
+        self.until.is_over()
     }
 }
 
@@ -89,7 +90,7 @@ impl Mapping {
             });
             let change = self.client.change_message_visibility_batch().queue_url(&self.queue_url);
             let change = change.set_entries(Some(entries.collect())).customize().config_override(limited());
-            match tokio::time::timeout_at(lease.until, change.send()).await {
+            match tokio::time::timeout_at(lease.until.for_timer(), change.send()).await {
                 Ok(Ok(answer)) => problem = answer.failed().first().map(|entry| entry.code().to_owned()).or(problem),
                 // Not the whole error: the SDK's may show the answer.
                 Ok(Err(error)) => {
