@@ -116,7 +116,7 @@ async fn call(to: &Queue, messages: &[&Outgoing]) -> Result<SendMessageBatchOutp
 /// What must not be shown, should SQS quote it.
 fn carried_by<'a>(messages: &'a [&Outgoing]) -> impl Iterator<Item = &'a str> {
     messages.iter().flat_map(|message| {
-        let values = message.attributes.iter().filter_map(|(_, value)| value.as_str());
+        let values = message.attributes.values().filter_map(|value| value.as_str());
         std::iter::once(&*message.body).chain(values)
     })
 }

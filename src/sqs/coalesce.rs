@@ -61,7 +61,9 @@ struct Waiting<E> {
 }
 
 /// Whoever is told what becomes of an entry. An entry that is dropped, as its runtime has ended, is told so: its outcome is unknown.
-struct Told(Option<Box<dyn FnOnce(Result<(), EntryError>) + Send>>);
+struct Told(Option<Tell>);
+
+type Tell = Box<dyn FnOnce(Result<(), EntryError>) + Send>;
 
 impl Told {
     fn tell(mut self, result: Result<(), EntryError>) {

@@ -124,12 +124,15 @@ impl Text {
     }
 }
 
+/// A mapping, its function's handler, and how many invocations of that may run at a time, if the template says so.
+type Handled<'h> = (PlannedMapping, &'h Handler, Option<usize>);
+
 /// Each mapping with the handler of its function, and with how many invocations that may run at a time, if it is said.
 fn handled<'h>(
     template: &Template,
     mappings: Vec<(PlannedMapping, Origin<'_>)>,
     handlers: &'h BTreeMap<String, Handler>,
-) -> Result<Vec<(PlannedMapping, &'h Handler, Option<usize>)>, Error> {
+) -> Result<Vec<Handled<'h>>, Error> {
     // A handler that nothing invokes is a mistake: its test would pass, whatever the handler does.
     for id in handlers.keys() {
         let function = template.functions.iter().find(|function| function.id == *id).ok_or_else(|| {

@@ -310,7 +310,7 @@ async fn a_message_that_is_too_large_for_its_queue_is_told_with_the_limit_and_co
     let large = "x".repeat(2_049);
     let fates = fates(queue.deliver(messages(&["a", &large, "c"])).await);
     let [Fate::Sent, Fate::Failed(cause), Fate::Sent] = &fates[..] else { panic!("{fates:?}") };
-    assert!(cause.contains("2049 bytes") && cause.contains("takes 2048"), "{cause}");
+    assert!(cause.contains("2049 bytes") && cause.contains("takes at most 2048 bytes"), "{cause}");
 }
 
 #[tokio::test(start_paused = true)]
