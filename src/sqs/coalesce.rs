@@ -361,7 +361,10 @@ mod tests {
         let (first, second) = (runtime(), runtime());
         let noted = second.block_on(async { Noted::answering([]) });
         let coalescer = Coalescer::new(noted.clone());
-        let left = first.block_on(async { coalescer.submit(1) });
+        let left = {
+            let _entered = first.enter();
+            coalescer.submit(1)
+        };
         second.block_on(async {
             tokio::time::sleep(OVERDUE).await;
             assert_eq!(tokio::time::timeout(LINGER * 2, coalescer.submit(2)).await, Ok(Ok(())));

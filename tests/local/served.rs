@@ -281,7 +281,7 @@ async fn empty_lists_are_left_out_of_answers_and_some_refusals_are_403() {
     ends("PurgeQueue", purge, "{}").await;
     let second = served.call("PurgeQueue", purge).await;
     assert!(second.starts_with("HTTP/1.1 403 ") && second.contains("PurgeQueueInProgress"), "{second}");
-    let actions = vec![r#""SendMessage""#; 8].join(",");
+    let actions = [r#""SendMessage""#; 8].join(",");
     let many = format!(r#"{{"QueueUrl": "orders", "Label": "a", "AWSAccountIds": ["1"], "Actions": [{actions}]}}"#);
     let many = served.call("AddPermission", &many).await;
     assert!(many.starts_with("HTTP/1.1 403 ") && many.contains("OverLimit"), "{many}");
