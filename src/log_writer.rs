@@ -161,23 +161,29 @@ mod tests {
 
     /// A pipe that may be blocked.
     #[derive(Clone, Default)]
-    struct Pipe(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Pipe(Arc<(Mutex<Content>, Condvar)>);
+
+    #[derive(Default)]
+    struct Content {
+        is_blocked: bool,
+        bytes: Vec<u8>,
+    }
 
     impl Pipe {
         fn block(&self, is_blocked: bool) {
-            self.0.0.lock().unwrap().0 = is_blocked;
+            self.0.0.lock().unwrap().is_blocked = is_blocked;
             self.0.1.notify_all();
         }
 
         fn text(&self) -> String {
-            String::from_utf8(self.0.0.lock().unwrap().1.clone()).unwrap()
+            String::from_utf8(self.0.0.lock().unwrap().bytes.clone()).unwrap()
         }
     }
 
     impl Write for Pipe {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut pipe = self.0.1.wait_while(self.0.0.lock().unwrap(), |pipe| pipe.0).unwrap();
-            pipe.1.extend_from_slice(bytes);
+            let mut pipe = self.0.1.wait_while(self.0.0.lock().unwrap(), |pipe| pipe.is_blocked).unwrap();
+            pipe.bytes.extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
