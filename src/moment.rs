@@ -208,6 +208,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "worker")]
     #[tokio::test(start_paused = true)]
     async fn a_suspend_is_noticed_and_time_that_passes_is_none() {
         let moment = Moment::now();

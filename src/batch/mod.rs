@@ -27,9 +27,9 @@ use aws_lambda_events::sqs::SqsBatchResponse;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+pub(crate) use self::bodies::{Bodies, WithBody};
 #[cfg(feature = "large-messages")]
-pub(crate) use self::bodies::Fetch;
-pub(crate) use self::bodies::{Bodies, Wanted, WithBody};
+pub(crate) use self::bodies::{Fetch, Wanted};
 pub(crate) use self::effect::OnFailure;
 #[cfg(feature = "sqs")]
 pub(crate) use self::effect::{Effect, Failed, Failure, Leased, Wish};

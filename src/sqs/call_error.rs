@@ -28,6 +28,7 @@ pub(crate) enum Trouble {
     /// The credentials were not there when the call needed them: nothing was sent.
     NoCredentials,
     /// The call failed before its request was sent.
+    #[cfg_attr(not(feature = "producer"), allow(dead_code, reason = "only a producer knows when a request has left"))]
     Unsent,
     /// There was no answer, or one of the server's own trouble: it may be done or not.
     Lost,

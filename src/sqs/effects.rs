@@ -178,7 +178,7 @@ impl Effects {
         let change = |leased: &Leased| {
             let receipt_handle = receipt_handle(&leased.record)?;
             let not_after = leased.until.map_or(end, |until| until.or_earlier(end));
-            Ok::<_, String>(queue.visibility.submit(Change { receipt_handle, timeout, not_after }))
+            Ok::<_, String>(queue.visibility.submit(Change::new(receipt_handle, timeout, not_after)))
         };
         let of_record = change(&failed.head)?;
         // Together, so that they share a call. Where one of them fails it comes back at its own time: not before the record,

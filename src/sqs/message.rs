@@ -49,6 +49,7 @@ impl CompleteMessage {
     }
 
     /// The message's place in the order of its FIFO queue.
+    #[cfg(feature = "local")]
     pub(super) fn sequence_number(&self) -> Option<u128> {
         self.rest.attributes.as_ref()?.get(&System::SequenceNumber)?.parse().ok()
     }

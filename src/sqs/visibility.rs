@@ -1,16 +1,19 @@
 //! When messages that were received become visible again.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::Config;
+use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Entry;
 use tokio::time::timeout_at;
 
-use super::call_error::CallError;
+use super::call_error::{CallError, Trouble};
 use super::coalesce::BatchCall;
 use super::entries::{EntryError, by_position, or_may_pass};
 use super::split::{Once, split};
-use crate::moment::Deadline;
+use crate::moment::{Deadline, Moment};
 
 /// From the receive on, and not from the call: what is left of these 12 hours is the most that SQS takes.
 pub(crate) const MAX_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(43_200);
@@ -29,11 +32,28 @@ pub(crate) struct ChangeVisibility {
 
 /// One receipt, and when its message comes back.
 pub(crate) struct Change {
-    pub(crate) receipt_handle: String,
-    pub(crate) timeout: VisibilityTimeout,
+    receipt_handle: String,
+    timeout: VisibilityTimeout,
     /// The change must not begin at this time or later. The message may be another consumer's by then, and SQS accepts a receipt handle
     /// from before: it would change the visibility of a message that the other consumer is working on.
-    pub(crate) not_after: Deadline,
+    not_after: Deadline,
+    /// When the message is visible by a call that was not answered, should SQS have had it. The change must not be repeated from then on.
+    visible_at: OnceLock<Deadline>,
+}
+
+impl Change {
+    pub(crate) fn new(receipt_handle: impl Into<String>, timeout: VisibilityTimeout, not_after: Deadline) -> Self {
+        Self { receipt_handle: receipt_handle.into(), timeout, not_after, visible_at: OnceLock::new() }
+    }
+
+    /// Notes that SQS may have had the change by a call that began at that moment.
+    fn may_have_arrived(&self, began: Moment) {
+        let _ = self.visible_at.set(Deadline::after(began, self.timeout.as_duration()));
+    }
+
+    fn end(&self) -> Deadline {
+        self.visible_at.get().map_or(self.not_after, |visible_at| visible_at.or_earlier(self.not_after))
+    }
 }
 
 /// Whole seconds from now.
@@ -51,7 +71,6 @@ impl VisibilityTimeout {
         Self(i32::try_from(seconds.min(longest.as_secs())).unwrap_or(i32::MAX))
     }
 
-    #[cfg(feature = "worker")]
     pub(crate) fn as_duration(self) -> Duration {
         Duration::from_secs(self.0.unsigned_abs().into())
     }
@@ -60,15 +79,15 @@ impl VisibilityTimeout {
 impl BatchCall for ChangeVisibility {
     type Entry = Change;
 
-    /// Sends only changes whose time has not come. No attempt of the call begins after the first of their times: the SDK repeats a
-    /// call that failed with all of its entries, so the call ends then, and the coalescer sends the others again.
+    /// Sends only changes whose time has not come. The call ends at the first of their times, and the coalescer sends the others again.
     async fn call(&self, changes: &[Change]) -> Vec<Result<(), EntryError>> {
         let mut results = vec![Err(EntryError::too_late()); changes.len()];
-        let in_time: Vec<_> = (0..changes.len()).filter(|&position| !changes[position].not_after.is_over()).collect();
-        let first_end = in_time.iter().map(|&position| changes[position].not_after.for_timer()).min();
+        let in_time: Vec<_> = (0..changes.len()).filter(|&position| !changes[position].end().is_over()).collect();
+        let first_end = in_time.iter().map(|&position| changes[position].end().for_timer()).min();
         let Some(first_end) = first_end else { return results };
         let sent: Vec<_> = in_time.iter().map(|&position| &changes[position]).collect();
-        let answers = timeout_at(first_end, split(self, &sent)).await.unwrap_or_else(|_| unanswered(&sent));
+        let began = Moment::now();
+        let answers = timeout_at(first_end, split(self, &sent)).await.unwrap_or_else(|_| unanswered(&sent, began));
         let handles = || sent.iter().map(|change| &*change.receipt_handle);
         for (position, answer) in in_time.into_iter().zip(answers) {
             results[position] = answer.map_err(|error| error.hiding(handles()));
@@ -78,10 +97,13 @@ impl BatchCall for ChangeVisibility {
 }
 
 /// The answers to a call that was broken off, as the time of one of its entries had come.
-fn unanswered(changes: &[&Change]) -> Vec<Result<(), EntryError>> {
-    let error = |change: &&Change| match change.not_after.is_over() {
-        true => Err(EntryError::too_late()),
-        false => Err(EntryError::MayPass("the call was broken off for another of its entries".to_owned())),
+fn unanswered(changes: &[&Change], began: Moment) -> Vec<Result<(), EntryError>> {
+    let error = |change: &&Change| {
+        change.may_have_arrived(began);
+        match change.end().is_over() {
+            true => Err(EntryError::too_late()),
+            false => Err(EntryError::MayPass("the call was broken off for another of its entries".to_owned())),
+        }
     };
     changes.iter().map(error).collect()
 }
@@ -89,15 +111,27 @@ fn unanswered(changes: &[&Change]) -> Vec<Result<(), EntryError>> {
 impl Once<&Change> for ChangeVisibility {
     const ACTION: &'static str = "sqs:ChangeMessageVisibility";
 
+    /// Makes the call, and not a second time: where it is not answered, the message may be visible by it, and another consumer's.
     async fn once(&self, changes: &[&Change]) -> Result<Vec<Result<(), EntryError>>, CallError> {
         let entries = changes.iter().enumerate().filter_map(|(position, change)| {
             let entry = Entry::builder().id(position.to_string()).receipt_handle(&change.receipt_handle);
             entry.visibility_timeout(change.timeout.0).build().ok()
         });
         let call = self.client.change_message_visibility_batch().queue_url(&self.queue_url);
-        let answer = call.set_entries(Some(entries.collect())).send().await?;
+        let one_attempt = Config::builder().retry_config(RetryConfig::disabled());
+        let call = call.set_entries(Some(entries.collect())).customize().config_override(one_attempt);
+        let began = Moment::now();
+        let answer = call.send().await.map_err(CallError::from).inspect_err(|error| {
+            if error.trouble == Trouble::Lost {
+                changes.iter().for_each(|change| change.may_have_arrived(began));
+            }
+        })?;
         let successful = answer.successful().iter().map(|entry| (entry.id(), ()));
-        Ok(or_may_pass(by_position(changes.len(), successful, answer.failed())))
+        let results = by_position(changes.len(), successful, answer.failed());
+        for (change, _) in changes.iter().zip(&results).filter(|(_, result)| result.is_none()) {
+            change.may_have_arrived(began);
+        }
+        Ok(or_may_pass(results))
     }
 }
 
@@ -107,8 +141,6 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    #[cfg(feature = "local")]
-    use crate::moment::Moment;
 
     #[test]
     fn a_delay_is_rounded_up_and_clamped() {
@@ -133,8 +165,7 @@ mod tests {
 
     #[cfg(feature = "local")]
     fn shown_at_once(receipt_handle: &str, within: Duration) -> Change {
-        let receipt_handle = receipt_handle.to_owned();
-        Change { receipt_handle, timeout: VisibilityTimeout(0), not_after: Deadline::after(Moment::now(), within) }
+        Change::new(receipt_handle, VisibilityTimeout(0), Deadline::after(Moment::now(), within))
     }
 
     #[cfg(feature = "local")]
@@ -153,7 +184,8 @@ mod tests {
         let (sqs, visibility, receipt_handle) = received().await;
         sqs.set_faults(crate::local::Faults::none().slow_calls(1.0, Duration::from_secs(4)));
         let (second, began) = (Duration::from_secs(1), Instant::now());
-        let changes = [shown_at_once(&receipt_handle, second), shown_at_once(&receipt_handle, 60 * second)];
+        let hidden = Change::new(&receipt_handle, VisibilityTimeout(60), Deadline::after(Moment::now(), 60 * second));
+        let changes = [shown_at_once(&receipt_handle, second), hidden];
         let results = visibility.call(&changes).await;
         assert_eq!(began.elapsed().as_secs(), 1);
         assert_eq!(results[0], Err(EntryError::too_late()));
@@ -171,6 +203,24 @@ mod tests {
         assert_eq!(result, Err(EntryError::too_late()));
     }
 
+    /// The first call has made the message visible, and another consumer may have it.
+    #[cfg(feature = "local")]
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_was_not_answered_is_not_repeated_once_the_message_may_be_visible() {
+        fastrand::seed(1);
+        let (sqs, visibility, receipt_handle) = received().await;
+        sqs.set_faults(crate::local::Faults::none().lost_answers(1.0));
+        let changes = crate::sqs::coalesce::Coalescer::new(visibility);
+        let (minute, began) = (Duration::from_secs(60), Instant::now());
+        assert_eq!(changes.submit(shown_at_once(&receipt_handle, minute)).await, Err(EntryError::too_late()));
+        assert!(began.elapsed() < Duration::from_secs(1), "it is tried once: {:?}", began.elapsed());
+        let delay = Change::new(&receipt_handle, VisibilityTimeout(50), Deadline::after(Moment::now(), minute));
+        assert!(
+            matches!(changes.submit(delay).await, Err(EntryError::MayPass(_))),
+            "it is hidden by it, and tried again"
+        );
+    }
+
     /// Were message ids the ids of entries, a message that was handed out twice would have the call refused.
     #[cfg(feature = "local")]
     #[tokio::test(start_paused = true)]
@@ -178,7 +228,7 @@ mod tests {
         let (_sqs, visibility, receipt_handle) = received().await;
         let changes = [receipt_handle.clone(), "none".to_owned(), receipt_handle];
         let (timeout, not_after) = (VisibilityTimeout(60), Deadline::after(Moment::now(), Duration::from_secs(30)));
-        let change = |receipt_handle| Change { receipt_handle, timeout, not_after };
+        let change = |receipt_handle: String| Change::new(receipt_handle, timeout, not_after);
         let results = visibility.call(&changes.map(change)).await;
         assert_eq!((&results[0], &results[2]), (&Ok(()), &Ok(())));
         assert!(matches!(&results[1], Err(EntryError::SenderFault(why)) if why.contains("ReceiptHandleIsInvalid")));

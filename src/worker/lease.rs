@@ -197,7 +197,7 @@ impl Leases {
         }
         let (indices, changes): (Vec<_>, Vec<_>) = kept
             .into_iter()
-            .map(|(index, receipt_handle, not_after)| (index, Change { receipt_handle, timeout: extended, not_after }))
+            .map(|(index, receipt_handle, not_after)| (index, Change::new(receipt_handle, extended, not_after)))
             .unzip();
         // In a box: it is large, and most messages are settled before they need one.
         let call = Box::pin(queue.call(&changes));

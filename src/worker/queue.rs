@@ -81,7 +81,7 @@ impl Queue {
         let nothing = || "none".to_owned();
         // It names no message, so it never is late.
         let not_after = Deadline::after(Moment::now(), MAX_VISIBILITY_TIMEOUT);
-        let change = Change { receipt_handle: nothing(), timeout: VisibilityTimeout::ZERO, not_after };
+        let change = Change::new(nothing(), VisibilityTimeout::ZERO, not_after);
         let deleted = self.deletes().call(&[nothing()]).await;
         let changed = self.visibility().call(&[change]).await;
         for (action, results) in [("sqs:DeleteMessage", deleted), ("sqs:ChangeMessageVisibility", changed)] {

@@ -140,12 +140,8 @@ impl Settler {
             result.is_ok()
         };
         let settling = Settling::new(room, receipts.len(), None);
-        let change = |Receipt { receipt_handle, ends, .. }| Change {
-            receipt_handle,
-            timeout: VisibilityTimeout::ZERO,
-            // From then on another consumer may have the message, and a release would take it from there.
-            not_after: ends,
-        };
+        // After the lease another consumer may have the message, and a release would take it from there.
+        let change = |Receipt { receipt_handle, ends, .. }| Change::new(receipt_handle, VisibilityTimeout::ZERO, ends);
         self.submit(&self.visibility, settling, receipts, change, told);
     }
 

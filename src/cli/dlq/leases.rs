@@ -120,10 +120,9 @@ impl Leases {
         if due.is_empty() {
             return;
         }
-        let change = |(_, receipt_handle, timeout): &(String, String, Duration)| Change {
-            receipt_handle: receipt_handle.clone(),
-            timeout: VisibilityTimeout::clamped(*timeout, MAX_VISIBILITY_TIMEOUT),
-            not_after: Deadline::after(now, MARGIN),
+        let change = |(_, receipt_handle, timeout): &(String, String, Duration)| {
+            let timeout = VisibilityTimeout::clamped(*timeout, MAX_VISIBILITY_TIMEOUT);
+            Change::new(receipt_handle, timeout, Deadline::after(now, MARGIN))
         };
         let changes: Vec<_> = due.iter().map(change).collect();
         let results = self.visibility.call(&changes).await;
@@ -217,10 +216,8 @@ impl Leases {
         for attempt in 1..=ATTEMPTS {
             let usable: Vec<_> = ids.into_iter().filter_map(|id| Some((self.usable_receipt(&id)?, id))).collect();
             let not_after = Deadline::after(Moment::now(), MARGIN);
-            let change = |(receipt_handle, _): &(String, String)| Change {
-                receipt_handle: receipt_handle.clone(),
-                timeout: VisibilityTimeout::ZERO,
-                not_after,
+            let change = |(receipt_handle, _): &(String, String)| {
+                Change::new(receipt_handle, VisibilityTimeout::ZERO, not_after)
             };
             let changes: Vec<_> = usable.iter().map(change).collect();
             if changes.is_empty() {

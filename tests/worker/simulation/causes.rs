@@ -13,6 +13,8 @@ pub(super) enum Cause {
     Crash,
     /// SQS handed the message out twice.
     Duplicate,
+    /// SQS had handed the message out twice, and whoever had the other copy set its visibility.
+    ChangedByCopy,
     /// Heartbeats failed.
     LostLease,
     /// It panicked, or was out of time: its function's, or its worker's at the end.
@@ -54,6 +56,8 @@ pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) 
         Cause::Crash
     } else if is_double(story, since.min(until)) {
         Cause::Duplicate
+    } else if is_changed_by_copy(story, window, last) {
+        Cause::ChangedByCopy
     } else if window.iter().any(|event| event.what == What::Lost) {
         Cause::LostLease
     } else if of_last(window, What::CutOff) {
@@ -77,6 +81,15 @@ pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) 
 fn is_double(story: &[Event], since: usize) -> bool {
     let before = story[..since].iter().rev().take_while(|event| event.what == What::Duplicated);
     before.chain(&story[since..]).any(|event| event.what == What::Duplicated)
+}
+
+/// Whether the flight of that run was changed by a receipt from before it, which was good because the message was there twice.
+fn is_changed_by_copy(story: &[Event], window: &[Event], run: &Event) -> bool {
+    let is_copy = |event: &&Event| event.receipt != run.receipt && event.what == What::Tried(Ask::Visibility);
+    let received =
+        |copy: &Event| story.iter().position(|event| event.receipt == copy.receipt && event.what == What::Received);
+    let was_double = |since: usize| story[..since].iter().rev().any(|event| event.what == What::Duplicated);
+    window.iter().filter(is_copy).filter_map(received).any(was_double)
 }
 
 /// Whether its host had been told where dead letters go while the message of that run was hidden. The window begins with its receive.
