@@ -32,6 +32,7 @@ pub(crate) struct Batch {
     #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "only `Context` asks for it"))]
     pub(crate) origin: Origin,
     /// Whether the host keeps the messages while they run, and settles each by itself. Such a host receives a message alone to run it.
+    #[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "only effects ask for it"))]
     pub(crate) is_kept: bool,
     /// Who says what becomes of records that fail, if somebody does.
     pub(crate) on_failure: Option<Arc<dyn OnFailure>>,
