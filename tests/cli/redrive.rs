@@ -75,7 +75,7 @@ fn dead_letters_are_kept_longer_than_they_could_have_waited() {
     let [queue, dead] = FIFO;
     assert_eq!(after(&[queue, dead, equal]), [POISON_HEAD], "a FIFO queue's dead letters start anew");
     let retention = "warning dead-letter-retention at MessageRetentionPeriod: 3600";
-    assert_eq!(after(&[queue, dead, less]), [retention, POISON_HEAD]);
+    assert_eq!(after(&[queue, dead, less]), [POISON_HEAD, retention]);
 }
 
 #[test]
