@@ -54,7 +54,7 @@ pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) 
         Cause::Failed
     } else if hosts.crashed.contains(&last.host) && !is_deleted {
         Cause::Crash
-    } else if is_double(story, since.min(until)) {
+    } else if is_double(story, since.min(until)) || is_copy(story, until) {
         Cause::Duplicate
     } else if is_changed_by_copy(story, window, last) {
         Cause::ChangedByCopy
@@ -81,6 +81,16 @@ pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) 
 fn is_double(story: &[Event], since: usize) -> bool {
     let before = story[..since].iter().rev().take_while(|event| event.what == What::Duplicated);
     before.chain(&story[since..]).any(|event| event.what == What::Duplicated)
+}
+
+/// Whether SQS handed the message out by that receive while it had left it visible behind the one before.
+fn is_copy(story: &[Event], received: usize) -> bool {
+    let is_receive = |event: &Event| event.what == What::Received;
+    let earlier = story.get(..received).and_then(|events| events.iter().rposition(is_receive));
+    earlier.is_some_and(|earlier| {
+        let before = story[..earlier].last();
+        before.is_some_and(|event| event.what == What::Duplicated)
+    })
 }
 
 /// Whether the flight of that run was changed by a receipt from before it, which was good because the message was there twice.
