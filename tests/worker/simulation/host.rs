@@ -113,14 +113,24 @@ impl Host {
 
     async fn exchange(&self, call: Call, asked: &Asked) -> Answered {
         let answered = self.reach(call).await;
-        if let Ok(response) = &answered
-            && response.status().is_success()
-        {
-            // The queue has done it by now, whenever the host hears of that.
-            self.hear(asked, response.body().bytes().unwrap_or_default());
+        // The queue has done it by now, whenever the host hears of that. But a lease is as long as the host has heard that it is.
+        let is_lease = matches!(asked, Asked::Entries(Ask::Visibility, _));
+        if !is_lease {
+            self.hear_of(asked, &answered);
         }
         self.arrives().await;
+        if is_lease {
+            self.hear_of(asked, &answered);
+        }
         answered
+    }
+
+    fn hear_of(&self, asked: &Asked, answered: &Answered) {
+        if let Ok(response) = answered
+            && response.status().is_success()
+        {
+            self.hear(asked, response.body().bytes().unwrap_or_default());
+        }
     }
 
     async fn reach(&self, call: Call) -> Answered {
