@@ -148,8 +148,8 @@ async fn what_is_no_sqs_event_is_an_error_that_says_what_it_is() {
     for (odd, says) in [
         (json!({}), "no `Records`"),
         (json!({ "Records": null }), "not a list"),
-        (json!(1), "not a JSON object"),
-        (json!("x"), "not a JSON object"),
+        (json!(1), "neither a JSON object nor a list of records"),
+        (json!("x"), "neither a JSON object nor a list of records"),
     ] {
         let error = answer(&redrive::handler(number), event_of(odd)).await.unwrap_err();
         assert!(error.is_event() && error.to_string().contains(says), "{error}");
