@@ -133,7 +133,7 @@ impl Site for Postgres {
         };
         let silences = async {
             loop {
-                sleep(Duration::from_millis(silence.u64(500..3_000))).await;
+                sleep(Duration::from_millis(silence.u64(3_000..10_000))).await;
                 world.place.relays.silence();
                 world.silences.fetch_add(1, Ordering::Relaxed);
             }

@@ -27,7 +27,7 @@ class Errors(Case):
 
         self.refused("QueueDoesNotExist", OLD + "NonExistentQueue", sqs.get_queue_url, QueueName="none")
         self.refused("QueueDoesNotExist", OLD + "NonExistentQueue", sqs.receive_message, QueueUrl=f"{url}-none")
-        self.refused("InvalidAddress", "InvalidAddress", sqs.receive_message, QueueUrl="none")
+        self.refused("QueueDoesNotExist", OLD + "NonExistentQueue", sqs.receive_message, QueueUrl="none")
         self.refused(
             "QueueNameExists",
             "QueueAlreadyExists",

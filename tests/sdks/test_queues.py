@@ -161,9 +161,7 @@ class Redrive(Case):
         [running] = self.sqs.list_message_move_tasks(SourceArn=self.arn(dlq))["Results"]
         self.assertEqual((running["Status"], running["TaskHandle"]), ("RUNNING", handle))
         self.assertEqual(running["MaxNumberOfMessagesPerSecond"], 1)
-        with self.assertRaises(self.sqs.exceptions.UnsupportedOperation):
-            self.sqs.start_message_move_task(**task)
+        self.assert_refused("InvalidParameterValue", self.sqs.start_message_move_task, **task)
         moved = self.sqs.cancel_message_move_task(TaskHandle=handle)["ApproximateNumberOfMessagesMoved"]
         self.assertLess(moved, 3)
-        with self.assertRaises(self.sqs.exceptions.ResourceNotFoundException):
-            self.sqs.cancel_message_move_task(TaskHandle="none")
+        self.assert_refused("InvalidParameterValue", self.sqs.cancel_message_move_task, TaskHandle="none")
