@@ -41,7 +41,7 @@ const RESTARTS: usize = 3;
 /// Messages that SQS refuses always, each with one behind it in its group.
 const POISON: u64 = 10;
 /// Some four times what it takes.
-const LIMIT: Duration = secs(600);
+const LIMIT: Duration = secs(1_200);
 
 /// Shorter than some calls take, which arrive for all that.
 const ATTEMPT_TIMEOUT: Duration = secs(1);
