@@ -40,7 +40,7 @@ const GROUPS: usize = 400;
 const RESTARTS: usize = 3;
 /// Messages that SQS refuses always, each with one behind it in its group.
 const POISON: u64 = 10;
-/// Some four times what it takes.
+/// A quiet machine takes a fraction of this.
 const LIMIT: Duration = secs(1_200);
 
 /// Shorter than some calls take, which arrive for all that.
