@@ -62,7 +62,7 @@ pub(crate) struct VisibilityTimeout(i32);
 
 impl VisibilityTimeout {
     /// At once.
-    #[cfg(any(feature = "worker", feature = "cli"))]
+    #[cfg(any(feature = "worker", feature = "local"))]
     pub(crate) const ZERO: Self = Self(0);
 
     /// Rounded up, as what is to wait a little is not to come back at once; but no more than there is.

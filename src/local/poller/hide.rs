@@ -6,13 +6,14 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry as Entry;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::{Mapping, limited, sleep_until};
+use super::{CALL_LIMIT, Mapping, sleep_until};
 use crate::moment::Deadline;
+use crate::sqs::coalesce::BatchCall as _;
 use crate::sqs::event::Record;
 use crate::sqs::limits::MAX_ENTRIES;
+use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
 
 /// How long before its end a lease is renewed, at most. It leaves time for the call.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -61,7 +62,8 @@ impl Mapping {
     /// Hides the messages for their full visibility timeout from now on.
     pub(super) async fn hide(&self, records: &[Record], lease: &mut Lease) {
         let renewed = Lease::new(Instant::now(), self.visibility_timeout);
-        match self.change_visibility(records, self.visibility_timeout, lease).await {
+        let visibility_timeout = VisibilityTimeout::clamped(self.visibility_timeout, MAX_VISIBILITY_TIMEOUT);
+        match self.change_visibility(records, visibility_timeout, lease).await {
             Ok(()) => *lease = renewed,
             Err(error) => {
                 tracing::warn!(error, "messages that wait for their function could not be hidden for longer");
@@ -70,35 +72,26 @@ impl Mapping {
         }
     }
 
-    /// Sets the visibility timeout of these messages, and gives up at the end of their lease: a change that comes later may be
-    /// one of another consumer's messages.
+    /// Sets the visibility timeout of these messages while the lease lasts. A later change could hit another consumer's message.
     pub(super) async fn change_visibility(
         &self,
         records: &[Record],
-        timeout: Duration,
+        visibility_timeout: VisibilityTimeout,
         lease: &Lease,
     ) -> Result<(), String> {
-        let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX);
+        let (client, queue_url) = (self.client.clone(), self.queue_url.clone());
+        let visibility = ChangeVisibility { client, queue_url };
+        let change = |record: &Record| Change::new(record.receipt_handle(), visibility_timeout, lease.until);
+        let changes: Vec<_> = records.iter().map(change).collect();
         let mut problem = None;
-        for ten in records.chunks(MAX_ENTRIES) {
-            if lease.is_over() {
-                return Err("the visibility timeout has run out".to_owned());
-            }
-            let entries = ten.iter().enumerate().filter_map(|(position, record)| {
-                let entry = Entry::builder().id(position.to_string()).receipt_handle(record.receipt_handle());
-                entry.visibility_timeout(seconds).build().ok()
-            });
-            let change = self.client.change_message_visibility_batch().queue_url(&self.queue_url);
-            let change = change.set_entries(Some(entries.collect())).customize().config_override(limited());
-            match tokio::time::timeout_at(lease.until.for_timer(), change.send()).await {
-                Ok(Ok(answer)) => problem = answer.failed().first().map(|entry| entry.code().to_owned()).or(problem),
-                // Not the whole error: the SDK's may show the answer.
-                Ok(Err(error)) => {
-                    problem = Some(error.into_service_error().meta().code().unwrap_or("no answer").to_owned());
-                }
-                Err(_) => return Err("no answer before the visibility timeout has run out".to_owned()),
-            }
+        for ten in changes.chunks(MAX_ENTRIES) {
+            let results = timeout(CALL_LIMIT, visibility.call(ten)).await.map_err(|_| no_answer())?;
+            problem = results.into_iter().find_map(Result::err).or(problem);
         }
-        problem.map_or(Ok(()), Err)
+        problem.map_or(Ok(()), |error| Err(error.text().to_owned()))
     }
+}
+
+fn no_answer() -> String {
+    format!("SQS did not answer within {CALL_LIMIT:?}")
 }

@@ -1,15 +1,14 @@
 //! What was received and is not invoked goes back to the queue at once.
 
-use std::time::Duration;
-
 use super::Mapping;
 use super::hide::Lease;
 use crate::sqs::event::Record;
+use crate::sqs::visibility::VisibilityTimeout;
 
 impl Mapping {
     /// Makes these visible, for whoever polls next. Where that fails they come back by themselves, only later.
     pub(super) async fn give_back(&self, records: &[Record], lease: &Lease) {
-        if let Err(error) = self.change_visibility(records, Duration::ZERO, lease).await {
+        if let Err(error) = self.change_visibility(records, VisibilityTimeout::ZERO, lease).await {
             tracing::debug!(error, "messages are not given back; they wait for their visibility timeout");
         }
         self.settle(records.len());

@@ -13,6 +13,7 @@ use super::*;
 use crate::local::Sqs;
 use crate::local::function::{InProcess, InvokeUrl, LogSink, Places, Processes, Program, Settings};
 use crate::local::mapping::config::{BatchSize, Window};
+use crate::moment::set_wall_clock_ahead;
 use crate::outcome::BoxError;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -295,6 +296,21 @@ async fn what_somebody_else_may_have_is_not_given_back() {
     let mapping = bench.mapping("orders", &function(1, SECOND, &Runs::default()), &ONE_BY_ONE);
     mapping.give_back(&[record], &lease).await;
     assert_eq!(receive().await.unwrap().messages().len(), 0, "and keeps it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_a_suspended_mapping_are_not_given_back() {
+    let bench = Bench::with(&["orders"]).await;
+    bench.send("orders", 1).await;
+    let source = Source::from_arn("arn:aws:sqs:us-east-1:000000000000:orders").unwrap();
+    let receive = || bench.client.receive_message().queue_url(bench.url("orders")).send();
+    let message = receive().await.unwrap().messages.unwrap().pop().unwrap();
+    let record = crate::sqs::event::Record::new(message, &source).unwrap();
+    let lease = hide::Lease::new(Instant::now(), VISIBILITY_TIMEOUT);
+    set_wall_clock_ahead(VISIBILITY_TIMEOUT + SECOND);
+    let mapping = bench.mapping("orders", &function(1, SECOND, &Runs::default()), &ONE_BY_ONE);
+    mapping.give_back(&[record], &lease).await;
+    assert_eq!(receive().await.unwrap().messages().len(), 0, "another consumer may have it");
 }
 
 /// Serves an answer each time, on the paused clock.
