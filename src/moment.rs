@@ -120,7 +120,7 @@ fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-#[cfg(all(test, feature = "local", feature = "worker"))]
+#[cfg(all(test, feature = "local"))]
 pub(crate) use self::in_tests::set_wall_clock_ahead;
 #[cfg(all(test, feature = "sqs"))]
 use self::in_tests::wall_clock;

@@ -63,8 +63,19 @@ struct State {
     watcher: Option<Watcher>,
 }
 
+/// What a call that receives found.
+enum Look {
+    Answer(Received),
+    /// Nothing yet: it looks again when the queue has changed, or at that time.
+    Wait {
+        changed: OwnedNotified,
+        due: Time,
+    },
+}
+
 /// Is told what happens. It must not block.
-struct Watcher(Box<dyn Fn(Happening) + Send>);
+#[derive(Clone)]
+struct Watcher(Arc<dyn Fn(Happening) + Send + Sync>);
 
 impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,28 +176,37 @@ impl Sqs {
             return Answer::of(Ok(BatchResult::<()> { successful: Vec::new(), failed }));
         }
         let answer = request.apply(&mut state.account, base_url, self.shared.clock.now());
-        state.tell_others();
+        state.wake_changed();
+        Self::unlock_and_tell(state);
         if failed.is_empty() { answer } else { answer.with_failed(&failed) }
+    }
+
+    /// Unlocks the state and tells what no answer tells. A log subscriber and a watcher are others' code: they may be slow, or may call
+    /// this SQS, so they run without the lock.
+    fn unlock_and_tell(mut state: MutexGuard<'_, State>) {
+        let (happenings, watcher) = (state.account.take_happenings(), state.watcher.clone());
+        drop(state);
+        for happening in happenings {
+            match &watcher {
+                Some(Watcher(watcher)) => watcher(happening),
+                None => log(&happening),
+            }
+        }
     }
 
     /// Waits for a message as long as it was asked to, unless there is one at once.
     async fn receive(&self, request: &ReceiveMessage) -> Result<Received, SqsError> {
         let mut deadline = None;
         loop {
-            let (changed, due) = {
+            let look = {
                 let mut state = self.state();
-                let now = self.shared.clock.now();
-                let received = state.receive(request, now)?;
-                if !received.messages.is_empty() {
-                    return Ok(received);
-                }
-                let (queue, wait) = state.account.wait_time(request, now)?;
-                let deadline = *deadline.get_or_insert(now + wait);
-                if deadline <= now || state.ends_polls {
-                    return Ok(received);
-                }
-                let due = state.account.next_due().map_or(deadline, |due| due.min(deadline));
-                (state.change_of(queue), due)
+                let look = state.look(request, self.shared.clock.now(), &mut deadline);
+                Self::unlock_and_tell(state);
+                look?
+            };
+            let (changed, due) = match look {
+                Look::Answer(received) => return Ok(received),
+                Look::Wait { changed, due } => (changed, due),
             };
             tokio::select! {
                 // In this order, and not in a random one, so that a run can be repeated.
@@ -198,7 +218,7 @@ impl Sqs {
     }
 
     /// Resolves when a call has been answered since now, or a waiting one has looked again.
-    pub(super) fn next_change(&self) -> OwnedNotified {
+    pub(crate) fn next_change(&self) -> OwnedNotified {
         self.state().changed.clone().notified_owned()
     }
 
@@ -242,8 +262,8 @@ impl Sqs {
 
     /// Tells from now on what happens to messages that no answer to a call tells.
     #[cfg(feature = "cli")]
-    pub(crate) fn watch(&self, watcher: impl Fn(Happening) + Send + 'static) {
-        self.state().watcher = Some(Watcher(Box::new(watcher)));
+    pub(crate) fn watch(&self, watcher: impl Fn(Happening) + Send + Sync + 'static) {
+        self.state().watcher = Some(Watcher(Arc::new(watcher)));
     }
 
     /// Whether a message move task runs.
@@ -274,15 +294,29 @@ impl Default for Sqs {
 }
 
 impl State {
+    /// Looks for messages. The first look sets until when the call may wait for one.
+    fn look(&mut self, request: &ReceiveMessage, now: Time, deadline: &mut Option<Time>) -> Result<Look, SqsError> {
+        let received = self.receive(request, now)?;
+        if !received.messages.is_empty() {
+            return Ok(Look::Answer(received));
+        }
+        let (queue, wait) = self.account.wait_time(request, now)?;
+        let deadline = *deadline.get_or_insert(now + wait);
+        if deadline <= now || self.ends_polls {
+            return Ok(Look::Answer(received));
+        }
+        let due = self.account.next_due().map_or(deadline, |due| due.min(deadline));
+        Ok(Look::Wait { changed: self.change_of(queue), due })
+    }
+
     fn receive(&mut self, request: &ReceiveMessage, now: Time) -> Result<Received, SqsError> {
         let received = self.account.receive_message(request, now)?;
         for message in &received.messages {
             if self.dice.duplicates() {
                 self.account.duplicate(&request.queue_url, &message.receipt_handle, now);
-                tracing::debug!(message_id = %message.message_id, "a message is handed out, and stays visible: an injected fault");
             }
         }
-        self.tell_others();
+        self.wake_changed();
         Ok(received)
     }
 
@@ -303,27 +337,50 @@ impl State {
         self.waiting.values().for_each(|waiting| waiting.notify_waiters());
     }
 
-    /// Wakes those who wait for a change, at a queue or anywhere, and logs what nobody is told otherwise.
-    fn tell_others(&mut self) {
+    /// Wakes the calls that wait for a change, of one queue or of any.
+    fn wake_changed(&mut self) {
         self.changed.notify_waiters();
         for queue in self.account.take_changed() {
             if let Some(waiting) = self.waiting.get(&queue) {
                 waiting.notify_waiters();
             }
         }
-        for happening in self.account.take_happenings() {
-            if let Some(Watcher(watcher)) = &self.watcher {
-                watcher(happening);
-                continue;
-            }
-            match happening {
-                Happening::DeadLettered { from, to, message_id, receive_count } => {
-                    tracing::info!(from, to, message_id, receive_count, "moved to the dead-letter queue");
-                }
-                Happening::Expired { from, message_id, receive_count } => {
-                    tracing::warn!(from, message_id, receive_count, "expired: it was kept for the retention period");
-                }
-            }
+    }
+}
+
+fn log(happening: &Happening) {
+    match happening {
+        Happening::DeadLettered { from, to, message_id, receive_count } => {
+            tracing::info!(from, to, message_id, receive_count, "moved to the dead-letter queue");
         }
+        Happening::Expired { from, message_id, receive_count } => {
+            tracing::warn!(from, message_id, receive_count, "expired: it was kept for the retention period");
+        }
+    }
+}
+
+#[cfg(all(test, feature = "cli"))]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_sqs::types::QueueAttributeName;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watcher_may_call_the_queue_that_it_watches() {
+        let sqs = Sqs::with_seed(1);
+        let (watched, seen) = (sqs.clone(), Arc::new(Mutex::new(Vec::new())));
+        let of_watcher = seen.clone();
+        sqs.watch(move |_| of_watcher.lock().unwrap().push(watched.messages("orders").len()));
+        let client = sqs.client();
+        let create = client.create_queue().queue_name("orders");
+        let create = create.attributes(QueueAttributeName::MessageRetentionPeriod, "60");
+        let queue_url = create.send().await.unwrap().queue_url.unwrap();
+        client.send_message().queue_url(&queue_url).message_body("an order").send().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        let received = client.receive_message().queue_url(&queue_url).send().await.unwrap();
+        assert!(received.messages().is_empty(), "{received:?}");
+        assert_eq!(*seen.lock().unwrap(), [0], "the watcher is told that the message expired");
     }
 }
