@@ -13,11 +13,10 @@ use aws_sdk_sqs::types::{
     SendMessageBatchRequestEntry as Entry,
 };
 
-use tokio::time::Instant;
-
 use super::outgoing::Outgoing;
 use super::{Id, Sent};
 use crate::extract::{AttributeValue, SEND_ID};
+use crate::moment::Deadline;
 use crate::sqs::call_error::{CallError, Trouble};
 use crate::sqs::entries::{EntryError, by_position};
 use crate::sqs::size_limit::TooLarge;
@@ -60,7 +59,7 @@ pub(super) struct Queue {
 
 /// Sends the messages in one call. Where the call is refused as a whole, as it is for one of them, they are sent in smaller ones, in their
 /// order: at most 19 calls for ten messages. None of these begins after `until`.
-pub(super) async fn send(to: &Queue, messages: &[&Outgoing], until: Instant) -> Vec<Attempt> {
+pub(super) async fn send(to: &Queue, messages: &[&Outgoing], until: Deadline) -> Vec<Attempt> {
     let mut attempts = send_in_parts(to, messages, until).await;
     let is_answered = |attempt: &Attempt| matches!(attempt, Attempt::Sent(_) | Attempt::Refused(_));
     // Where others went the same way, it is the message that was refused. Otherwise it may be the way.
@@ -78,7 +77,7 @@ pub(super) async fn send(to: &Queue, messages: &[&Outgoing], until: Instant) -> 
     attempts
 }
 
-async fn send_in_parts(to: &Queue, messages: &[&Outgoing], until: Instant) -> Vec<Attempt> {
+async fn send_in_parts(to: &Queue, messages: &[&Outgoing], until: Deadline) -> Vec<Attempt> {
     let error = match call(to, messages).await {
         Ok(answer) => return attempts(messages, &answer),
         Err(error) if messages.len() > 1 && error.may_be_for_one_entry() => error,
@@ -88,10 +87,10 @@ async fn send_in_parts(to: &Queue, messages: &[&Outgoing], until: Instant) -> Ve
     let part = if error.trouble == Trouble::TooLarge { messages.len().div_ceil(2) } else { 1 };
     let mut attempts = Vec::with_capacity(messages.len());
     for part in messages.chunks(part) {
-        attempts.extend(match Instant::now() < until {
-            true => Box::pin(send_in_parts(to, part, until)).await,
+        attempts.extend(match until.is_over() {
+            false => Box::pin(send_in_parts(to, part, until)).await,
             // They were in the call that was refused, and nowhere else.
-            false => vec![Attempt::Failed(format!("in a call that was refused: {}", error.text())); part.len()],
+            true => vec![Attempt::Failed(format!("in a call that was refused: {}", error.text())); part.len()],
         });
     }
     attempts

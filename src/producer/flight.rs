@@ -14,6 +14,7 @@ use super::item::Item;
 use super::pack::Packed;
 use super::runtime_ended;
 use super::told::Outcome;
+use crate::moment::{Deadline, Moment};
 use crate::sqs::Backoff;
 use crate::sqs::limits::MAX_ENTRIES;
 use crate::sqs::random::random;
@@ -44,15 +45,17 @@ impl Flight {
     }
 
     /// Gives up what has waited for this call for too long. Says until when what is left may be tried.
-    fn leave(&mut self) -> Instant {
-        let (now, try_for) = (Instant::now(), self.shared.settings.try_for);
-        let late: Vec<_> = self.batch.extract_if(.., |late| late.item.is_out_of_time(now, try_for)).collect();
+    fn leave(&mut self) -> Deadline {
+        let (now, try_for) = (Moment::now(), self.shared.settings.try_for);
+        let is_late = |packed: &mut Packed<Item>| packed.item.is_out_of_time_in(Duration::ZERO, try_for);
+        let late: Vec<_> = self.batch.extract_if(.., is_late).collect();
         for packed in late {
             self.shared.give_up_as_it_is(packed);
         }
-        let until = self.batch.iter_mut().map(|packed| packed.item.leaves(now, try_for)).min();
+        let ends = self.batch.iter_mut().map(|packed| packed.item.leaves(now, try_for));
+        let until = ends.reduce(Deadline::or_earlier);
         self.draw_ids();
-        until.unwrap_or(now)
+        until.unwrap_or(Deadline::after(now, Duration::ZERO))
     }
 
     /// The operating system is asked once a call, and not for each message.
@@ -139,11 +142,11 @@ impl Shared {
     fn try_again(&self, mut packed: Packed<Item>, error: SendError) {
         tracing::debug!(%error, "an attempt to send a message has failed");
         let attempts = packed.item.has_failed(error);
-        let at = Instant::now() + Backoff::exponential(FIRST_WAIT..LONGEST_WAIT).delay(attempts);
-        if packed.item.is_out_of_time(at, self.settings.try_for) {
+        let wait = Backoff::exponential(FIRST_WAIT..LONGEST_WAIT).delay(attempts);
+        if packed.item.is_out_of_time_in(wait, self.settings.try_for) {
             self.give_up_as_it_is(packed);
         } else {
-            self.line().pack.again(packed, at);
+            self.line().pack.again(packed, Instant::now() + wait);
             // The call that goes on in this one's place may take long.
             self.wake.notify_one();
         }
@@ -176,3 +179,32 @@ impl Shared {
 /// The waits between the attempts of a message, at most.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+#[cfg(all(test, feature = "local"))]
+mod tests {
+    use aws_sdk_sqs::types::QueueAttributeName::FifoQueue;
+
+    use super::*;
+    use crate::local::{Faults, Sqs};
+    use crate::moment::set_wall_clock_ahead;
+    use crate::producer::{Outgoing, Producer};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unanswered_message_is_not_sent_again_after_a_suspend() {
+        const FIVE_MINUTES: Duration = Duration::from_secs(300);
+        fastrand::seed(1);
+        let sqs = Sqs::with_seed(1);
+        let create = sqs.client().create_queue().queue_name("orders.fifo").attributes(FifoQueue, "true");
+        let queue_url = create.send().await.unwrap().queue_url.unwrap();
+        sqs.set_faults(Faults::none().lost_answers(1.0));
+        let producer = Producer::builder(sqs.client(), queue_url).retry_for(FIVE_MINUTES).build();
+        let began = Instant::now();
+        let sending = tokio::spawn(async move { producer.send(Outgoing::text("an order").group("a")).await });
+        sqs.next_change().await;
+        set_wall_clock_ahead(FIVE_MINUTES);
+        let error = sending.await.unwrap().unwrap_err();
+        assert!(error.is_unknown(), "{error}");
+        // The queue would take another attempt for another message.
+        assert!(began.elapsed() < LONGEST_WAIT, "{:?}", began.elapsed());
+    }
+}

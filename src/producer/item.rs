@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 
 use super::checked::Checked;
 use super::error::SendError;
 use super::id::Id;
 use super::runtime_ended;
 use super::told::{Outcome, Teller};
+use crate::moment::{Deadline, Moment};
 
 /// A message, and who waits for what becomes of it.
 pub(super) struct Item {
@@ -17,7 +17,7 @@ pub(super) struct Item {
     pub(super) teller: Teller,
     room: OwnedSemaphorePermit,
     /// When it first left. What it waits before that, for others of its group say, is not its own trouble.
-    first_left: Option<Instant>,
+    first_left: Option<Moment>,
     /// Most messages have none.
     failures: Option<Box<Failures>>,
 }
@@ -44,23 +44,25 @@ impl Item {
         Self { checked, teller, room, first_left: None, failures: None }
     }
 
-    /// It leaves, for the first time or again. Returns until when it may be tried.
-    pub(super) fn leaves(&mut self, now: Instant, try_for: TryFor) -> Instant {
+    /// Notes that it leaves, for the first time or again. Returns until when attempts may begin.
+    pub(super) fn leaves(&mut self, now: Moment, try_for: TryFor) -> Deadline {
         let first_left = *self.first_left.get_or_insert(now);
         self.end_of_tries(first_left, try_for)
     }
 
-    fn end_of_tries(&self, first_left: Instant, TryFor { retry_for, while_known }: TryFor) -> Instant {
-        first_left + if self.failures.is_some() { retry_for.min(while_known) } else { retry_for }
+    /// A queue forgets a deduplication id by the time of the world, which goes on while this process is suspended.
+    fn end_of_tries(&self, first_left: Moment, TryFor { retry_for, while_known }: TryFor) -> Deadline {
+        Deadline::after(first_left, if self.failures.is_some() { retry_for.min(while_known) } else { retry_for })
     }
 
     pub(super) fn id_to_draw(&mut self) -> Option<&mut Id> {
         self.checked.message.deduplication_id.as_mut().filter(|id| **id == Id::NotDrawn)
     }
 
-    /// Whether it was tried for so long that it is not tried again.
-    pub(super) fn is_out_of_time(&self, at: Instant, try_for: TryFor) -> bool {
-        self.failures.is_some() && self.first_left.is_some_and(|first| at >= self.end_of_tries(first, try_for))
+    /// Returns whether no attempt may begin any more after that wait.
+    pub(super) fn is_out_of_time_in(&self, wait: Duration, try_for: TryFor) -> bool {
+        let ends_within = |first_left| self.end_of_tries(first_left, try_for).time_left() <= wait;
+        self.failures.is_some() && self.first_left.is_some_and(ends_within)
     }
 
     /// An attempt came to nothing. Says how many have.
