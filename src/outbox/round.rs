@@ -262,3 +262,37 @@ impl Room {
         }
     }
 }
+
+#[cfg(all(test, feature = "local"))]
+mod tests {
+    use aws_sdk_sqs::types::QueueAttributeName::FifoQueue;
+    use sqlx::sqlite::SqlitePoolOptions;
+
+    use crate::local::Sqs;
+    use crate::moment::set_wall_clock_ahead;
+    use crate::{Outbox, Outgoing, Relay};
+
+    #[tokio::test]
+    async fn a_round_ends_when_a_suspend_has_taken_its_lease() {
+        let sqs = Sqs::with_seed(1);
+        let create = sqs.client().create_queue().queue_name("orders.fifo").attributes(FifoQueue, "true");
+        let outbox = Outbox::new(create.send().await.unwrap().queue_url.unwrap());
+        let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+        Outbox::migrate(&pool).await.unwrap();
+        let mut transaction = pool.begin().await.unwrap();
+        for body in ["first", "second"] {
+            outbox.enqueue(&mut transaction, Outgoing::text(body).group("a")).await.unwrap();
+        }
+        transaction.commit().await.unwrap();
+        let suspended = async {
+            while sqs.messages("orders.fifo").is_empty() {
+                sqs.next_change().await;
+            }
+            set_wall_clock_ahead(std::time::Duration::from_secs(3_600));
+            while Outbox::status(&pool).await.unwrap().pending > 0 {}
+        };
+        Relay::new(pool.clone(), sqs.client()).run_until(suspended).await.unwrap();
+        let claims = sqlx::query_scalar::<_, i64>("select max(claims) from redrive_outbox_lane");
+        assert_eq!(claims.fetch_one(&pool).await.unwrap(), 2, "the second message is sent under a lease of its own");
+    }
+}

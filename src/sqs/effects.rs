@@ -290,7 +290,9 @@ const SETTLED_BEFORE: Duration = Duration::from_millis(5);
 async fn until(end: Deadline, effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let limit = end.time_left();
     let too_late = |_| Err(format!("there is no answer after {limit:?}"));
-    tokio::time::timeout_at(end.for_timer() - SETTLED_BEFORE, effect).await.unwrap_or_else(too_late)
+    let timer = end.for_timer();
+    let give_up_at = timer.checked_sub(SETTLED_BEFORE).unwrap_or(timer);
+    tokio::time::timeout_at(give_up_at, effect).await.unwrap_or_else(too_late)
 }
 
 fn receipt_handle(record: &Record) -> Result<String, String> {

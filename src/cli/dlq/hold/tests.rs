@@ -73,6 +73,19 @@ async fn nothing_is_deleted_by_a_receipt_that_may_be_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_deleted_by_a_receipt_from_before_a_suspend() {
+    let sqs = Sqs::with_seed(1);
+    let queue = queue(&sqs, "dead").await;
+    send(&queue).await;
+    let mut hold = Hold::on(&queue, LIST_LEASE).await.unwrap();
+    let id = receive(&mut hold).await.remove(0).id;
+    crate::moment::set_wall_clock_ahead(LIST_LEASE);
+    let deleted = hold.delete(&[id]).await;
+    assert!(deleted[0].1.as_ref().unwrap_err().contains("hidden no longer"), "{deleted:?}");
+    assert_eq!(queue.counts().await.unwrap().hidden, 1, "another consumer may have it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_lease_is_extended_once_all_is_given_back() {
     let queue = queue(&Sqs::with_seed(1), "dead").await;
     send(&queue).await;
