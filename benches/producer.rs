@@ -5,7 +5,7 @@
 //! turns in one run, so that whatever else the machine does falls on all of them alike, and a ratio is that of two runs of the same
 //! round. CPU time is that of the sender's process alone.
 //!
-//! `cargo bench --features local,producer --bench producer` has Node install `sqs-producer` under `target`, and measures. Behind `--`:
+//! `cargo bench --features producer --bench producer` has Node install `sqs-producer` under `target`, and measures. Behind `--`:
 //! `--quick` looks only whether everything runs, `--check` makes a missed bar an error, `--no-peers` leaves out what needs Node.
 
 #[path = "producer/install.rs"]
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
-use redrive::local::Sqs;
+use redrive_local::Sqs;
 use sender::{ROLE, Role};
 use tokio::net::TcpListener;
 

@@ -6,7 +6,7 @@
 //! of two runs of the same round, and what is shown of all rounds is the median. CPU time is that of the consumer's process alone:
 //! the queue's is in another.
 //!
-//! `cargo bench --features local,worker --bench worker` has Python and Node install what the others need, under `target`, and
+//! `cargo bench --features worker --bench worker` has Python and Node install what the others need, under `target`, and
 //! measures. Behind `--`: `--memory` adds a million messages, which take some minutes, `--quick` looks only whether everything runs,
 //! `--check` makes a missed bar an error, and `--no-peers` leaves out what needs Python and Node.
 

@@ -44,12 +44,12 @@ def test_sdks():
 
 def build():
     """Gives the command's path. By itself it would be built anew: `cargo test` has other features of what it depends on."""
-    command = ["cargo", "test", "--all-features", "--test", "cli", "--no-run", "--message-format", "json-render-diagnostics"]
+    command = ["cargo", "test", "--workspace", "--all-features", "--no-run", "--message-format", "json-render-diagnostics"]
     building = run(command, BUILD_LIMIT_S, cwd=ROOT, stderr=None)
     if building.returncode != 0:
         raise Problem("`redrive` does not build; the compiler's words above say why")
     for message in map(json.loads, building.stdout.splitlines()):
-        if message.get("executable") and message["target"]["name"] == "redrive":
+        if message.get("executable") and message["target"]["name"] == "redrive" and not message["profile"]["test"]:
             return message["executable"]
     raise Problem(f"`{' '.join(command)}` built no `redrive`")
 

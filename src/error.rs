@@ -30,9 +30,6 @@ pub(crate) enum Kind {
     /// The worker cannot begin: its queue cannot be polled, or not settled.
     #[cfg(feature = "worker")]
     Queue(String),
-    /// The local queue or mapping refused what was asked of it.
-    #[cfg(feature = "local")]
-    Local(String),
 }
 
 impl Error {
@@ -73,15 +70,6 @@ impl Error {
     }
 }
 
-#[cfg(feature = "local")]
-impl Error {
-    /// The [local](crate::local) queue or mapping refused what was asked of it: a setting that AWS does not take either, a
-    /// queue that is there already.
-    pub fn is_local(&self) -> bool {
-        matches!(self.kind, Kind::Local(_))
-    }
-}
-
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
         Self { kind }
@@ -108,8 +96,6 @@ impl fmt::Display for Error {
             Kind::Host(error) => write!(f, "the host stopped: {error}"),
             #[cfg(feature = "worker")]
             Kind::Queue(problem) => f.write_str(problem),
-            #[cfg(feature = "local")]
-            Kind::Local(problem) => f.write_str(problem),
         }
     }
 }

@@ -29,7 +29,7 @@
 //! - Everywhere else, with the feature `worker`: `docs::worker`. Delays and dead letters, with the feature `sqs`: `docs::effects`.
 //! - The other end of the queue, with the feature `producer`: `docs::producer`.
 //! - Messages over 1 MiB, with the feature `large-messages`: `docs::large_messages`.
-//! - Messages that belong to a transaction of a database, with the feature `outbox`: `docs::outbox`.
+//! - A transactional outbox, a test kit and the command are crates of their own: `redrive-outbox`, `redrive-local` and `redrive-cli`.
 //! - How it is built: [`docs::architecture`].
 //!
 //! # Features
@@ -40,38 +40,34 @@
 //! | `sqs` | effects on the queue: delays, and dead letters with their reason: `Effects` | no |
 //! | `producer` | sends messages, together and none dropped: `Producer` | no |
 //! | `large-messages` | messages over 1 MiB, whose bodies go through S3: `LargeMessages` | no |
-//! | `outbox` | messages that are written in a transaction, and sent once it is committed: `Outbox`, `Relay` | no |
 //! | `worker` | the same handler as a worker that polls the queue itself: `Worker` | no |
-//! | `local` | SQS, event source mappings and a test kit on this machine: `redrive::local` | no |
-//! | `cli` | the `redrive` command: `dev`, `send`, `dlq`, `queue`, `check`, `iam`, and with `outbox` that too | no |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(any(feature = "lambda", feature = "worker")),
     allow(dead_code, unused_imports, reason = "without a host nothing runs")
 )]
 
 mod batch;
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
 mod error;
 mod event;
 mod extract;
 mod handler;
 #[cfg(any(feature = "lambda", feature = "worker"))]
 mod host_thread;
+#[cfg(feature = "sqs")]
+#[doc(hidden)]
+#[allow(missing_docs, reason = "seams")]
+pub mod internals;
 mod json;
 #[cfg(feature = "lambda")]
 mod lambda;
 #[cfg(feature = "large-messages")]
 mod large;
-#[cfg(feature = "local")]
-pub mod local;
 #[cfg(feature = "worker")]
 mod log_writer;
+#[cfg_attr(feature = "sqs", allow(missing_docs, reason = "a seam"))]
 mod moment;
-#[cfg(feature = "outbox")]
-mod outbox;
 mod outcome;
 mod per_lane;
 #[cfg(any(feature = "lambda", feature = "worker"))]
@@ -104,10 +100,6 @@ pub use self::json::JsonError;
 pub use self::lambda::Context;
 #[cfg(feature = "large-messages")]
 pub use self::large::LargeMessages;
-#[cfg(feature = "outbox")]
-pub use self::outbox::{
-    Migration, Outbox, OutboxDatabase, OutboxError, OutboxStatus, ParkedMessage, Relay, WhenParked,
-};
 pub use self::outcome::{BoxError, HandlerError, IntoOutcome, Outcome};
 #[cfg(feature = "producer")]
 pub use self::producer::{IntoOutgoing, Order, Outgoing, Producer, ProducerBuilder, SendError, Sent, TraceContext};

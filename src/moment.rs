@@ -16,7 +16,7 @@ const TOLERANCE: Duration = Duration::from_secs(1);
 /// A point in time, by both clocks.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "without effects nobody asks what time it is"))]
-pub(crate) struct Moment {
+pub struct Moment {
     /// What timers go by. A test may pause it, and then it runs ahead or stands still.
     monotonic: Instant,
     /// The same clock, which no test pauses: the wall clock is compared with this one.
@@ -25,25 +25,25 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    pub(crate) fn now() -> Self {
+    pub fn now() -> Self {
         Self { monotonic: Instant::now(), awake: std::time::Instant::now(), wall: wall_clock() }
     }
 
     /// Returns how much time has passed since.
     #[cfg(feature = "sqs")]
-    pub(crate) fn elapsed(&self) -> Duration {
+    pub fn elapsed(&self) -> Duration {
         self.until(Self::now())
     }
 
     /// Returns whether the process was suspended since. The wall clock may have been set forward as well: nobody can tell.
     #[cfg(feature = "worker")]
-    pub(crate) fn was_suspended_since(&self) -> bool {
+    pub fn was_suspended_since(&self) -> bool {
         !self.asleep_until(Self::now()).is_zero()
     }
 
     /// Returns the moment that was so long before this one.
     #[cfg(feature = "worker")]
-    pub(crate) fn before(self, time: Duration) -> Self {
+    pub fn before(self, time: Duration) -> Self {
         Self {
             monotonic: self.monotonic.checked_sub(time).unwrap_or(self.monotonic),
             awake: self.awake.checked_sub(time).unwrap_or(self.awake),
@@ -53,7 +53,7 @@ impl Moment {
 
     /// Returns the later of the two, by the monotonic clock.
     #[cfg(feature = "worker")]
-    pub(crate) fn or_later(self, other: Self) -> Self {
+    pub fn or_later(self, other: Self) -> Self {
         if other.monotonic > self.monotonic { other } else { self }
     }
 
@@ -74,7 +74,7 @@ impl Moment {
 /// When something ends that began at a known moment, as a lease does.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "without effects nobody asks when it is over"))]
-pub(crate) struct Deadline {
+pub struct Deadline {
     since: Moment,
     after: Duration,
 }
@@ -82,50 +82,50 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// The end of what takes so long from that moment on.
     #[cfg(feature = "sqs")]
-    pub(crate) fn after(since: Moment, after: Duration) -> Self {
+    pub fn after(since: Moment, after: Duration) -> Self {
         Self { since, after }
     }
 
     /// The end of what ends at that time of the monotonic clock, if the process is not suspended until then.
-    pub(crate) fn at(time: Instant) -> Self {
+    pub fn at(time: Instant) -> Self {
         let now = Moment::now();
         Self { since: now, after: time.saturating_duration_since(now.monotonic) }
     }
 
     #[cfg(feature = "sqs")]
-    pub(crate) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.since.elapsed() >= self.after
     }
 
     #[cfg(feature = "sqs")]
-    pub(crate) fn time_left(&self) -> Duration {
+    pub fn time_left(&self) -> Duration {
         self.after.saturating_sub(self.since.elapsed())
     }
 
     /// Returns whichever is over first.
     #[cfg(feature = "sqs")]
-    pub(crate) fn or_earlier(self, other: Self) -> Self {
+    pub fn or_earlier(self, other: Self) -> Self {
         if other.time_left() < self.time_left() { other } else { self }
     }
 
     /// Returns when a timer is to go off for it. A process that was suspended meanwhile has to look at the deadline itself.
     #[cfg(feature = "sqs")]
-    pub(crate) fn for_timer(&self) -> Instant {
+    pub fn for_timer(&self) -> Instant {
         self.since.monotonic + self.after
     }
 }
 
-#[cfg(not(all(test, feature = "sqs")))]
+#[cfg(not(any(all(test, feature = "sqs"), feature = "test-util")))]
 fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-#[cfg(all(test, feature = "local"))]
-pub(crate) use self::in_tests::set_wall_clock_ahead;
-#[cfg(all(test, feature = "sqs"))]
+#[cfg(any(all(test, feature = "sqs"), feature = "test-util"))]
+pub use self::in_tests::set_wall_clock_ahead;
+#[cfg(any(all(test, feature = "sqs"), feature = "test-util"))]
 use self::in_tests::wall_clock;
 
-#[cfg(all(test, feature = "sqs"))]
+#[cfg(any(all(test, feature = "sqs"), feature = "test-util"))]
 mod in_tests {
     use std::cell::Cell;
 
@@ -141,11 +141,12 @@ mod in_tests {
     }
 
     /// Sets this thread's wall clock forward by so much, while the monotonic one stands still: the process was suspended.
-    pub(crate) fn set_wall_clock_ahead(time: Duration) {
+    pub fn set_wall_clock_ahead(time: Duration) {
         let (ahead, behind) = AHEAD.get();
         AHEAD.set((ahead + time, behind));
     }
 
+    #[cfg(test)]
     pub(super) fn set_wall_clock_back(time: Duration) {
         let (ahead, behind) = AHEAD.get();
         AHEAD.set((ahead, behind + time));

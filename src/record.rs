@@ -301,7 +301,7 @@ impl Parts {
     }
 
     /// They are those of a record that is there.
-    #[cfg(any(feature = "local", feature = "worker"))]
+    #[cfg(feature = "sqs")]
     pub(crate) fn are_of_object(&mut self, whole: Range<usize>) {
         (self.is_object, self.whole) = (true, whole.into());
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{QueueAttributeName as Name, SendMessageBatchRequestEntry};
-use redrive::local::Sqs;
+use redrive_local::Sqs;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 

@@ -11,7 +11,7 @@ use std::task::Poll;
 
 /// A panic that was caught.
 #[derive(Debug)]
-pub(crate) struct Panicked {
+pub struct Panicked {
     message: String,
     /// File, line and column, known where [`note_places`] was called before.
     place: Option<String>,
@@ -33,7 +33,7 @@ impl std::error::Error for Panicked {}
 /// It is lent, as whatever takes a future to wait for it has twice its size: what it was given, and what it has pinned.
 ///
 /// Two panics get past it, and end the process: one while another unwinds, and any at all under `panic = "abort"`.
-pub(crate) async fn guard<F: Future>(mut future: Pin<&mut Option<F>>) -> Result<F::Output, Panicked> {
+pub async fn guard<F: Future>(mut future: Pin<&mut Option<F>>) -> Result<F::Output, Panicked> {
     let end = poll_fn(|context| {
         let poll = || match future.as_mut().as_pin_mut() {
             Some(future) => future.poll(context),

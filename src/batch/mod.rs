@@ -33,7 +33,8 @@ pub(crate) use self::bodies::{Fetch, Wanted};
 pub(crate) use self::effect::OnFailure;
 #[cfg(feature = "sqs")]
 pub(crate) use self::effect::{Effect, Failed, Failure, Leased, Wish};
-pub(crate) use self::guard::{guard, note_places};
+pub(crate) use self::guard::note_places;
+pub use self::guard::{Panicked, guard};
 pub(crate) use self::keeper::Keeper;
 #[cfg(feature = "worker")]
 pub(crate) use self::keeper::{Fate, Place, Wait};

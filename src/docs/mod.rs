@@ -15,17 +15,9 @@ pub mod producer {}
 #[doc = include_str!("large_messages.md")]
 pub mod large_messages {}
 
-#[cfg(feature = "outbox")]
-#[doc = include_str!("outbox.md")]
-pub mod outbox {}
-
 #[cfg(feature = "worker")]
 #[doc = include_str!("worker.md")]
 pub mod worker {}
-
-#[cfg(feature = "local")]
-#[doc = include_str!("local.md")]
-pub mod local {}
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}

@@ -91,7 +91,7 @@ impl AttributeValue {
     }
 
     /// As an event has it.
-    #[cfg(feature = "outbox")]
+    #[cfg(feature = "producer")]
     fn to_wire(&self) -> serde_json::Value {
         use base64::Engine as _;
         let mut wire = serde_json::json!({ "dataType": self.data_type });
@@ -204,7 +204,7 @@ pub(crate) fn attributes_from_json(json: &str) -> Result<BTreeMap<String, Attrib
 }
 
 /// The same, the other way.
-#[cfg(feature = "outbox")]
+#[cfg(feature = "producer")]
 pub(crate) fn attributes_to_json(attributes: &BTreeMap<String, AttributeValue>) -> String {
     let wire = |(name, value): (&String, &AttributeValue)| (name.clone(), value.to_wire());
     serde_json::Value::Object(attributes.iter().map(wire).collect()).to_string()

@@ -17,7 +17,7 @@ mod tuple;
 use std::future::Future;
 
 pub use self::attribute::{Attribute, AttributeValue, FromAttribute};
-#[cfg(feature = "outbox")]
+#[cfg(feature = "producer")]
 pub(crate) use self::attribute::{attributes_from_json, attributes_to_json};
 pub use self::body::Body;
 pub use self::envelope::{EventBridge, Sns, SnsAttribute};
@@ -27,7 +27,7 @@ pub use self::rejection::Rejection;
 pub use self::s3::{S3, S3Notification, S3Record};
 pub use self::send_id::SendId;
 #[cfg(feature = "sqs")]
-pub(crate) use self::send_id::{SEND_ID, TRACEPARENT};
+pub use self::send_id::{SEND_ID, TRACEPARENT};
 pub use self::state::{FromRef, State};
 pub use self::system::{
     DeduplicationId, FirstReceivedAt, GroupId, LastReceive, MessageId, QueueArn, ReceiptHandle, ReceiveCount, SenderId,

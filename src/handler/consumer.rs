@@ -102,7 +102,7 @@ impl<K> Consumer<K> {
         self.set(|options| options.bodies = Some(Arc::new(large_messages)))
     }
 
-    #[cfg(feature = "local")]
+    #[cfg(feature = "sqs")]
     pub(crate) fn observed(self, observer: super::Observer) -> Self {
         self.set(|options| options.observer = observer)
     }

@@ -13,7 +13,7 @@ type Tell = dyn Fn(&Record, &'static str, Option<&str>) + Send + Sync;
 pub(crate) struct Observer(Option<Arc<Tell>>);
 
 impl Observer {
-    #[cfg(feature = "local")]
+    #[cfg(feature = "sqs")]
     pub(crate) fn new(tell: impl Fn(&Record, &'static str, Option<&str>) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(tell)))
     }

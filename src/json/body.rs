@@ -1,6 +1,6 @@
 //! JSON that SQS takes as the body of a message.
 
-#[cfg(any(feature = "local", feature = "producer"))]
+#[cfg(feature = "sqs")]
 use serde::Serialize;
 
 /// Writes a value as JSON in which no character stands that SQS refuses.
@@ -8,8 +8,8 @@ use serde::Serialize;
 /// SQS takes the characters of XML 1.0. The serializer escapes those of them that it has to, all below U+0020; the two that are
 /// left, U+FFFE and U+FFFF, may stand in JSON, and an escape means the same.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
-#[cfg(any(feature = "local", feature = "producer"))]
-pub(crate) fn to_body<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<String> {
+#[cfg(feature = "sqs")]
+pub fn to_body<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<String> {
     serde_json::to_string(value).map(escaped)
 }
 

@@ -1,20 +1,20 @@
 //! JSON, as far as a record needs it before a type of the user's takes over; and as a record is written.
 
-#[cfg(any(feature = "large-messages", feature = "local", feature = "producer"))]
+#[cfg(feature = "sqs")]
 mod body;
 mod error;
 mod scan;
 mod special;
 mod string;
-#[cfg(any(feature = "local", feature = "worker"))]
+#[cfg(feature = "sqs")]
 mod write;
 
 #[cfg(feature = "large-messages")]
 pub(crate) use self::body::escaped;
-#[cfg(any(feature = "local", feature = "producer"))]
-pub(crate) use self::body::to_body;
+#[cfg(feature = "sqs")]
+pub use self::body::to_body;
 pub use self::error::JsonError;
 pub(crate) use self::scan::{Scanner, find};
 pub(crate) use self::string::text;
-#[cfg(any(feature = "local", feature = "worker"))]
+#[cfg(feature = "sqs")]
 pub(crate) use self::write::Object;

@@ -18,7 +18,7 @@ pub(super) fn special(bytes: &[u8], begin: usize) -> Option<usize> {
 }
 
 /// Whether there is a special byte at all.
-#[cfg(any(feature = "local", feature = "worker"))]
+#[cfg(feature = "sqs")]
 pub(super) fn has_special(bytes: &[u8]) -> bool {
     let found = |word: &[u8; 8]| lowest_special(u64::from_le_bytes(*word));
     match bytes.last_chunk() {
@@ -126,7 +126,7 @@ mod tests {
             let is_special = matches!(byte, b'"' | b'\\' | 0..0x20);
             for len in [1, 8] {
                 assert_eq!(special(&vec![byte; len], 0), is_special.then_some(0), "{byte}");
-                #[cfg(any(feature = "local", feature = "worker"))]
+                #[cfg(feature = "sqs")]
                 assert_eq!(has_special(&vec![byte; len]), is_special, "{byte}");
             }
             assert_eq!(specials(&[byte; BLOCK_BYTES]), if is_special { u64::MAX } else { 0 }, "{byte}");
@@ -140,7 +140,7 @@ mod tests {
             for at in (0..text.len()).step_by(around.len_utf8()) {
                 let mut text = text.clone();
                 text.insert(at, found);
-                #[cfg(any(feature = "local", feature = "worker"))]
+                #[cfg(feature = "sqs")]
                 assert!(has_special(text.as_bytes()), "{found:?} at {at}");
                 for begin in 0..=text.len() {
                     let expected = (begin <= at).then_some(at);
@@ -156,7 +156,7 @@ mod tests {
         fn none_is_left_out_and_none_is_made_up(text in "[\"\\\\\u{0}\u{1f} !\\[\\]\u{7f}é]{0,300}") {
             let is_special = |&(_, byte): &(usize, u8)| matches!(byte, b'"' | b'\\' | 0..0x20);
             let expected: Vec<_> = text.bytes().enumerate().filter(is_special).map(|(at, _)| at).collect();
-            #[cfg(any(feature = "local", feature = "worker"))]
+            #[cfg(feature = "sqs")]
             prop_assert_eq!(has_special(text.as_bytes()), !expected.is_empty());
             prop_assert_eq!(all(&text), expected);
         }

@@ -197,9 +197,7 @@ fn entry(to: &Queue, position: usize, message: &Outgoing) -> Option<Entry> {
         let value = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build().ok()?;
         entry = entry.message_system_attributes(SystemAttribute::AwsTraceHeader, value);
     }
-    // SQS counts in whole seconds. Not before its time is what was asked for.
-    let seconds = |delay: std::time::Duration| i32::try_from(delay.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
-    let entry = entry.set_delay_seconds(message.delay.map(seconds)).set_message_group_id(message.group.clone());
+    let entry = entry.set_delay_seconds(message.delay_seconds()).set_message_group_id(message.group.clone());
     entry.set_message_deduplication_id(deduplication_id).build().ok()
 }
 

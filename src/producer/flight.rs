@@ -180,14 +180,14 @@ impl Shared {
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-#[cfg(all(test, feature = "local"))]
+#[cfg(test)]
 mod tests {
     use aws_sdk_sqs::types::QueueAttributeName::FifoQueue;
 
     use super::*;
-    use crate::local::{Faults, Sqs};
     use crate::moment::set_wall_clock_ahead;
     use crate::producer::{Outgoing, Producer};
+    use redrive_local::{Faults, Sqs};
 
     #[tokio::test(start_paused = true)]
     async fn an_unanswered_message_is_not_sent_again_after_a_suspend() {

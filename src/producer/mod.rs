@@ -16,7 +16,10 @@ mod outgoing;
 mod pack;
 mod refit;
 mod sent;
+#[allow(missing_docs, reason = "a seam")]
+mod stored;
 mod told;
+#[allow(missing_docs, reason = "a seam, but for `TraceContext`")]
 mod trace;
 
 use std::fmt;
@@ -34,8 +37,8 @@ pub use self::error::SendError;
 pub(crate) use self::id::Id;
 pub use self::outgoing::{IntoOutgoing, Outgoing};
 pub use self::sent::Sent;
-#[cfg(feature = "outbox")]
-pub(crate) use self::trace::Source as TraceSource;
+pub use self::stored::Stored;
+pub use self::trace::Source as TraceSource;
 pub use self::trace::TraceContext;
 
 use self::call::{NoteTransmission, Queue};

@@ -98,6 +98,12 @@ impl Outgoing {
         self
     }
 
+    /// Whole seconds, as SQS counts them: no less than was asked for.
+    pub(super) fn delay_seconds(&self) -> Option<i32> {
+        let seconds = |delay: Duration| i32::try_from(delay.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
+        self.delay.map(seconds)
+    }
+
     /// Its bytes, as SQS counts them.
     pub(crate) fn bytes(&self) -> usize {
         let of_attributes = self.attributes.iter().map(|(name, value)| attribute_bytes(name, value));
@@ -310,7 +316,7 @@ mod tests {
         );
         assert_eq!(with(AttributeValue::binary([0]).labelled(&"l".repeat(249))), Ok(()));
         assert!(with(AttributeValue::binary([0]).labelled(&"l".repeat(250))).unwrap_err().contains("257 characters"));
-        #[cfg(feature = "outbox")]
+
         for wire in [
             r#"{"a": {"dataType": "Text", "stringValue": "x"}}"#,
             r#"{"a": {"dataType": "Binary", "stringValue": "x"}}"#,

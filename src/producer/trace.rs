@@ -54,10 +54,10 @@ impl TraceContext {
 
 /// Where the context comes from when a message does.
 #[derive(Clone)]
-pub(crate) struct Source(Arc<dyn Fn() -> TraceContext + Send + Sync>);
+pub struct Source(Arc<dyn Fn() -> TraceContext + Send + Sync>);
 
 impl Source {
-    pub(crate) fn new(context: impl Fn() -> TraceContext + Send + Sync + 'static) -> Self {
+    pub fn new(context: impl Fn() -> TraceContext + Send + Sync + 'static) -> Self {
         Self(Arc::new(context))
     }
 

@@ -35,8 +35,8 @@ impl Backoff {
         self.first.saturating_mul(2_u32.saturating_pow(doublings)).min(self.most)
     }
 
-    /// A delay after so many receives; for calls of our own, after so many failures.
-    pub(crate) fn delay(&self, receive_count: u32) -> Duration {
+    /// Returns a random delay for a message that was received that often, or a call that failed that often.
+    pub fn delay(&self, receive_count: u32) -> Duration {
         self.bound(receive_count).mul_f64(fastrand::f64())
     }
 }

@@ -12,8 +12,8 @@ use super::safe_text::{hiding, text_of};
 use super::size_limit::TooLarge;
 
 #[derive(Debug)]
-pub(crate) struct CallError {
-    pub(crate) trouble: Trouble,
+pub struct CallError {
+    pub trouble: Trouble,
     text: String,
     /// The answer is a refusal that SQS did not write: that of a proxy, most likely.
     is_foreign: bool,
@@ -22,7 +22,7 @@ pub(crate) struct CallError {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub enum Trouble {
     /// There was no connection: nothing was sent.
     Unreachable,
     /// The credentials were not there when the call needed them: nothing was sent.
@@ -85,41 +85,39 @@ impl CallError {
         Self { trouble, text, is_foreign: is_foreign(status, code), too_large }
     }
 
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         &self.text
     }
 
     /// The same without what the call carried, should the text quote it.
-    pub(crate) fn hiding<'a>(self, carried: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn hiding<'a>(self, carried: impl IntoIterator<Item = &'a str>) -> Self {
         Self { text: hiding(&self.text, carried), ..self }
     }
 
     /// Whether somebody has answered.
-    #[cfg(feature = "cli")]
-    pub(crate) fn is_answer(&self) -> bool {
+    pub fn is_answer(&self) -> bool {
         use Trouble::{Lost, NoCredentials, Unreachable, Unsent};
         !matches!(self.trouble, Unreachable | NoCredentials | Unsent | Lost)
     }
 
     /// Whether the call, with one message, was refused for the size of that.
-    pub(crate) fn too_large(&self) -> Option<TooLarge> {
+    pub fn too_large(&self) -> Option<TooLarge> {
         self.too_large
     }
 
     /// Whether something else than SQS refused the call.
-    #[cfg(any(feature = "producer", feature = "cli"))]
-    pub(crate) fn is_foreign(&self) -> bool {
+    pub fn is_foreign(&self) -> bool {
         self.is_foreign
     }
 
     /// Whether one entry of a batch may be the reason, so that the others may succeed without it.
-    pub(crate) fn may_be_for_one_entry(&self) -> bool {
+    pub fn may_be_for_one_entry(&self) -> bool {
         self.is_foreign || matches!(self.trouble, Trouble::Refused | Trouble::TooLarge)
     }
 
     /// The same error of a call whose request is known not to have left this process.
     #[cfg(feature = "producer")]
-    pub(crate) fn before_it_was_sent(self) -> Self {
+    pub fn before_it_was_sent(self) -> Self {
         match self.trouble {
             Trouble::Lost => Self { trouble: Trouble::Unsent, ..self },
             _ => self,

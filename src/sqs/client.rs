@@ -36,16 +36,16 @@ async fn from_env() -> Client {
 }
 
 /// An answer takes milliseconds. One that has not come after so long is not waited for: the call is made again.
-pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The same client, whose attempts do not wait for ever: they have its own timeout, or this one where it has none.
-pub(crate) fn impatient(client: &Client, attempt_timeout: Duration) -> Client {
+pub fn impatient(client: &Client, attempt_timeout: Duration) -> Client {
     let own = client.config().timeout_config().and_then(TimeoutConfig::operation_attempt_timeout);
     with_attempt_timeout(client, own.unwrap_or(attempt_timeout))
 }
 
 /// The same client with that timeout for each attempt, whatever its own is.
-pub(crate) fn with_attempt_timeout(client: &Client, attempt_timeout: Duration) -> Client {
+pub fn with_attempt_timeout(client: &Client, attempt_timeout: Duration) -> Client {
     let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
     let timeouts = own.to_builder().operation_attempt_timeout(attempt_timeout).build();
     Client::from_conf(bounded(client, timeouts).build())
@@ -61,7 +61,7 @@ fn bounded(client: &Client, timeouts: TimeoutConfig) -> Builder {
 /// The same client, made for calls that wait at SQS: they are tried once, and end after so long, and not before, whatever its own timeouts
 /// are. That to connect is as it was.
 #[cfg(feature = "worker")]
-pub(crate) fn patient(client: &Client, patience: Duration) -> Client {
+pub fn patient(client: &Client, patience: Duration) -> Client {
     let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
     let at_least = |own: Option<Duration>| own.map(|own| own.max(patience));
     let mut timeouts = own.to_builder().operation_attempt_timeout(patience);
@@ -75,7 +75,7 @@ const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The same client, whose copies load credentials once for all of them. By default each copy has a cache of its own, and a call with a
 /// short timeout could give up a slow provider again and again.
-pub(crate) fn with_shared_credentials(client: &Client) -> Client {
+pub fn with_shared_credentials(client: &Client) -> Client {
     if client.config().identity_cache().is_some() {
         return client.clone();
     }
@@ -83,7 +83,7 @@ pub(crate) fn with_shared_credentials(client: &Client) -> Client {
     Client::from_conf(client.config().to_builder().identity_cache(cache).build())
 }
 
-#[cfg(all(test, feature = "worker", feature = "local"))]
+#[cfg(all(test, feature = "worker"))]
 mod tests {
     use super::*;
 
@@ -100,7 +100,7 @@ mod tests {
             .operation_timeout(second)
             .operation_attempt_timeout(second)
             .build();
-        let config = crate::local::Sqs::new().client().config().to_builder().timeout_config(short.clone()).build();
+        let config = redrive_local::Sqs::new().client().config().to_builder().timeout_config(short.clone()).build();
         let patient = patient(&Client::from_conf(config), 30 * second);
         let expected = short.to_builder().read_timeout(30 * second).operation_timeout(30 * second);
         assert_eq!(timeouts_of(&patient), expected.operation_attempt_timeout(30 * second).build());
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_client_without_timeouts_has_the_one_that_it_needs() {
         let second = Duration::from_secs(1);
-        let client = crate::local::Sqs::new().client();
+        let client = redrive_local::Sqs::new().client();
         let config = client.config().to_builder().timeout_config(TimeoutConfig::disabled()).build();
         let timeouts = timeouts_of(&patient(&Client::from_conf(config), second));
         assert_eq!(timeouts.operation_attempt_timeout(), Some(second));

@@ -13,7 +13,7 @@ use super::entries::EntryError;
 use super::limits::MAX_ENTRIES;
 
 /// A call that takes up to ten entries, and answers for each.
-pub(crate) trait BatchCall: Send + Sync + 'static {
+pub trait BatchCall: Send + Sync + 'static {
     type Entry: Send + Sync + 'static;
 
     /// The results, by position. Positions are the ids of entries: a message may be in one call twice.
@@ -37,7 +37,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_millis(400);
 
 /// Puts entries together: a call leaves a millisecond after it is full, or a few milliseconds after its first entry.
-pub(crate) struct Coalescer<C: BatchCall> {
+pub struct Coalescer<C: BatchCall> {
     shared: Arc<Shared<C>>,
 }
 
@@ -82,13 +82,13 @@ impl Drop for Told {
 }
 
 impl<C: BatchCall> Coalescer<C> {
-    pub(crate) fn new(call: C) -> Self {
+    pub fn new(call: C) -> Self {
         let open = Mutex::new(Open { waiting: Vec::new(), turn: 0, since: Instant::now() });
         Self { shared: Arc::new(Shared { call, open }) }
     }
 
     /// Sends the entry. The future tells what becomes of it. Dropping the future does not withdraw the entry.
-    pub(crate) fn submit(&self, entry: C::Entry) -> impl Future<Output = Result<(), EntryError>> + use<C> {
+    pub fn submit(&self, entry: C::Entry) -> impl Future<Output = Result<(), EntryError>> + use<C> {
         let (told, result) = oneshot::channel();
         // Nobody waits for it any more if this fails.
         self.submit_then(entry, |result| drop(told.send(result)));
@@ -96,7 +96,7 @@ impl<C: BatchCall> Coalescer<C> {
     }
 
     /// Sends the entry, and then calls `told` with what became of it. Where the runtime ends before, that is an error.
-    pub(crate) fn submit_then(&self, entry: C::Entry, told: impl FnOnce(Result<(), EntryError>) + Send + 'static) {
+    pub fn submit_then(&self, entry: C::Entry, told: impl FnOnce(Result<(), EntryError>) + Send + 'static) {
         self.shared.clone().add(Waiting { entry, told: Told(Some(Box::new(told))) });
     }
 }

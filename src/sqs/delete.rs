@@ -9,9 +9,9 @@ use super::entries::{EntryError, by_position, or_may_pass};
 use super::split::{Once, split};
 
 /// `DeleteMessageBatch` on one queue, by receipt handles.
-pub(crate) struct DeleteMessages {
-    pub(crate) client: Client,
-    pub(crate) queue_url: String,
+pub struct DeleteMessages {
+    pub client: Client,
+    pub queue_url: String,
 }
 
 impl BatchCall for DeleteMessages {
@@ -37,10 +37,10 @@ impl Once<String> for DeleteMessages {
     }
 }
 
-#[cfg(all(test, feature = "local"))]
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local::Sqs;
+    use redrive_local::Sqs;
 
     /// Were message ids the ids of entries, a message that was handed out twice would have the call refused.
     #[tokio::test(start_paused = true)]

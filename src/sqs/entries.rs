@@ -6,7 +6,7 @@ use super::safe_text::{hiding, redacted};
 
 /// Why an entry did not do what it was to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum EntryError {
+pub enum EntryError {
     /// It never will.
     SenderFault(String),
     /// Neither will any other: the queue's key may not be used, say.
@@ -20,16 +20,15 @@ const TOO_LATE: &str = "given up: by now another consumer may have the message";
 
 impl EntryError {
     /// The entry's time was over before it was sent, or sent again.
-    pub(crate) fn too_late() -> Self {
+    pub fn too_late() -> Self {
         Self::SenderFault(TOO_LATE.to_owned())
     }
 
-    #[cfg(feature = "cli")]
-    pub(crate) fn is_too_late(&self) -> bool {
+    pub fn is_too_late(&self) -> bool {
         self.text() == TOO_LATE
     }
 
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         match self {
             Self::SenderFault(text) | Self::Denied(text) | Self::MayPass(text) => text,
         }
@@ -38,7 +37,7 @@ impl EntryError {
 
 impl EntryError {
     /// The same without what the call carried, should the text quote it.
-    pub(crate) fn hiding<'a>(self, carried: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn hiding<'a>(self, carried: impl IntoIterator<Item = &'a str>) -> Self {
         let text = hiding(self.text(), carried);
         match self {
             Self::SenderFault(_) => Self::SenderFault(text),
@@ -90,7 +89,7 @@ pub(super) fn is_denied(code: &str) -> bool {
 
 /// The results of so many entries, by position, and `None` of one that the answer does not name. Positions are the ids of
 /// entries, and not message ids: a message may be in a call twice.
-pub(crate) fn by_position<'a, T>(
+pub fn by_position<'a, T>(
     len: usize,
     successful: impl Iterator<Item = (&'a str, T)>,
     failed: &'a [BatchResultErrorEntry],

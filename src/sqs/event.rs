@@ -9,7 +9,7 @@ use super::source::Source;
 
 /// One message as a record of the event, with what is needed of it besides.
 #[derive(Clone)]
-pub(crate) struct Record {
+pub struct Record {
     message_id: String,
     receipt_handle: String,
     /// The group whose order counts: none on a standard queue, whatever its messages say.
@@ -23,7 +23,7 @@ impl Record {
     /// # Errors
     ///
     /// Where the message lacks what SQS gives every message.
-    pub(crate) fn new(message: Message, source: &Source) -> Result<Self, Incomplete> {
+    pub fn new(message: Message, source: &Source) -> Result<Self, Incomplete> {
         let group = group(&message, source).map(str::to_owned);
         let message = CompleteMessage::new(message)?;
         let mut json = String::with_capacity(message.expected_bytes());
@@ -38,40 +38,40 @@ impl Record {
         })
     }
 
-    pub(crate) fn message_id(&self) -> &str {
+    pub fn message_id(&self) -> &str {
         &self.message_id
     }
 
-    pub(crate) fn receipt_handle(&self) -> &str {
+    pub fn receipt_handle(&self) -> &str {
         &self.receipt_handle
     }
 
     /// The message group, where its order counts.
-    pub(crate) fn group(&self) -> Option<&str> {
+    pub fn group(&self) -> Option<&str> {
         self.group.as_deref()
     }
 
     /// Which receive of the message this is, where the queue says so.
-    pub(crate) fn receive_count(&self) -> Option<u32> {
+    pub fn receive_count(&self) -> Option<u32> {
         self.receive_count
     }
 
     /// Its place in the order of a FIFO queue, where the queue says so.
-    pub(crate) fn sequence_number(&self) -> Option<u128> {
+    pub fn sequence_number(&self) -> Option<u128> {
         self.sequence_number
     }
 
-    pub(crate) fn json(&self) -> &str {
+    pub fn json(&self) -> &str {
         &self.json
     }
 
     /// By how much an event grows by this record: its text, and a comma.
-    pub(crate) fn added_bytes(&self) -> usize {
+    pub fn added_bytes(&self) -> usize {
         self.json.len() + ",".len()
     }
 
-    #[cfg(test)]
-    pub(crate) fn for_test(message_id: &str, group: Option<&str>, json: &str) -> Self {
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn for_test(message_id: &str, group: Option<&str>, json: &str) -> Self {
         Self {
             message_id: message_id.to_owned(),
             receipt_handle: format!("handle of {message_id}"),
@@ -83,9 +83,9 @@ impl Record {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "test-util"))]
 impl Record {
-    pub(crate) fn in_order(self, sequence_number: u128) -> Self {
+    pub fn in_order(self, sequence_number: u128) -> Self {
         Self { sequence_number: Some(sequence_number), ..self }
     }
 }
@@ -99,10 +99,10 @@ impl fmt::Debug for Record {
 }
 
 /// What an event takes beside [`Record::added_bytes`] of its records. One comma less, for the first has none before it.
-pub(crate) const ENVELOPE_BYTES: usize = HEAD_AND_TAIL_BYTES - ",".len();
+pub const ENVELOPE_BYTES: usize = HEAD_AND_TAIL_BYTES - ",".len();
 
 /// The event of one batch.
-pub(crate) fn event(records: &[Record]) -> String {
+pub fn event(records: &[Record]) -> String {
     let room = records.iter().map(Record::added_bytes).sum();
     write_event(room, records, |record, event| event.push_str(&record.json))
 }

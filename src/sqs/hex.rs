@@ -1,7 +1,7 @@
 //! Numbers as texts of hexadecimal digits.
 
 /// All of its digits. What the formatter does for a number of 128 bits takes as long as much else that is done for a message.
-pub(crate) fn hex(number: u128) -> String {
+pub fn hex(number: u128) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut digits = [0; 32];
     for (two, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(number.to_be_bytes()) {
@@ -12,8 +12,7 @@ pub(crate) fn hex(number: u128) -> String {
 }
 
 /// The same, with the hyphens of a UUID.
-#[cfg(any(feature = "local", feature = "worker"))]
-pub(crate) fn uuid(number: u128) -> String {
+pub fn uuid(number: u128) -> String {
     let mut text = hex(number);
     [8, 13, 18, 23].into_iter().for_each(|place| text.insert(place, '-'));
     text
@@ -21,7 +20,7 @@ pub(crate) fn uuid(number: u128) -> String {
 
 /// The number that a UUID is, where it is written as [`uuid`] writes it.
 #[cfg(feature = "worker")]
-pub(crate) fn number_of_uuid(id: &str) -> Option<u128> {
+pub fn number_of_uuid(id: &str) -> Option<u128> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),

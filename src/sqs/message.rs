@@ -43,13 +43,11 @@ impl CompleteMessage {
     }
 
     /// Which receive of the message this is, where the queue says so.
-    #[cfg(feature = "local")]
     pub(super) fn receive_count(&self) -> Option<u32> {
         self.rest.attributes.as_ref()?.get(&System::ApproximateReceiveCount)?.parse().ok()
     }
 
     /// The message's place in the order of its FIFO queue.
-    #[cfg(feature = "local")]
     pub(super) fn sequence_number(&self) -> Option<u128> {
         self.rest.attributes.as_ref()?.get(&System::SequenceNumber)?.parse().ok()
     }
@@ -188,7 +186,7 @@ pub(crate) fn event_of<'a>(messages: impl Iterator<Item = &'a CompleteMessage> +
 
 /// A message that lacks what SQS gives every message.
 #[derive(Debug)]
-pub(crate) struct Incomplete {
+pub struct Incomplete {
     lacks: &'static str,
 }
 

@@ -1,34 +1,44 @@
 //! What we do to a queue: visibility, and dead letters with their reason. And what it hands out, as a function gets it.
 
 mod backoff;
-pub(crate) mod call_error;
-pub(crate) mod client;
-pub(crate) mod coalesce;
+#[allow(missing_docs, reason = "a seam")]
+pub mod call_error;
+#[allow(missing_docs, reason = "a seam")]
+pub mod client;
+#[allow(missing_docs, reason = "a seam")]
+pub mod coalesce;
 pub(crate) mod credentials;
 mod dead_letter;
 mod dead_letter_queues;
-pub(crate) mod delete;
+#[allow(missing_docs, reason = "a seam")]
+pub mod delete;
 mod effects;
-pub(crate) mod entries;
-#[cfg(feature = "local")]
-pub(crate) mod event;
+#[allow(missing_docs, reason = "a seam")]
+pub mod entries;
+#[allow(missing_docs, reason = "a seam")]
+pub mod event;
 mod failed_runs;
-#[cfg(any(feature = "local", feature = "producer", feature = "worker"))]
-pub(crate) mod hex;
-pub(crate) mod limits;
-#[cfg(any(feature = "local", feature = "worker"))]
+#[allow(missing_docs, reason = "a seam")]
+pub mod hex;
+#[allow(missing_docs, reason = "a seam")]
+pub mod limits;
 pub(crate) mod message;
-pub(crate) mod note;
+#[allow(missing_docs, reason = "a seam")]
+pub mod note;
 mod queue;
 #[cfg(any(feature = "producer", feature = "worker"))]
 pub(crate) mod random;
-pub(crate) mod region;
-pub(crate) mod safe_text;
-pub(crate) mod size_limit;
-#[cfg(any(feature = "local", feature = "worker"))]
-pub(crate) mod source;
+#[allow(missing_docs, reason = "a seam")]
+pub mod region;
+#[allow(missing_docs, reason = "a seam")]
+pub mod safe_text;
+#[allow(missing_docs, reason = "a seam")]
+pub mod size_limit;
+#[allow(missing_docs, reason = "a seam")]
+pub mod source;
 mod split;
-pub(crate) mod visibility;
+#[allow(missing_docs, reason = "a seam")]
+pub mod visibility;
 
 pub use self::backoff::Backoff;
 pub use self::effects::Effects;

@@ -29,7 +29,7 @@ const DNS_SUFFIXES: [&str; 14] = [
 const LEGACY_REGION: &str = "us-east-1";
 
 /// Returns the region of an SQS endpoint of AWS: regional, FIPS, dual-stack, legacy, or that of a VPC endpoint. Any other host has none.
-pub(crate) fn region_of_host(host: &str) -> Option<String> {
+pub fn region_of_host(host: &str) -> Option<String> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let own = DNS_SUFFIXES.iter().find_map(|suffix| host.strip_suffix(suffix)?.strip_suffix('.'))?;
     let region = match own.split('.').collect::<Vec<_>>()[..] {
@@ -41,7 +41,7 @@ pub(crate) fn region_of_host(host: &str) -> Option<String> {
 }
 
 /// Returns the region of a queue by its URL.
-pub(crate) fn region_of_url(url: &str) -> Option<String> {
+pub fn region_of_url(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
         return None;
@@ -52,7 +52,7 @@ pub(crate) fn region_of_url(url: &str) -> Option<String> {
 }
 
 /// Returns the region of a queue by its ARN. Emulators write words there that are no regions.
-pub(crate) fn region_of_arn(arn: &str) -> Option<String> {
+pub fn region_of_arn(arn: &str) -> Option<String> {
     let mut parts = arn.splitn(6, ':').skip(2);
     let (service, region) = (parts.next()?, parts.next()?);
     (service == "sqs" && is_region(region)).then(|| region.to_owned())
@@ -74,7 +74,7 @@ fn is_region(label: &str) -> bool {
 }
 
 /// Returns the client for a queue that is in this region, if that is known. An endpoint that was given to the client stays.
-pub(crate) fn in_region(client: &Client, region: Option<String>) -> Client {
+pub fn in_region(client: &Client, region: Option<String>) -> Client {
     match region {
         Some(region) if client.config().region().is_none_or(|own| own.as_ref() != region) => {
             Client::from_conf(client.config().to_builder().region(Region::new(region)).build())
@@ -84,7 +84,7 @@ pub(crate) fn in_region(client: &Client, region: Option<String>) -> Client {
 }
 
 /// Returns the client for the queue at this URL.
-pub(crate) fn in_region_of_url(client: &Client, queue_url: &str) -> Client {
+pub fn in_region_of_url(client: &Client, queue_url: &str) -> Client {
     in_region(client, region_of_url(queue_url))
 }
 

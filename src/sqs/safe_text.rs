@@ -23,7 +23,7 @@ const MIN_MARK_CHARS: usize = 4;
 const MAX_WORD_CHARS: usize = 32;
 
 /// Returns what a failed call says.
-pub(crate) fn text_of<E>(error: &SdkError<E, HttpResponse>) -> String
+pub fn text_of<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -57,7 +57,7 @@ fn unreadable(answer: &HttpResponse, cause: Option<&std::io::Error>) -> String {
 }
 
 /// The texts of an error and of its causes, none of which is an answer.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     redacted(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
 }
@@ -67,14 +67,14 @@ fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a std::io::Error> 
 }
 
 /// Returns the text without what looks like a receipt handle, and without values that a service quotes.
-pub(crate) fn redacted(text: &str) -> String {
+pub fn redacted(text: &str) -> String {
     let text = without_quoted_value(text);
     let words = text.split(' ').map(|word| if is_a_secret(word) { REDACTED } else { word });
     words.collect::<Vec<_>>().join(" ").chars().take(MAX_TEXT_CHARS).collect()
 }
 
 /// Returns the text up to where it quotes any of these, which is what the call carried.
-pub(crate) fn hiding<'a>(text: &str, carried: impl IntoIterator<Item = &'a str>) -> String {
+pub fn hiding<'a>(text: &str, carried: impl IntoIterator<Item = &'a str>) -> String {
     let found = carried.into_iter().filter_map(|payload| {
         let mark: String = payload.chars().take(MARK_CHARS).collect();
         let is_long = mark.chars().count() >= MIN_MARK_CHARS;

@@ -15,7 +15,7 @@ const LEARNED_FOR: Duration = Duration::from_secs(600);
 
 /// The largest message that one queue takes.
 #[derive(Debug, Default)]
-pub(crate) struct SizeLimit {
+pub struct SizeLimit {
     learned: Mutex<Option<Learned>>,
 }
 
@@ -27,7 +27,7 @@ struct Learned {
 
 impl SizeLimit {
     /// The limit that holds now: that of SQS until the queue has shown a lower one.
-    pub(crate) fn bytes(&self, now: Instant) -> usize {
+    pub fn bytes(&self, now: Instant) -> usize {
         let learned = self.learned().filter(|learned| now.saturating_duration_since(learned.at) < LEARNED_FOR);
         learned.map_or(MAX_MESSAGE_BYTES, |learned| learned.bytes)
     }
@@ -36,7 +36,7 @@ impl SizeLimit {
     /// message is larger than the smallest limit there is.
     ///
     /// Where the refusal says no number, or one that does not explain it, the limit counts as just below the message.
-    pub(crate) fn learn(&self, refusal: TooLarge, message_bytes: usize, now: Instant) -> usize {
+    pub fn learn(&self, refusal: TooLarge, message_bytes: usize, now: Instant) -> usize {
         let below = message_bytes.saturating_sub(1);
         let bytes = refusal.limit_bytes.map_or(below, |limit| limit.min(below)).max(SMALLEST_SIZE_LIMIT_BYTES);
         *self.lock() = Some(Learned { bytes, at: now });
@@ -44,7 +44,7 @@ impl SizeLimit {
     }
 
     /// Notes that the queue took a message of so many bytes. A limit below that holds no more.
-    pub(crate) fn took(&self, message_bytes: usize) {
+    pub fn took(&self, message_bytes: usize) {
         self.lock().take_if(|learned| learned.bytes < message_bytes);
     }
 
@@ -60,19 +60,19 @@ impl SizeLimit {
 
 /// A refusal of a message for its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooLarge {
+pub struct TooLarge {
     /// The limit that the refusal names.
-    pub(crate) limit_bytes: Option<usize>,
+    pub limit_bytes: Option<usize>,
 }
 
 impl TooLarge {
     /// A refusal that says no number.
-    pub(crate) const WITHOUT_A_NUMBER: Self = Self { limit_bytes: None };
+    pub const WITHOUT_A_NUMBER: Self = Self { limit_bytes: None };
 
     /// Reads the code and the message of an error. `None` where it is about something else.
     ///
     /// SQS says "Message must be shorter than 262144 bytes."; servers that speak its protocol have words of their own.
-    pub(crate) fn in_text(text: &str) -> Option<Self> {
+    pub fn in_text(text: &str) -> Option<Self> {
         const SIGNS: [&str; 14] = [
             "shorter than",
             "longer than",

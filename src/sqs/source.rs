@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The queue that records come from, as they name it.
 #[derive(Clone, Debug)]
-pub(crate) struct Source {
+pub struct Source {
     arn: String,
     region: String,
 }
@@ -13,7 +13,7 @@ impl Source {
     /// # Errors
     ///
     /// Where this is not an ARN of a queue.
-    pub(crate) fn from_arn(arn: &str) -> Result<Self, NotAQueue> {
+    pub fn from_arn(arn: &str) -> Result<Self, NotAQueue> {
         match arn.splitn(6, ':').collect::<Vec<_>>()[..] {
             ["arn", _, "sqs", region, _, name] if !region.is_empty() && !name.is_empty() => {
                 Ok(Self { arn: arn.to_owned(), region: region.to_owned() })
@@ -22,23 +22,23 @@ impl Source {
         }
     }
 
-    pub(crate) fn arn(&self) -> &str {
+    pub fn arn(&self) -> &str {
         &self.arn
     }
 
-    pub(crate) fn region(&self) -> &str {
+    pub fn region(&self) -> &str {
         &self.region
     }
 
     /// Only the name decides. Messages of a standard queue may have a group as well.
-    pub(crate) fn is_fifo(&self) -> bool {
+    pub fn is_fifo(&self) -> bool {
         self.arn.ends_with(".fifo")
     }
 }
 
 /// An ARN that names no SQS queue.
 #[derive(Debug)]
-pub(crate) struct NotAQueue {
+pub struct NotAQueue {
     found: String,
 }
 

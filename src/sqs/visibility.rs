@@ -16,7 +16,7 @@ use super::split::{Once, split};
 use crate::moment::{Deadline, Moment};
 
 /// From the receive on, and not from the call: what is left of these 12 hours is the most that SQS takes.
-pub(crate) const MAX_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(43_200);
+pub const MAX_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(43_200);
 
 /// What a mapping's window and a function's timeout may have taken of that before a handler has ended.
 const MAX_AGE_ON_LAMBDA: Duration = Duration::from_secs(300 + 900);
@@ -25,13 +25,13 @@ const MAX_AGE_ON_LAMBDA: Duration = Duration::from_secs(300 + 900);
 pub(super) const LONGEST_DELAY_ON_LAMBDA: Duration = MAX_VISIBILITY_TIMEOUT.saturating_sub(MAX_AGE_ON_LAMBDA);
 
 /// `ChangeMessageVisibilityBatch` on one queue.
-pub(crate) struct ChangeVisibility {
-    pub(crate) client: Client,
-    pub(crate) queue_url: String,
+pub struct ChangeVisibility {
+    pub client: Client,
+    pub queue_url: String,
 }
 
 /// One receipt, and when its message comes back.
-pub(crate) struct Change {
+pub struct Change {
     receipt_handle: String,
     timeout: VisibilityTimeout,
     /// The change must not begin at this time or later. The message may be another consumer's by then, and SQS accepts a receipt handle
@@ -42,7 +42,7 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    pub(crate) fn new(receipt_handle: impl Into<String>, timeout: VisibilityTimeout, not_after: Deadline) -> Self {
+    pub fn new(receipt_handle: impl Into<String>, timeout: VisibilityTimeout, not_after: Deadline) -> Self {
         Self { receipt_handle: receipt_handle.into(), timeout, not_after, visible_at: OnceLock::new() }
     }
 
@@ -58,20 +58,19 @@ impl Change {
 
 /// Whole seconds from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct VisibilityTimeout(i32);
+pub struct VisibilityTimeout(i32);
 
 impl VisibilityTimeout {
     /// At once.
-    #[cfg(any(feature = "worker", feature = "local"))]
-    pub(crate) const ZERO: Self = Self(0);
+    pub const ZERO: Self = Self(0);
 
     /// Rounded up, as what is to wait a little is not to come back at once; but no more than there is.
-    pub(crate) fn clamped(delay: Duration, longest: Duration) -> Self {
+    pub fn clamped(delay: Duration, longest: Duration) -> Self {
         let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0));
         Self(i32::try_from(seconds.min(longest.as_secs())).unwrap_or(i32::MAX))
     }
 
-    pub(crate) fn as_duration(self) -> Duration {
+    pub fn as_duration(self) -> Duration {
         Duration::from_secs(self.0.unsigned_abs().into())
     }
 }
@@ -137,7 +136,6 @@ impl Once<&Change> for ChangeVisibility {
 
 #[cfg(test)]
 mod tests {
-    #[cfg(feature = "local")]
     use tokio::time::Instant;
 
     use super::*;
@@ -152,9 +150,8 @@ mod tests {
     }
 
     /// A queue with a message that was received, and the receipt handle of that.
-    #[cfg(feature = "local")]
-    async fn received() -> (crate::local::Sqs, ChangeVisibility, String) {
-        let sqs = crate::local::Sqs::with_seed(1);
+    async fn received() -> (redrive_local::Sqs, ChangeVisibility, String) {
+        let sqs = redrive_local::Sqs::with_seed(1);
         let client = sqs.client();
         let queue_url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
         client.send_message().queue_url(&queue_url).message_body("an order").send().await.unwrap();
@@ -163,12 +160,10 @@ mod tests {
         (sqs, ChangeVisibility { client, queue_url }, receipt_handle)
     }
 
-    #[cfg(feature = "local")]
     fn shown_at_once(receipt_handle: &str, within: Duration) -> Change {
         Change::new(receipt_handle, VisibilityTimeout(0), Deadline::after(Moment::now(), within))
     }
 
-    #[cfg(feature = "local")]
     #[tokio::test(start_paused = true)]
     async fn a_change_whose_time_has_come_is_not_sent() {
         let (_sqs, visibility, receipt_handle) = received().await;
@@ -178,11 +173,10 @@ mod tests {
         assert_eq!(receive.send().await.unwrap().messages, None, "it is hidden as before");
     }
 
-    #[cfg(feature = "local")]
     #[tokio::test(start_paused = true)]
     async fn a_call_ends_when_the_time_of_its_first_entry_has_come() {
         let (sqs, visibility, receipt_handle) = received().await;
-        sqs.set_faults(crate::local::Faults::none().slow_calls(1.0, Duration::from_secs(4)));
+        sqs.set_faults(redrive_local::Faults::none().slow_calls(1.0, Duration::from_secs(4)));
         let (second, began) = (Duration::from_secs(1), Instant::now());
         let hidden = Change::new(&receipt_handle, VisibilityTimeout(60), Deadline::after(Moment::now(), 60 * second));
         let changes = [shown_at_once(&receipt_handle, second), hidden];
@@ -192,24 +186,22 @@ mod tests {
         assert!(matches!(results[1], Err(EntryError::MayPass(_))), "it is sent again: {results:?}");
     }
 
-    #[cfg(feature = "local")]
     #[tokio::test(start_paused = true)]
     async fn a_change_is_not_sent_again_once_its_time_has_come() {
         fastrand::seed(1);
         let (sqs, visibility, receipt_handle) = received().await;
-        sqs.set_faults(crate::local::Faults::none().failed_entries(1.0));
+        sqs.set_faults(redrive_local::Faults::none().failed_entries(1.0));
         let changes = crate::sqs::coalesce::Coalescer::new(visibility);
         let result = changes.submit(shown_at_once(&receipt_handle, Duration::from_millis(50))).await;
         assert_eq!(result, Err(EntryError::too_late()));
     }
 
     /// The first call has made the message visible, and another consumer may have it.
-    #[cfg(feature = "local")]
     #[tokio::test(start_paused = true)]
     async fn a_change_that_was_not_answered_is_not_repeated_once_the_message_may_be_visible() {
         fastrand::seed(1);
         let (sqs, visibility, receipt_handle) = received().await;
-        sqs.set_faults(crate::local::Faults::none().lost_answers(1.0));
+        sqs.set_faults(redrive_local::Faults::none().lost_answers(1.0));
         let changes = crate::sqs::coalesce::Coalescer::new(visibility);
         let (minute, began) = (Duration::from_secs(60), Instant::now());
         assert_eq!(changes.submit(shown_at_once(&receipt_handle, minute)).await, Err(EntryError::too_late()));
@@ -222,7 +214,6 @@ mod tests {
     }
 
     /// Were message ids the ids of entries, a message that was handed out twice would have the call refused.
-    #[cfg(feature = "local")]
     #[tokio::test(start_paused = true)]
     async fn the_same_message_may_be_in_a_call_twice() {
         let (_sqs, visibility, receipt_handle) = received().await;

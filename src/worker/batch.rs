@@ -316,14 +316,14 @@ impl fmt::Debug for Messages {
     }
 }
 
-#[cfg(all(test, feature = "local"))]
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local::Sqs;
     use crate::moment::set_wall_clock_ahead;
     use crate::worker::Settings;
     use crate::worker::handle::WorkerHandle;
     use crate::worker::health::Health;
+    use redrive_local::Sqs;
 
     async fn messages() -> Messages {
         let client = Sqs::new().client();

@@ -167,7 +167,7 @@ impl Signal {
     }
 }
 
-#[cfg(all(test, unix, feature = "local"))]
+#[cfg(all(test, unix))]
 mod tests {
     use std::process::Stdio;
     use std::thread;
@@ -177,7 +177,7 @@ mod tests {
     use tokio::process::{Child, Command};
 
     use super::*;
-    use crate::local::{Faults, Sqs};
+    use redrive_local::{Faults, Sqs};
 
     const URL: &str = "REDRIVE_TEST_QUEUE_URL";
 

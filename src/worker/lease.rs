@@ -292,16 +292,16 @@ enum Beat {
     Again,
 }
 
-#[cfg(all(test, feature = "local"))]
+#[cfg(test)]
 mod tests {
     use std::future::{Future, poll_fn};
     use std::pin::pin;
     use std::task::Poll;
 
     use super::*;
-    use crate::local::{Faults, Sqs};
     use crate::moment::set_wall_clock_ahead;
     use crate::worker::memory::MessageKey;
+    use redrive_local::{Faults, Sqs};
 
     const LEASE: Duration = Duration::from_secs(30);
 

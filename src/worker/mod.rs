@@ -23,7 +23,7 @@ mod queue;
 mod run_times;
 mod settler;
 mod sorted;
-#[cfg(all(test, feature = "local"))]
+#[cfg(test)]
 mod suspended;
 
 use std::convert::Infallible;

@@ -169,16 +169,16 @@ impl Settler {
     }
 }
 
-#[cfg(all(test, feature = "local"))]
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::local::Sqs;
     use crate::moment::{Moment, set_wall_clock_ahead};
     use crate::worker::handle::WorkerHandle;
     use crate::worker::health::Health;
     use crate::worker::memory::Known;
+    use redrive_local::Sqs;
 
     #[tokio::test(start_paused = true)]
     async fn a_delete_by_a_receipt_whose_lease_has_ended_is_not_taken_for_done() {

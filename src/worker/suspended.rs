@@ -7,8 +7,8 @@ use aws_sdk_sqs::types::QueueAttributeName as Name;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::extract::Body;
-use crate::local::Sqs;
 use crate::moment::set_wall_clock_ahead;
+use redrive_local::Sqs;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);

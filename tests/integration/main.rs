@@ -6,7 +6,6 @@ mod kit;
 mod lambda_runtime;
 mod malformed;
 mod odd_parts;
-mod on_lambda;
 mod properties;
 mod tracing;
 mod ui;

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
-use redrive::local::{Kit, TestQueue};
 use redrive::{Body, LargeMessages, State};
+use redrive_local::{Kit, TestQueue};
 use tokio::time::sleep;
 
 use crate::fake_s3::{Delivery, FakeS3};

@@ -1,8 +1,8 @@
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_sqs::types::MessageAttributeValue;
-use redrive::local::{Kit, TestQueue};
 use redrive::{Body, Effects, Json, Message, Outcome, Outgoing, Producer, State};
+use redrive_local::{Kit, TestQueue};
 use tower::util::MapRequestLayer;
 
 use crate::fake_s3::FakeS3;

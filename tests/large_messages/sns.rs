@@ -1,7 +1,7 @@
 //! Pointers that came through SNS.
 
-use redrive::local::Kit;
 use redrive::{Body, Effects, Event, Json, Outcome, Sns};
+use redrive_local::Kit;
 use serde_json::{Value, json};
 
 use crate::fake_s3::FakeS3;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{ConfigBag, RuntimeComponents};
 use aws_smithy_runtime_api::client::identity::{IdentityFuture, ResolveCachedIdentity, SharedIdentityResolver};
-use redrive::local::Kit;
 use redrive::{Body, LargeMessages, Outgoing};
+use redrive_local::Kit;
 use tokio::time::Instant;
 
 use crate::fake_s3::{Delivery, FakeS3};

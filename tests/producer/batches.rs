@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redrive::local::Faults;
 use redrive::{AttributeValue, Outgoing};
+use redrive_local::Faults;
 use tokio::task::JoinSet;
 
 use crate::kit::{Queue, text, timed};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redrive::local::Faults;
 use redrive::{AttributeValue, Outgoing};
+use redrive_local::Faults;
 use tokio::time::{sleep, timeout};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, SubscriberExt};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use redrive::local::Faults;
 use redrive::{Order, Outgoing, Producer, SendError};
+use redrive_local::Faults;
 
 use crate::kit::{Queue, secs, timed};
 

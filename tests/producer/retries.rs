@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use redrive::Outgoing;
-use redrive::local::Faults;
+use redrive_local::Faults;
 
 use crate::kit::{Queue, counted, secs, text, timed};
 

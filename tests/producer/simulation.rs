@@ -16,8 +16,8 @@ use aws_sdk_sqs::error::BoxError;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
-use redrive::local::Faults;
 use redrive::{Outgoing, Producer, SendError, Sent, TraceContext};
+use redrive_local::Faults;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 

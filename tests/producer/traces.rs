@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_sqs::types::MessageSystemAttributeName as System;
-use redrive::local::Kit;
 use redrive::{
     Attribute, AttributeValue, BoxError, FromAttribute, Outgoing, Producer, SendId, TraceContext, TraceHeader,
 };
+use redrive_local::Kit;
 
 use crate::kit::{Queue, system, text};
 

@@ -9,7 +9,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_sqs::error::BoxError;
-use redrive::local::Sqs;
+use redrive_local::Sqs;
 
 /// Counts the calls that a client makes, each attempt for itself.
 #[derive(Clone, Debug, Default)]

@@ -10,8 +10,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
     DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName as Name,
 };
-use redrive::local::Sqs;
 use redrive::{Producer, ProducerBuilder};
+use redrive_local::Sqs;
 use tokio::time::Instant;
 
 use crate::calls::Calls;

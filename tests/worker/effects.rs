@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use redrive::local::Faults;
 use redrive::{Backoff, Body, Consumer, Effects, Fifo, Json, Kind, LastReceive, Outcome, ReceiveCount, State};
+use redrive_local::Faults;
 use tokio::time::{Instant, sleep};
 
 use crate::kit::{Notes, Queue, Running, secs, timed};

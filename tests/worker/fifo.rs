@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redrive::local::Faults;
 use redrive::{Body, Effects, Outcome, ReceiveCount, State};
+use redrive_local::Faults;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 

@@ -4,8 +4,8 @@ use std::future::pending;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
-use redrive::local::Faults;
 use redrive::{Backoff, Body, Consumer, Effects, Json, Kind, Outcome, ReceiptHandle, ReceiveCount, State};
+use redrive_local::Faults;
 use tokio::time::{Instant, sleep};
 
 use crate::kit::{Notes, Queue, Running, secs, timed};

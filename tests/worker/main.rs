@@ -10,16 +10,12 @@ mod leases;
 mod payloads;
 mod poison;
 mod polling;
-#[cfg(all(unix, feature = "lambda"))]
-mod process;
 mod receives;
 mod region;
 mod script;
 mod shutdown;
 mod simulation;
 mod start;
-#[cfg(all(unix, feature = "lambda"))]
-mod under_load;
 
 #[path = "../support/calls.rs"]
 mod calls;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redrive::local::Faults;
 use redrive::{Body, Consumer, FromRecord, Json, Kind, Outcome, ReceiveCount, State};
+use redrive_local::Faults;
 use tokio::time::Instant;
 
 use crate::kit::{Notes, Queue, Running, secs, timed};

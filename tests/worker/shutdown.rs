@@ -3,8 +3,8 @@
 use std::future::pending;
 use std::time::Duration;
 
-use redrive::local::Faults;
 use redrive::{Backoff, Body, Effects, Outcome, State};
+use redrive_local::Faults;
 use tokio::time::{Instant, sleep};
 
 use crate::kit::{Notes, Queue, Running, secs, timed};

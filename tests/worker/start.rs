@@ -7,8 +7,8 @@ use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use redrive::local::Faults;
 use redrive::{Body, Error};
+use redrive_local::Faults;
 use serde_json::json;
 use tokio::time::sleep;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry as Entry;
-use redrive::local::{Faults, Kit, TestQueue};
 use redrive::{Backoff, Effects, Kind, Worker};
+use redrive_local::{Faults, Kit, TestQueue};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};

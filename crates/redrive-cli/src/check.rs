@@ -1,0 +1,47 @@
+//! `redrive check`.
+
+pub(crate) mod rules;
+
+use clap::{Args, ValueEnum};
+
+use self::rules::{Severity, check};
+use super::Done;
+use super::format::{github, json, text};
+use super::input::TemplateArguments;
+
+/// Look in a template for what loses messages, delays them, or is refused by AWS
+///
+/// Exits with 0 where there is no error, with 1 where there is, and with 2 where the template cannot be read.
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    template: TemplateArguments,
+    /// Exit with 1 for warnings too
+    #[arg(long)]
+    strict: bool,
+    /// How to write the findings
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// As annotations of GitHub Actions
+    Github,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
+    let template = arguments.template.read(None)?;
+    let findings = check(&template);
+    let output = match arguments.format {
+        Format::Text => text(&template, &findings),
+        Format::Json => json(&template.file, &findings),
+        Format::Github => github(&template.file, &findings),
+    };
+    let is_good = findings.iter().all(|finding| finding.severity == Severity::Warning && !arguments.strict);
+    Ok(Done { output, is_good })
+}

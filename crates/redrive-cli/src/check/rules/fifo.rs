@@ -1,0 +1,113 @@
+//! Rules for FIFO queues.
+
+use redrive_local::template::{Mapping, Queue, Setting, Template, Written};
+
+use super::finding::Report;
+use super::permissions::allows;
+use super::{Policy, consumed, function_of};
+
+/// A receive of a FIFO batch counts for each message in it, so a message that always fails takes along what is behind it. A
+/// function that dead-letters its poison itself may send to the dead-letter queue; where nobody may, the RedrivePolicy alone
+/// decides.
+pub(super) fn poison_head(template: &Template, report: &mut Report<'_>) {
+    let mut told: Vec<&str> = Vec::new();
+    for (mapping, queue) in consumed(template).filter(|(_, queue)| queue.is_fifo()) {
+        let Some(redrive) = queue.redrive.as_ref().filter(|_| !told.contains(&queue.id.as_str())) else { continue };
+        let is_sent_to = redrive.target.known().is_some_and(|target| {
+            let mut policies = template.policies.iter();
+            policies.any(|policy| policy_sends(policy, target, template.queue(target)).is_some())
+        });
+        if is_alone(mapping) || is_sent_to {
+            continue;
+        }
+        told.push(&queue.id);
+        let count = redrive.max_receive_count.as_ref();
+        let receives = match count.and_then(Setting::known) {
+            Some(count) => format!("`maxReceiveCount` of {count}"),
+            None => "`maxReceiveCount`".to_owned(),
+        };
+        report.warning(
+            &queue.id,
+            count.map_or(queue.place, |count| count.place),
+            format!(
+                "a record that always fails takes the records behind it in its group along: each receive counts for all of \
+                 them, so they reach the {receives} with it, and become dead letters without having run"
+            ),
+            fix(template, mapping, queue),
+        );
+    }
+}
+
+fn fix(template: &Template, mapping: &Mapping, queue: &Queue) -> String {
+    let alone = format!("set `BatchSize: 1` on the mapping `{}`", mapping.id);
+    if function_of(template, mapping).is_some_and(|function| function.kind.other().is_some()) {
+        return alone;
+    }
+    let below = queue.redrive.as_ref().and_then(|redrive| redrive.max_receive_count.as_ref()?.known().copied());
+    let below = below.filter(|count| *count > 1).map_or("n".to_owned(), |count| (count - 1).to_string());
+    format!(
+        "dead-letter the record from the function, before the policy does: `Effects` with `dead_letter_at({below})`, and \
+         `sqs:SendMessage` on the dead-letter queue; or {alone}"
+    )
+}
+
+/// Whether each record is received by itself, so that those behind it are not.
+fn is_alone(mapping: &Mapping) -> bool {
+    mapping.batch_size.as_ref().is_some_and(|size| size.known().is_none_or(|size| *size <= 1))
+}
+
+/// Lambda follows a message by its trace header, and stops a function at the 16th round through the same queue.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>
+pub(super) fn recursive_loop(template: &Template, report: &mut Report<'_>) {
+    let mut told: Vec<(&str, &str)> = Vec::new();
+    for (mapping, queue) in consumed(template).filter(|(mapping, _)| mapping.is_enabled()) {
+        let Some(function) = function_of(template, mapping) else { continue };
+        // What is set and not known may allow it.
+        let is_allowed = function.recursive_loop.as_ref().is_some_and(|is| is.known().is_none_or(|is| is == "Allow"));
+        if is_allowed || told.contains(&(&function.id, &queue.id)) {
+            continue;
+        }
+        let of_variable = || {
+            let is_queue = |value: &String| *value == queue.url || *value == queue.arn;
+            let mut variables = function.environment.iter().filter(|(_, value)| value.known().is_some_and(is_queue));
+            variables.next().map(|(name, value)| (value.place, format!("is given the queue as its variable `{name}`")))
+        };
+        let found = sending(template, &function.id, function.role.as_deref(), queue)
+            .map(|written| (written.place, "may send to the queue".to_owned()));
+        let Some((place, evidence)) = found.or_else(of_variable) else { continue };
+        told.push((&function.id, &queue.id));
+        report.warning(
+            &function.id,
+            place,
+            format!(
+                "the function {evidence} that invokes it, `{}`: a message that it sends there is stopped by Lambda's recursive \
+                 loop detection after 16 rounds, and is dead-lettered or expires without having run",
+                queue.id
+            ),
+            "where the loop is meant and comes to an end, set `RecursiveLoop: Allow` on the function; otherwise send to \
+             another queue, or take the permission or the variable away",
+        );
+    }
+}
+
+/// Where a policy of the function, or of its role, lets it send to a queue.
+fn sending<'t>(template: &'t Template, function: &str, role: Option<&str>, queue: &Queue) -> Option<&'t Written> {
+    let is_holder = |id: &str| id == function || role == Some(id);
+    let attached: Vec<&String> = {
+        let holders = template.policies.iter().filter(|policy| is_holder(&policy.id));
+        holders.flat_map(|policy| &policy.attaches).collect()
+    };
+    let applies = |policy: &&Policy| {
+        let is_attached = policy.attached_to.iter().any(|role| is_holder(role)) || attached.contains(&&policy.id);
+        !policy.is_of_queue && (is_holder(&policy.id) || is_attached)
+    };
+    template.policies.iter().filter(applies).find_map(|policy| policy_sends(policy, &queue.arn, Some(queue)))
+}
+
+/// Where a policy lets somebody send to the queue with this ARN.
+fn policy_sends<'t>(policy: &'t Policy, arn: &str, queue: Option<&Queue>) -> Option<&'t Written> {
+    let is_queue =
+        |written: &&Written| queue.is_some_and(|queue| written.text == queue.name || written.text == queue.url);
+    let mut statements = policy.statements.iter().filter(|statement| allows(statement, "SendMessage", arn));
+    policy.sends_to.iter().find(is_queue).or_else(|| statements.next()?.actions.first())
+}

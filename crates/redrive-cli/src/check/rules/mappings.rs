@@ -1,0 +1,142 @@
+//! Rules for event source mappings.
+
+use redrive_local::template::{Mapping, Setting, Template};
+
+use super::finding::Report;
+use super::function_of;
+
+const REPORT: &str = "ReportBatchItemFailures";
+
+/// Without the setting, whatever the function answers is taken for success.
+pub(super) fn report_batch_item_failures(template: &Template, report: &mut Report<'_>) {
+    for mapping in &template.mappings {
+        let Some(setting) = &mapping.response_types else {
+            lost(report, mapping, mapping.place);
+            continue;
+        };
+        let Some(types) = setting.known() else { continue };
+        // What is unknown may be it.
+        if !types.iter().any(|kind| kind.known().is_none_or(|kind| kind == REPORT)) {
+            lost(report, mapping, setting.place);
+        }
+    }
+}
+
+fn lost(report: &mut Report<'_>, mapping: &Mapping, place: redrive_local::template::Place) {
+    report.error(
+        &mapping.id,
+        place,
+        "Lambda ignores which records the function says have failed, and deletes them with the rest",
+        format!("set `FunctionResponseTypes: [{REPORT}]`"),
+    );
+}
+
+/// `Ref` of a queue is its URL, and easily taken for the ARN.
+pub(super) fn event_source_arn(template: &Template, report: &mut Report<'_>) {
+    for mapping in &template.mappings {
+        if let Some(source) = mapping.source.known()
+            && !source.starts_with("arn:")
+        {
+            report.error(
+                &mapping.id,
+                mapping.source.place,
+                "AWS refuses the mapping: its queue is not given by its ARN",
+                "write `!GetAtt TheQueue.Arn`; `!Ref TheQueue` is the queue's URL",
+            );
+        }
+    }
+}
+
+pub(super) fn batch_size(template: &Template, report: &mut Report<'_>) {
+    for mapping in &template.mappings {
+        let Some(Setting { place, value: Ok(size) }) = mapping.batch_size else { continue };
+        let (most, kind) = if is_fifo(mapping) { (10, "a FIFO queue") } else { (10_000, "a queue") };
+        if !(1..=most).contains(&size) {
+            report.error(
+                &mapping.id,
+                place,
+                format!("AWS refuses the mapping: batches of {kind} have 1 to {most} records, not {size}"),
+                format!("set `BatchSize` to {most} or less"),
+            );
+        } else if size > 10 && mapping.window_s() == Some(0) {
+            report.error(
+                &mapping.id,
+                place,
+                format!("AWS refuses the mapping: a batch of up to {size} records needs a window to collect them in"),
+                "set `MaximumBatchingWindowInSeconds` to at least 1, or `BatchSize` to 10 or less",
+            );
+        }
+    }
+}
+
+pub(super) fn batching_window(template: &Template, report: &mut Report<'_>) {
+    for mapping in &template.mappings {
+        let Some(Setting { place, value: Ok(window_s) }) = mapping.window_s else { continue };
+        if !(0..=300).contains(&window_s) {
+            report.error(
+                &mapping.id,
+                place,
+                format!("AWS refuses the mapping: a window lasts 0 to 300 seconds, not {window_s}"),
+                "set `MaximumBatchingWindowInSeconds` to 300 or less",
+            );
+        } else if window_s > 0 && is_fifo(mapping) {
+            report.error(
+                &mapping.id,
+                place,
+                "AWS refuses the mapping: there is no batching window for FIFO queues",
+                "remove `MaximumBatchingWindowInSeconds`",
+            );
+        }
+    }
+}
+
+pub(super) fn maximum_concurrency(template: &Template, report: &mut Report<'_>) {
+    for mapping in &template.mappings {
+        let Some(Setting { place, value: Ok(most) }) = mapping.maximum_concurrency else { continue };
+        if !(2..=1000).contains(&most) {
+            report.error(
+                &mapping.id,
+                place,
+                format!("AWS refuses the mapping: `MaximumConcurrency` is 2 to 1000, not {most}"),
+                "set it to 2 or more; for one at a time, use a FIFO queue with a single message group",
+            );
+            continue;
+        }
+        let reserved = function_of(template, mapping).and_then(|function| function.reserved_concurrency.as_ref());
+        if let Some(&reserved) = reserved.and_then(Setting::known)
+            && reserved < most
+        {
+            report.warning(
+                &mapping.id,
+                place,
+                format!(
+                    "the mapping invokes up to {most} at a time where the function may run {reserved}: Lambda throttles \
+                     the rest, and each throttled batch may spend a receive of every record in it"
+                ),
+                format!("set `MaximumConcurrency` to {reserved} or less, or reserve more"),
+            );
+        }
+    }
+}
+
+pub(super) fn concurrency_bound(template: &Template, report: &mut Report<'_>) {
+    for mapping in &template.mappings {
+        let Some(function) = function_of(template, mapping) else { continue };
+        let is_bound =
+            mapping.maximum_concurrency.is_some() || mapping.is_provisioned || function.reserved_concurrency.is_some();
+        if !is_bound {
+            report.warning(
+                &mapping.id,
+                mapping.place,
+                "nothing bounds how many batches run at a time: a backlog can take all of the account's concurrency, and \
+                 more than what stands behind the function bears",
+                "set `ScalingConfig: {MaximumConcurrency: 10}`, or as many as it bears; at least 2",
+            );
+        }
+    }
+}
+
+/// The name tells: a queue is FIFO if and only if it ends in `.fifo`.
+fn is_fifo(mapping: &Mapping) -> bool {
+    mapping.source.known().is_some_and(|arn| arn.ends_with(".fifo"))
+}

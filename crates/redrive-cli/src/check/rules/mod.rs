@@ -1,0 +1,73 @@
+//! Rules for queues and what reads from them: template in, findings out.
+//!
+//! A rule is a function. It says nothing of what is not known here: a rule that guesses is soon switched off.
+
+mod alarms;
+mod fifo;
+mod finding;
+mod mappings;
+mod permissions;
+mod queues;
+mod redrive;
+mod timing;
+
+use redrive_local::template::{Function, Mapping, Policy, Queue, Template};
+
+pub(crate) use self::finding::{Finding, Severity};
+
+use self::finding::Report;
+
+type Rule = fn(&Template, &mut Report<'_>);
+
+const RULES: [(&str, Rule); 25] = [
+    ("report-batch-item-failures", mappings::report_batch_item_failures),
+    ("event-source-arn", mappings::event_source_arn),
+    ("batch-size", mappings::batch_size),
+    ("batching-window", mappings::batching_window),
+    ("maximum-concurrency", mappings::maximum_concurrency),
+    ("concurrency-bound", mappings::concurrency_bound),
+    ("visibility-below-timeout", timing::visibility_below_timeout),
+    ("visibility-six-timeouts", timing::visibility_six_timeouts),
+    ("dead-letter-queue", redrive::dead_letter_queue),
+    ("max-receive-count", redrive::max_receive_count),
+    ("dead-letter-target", redrive::dead_letter_target),
+    ("own-dead-letter-queue", redrive::own_dead_letter_queue),
+    ("dead-letter-type", redrive::dead_letter_type),
+    ("dead-letter-retention", redrive::dead_letter_retention),
+    ("fifo-poison-head", fifo::poison_head),
+    ("recursive-loop", fifo::recursive_loop),
+    ("queue-name", queues::queue_name),
+    ("fifo-queue-false", queues::fifo_queue_false),
+    ("attribute-range", queues::attribute_range),
+    ("unresolved-reference", queues::unresolved_reference),
+    ("dead-letter-alarm", alarms::dead_letter_alarm),
+    ("age-alarm", alarms::age_alarm),
+    ("wide-policy", permissions::wide_policy),
+    ("public-queue", permissions::public_queue),
+    ("unknown-action", permissions::unknown_action),
+];
+
+/// All findings, in the order of the text.
+pub(crate) fn check(template: &Template) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, rule) in RULES {
+        rule(template, &mut Report::new(name, &mut findings));
+    }
+    findings.sort_by(|a, b| (a.place, a.severity, a.rule).cmp(&(b.place, b.severity, b.rule)));
+    findings
+}
+
+/// The mappings whose queue is in the template, and that queue.
+fn consumed(template: &Template) -> impl Iterator<Item = (&Mapping, &Queue)> {
+    let queue = |mapping: &Mapping| template.queue(mapping.source.known()?);
+    template.mappings.iter().filter_map(move |mapping| Some((mapping, queue(mapping)?)))
+}
+
+/// The queues that something consumes, each once.
+fn consumed_queues(template: &Template) -> impl Iterator<Item = &Queue> {
+    template.queues.iter().filter(|queue| consumed(template).any(|(_, consumed)| consumed.id == queue.id))
+}
+
+fn function_of<'t>(template: &'t Template, mapping: &Mapping) -> Option<&'t Function> {
+    template.function(mapping.function.known()?)
+}

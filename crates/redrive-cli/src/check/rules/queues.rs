@@ -1,0 +1,86 @@
+//! Rules for what SQS takes at all.
+
+use redrive_local::template::{Broken, Queue, Setting, Template};
+
+use super::finding::Report;
+
+pub(super) fn queue_name(template: &Template, report: &mut Report<'_>) {
+    for queue in &template.queues {
+        let Some(Setting { place, value: Ok(name) }) = &queue.queue_name else { continue };
+        let stem = name.strip_suffix(".fifo").unwrap_or(name);
+        let fits = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
+        if stem.is_empty() || name.len() > 80 || !stem.chars().all(fits) {
+            report.error(
+                &queue.id,
+                *place,
+                "AWS refuses the queue: a name has 1 to 80 letters, digits, `-` and `_`, and `.fifo` only at its end",
+                "choose another `QueueName`, or none",
+            );
+        } else if let Some(fix) = name_fix(queue, name) {
+            report.error(
+                &queue.id,
+                *place,
+                "AWS refuses the queue: the name of a FIFO queue ends in `.fifo`, and no other's does",
+                fix,
+            );
+        }
+    }
+}
+
+fn name_fix(queue: &Queue, name: &str) -> Option<String> {
+    // An unknown `FifoQueue` may go with any name.
+    let is_known = queue.fifo_queue.as_ref().is_none_or(|setting| setting.known().is_some());
+    match (queue.is_fifo(), name.ends_with(".fifo")) {
+        (true, false) => Some(format!("set `QueueName: {name}.fifo`")),
+        (false, true) if is_known => Some("set `FifoQueue: true`, or take `.fifo` off the name".to_owned()),
+        _ => None,
+    }
+}
+
+/// SQS takes the attribute of a FIFO queue only.
+pub(super) fn fifo_queue_false(template: &Template, report: &mut Report<'_>) {
+    for queue in &template.queues {
+        if let Some(Setting { place, value: Ok(false) }) = &queue.fifo_queue {
+            report.error(
+                &queue.id,
+                *place,
+                "AWS refuses the queue: `FifoQueue` is `true`, or is not set; `false` is an unknown attribute",
+                "leave `FifoQueue` out for a standard queue",
+            );
+        }
+    }
+}
+
+pub(super) fn attribute_range(template: &Template, report: &mut Report<'_>) {
+    const RANGES: [(&str, i64, i64, &str); 6] = [
+        ("DelaySeconds", 0, 900, "seconds"),
+        ("KmsDataKeyReusePeriodSeconds", 60, 86_400, "seconds"),
+        ("MaximumMessageSize", 1024, 1_048_576, "bytes"),
+        ("MessageRetentionPeriod", 60, 1_209_600, "seconds"),
+        ("ReceiveMessageWaitTimeSeconds", 0, 20, "seconds"),
+        ("VisibilityTimeout", 0, 43_200, "seconds"),
+    ];
+    for queue in &template.queues {
+        for (attribute, least, most, unit) in RANGES {
+            let Some(Setting { place, value: Ok(value) }) = queue.numbers.get(attribute) else { continue };
+            if !(least..=most).contains(value) {
+                report.error(
+                    &queue.id,
+                    *place,
+                    format!("AWS refuses the queue: `{attribute}` is {least} to {most} {unit}, not {value}"),
+                    format!("set `{attribute}: {}`", (*value).clamp(least, most)),
+                );
+            }
+        }
+    }
+}
+
+/// A `deadLetterTargetArn` that leads nowhere is told of by a rule that says more.
+pub(super) fn unresolved_reference(template: &Template, report: &mut Report<'_>) {
+    let targets: Vec<_> =
+        template.queues.iter().filter_map(|queue| Some(queue.redrive.as_ref()?.target.place)).collect();
+    for Broken { resource, place, why } in template.broken.iter().filter(|broken| !targets.contains(&broken.place)) {
+        let fix = "correct the name, or declare what it names under the same condition";
+        report.error(resource, *place, format!("AWS refuses the template: {why}"), fix);
+    }
+}

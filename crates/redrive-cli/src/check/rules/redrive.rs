@@ -1,0 +1,127 @@
+//! Rules for dead-letter queues.
+
+use redrive_local::template::{ACCOUNT, Queue, RETENTION, Redrive, Setting, Template};
+
+use super::consumed_queues;
+use super::finding::Report;
+
+/// A dead-letter queue that is consumed is the end of the line, and needs none of its own.
+pub(super) fn dead_letter_queue(template: &Template, report: &mut Report<'_>) {
+    let is_target = |queue: &Queue| redriven(template).any(|(_, redrive)| redrive.target.known() == Some(&queue.arn));
+    for queue in consumed_queues(template).filter(|queue| queue.redrive.is_none() && !is_target(queue)) {
+        report.error(
+            &queue.id,
+            queue.place,
+            "a record that always fails is tried again until its retention ends, and then it is lost",
+            "set a `RedrivePolicy` with a `deadLetterTargetArn` and `maxReceiveCount: 5`",
+        );
+    }
+}
+
+pub(super) fn max_receive_count(template: &Template, report: &mut Report<'_>) {
+    for (queue, redrive) in redriven(template) {
+        let Some(Setting { place, value: Ok(count) }) = redrive.max_receive_count else { continue };
+        if !(1..=1000).contains(&count) {
+            report.error(
+                &queue.id,
+                place,
+                format!("AWS refuses the queue: `maxReceiveCount` is 1 to 1000, not {count}"),
+                "set `maxReceiveCount: 5`",
+            );
+        } else if count < 5 {
+            report.warning(
+                &queue.id,
+                place,
+                format!(
+                    "healthy records become dead letters: a throttle or a bad deployment spends receives too, and there \
+                     are only {count}"
+                ),
+                "set `maxReceiveCount: 5` or more",
+            );
+        }
+    }
+}
+
+/// A target that is written out may be a queue of another stack. One that names a resource has to be one.
+pub(super) fn dead_letter_target(template: &Template, report: &mut Report<'_>) {
+    for (queue, redrive) in redriven(template) {
+        let place = redrive.target.place;
+        let fix = "set `deadLetterTargetArn` to `!GetAtt TheDeadLetterQueue.Arn`";
+        match &redrive.target.value {
+            Err(why) if template.broken.iter().any(|broken| broken.place == place) => {
+                report.error(&queue.id, place, format!("its dead-letter queue is none: {why}"), fix);
+            }
+            Err(_) => {}
+            Ok(arn) if !is_queue_arn(arn) => {
+                report.error(&queue.id, place, "AWS refuses the queue: `deadLetterTargetArn` is no queue's ARN", fix);
+            }
+            Ok(arn) if arn.contains(ACCOUNT) && template.queue(arn).is_none() => report.warning(
+                &queue.id,
+                place,
+                "no queue of this template has that ARN; where no such queue exists, AWS refuses this one",
+                fix,
+            ),
+            Ok(_) => {}
+        }
+    }
+}
+
+fn is_queue_arn(arn: &str) -> bool {
+    arn.starts_with("arn:") && arn.split(':').nth(2) == Some("sqs") && arn.split(':').count() == 6
+}
+
+pub(super) fn own_dead_letter_queue(template: &Template, report: &mut Report<'_>) {
+    for (queue, redrive) in redriven(template) {
+        if redrive.target.known() == Some(&queue.arn) {
+            report.error(
+                &queue.id,
+                redrive.target.place,
+                "the queue is its own dead-letter queue: what always fails goes round in it until it is lost",
+                "make a second queue, and set `deadLetterTargetArn` to that one's ARN",
+            );
+        }
+    }
+}
+
+pub(super) fn dead_letter_type(template: &Template, report: &mut Report<'_>) {
+    for (queue, redrive) in redriven(template) {
+        let Some(target) = redrive.target.known().filter(|target| is_queue_arn(target)) else { continue };
+        let (own, other) = if queue.is_fifo() { ("FIFO", "standard") } else { ("standard", "FIFO") };
+        if queue.is_fifo() != target.ends_with(".fifo") {
+            report.error(
+                &queue.id,
+                redrive.target.place,
+                format!("AWS refuses the queue: this is a {own} queue, and its dead-letter queue is a {other} one"),
+                format!("make the dead-letter queue a {own} queue too"),
+            );
+        }
+    }
+}
+
+/// In a standard queue a dead letter keeps the age it came with. In a FIFO queue its age starts anew, so that an equal
+/// retention is enough.
+pub(super) fn dead_letter_retention(template: &Template, report: &mut Report<'_>) {
+    for (queue, redrive) in redriven(template) {
+        let Some(target) = redrive.target.known().and_then(|arn| template.queue(arn)) else { continue };
+        let (Some(own_s), Some(kept_s)) = (queue.number(RETENTION), target.number(RETENTION)) else { continue };
+        let is_short = if queue.is_fifo() { kept_s < own_s } else { kept_s <= own_s };
+        if !is_short || target.id == queue.id {
+            continue;
+        }
+        let problem = if queue.is_fifo() {
+            format!("dead letters are deleted after {kept_s} s, sooner than the {own_s} s of the queue they come from")
+        } else {
+            format!(
+                "dead letters keep the age they come with, and are deleted at {kept_s} s: one that failed late in the \
+                 {own_s} s of its queue is gone before anyone looks"
+            )
+        };
+        let fix =
+            "set `MessageRetentionPeriod: 1209600` on the dead-letter queue, the most there is, and less on its source";
+        report.warning(&target.id, target.place_of(RETENTION), problem, fix);
+    }
+}
+
+fn redriven(template: &Template) -> impl Iterator<Item = (&Queue, &Redrive)> {
+    template.queues.iter().filter_map(|queue| Some((queue, queue.redrive.as_ref()?)))
+}

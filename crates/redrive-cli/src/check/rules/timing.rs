@@ -1,0 +1,54 @@
+//! Rules for what has to fit into the visibility timeout.
+
+use redrive_local::template::{Template, VISIBILITY_TIMEOUT};
+
+use super::finding::Report;
+use super::{consumed, function_of};
+
+pub(super) fn visibility_below_timeout(template: &Template, report: &mut Report<'_>) {
+    for (mapping, queue) in consumed(template) {
+        let Some((visibility_s, timeout_s)) = times(template, mapping, queue) else { continue };
+        if visibility_s < timeout_s {
+            report.error(
+                &queue.id,
+                queue.place_of(VISIBILITY_TIMEOUT),
+                format!(
+                    "AWS refuses the mapping `{}`: records come back after {visibility_s} s, while its function may still \
+                     work on them for up to {timeout_s} s",
+                    mapping.id
+                ),
+                format!("set `VisibilityTimeout: {}`, 6 x the function's timeout", enough(timeout_s, mapping.window_s())),
+            );
+        }
+    }
+}
+
+/// Lambda tries a throttled batch again until its visibility timeout has run out. Each time that happens, every record in
+/// it has spent a receive without having been seen by the function.
+pub(super) fn visibility_six_timeouts(template: &Template, report: &mut Report<'_>) {
+    for (mapping, queue) in consumed(template) {
+        let Some((visibility_s, timeout_s)) = times(template, mapping, queue) else { continue };
+        let enough = enough(timeout_s, mapping.window_s());
+        if (timeout_s..enough).contains(&visibility_s) {
+            report.warning(
+                &queue.id,
+                queue.place_of(VISIBILITY_TIMEOUT),
+                format!(
+                    "records of a batch that Lambda throttles come back after {visibility_s} s and spend a receive; AWS's \
+                     advice is 6 x the function's timeout of {timeout_s} s, and the batching window"
+                ),
+                format!("set `VisibilityTimeout: {enough}`"),
+            );
+        }
+    }
+}
+
+fn times(template: &Template, mapping: &super::Mapping, queue: &super::Queue) -> Option<(i64, i64)> {
+    let timeout_s = *function_of(template, mapping)?.timeout_s.known()?;
+    Some((queue.number(VISIBILITY_TIMEOUT)?, timeout_s))
+}
+
+/// An unknown window counts as none.
+fn enough(timeout_s: i64, window_s: Option<i64>) -> i64 {
+    timeout_s.saturating_mul(6).saturating_add(window_s.unwrap_or(0))
+}

@@ -1,0 +1,137 @@
+//! The queues of a template at another SQS.
+//!
+//! On this machine what is missing is made, as a template's queues are here. Anywhere else somebody may live by the queues:
+//! nothing is made there, nothing is set, and what is missing is an error. What exists is left as it is in either place.
+
+use std::time::Duration;
+
+use redrive::internals::source::Source;
+use redrive_local::mapping::config::FunctionTimeout;
+use redrive_local::plan::PlannedQueue;
+
+use super::plan::Plan;
+use super::screen::Screen;
+use crate::sqs::{CallError, Elsewhere, Trouble, explained};
+
+/// The queues that were looked for.
+pub(super) struct Queues(Vec<Queue>);
+
+/// A queue as it is there, which need not be as the template has it.
+struct Queue {
+    name: String,
+    url: String,
+    arn: String,
+    visibility_timeout: Duration,
+    is_new: bool,
+}
+
+/// It names a queue that is to be there first, as a RedrivePolicy does.
+const ALLOW: &str = "RedriveAllowPolicy";
+
+/// Finds the queues of the plan, or makes them where that is safe. Away from this machine only those are looked for that a
+/// function reads from.
+pub(super) async fn find_or_make(there: &Elsewhere, plan: &Plan) -> Result<Queues, String> {
+    let is_safe = there.endpoint.is_loopback();
+    let is_read = |queue: &&PlannedQueue| plan.mappings.iter().any(|mapping| mapping.queue == queue.name);
+    let (mut queues, mut missing) = (Vec::new(), Vec::new());
+    for queue in plan.queues.iter().filter(|queue| is_safe || is_read(queue)) {
+        match find(there, &queue.name).await? {
+            Some(url) => queues.push(described(there, &queue.name, url, false).await?),
+            None if is_safe => {
+                let url = make(there, queue).await?;
+                queues.push(described(there, &queue.name, url, true).await?);
+            }
+            None => missing.push(queue.name.as_str()),
+        }
+    }
+    match missing[..] {
+        [] => Ok(Queues(queues)),
+        _ => Err(format!(
+            "{} has no queue {}, and nothing is made at an SQS that is not on this machine; deploy the template, or pass the \
+             --stack-name, --parameter and AWS_REGION that it was deployed with",
+            there.endpoint.url(),
+            missing.join(", ")
+        )),
+    }
+}
+
+async fn find(there: &Elsewhere, name: &str) -> Result<Option<String>, String> {
+    match there.client.get_queue_url().queue_name(name).send().await.map_err(CallError::from) {
+        Ok(answer) => Ok(answer.queue_url),
+        Err(error) if error.trouble == Trouble::NoQueue => Ok(None),
+        Err(error) => Err(explained(&error, &format!("cannot find the queue {name}"), there.endpoint.url())),
+    }
+}
+
+async fn make(there: &Elsewhere, queue: &PlannedQueue) -> Result<String, String> {
+    let mut create = there.client.create_queue().queue_name(&queue.name);
+    for (&name, value) in queue.attributes.iter().filter(|(name, _)| **name != ALLOW) {
+        create = create.attributes(name.into(), value);
+    }
+    let made = create.send().await.map_err(|error| {
+        explained(&CallError::from(error), &format!("cannot make the queue {}", queue.name), there.endpoint.url())
+    });
+    Ok(made?.queue_url.unwrap_or_default())
+}
+
+async fn described(there: &Elsewhere, name: &str, url: String, is_new: bool) -> Result<Queue, String> {
+    let get = there.client.get_queue_attributes().queue_url(&url);
+    let get = get.attribute_names("QueueArn".into()).attribute_names("VisibilityTimeout".into());
+    let attributes = get.send().await.map_err(|error| {
+        explained(&CallError::from(error), &format!("cannot read the attributes of {name}"), there.endpoint.url())
+    });
+    let attributes = attributes?.attributes.unwrap_or_default();
+    let attribute = |key: &str| {
+        let value = attributes.get(&key.into());
+        value.ok_or_else(|| format!("{} does not tell the {key} of {name}, so it is no SQS", there.endpoint.url()))
+    };
+    let seconds = attribute("VisibilityTimeout")?;
+    let seconds = seconds.parse().map_err(|_| format!("the VisibilityTimeout of {name} is {seconds:?}, no number"))?;
+    let arn = attribute("QueueArn")?.clone();
+    Ok(Queue { name: name.to_owned(), url, arn, visibility_timeout: Duration::from_secs(seconds), is_new })
+}
+
+impl Queues {
+    /// Whose the queues are. The template is read for this account, so that the ARNs and URLs in it are those there.
+    pub(super) fn account(&self) -> Option<&str> {
+        self.0.first()?.arn.split(':').nth(4)
+    }
+
+    /// Has new queues know of each other, as the plan has it.
+    pub(super) async fn connect(&self, there: &Elsewhere, plan: &Plan) -> Result<(), String> {
+        for queue in self.0.iter().filter(|queue| queue.is_new) {
+            let Some(planned) = plan.queues.iter().find(|planned| planned.name == queue.name) else { continue };
+            let redrive = planned.redrive_policy.as_ref().map(|policy| ("RedrivePolicy", policy));
+            let allow = planned.attributes.get(ALLOW).map(|policy| (ALLOW, policy));
+            for (name, policy) in redrive.into_iter().chain(allow) {
+                let set = there.client.set_queue_attributes().queue_url(&queue.url).attributes(name.into(), policy);
+                set.send().await.map_err(|error| {
+                    let what = format!("cannot set the {name} of {}", queue.name);
+                    explained(&CallError::from(error), &what, there.endpoint.url())
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the plan's mappings read from the queues as they are there.
+    pub(super) fn put_into(&self, plan: &mut Plan) -> Result<(), String> {
+        for mapping in &mut plan.mappings {
+            let Some(queue) = self.0.iter().find(|queue| queue.name == mapping.queue) else { continue };
+            let refused = |error: &dyn std::fmt::Display| format!("cannot read from {}: {error}", queue.url);
+            mapping.source = Source::from_arn(&queue.arn).map_err(|error| refused(&error))?;
+            mapping.timeout = FunctionTimeout::new(mapping.timeout.get(), queue.visibility_timeout)
+                .map_err(|error| refused(&error))?;
+            mapping.queue_url.clone_from(&queue.url);
+            mapping.visibility_timeout = queue.visibility_timeout;
+        }
+        Ok(())
+    }
+
+    pub(super) fn show(&self, screen: &Screen) {
+        for queue in &self.0 {
+            let made = if queue.is_new { ", which is new" } else { ", as it is there" };
+            screen.say(&format!("queue {}{made}", queue.url));
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! `redrive dev`: queues, mappings and functions of a template, on this machine.
+
+mod build;
+mod cargo;
+mod demo;
+mod elsewhere;
+mod output;
+mod plan;
+mod rebuild;
+mod screen;
+mod show;
+mod site;
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use clap::Args;
+use redrive_local::Callers;
+use redrive_local::function::{
+    DEFAULT_CONCURRENCY, DEFAULT_PATIENCE, Function, InvokeUrl, LogLine, Processes, Settings,
+};
+use redrive_local::plan::{PlannedMapping, make_queues};
+use redrive_local::poller::{Mapping, News, NewsSink};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use self::demo::Account;
+use self::plan::{Plan, PlannedFunction};
+use self::rebuild::Watch;
+use self::screen::{Screen, Told, error_in};
+use self::show::Show;
+use self::site::Site;
+use super::Done;
+use super::input::TemplateArguments;
+use super::interrupt::interrupted;
+
+/// Run a template's queues, event source mappings and functions on this machine
+///
+/// Serves SQS at a socket for every SDK and the AWS CLI, builds the functions, and shows what happens to each message.
+/// Ctrl-C lets what runs come to its end.
+///
+/// With --endpoint-url another SQS has the queues. On this machine (moto, LocalStack) those that are missing are made. Anywhere
+/// else nothing is made and nothing is set: the queues that functions read from have to be there, by the names that the
+/// template has for them. Queues that are there are left as they are, and what a function is done with is deleted from them.
+/// Region and credentials are found as the AWS CLI finds them, from variables, profiles and single sign-on, and functions get
+/// those it began with; an SQS on this machine needs none.
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    template: TemplateArguments,
+    /// The port that SQS is served at; 0 takes any that is free
+    #[arg(long, default_value_t = 9324)]
+    port: u16,
+    /// Answer requests to this name or address too, as containers use it: host.docker.internal (can be repeated).
+    /// Loopback names and addresses are always answered
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<String>,
+    /// Answer web pages of this origin too, like http://localhost:3000 (can be repeated). No other page is answered
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// Let a queue be purged again, or made again after its deletion, at once; AWS wants 60 s in between
+    #[arg(long)]
+    no_cooldown: bool,
+    /// Poll the SQS at this URL, in place of one that is served here
+    #[arg(long, value_name = "URL", conflicts_with_all = ["port", "allow_host", "allow_origin", "no_cooldown", "demo", "skip_waits", "until_idle"])]
+    endpoint_url: Option<String>,
+    /// Invoke functions that `cargo lambda watch` serves there, in place of building and running them
+    #[arg(long, value_name = "URL")]
+    invoke_url: Option<String>,
+    /// How many invocations each function behind --invoke-url takes at a time, as `cargo lambda watch --concurrency` says
+    ///
+    /// No message is received before one of them is free: it would wait there while its visibility timeout runs out.
+    #[arg(long, value_name = "COUNT", requires = "invoke_url", default_value_t = DEFAULT_CONCURRENCY)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    invoke_concurrency: u32,
+    /// How many seconds longer than its timeout a function behind --invoke-url is waited for, as it may be built first
+    ///
+    /// Its messages stay hidden meanwhile. When the time is over the batch counts as failed; the call is not taken back there,
+    /// and may run later.
+    #[arg(long, value_name = "SECONDS", requires = "invoke_url", default_value_t = DEFAULT_PATIENCE.as_secs())]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=43_200))]
+    invoke_patience: u64,
+    /// Leave functions as they are when their sources change, in place of building and starting them anew
+    #[arg(long)]
+    no_watch: bool,
+    /// Send a mixed load to the first queue, and end with a summary: status 0 if every message is accounted for
+    #[arg(long)]
+    demo: bool,
+    /// Put the queues' clock forward whenever nothing runs, so that visibility timeouts cost no waiting
+    #[arg(long)]
+    skip_waits: bool,
+    /// End when no queue with a function has a message left
+    #[arg(long)]
+    until_idle: bool,
+    /// Write a JSON object a line, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    /// Who may call the SQS that is served here.
+    fn callers(&self) -> Result<Callers, String> {
+        let callers = self.allow_host.iter().try_fold(Callers::new(), |callers, host| callers.allow_host(host));
+        let callers = callers.map_err(|error| format!("--allow-host: {error}"))?;
+        let callers = self.allow_origin.iter().try_fold(callers, |callers, origin| callers.allow_origin(origin));
+        callers.map_err(|error| format!("--allow-origin: {error}"))
+    }
+}
+
+/// How long functions may take to finish when this ends.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// How often in a row a function may fail to become ready before a run ends that would end by itself. It is about 15 s.
+const MAX_ATTEMPTS: u32 = 8;
+/// How often it is looked whether something rests.
+const TICK: Duration = Duration::from_millis(5);
+
+pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(dev(arguments))
+}
+
+async fn dev(arguments: &Arguments) -> Result<Done, String> {
+    let mut site = match &arguments.endpoint_url {
+        Some(url) => Site::elsewhere(url).await?,
+        None => Site::here(arguments.port, arguments.template.region(), arguments.callers()?).await?,
+    };
+    if let (Site::Here { sqs, .. }, true) = (&site, arguments.no_cooldown) {
+        sqs.settle_at_once();
+    }
+    let screen = Arc::new(Screen::new(arguments.json, std::io::stdout().is_terminal()));
+    let plan = with_queues(arguments, &site, &screen).await?;
+    let client = site.client();
+    let (stop, stopped) = watch::channel(false);
+    let server = site.serve(until(stopped.clone()));
+
+    let account = Arc::new(Account::default());
+    // A demo ends by itself, and what is served elsewhere is built there.
+    let is_built_here = arguments.invoke_url.is_none() && !plan.functions.is_empty();
+    let watches = is_built_here && !arguments.no_watch && !arguments.demo;
+    let started = async {
+        let watch = if watches { Some(Watch::begin(&plan.functions, &plan.file).await) } else { None };
+        start_functions(arguments, &plan, &site, &screen, &account).await.map(|functions| (watch, functions))
+    };
+    // One for both waits, so that a signal between them is not lost.
+    let mut interrupt = pin!(interrupted());
+    let (watch, functions) = tokio::select! {
+        started = started => started?,
+        signal = &mut interrupt => return Err(format!("{signal}: ended before the functions had started")),
+    };
+    let settled = Arc::new(AtomicU64::new(0));
+    let (show, shower) = Show::start(screen.clone(), account.clone());
+    site.watch(show.clone(), account.clone());
+    // Before anything is received, so that what becomes of each is noticed.
+    let first = plan.mappings.first().map(|mapping| mapping.queue_url.clone());
+    match first.filter(|_| arguments.demo) {
+        Some(queue_url) => account.expect(&demo::send(&client, &queue_url).await?),
+        None if arguments.demo => return Err("the template has no mapping of a queue to a function to show".to_owned()),
+        None => {}
+    }
+    let mut mappings = JoinSet::new();
+    let (breaks, broken) = watch::channel(None);
+    let queues: Vec<_> = plan.mappings.iter().map(|mapping| mapping.queue.clone()).collect();
+    for planned in plan.mappings {
+        let told = Told {
+            queue: planned.queue.clone(),
+            function: planned.function.clone(),
+            visibility_timeout: planned.visibility_timeout,
+        };
+        for key in planned.filter.undocumented_keys() {
+            screen.say(&format!("{}: a filter names `{key}`; AWS documents only `body` for SQS", told.queue));
+        }
+        let news = news(told, show.clone(), account.clone(), breaks.clone());
+        let mapping = mapping(planned, &client, &functions, &settled, news)?;
+        mappings.spawn(mapping.run(until(stopped.clone())));
+    }
+    let ends_idle = arguments.demo || arguments.until_idle;
+    tokio::select! {
+        signal = interrupt => screen.say(&format!("{signal}: {}; once more ends it now", site.what_ends())),
+        () = rest(&site, &queues, &settled, arguments.demo || arguments.skip_waits, ends_idle) => {}
+        problem = given_up(broken), if ends_idle => return Err(problem),
+        () = rebuild::run(watch, &plan.functions, &functions, &screen) => {}
+    }
+    // Whoever is in a hurry need not wait for all of this.
+    tokio::select! {
+        () = drain(&site, &stop, mappings, &functions) => {}
+        _ = interrupted() => return Err("ended before what ran had come to its end".to_owned()),
+    }
+    // A client that keeps its connection open is no reason to stay.
+    if let Some(server) = server {
+        server.abort();
+    }
+    drop(show);
+    site.end_watch();
+    shower.end().await;
+    Ok(Done { output: String::new(), is_good: !arguments.demo || summary(&screen, &account) })
+}
+
+/// What the template has to run, with its queues in their place.
+async fn with_queues(arguments: &Arguments, site: &Site, screen: &Screen) -> Result<Plan, String> {
+    let read = |account: Option<&str>| {
+        let template = arguments.template.read_with(account, site.region(), site.url())?;
+        let parent = Path::new(&template.file).parent().filter(|parent| *parent != Path::new(""));
+        Plan::of(&template, parent.unwrap_or(Path::new(".")), arguments.invoke_url.is_none())
+    };
+    let mut plan = read(None)?;
+    match site {
+        Site::Here { sqs, .. } => make_queues(&sqs.client(), &plan.queues).await?,
+        Site::Elsewhere(there) => {
+            let queues = elsewhere::find_or_make(there, &plan).await?;
+            plan = read(queues.account())?;
+            queues.connect(there, &plan).await?;
+            queues.put_into(&mut plan)?;
+            queues.show(screen);
+        }
+    }
+    site.show(screen, &plan);
+    plan.left_out.iter().for_each(|left_out| screen.left_out(left_out));
+    Ok(plan)
+}
+
+/// Builds the functions one after the other, and starts a process of each, to see that it works.
+async fn start_functions(
+    arguments: &Arguments,
+    plan: &Plan,
+    site: &Site,
+    screen: &Arc<Screen>,
+    account: &Arc<Account>,
+) -> Result<Vec<(String, Function)>, String> {
+    let mut functions = Vec::new();
+    for planned in &plan.functions {
+        let function = match &arguments.invoke_url {
+            Some(url) => served_elsewhere(url, planned, arguments)?,
+            None => in_processes(planned, site, screen, account).await?,
+        };
+        function.check().await.map_err(|error| format!("the function {}: {error}", planned.name))?;
+        functions.push((planned.name.clone(), function));
+    }
+    Ok(functions)
+}
+
+fn served_elsewhere(url: &str, planned: &PlannedFunction, arguments: &Arguments) -> Result<Function, String> {
+    let binary = planned.binary.as_deref().unwrap_or("_");
+    let function = InvokeUrl::new(url, binary, arguments.invoke_concurrency).map_err(|error| error.to_string())?;
+    Ok(function.with_patience(Duration::from_secs(arguments.invoke_patience)).into())
+}
+
+async fn in_processes(
+    planned: &PlannedFunction,
+    site: &Site,
+    screen: &Arc<Screen>,
+    account: &Arc<Account>,
+) -> Result<Function, String> {
+    screen.say(&format!("building {}", planned.name));
+    let executable = build::build(planned).await?;
+    let settings = Settings {
+        name: planned.name.clone(),
+        region: site.region().to_owned(),
+        memory_mb: planned.memory_mb,
+        variables: planned.variables.clone(),
+        overrides: site.variables(),
+    };
+    let (screen, account) = (screen.clone(), account.clone());
+    let sink = Arc::new(move |line: LogLine| {
+        if let Some((message_id, error)) = error_in(&line.line) {
+            account.failed(message_id, error);
+        }
+        screen.log(line);
+    });
+    Ok(Processes::new(planned.program(executable), settings, planned.concurrency, sink).into())
+}
+
+fn news(told: Told, show: Show, account: Arc<Account>, breaks: watch::Sender<Option<String>>) -> NewsSink {
+    let told = Arc::new(told);
+    Arc::new(move |news| {
+        if let News::NotReady { error, attempts: MAX_ATTEMPTS.. } = &news {
+            breaks.send_replace(Some(format!(
+                "the function {}: {error}; its messages are left in the queue",
+                told.function
+            )));
+        }
+        account.hear(&news);
+        show.news(&told, news);
+    })
+}
+
+fn mapping(
+    planned: PlannedMapping,
+    client: &Client,
+    functions: &[(String, Function)],
+    settled: &Arc<AtomicU64>,
+    news: NewsSink,
+) -> Result<Mapping, String> {
+    let function = functions.iter().find(|(name, _)| *name == planned.function);
+    let (_, function) = function.ok_or_else(|| format!("there is no function {}", planned.function))?;
+    Ok(planned.with(client, function.clone(), settled, news))
+}
+
+/// Resolves with the reason when a function does not become ready, and nobody is there to mend it.
+async fn given_up(mut broken: watch::Receiver<Option<String>>) -> String {
+    match broken.wait_for(Option::is_some).await {
+        Ok(problem) => problem.clone().unwrap_or_default(),
+        // Nobody is left who could tell.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Resolves when all is told to stop.
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // It is an error only where nobody is left who could tell.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Skips waits, if it is to, and comes to its end when there is nothing left to do, if it is to. Time passes on other
+/// clocks than the queues' meanwhile, for functions and for windows; so this looks again and again.
+async fn rest(site: &Site, queues: &[String], settled: &AtomicU64, skips: bool, ends_idle: bool) {
+    // Elsewhere there are only approximate counts, and the clock is not ours.
+    let Site::Here { sqs, .. } = site else { return std::future::pending().await };
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tick.tick().await;
+        let settled = settled.load(Ordering::Acquire);
+        if ends_idle && queues.iter().all(|queue| sqs.is_empty(queue)) && sqs.rests(queues, settled) {
+            return;
+        }
+        if skips {
+            sqs.skip_wait(queues, settled);
+        }
+    }
+}
+
+async fn drain(site: &Site, stop: &watch::Sender<bool>, mut mappings: JoinSet<()>, functions: &[(String, Function)]) {
+    stop.send_replace(true);
+    site.end_polls();
+    while mappings.join_next().await.is_some() {}
+    for (_, function) in functions {
+        function.shut_down(DRAIN_LIMIT).await;
+    }
+}
+
+fn summary(screen: &Screen, account: &Account) -> bool {
+    let (text, json, is_good) = account.summary();
+    screen.summary(&text, is_good, &json);
+    is_good
+}

@@ -1,0 +1,195 @@
+//! Which files a package is built from.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde::Deserialize;
+
+use super::super::cargo::cargo;
+
+/// The sources of a package, of its workspace, and of packages that they depend on by a path. What comes from a registry
+/// changes with `Cargo.lock` only.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Sources {
+    /// Directories that have all of them in it, at any depth.
+    trees: BTreeSet<PathBuf>,
+    /// Manifests, what else cargo reads its settings from, and build scripts. They need not be there.
+    single: BTreeSet<PathBuf>,
+    /// Where builds go to. It may be in a tree.
+    target_directory: PathBuf,
+}
+
+/// What of `cargo metadata` is read here.
+///
+/// <https://doc.rust-lang.org/cargo/commands/cargo-metadata.html#json-format>
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    workspace_root: PathBuf,
+    target_directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    /// Where it comes from; nothing where that is a path.
+    source: Option<String>,
+    manifest_path: PathBuf,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    kind: Vec<String>,
+    src_path: PathBuf,
+}
+
+/// Targets that no function is built from.
+const NOT_BUILT: [&str; 3] = ["bench", "example", "test"];
+
+/// Directories in each other that are looked into. Nobody nests modules that deep.
+const MAX_DEPTH: usize = 64;
+
+impl Sources {
+    /// Asks cargo. That writes `Cargo.lock` where it is not up to date, so a build that follows does not. What cargo has
+    /// against a package is left for that build to say, or it would be said twice.
+    pub(super) async fn of(package: &Path) -> Result<Self, String> {
+        let output = cargo(&["metadata", "--quiet", "--format-version", "1"], package, Stdio::null()).await?;
+        if !output.status.success() {
+            return Err(format!("`cargo metadata` fails in {}: {}", package.display(), output.status));
+        }
+        let metadata = serde_json::from_slice::<Metadata>(&output.stdout);
+        Ok(Self::of_metadata(metadata.map_err(|error| format!("`cargo metadata` is not as expected: {error}"))?))
+    }
+
+    fn of_metadata(metadata: Metadata) -> Self {
+        let root = metadata.workspace_root;
+        let settings = ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "rust-toolchain.toml"];
+        let mut single: BTreeSet<_> = settings.into_iter().map(|name| root.join(name)).collect();
+        let mut trees = BTreeSet::new();
+        for package in metadata.packages.into_iter().filter(|package| package.source.is_none()) {
+            for target in package.targets {
+                let is = |kind: &str| target.kind.iter().any(|found| found == kind);
+                if is("custom-build") {
+                    single.insert(target.src_path);
+                } else if !NOT_BUILT.into_iter().any(is) {
+                    trees.extend(target.src_path.parent().map(Path::to_owned));
+                }
+            }
+            single.insert(package.manifest_path);
+        }
+        Self { trees, single, target_directory: metadata.target_directory }
+    }
+
+    /// Whether a change of this file may make others of the sources.
+    pub(super) fn is_setting(&self, file: &Path) -> bool {
+        self.single.contains(file)
+    }
+
+    /// All files, those included that are not there.
+    pub(super) fn files(&self) -> BTreeSet<PathBuf> {
+        let mut files = self.single.clone();
+        self.walk(&mut |path, is_directory| {
+            if !is_directory {
+                files.insert(path);
+            }
+        });
+        files
+    }
+
+    /// All directories in which a file can change.
+    pub(super) fn directories(&self) -> BTreeSet<PathBuf> {
+        let mut directories: BTreeSet<_> =
+            self.single.iter().filter_map(|file| Some(file.parent()?.to_owned())).collect();
+        directories.retain(|directory| directory.is_dir());
+        directories.extend(self.trees.iter().cloned());
+        self.walk(&mut |path, is_directory| {
+            if is_directory {
+                directories.insert(path);
+            }
+        });
+        directories
+    }
+
+    fn walk(&self, found: &mut impl FnMut(PathBuf, bool)) {
+        for tree in &self.trees {
+            self.walk_in(tree, MAX_DEPTH, found);
+        }
+    }
+
+    fn walk_in(&self, directory: &Path, depth: usize, found: &mut impl FnMut(PathBuf, bool)) {
+        // What cannot be read now is no source that could be built either, and what is removed meanwhile is none any more.
+        let Ok(entries) = fs::read_dir(directory) else { return };
+        for entry in entries.flatten() {
+            let (path, kind) = (entry.path(), entry.file_type());
+            if is_left_out(&entry.file_name()) || path == self.target_directory {
+                continue;
+            }
+            // A link to a directory is not followed: it may lead in a circle.
+            let is_directory = kind.is_ok_and(|kind| kind.is_dir());
+            if is_directory && depth > 0 {
+                self.walk_in(&path, depth - 1, found);
+            }
+            found(path, is_directory);
+        }
+    }
+}
+
+/// What editors and version control keep beside sources.
+fn is_left_out(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b".") || name.ends_with(b"~")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(targets: &str) -> Sources {
+        let metadata = format!(
+            r#"{{"packages": [
+                {{"source": null, "manifest_path": "/w/orders/Cargo.toml", "targets": {targets}}},
+                {{"source": "registry+x", "manifest_path": "/r/serde/Cargo.toml",
+                  "targets": [{{"kind": ["lib"], "src_path": "/r/serde/src/lib.rs"}}]}}
+            ], "workspace_root": "/w", "target_directory": "/w/target"}}"#
+        );
+        Sources::of_metadata(serde_json::from_str(&metadata).unwrap())
+    }
+
+    fn paths<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> Vec<&'p str> {
+        paths.into_iter().map(|path| path.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn local_packages_are_sources_and_others_are_not() {
+        let sources = sources(
+            r#"[{"kind": ["lib"], "src_path": "/w/orders/src/lib.rs"},
+                {"kind": ["bin"], "src_path": "/w/orders/src/bin/orders.rs"},
+                {"kind": ["custom-build"], "src_path": "/w/orders/build.rs"},
+                {"kind": ["test"], "src_path": "/w/orders/tests/it.rs"},
+                {"kind": ["bench"], "src_path": "/w/orders/benches/b.rs"}]"#,
+        );
+        assert_eq!(paths(&sources.trees), ["/w/orders/src", "/w/orders/src/bin"]);
+        let settings = ["/w/.cargo/config.toml", "/w/Cargo.lock", "/w/Cargo.toml"];
+        let expected = [&settings[..], &["/w/orders/Cargo.toml", "/w/orders/build.rs", "/w/rust-toolchain.toml"]];
+        assert_eq!(paths(&sources.single), expected.concat());
+    }
+
+    #[test]
+    fn this_package_is_walked_without_what_is_built_and_what_is_hidden() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        // As if a program stood at the package's root.
+        let sources = Sources {
+            trees: [root.to_owned()].into(),
+            single: BTreeSet::new(),
+            target_directory: root.join("src/dlq"),
+        };
+        let (files, directories) = (sources.files(), sources.directories());
+        assert!(files.contains(&root.join("src/dev/rebuild/mod.rs")));
+        assert!(directories.contains(root) && directories.contains(&root.join("src/dev/rebuild")));
+        let is_hidden = |path: &&PathBuf| path.starts_with(root.join(".git")) || path.starts_with(root.join("src/dlq"));
+        assert_eq!(files.iter().chain(&directories).find(is_hidden), None);
+    }
+}

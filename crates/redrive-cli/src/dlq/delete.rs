@@ -1,0 +1,150 @@
+//! `redrive dlq delete`.
+
+use clap::Args;
+
+use super::choice::{Choice, Wanted};
+use super::confirm::{check_can_ask, is_confirmed};
+use super::counted;
+use super::end::Left;
+use super::ended_early;
+use super::hold::{Hold, LEASE};
+use super::letter::Letter;
+use super::lines::text;
+use super::list::now_ms;
+use super::place::{DeadLetterQueue, Place};
+use super::search::End;
+use crate::Done;
+use crate::interrupt::Stop;
+
+/// So many messages are shown before the question. The others are counted.
+const MAX_SHOWN: usize = 1_000;
+
+/// Delete messages of a dead-letter queue, for good
+///
+/// Chosen messages are received, shown and given back; after a yes they are received once more and deleted. With --all SQS purges
+/// the queue: what somebody has in flight goes too, and what comes in before SQS is done, which may take a minute.
+///
+/// Each message is looked at once a run, however long that takes. A message that arrives after the run has begun stays and is counted. On
+/// a FIFO queue a message that is not chosen hides the later ones of its group: of each group the first ten can be seen.
+///
+/// Exits with 0 where all that was chosen is deleted, with 1 where something of it is left or was not looked at, without a yes, or on
+/// Ctrl-C, and with 2 where the arguments are wrong or nothing could be done.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  redrive dlq delete orders --id 2f1c7d0e-6f0b-4c5e-9a59-0d1b9a3c0f11
+  redrive dlq delete orders --reason 'no such order' --yes
+  redrive dlq delete orders --all")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    choice: Choice,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(super) async fn delete(arguments: &Arguments, stop: &Stop) -> Result<Done, String> {
+    if !arguments.yes {
+        check_can_ask()?;
+    }
+    let queue = arguments.place.find().await?;
+    if arguments.choice.all {
+        return purge(&queue, arguments.yes, stop).await;
+    }
+    queue.check_receivable()?;
+    let mut wanted = arguments.choice.wanted();
+    if arguments.yes {
+        return chosen(&queue, wanted, stop).await;
+    }
+    let Shown { ids, left } = shown(&queue, &mut wanted, stop).await?;
+    report_missing(&queue, &wanted);
+    if ids.is_empty() {
+        return Ok(Done { output: format!("{}: nothing deleted{}\n", queue.name, left.said(&queue)), is_good: false });
+    }
+    let question = format!("Delete {} of {} for good?", counted(ids.len()), queue.name);
+    if !is_confirmed(&question, stop).await {
+        return Ok(nothing(&queue));
+    }
+    let is_all = wanted.missing().is_empty() && left.is_nothing();
+    let Done { output, is_good } = chosen(&queue, Wanted::Ids(ids.into_iter().collect()), stop).await?;
+    Ok(Done { output: format!("{}{}\n", output.trim_end(), left.said(&queue)), is_good: is_good && is_all })
+}
+
+fn nothing(queue: &DeadLetterQueue) -> Done {
+    Done { output: format!("{}: nothing deleted\n", queue.name), is_good: false }
+}
+
+fn report_missing(queue: &DeadLetterQueue, wanted: &Wanted) {
+    wanted.missing().iter().for_each(|id| eprintln!("redrive: {}", queue.lacks(id)));
+}
+
+/// What somebody is asked about, and what there may be besides.
+struct Shown {
+    ids: Vec<String>,
+    left: Left,
+}
+
+/// Shows those that are wanted. Nothing is held while somebody thinks.
+async fn shown(queue: &DeadLetterQueue, wanted: &mut Wanted, stop: &Stop) -> Result<Shown, String> {
+    let (mut hold, mut letters, mut ids) = (Hold::on(queue, LEASE).await?, Vec::new(), Vec::new());
+    let end = wanted.search(&mut hold, usize::MAX, stop, async |_, mut found: Vec<Letter>| {
+        found.iter_mut().for_each(|letter| letter.body = String::new());
+        ids.extend(found.iter().map(|letter| letter.id.clone()));
+        letters.extend(found);
+        letters.truncate(MAX_SHOWN);
+        Ok(())
+    });
+    let end = end.await;
+    let left = Left::by(&hold, &end, wanted.is_all_that_fit()).await;
+    hold.give_back().await?;
+    if end? == End::Interrupted {
+        return Err("interrupted; nothing is deleted".to_owned());
+    }
+    eprint!("{}", text(&letters, now_ms(), !letters.is_empty(), false));
+    if ids.len() > letters.len() {
+        eprintln!("redrive: {}: and {} more", queue.name, ids.len() - letters.len());
+    }
+    Ok(Shown { ids, left })
+}
+
+async fn chosen(queue: &DeadLetterQueue, mut wanted: Wanted, stop: &Stop) -> Result<Done, String> {
+    let (mut hold, mut deleted, mut failed) = (Hold::on(queue, LEASE).await?, 0, 0);
+    let end = wanted.search(&mut hold, usize::MAX, stop, async |hold: &mut Hold<'_>, letters: Vec<Letter>| {
+        let ids: Vec<_> = letters.into_iter().map(|letter| letter.id).collect();
+        for (id, result) in hold.delete(&ids).await {
+            match result {
+                Ok(()) => deleted += 1,
+                Err(cause) => {
+                    failed += 1;
+                    eprintln!("redrive: {}: {id} may be there still: {cause}", queue.name);
+                }
+            }
+        }
+        Ok(())
+    });
+    let end = end.await;
+    let left = Left::by(&hold, &end, wanted.is_all_that_fit()).await;
+    let given_back = hold.give_back().await;
+    if let Err(problem) = &given_back {
+        eprintln!("redrive: {problem}");
+    }
+    let summary = format!("{}: {} deleted{}", queue.name, counted(deleted), left.said(queue));
+    if let Err(problem) = end {
+        return ended_early(problem, summary, deleted + failed > 0);
+    }
+    report_missing(queue, &wanted);
+    let is_good = failed == 0 && given_back.is_ok() && wanted.missing().is_empty() && left.is_nothing();
+    Ok(Done { output: format!("{summary}\n"), is_good })
+}
+
+async fn purge(queue: &DeadLetterQueue, is_sure: bool, stop: &Stop) -> Result<Done, String> {
+    let counts = queue.counts().await?;
+    let about = counted(counts.visible + counts.hidden);
+    if !is_sure && !is_confirmed(&format!("Delete all of {}, about {about}, for good?", queue.name), stop).await {
+        return Ok(nothing(queue));
+    }
+    let purged = queue.sqs.client.purge_queue().queue_url(&queue.url).send().await;
+    purged.map_err(|error| queue.sqs.explained(error, &format!("cannot delete what is in {}", queue.name)))?;
+    Ok(Done { output: format!("{}: all deleted, about {about}\n", queue.name), is_good: true })
+}

@@ -1,0 +1,235 @@
+//! Messages that were received to be looked at. What is not deleted is given back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::types::MessageSystemAttributeName;
+use redrive::internals::Moment;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::counted;
+use super::date::AnswerDate;
+use super::leases::Leases;
+use super::letter::Letter;
+use super::place::{Counts, DeadLetterQueue};
+use super::seen::{Meeting, Seen};
+use crate::interrupt::Stop;
+use crate::send::backoff;
+use crate::sqs::{CallError, Trouble};
+
+/// For how long a list hides what it looks at, should it never give it back.
+pub(super) const LIST_LEASE: Duration = Duration::from_secs(90);
+/// The same, where each message that is chosen takes two calls more.
+pub(super) const LEASE: Duration = Duration::from_secs(300);
+/// So many messages are held at most: SQS hides about 120,000 of a queue, and others receive from it too.
+pub(super) const MAX_HELD: usize = 100_000;
+
+/// How often the leases are looked at.
+const TICK: Duration = Duration::from_secs(5);
+/// SQS asks all of its servers, and so finds what there is, where a receive may wait for a message.
+const WAIT_SECONDS: i32 = 1;
+const MAX_RECEIVED: usize = 10;
+/// A receive that fails so often ends the run. With the longest waits between them that is a minute of throttles.
+const RECEIVE_ATTEMPTS: u32 = 16;
+
+/// What was received from a queue.
+pub(super) struct Hold<'a> {
+    queue: &'a DeadLetterQueue,
+    /// Makes each call once: after an attempt that was not answered, messages may be hidden that nobody knows of.
+    client: Client,
+    lease: Duration,
+    leases: Arc<Leases>,
+    keeper: Keeper,
+    pub(super) seen: Seen,
+    pub(super) max_held: usize,
+    /// When the first receive was answered.
+    began: Option<Instant>,
+    /// What the queue had before the run.
+    before: Counts,
+    /// Until then messages may be hidden by a receive whose answer was lost.
+    lost_until: Option<Instant>,
+}
+
+/// What a receive has brought.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    /// Messages of before the run that it has not met yet.
+    pub(super) fresh: Vec<Letter>,
+    /// These, and all others.
+    pub(super) received: usize,
+    /// SQS hides as many messages of this queue as it ever does.
+    pub(super) is_full: bool,
+}
+
+/// What a run leaves in the queue without having looked at it. SQS counts about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unseen {
+    pub(super) visible: usize,
+    /// Others have received these.
+    pub(super) hidden: usize,
+}
+
+impl<'a> Hold<'a> {
+    pub(super) async fn on(queue: &'a DeadLetterQueue, lease: Duration) -> Result<Self, String> {
+        let before = queue.counts().await?;
+        let config = queue.sqs.client.config().to_builder().retry_config(RetryConfig::disabled());
+        let client = Client::from_conf(config.build());
+        let leases = Arc::new(Leases::new(client.clone(), queue.url.clone(), lease));
+        let keeper = Keeper::of(leases.clone());
+        let (seen, began, lost_until) = (Seen::default(), None, None);
+        Ok(Self { queue, client, lease, leases, keeper, seen, max_held: MAX_HELD, began, before, lost_until })
+    }
+
+    /// Receives up to so many messages, and holds them. Tries again where that may help, unless it is to stop.
+    pub(super) async fn receive(&mut self, limit: usize, stop: &Stop) -> Result<Look, String> {
+        let room = limit.min(MAX_RECEIVED).min(self.max_held.saturating_sub(self.leases.count()));
+        if room == 0 {
+            return Ok(Look { is_full: true, ..Look::default() });
+        }
+        // On a FIFO queue an attempt that is repeated gets what the one before it got.
+        let attempt_id = self.queue.is_fifo().then(|| format!("{:016x}", fastrand::u64(..)));
+        for attempt in 1.. {
+            let received = Moment::now();
+            match self.call(room, attempt_id.clone()).await {
+                Ok(letters) => return Ok(self.meet(letters, received)),
+                Err(error) if error.text().contains("OverLimit") => {
+                    return Ok(Look { is_full: true, ..Look::default() });
+                }
+                Err(error) => {
+                    if error.trouble == Trouble::Lost {
+                        self.lost_until = Some(Instant::now() + self.lease);
+                    }
+                    let may_pass = matches!(
+                        error.trouble,
+                        Trouble::Lost | Trouble::Busy | Trouble::Unreachable | Trouble::NoCredentials
+                    );
+                    if !may_pass || attempt == RECEIVE_ATTEMPTS {
+                        let what = format!("cannot look into {}", self.queue.name);
+                        return Err(self.queue.sqs.explained(error, &what));
+                    }
+                    if !stop.sleep(backoff(attempt)).await {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(Look::default())
+    }
+
+    /// One attempt. Nobody drops it: what SQS has picked for it would stay hidden.
+    async fn call(&mut self, max: usize, attempt_id: Option<String>) -> Result<Vec<Letter>, CallError> {
+        let date = AnswerDate::default();
+        let receive = self.client.receive_message().queue_url(&self.queue.url);
+        let receive = receive
+            .max_number_of_messages(max as i32)
+            .visibility_timeout(self.lease.as_secs() as i32)
+            .wait_time_seconds(WAIT_SECONDS)
+            .set_receive_request_attempt_id(attempt_id)
+            .message_attribute_names("All")
+            .message_system_attribute_names(MessageSystemAttributeName::All);
+        let received = receive.customize().interceptor(date.clone()).send().await?;
+        if self.began.is_none() {
+            self.began = Some(Instant::now());
+            self.seen.begins_at(date.millis());
+        }
+        Ok(received.messages.unwrap_or_default().into_iter().filter_map(Letter::of).collect())
+    }
+
+    fn meet(&mut self, letters: Vec<Letter>, received: Moment) -> Look {
+        let running = self.began.map_or(Duration::ZERO, |began| began.elapsed());
+        let running_ms = u64::try_from(running.as_millis()).unwrap_or(u64::MAX / 2);
+        let mut look = Look { received: letters.len(), ..Look::default() };
+        for letter in letters {
+            self.leases.hold(&letter.id, letter.receipt_handle.clone(), received);
+            if self.seen.meet(&letter, running_ms) == Meeting::First {
+                look.fresh.push(letter);
+            }
+        }
+        look
+    }
+
+    /// Deletes these. Says of each by its id what was wrong, if something was.
+    pub(super) async fn delete(&self, ids: &[String]) -> Vec<(String, Result<(), String>)> {
+        self.leases.delete(ids).await
+    }
+
+    /// Until then messages may be hidden by a receive whose answer was lost.
+    pub(super) fn lost_until(&self) -> Option<Instant> {
+        self.lost_until.filter(|until| *until > Instant::now())
+    }
+
+    /// Whether more was there before the run than it has looked at.
+    pub(super) fn expects_more(&self) -> bool {
+        self.before.visible > self.seen.looked_at
+    }
+
+    /// Whether what is held hides more: on a FIFO queue a message in flight holds back what is behind it in its group.
+    pub(super) fn hides_others(&self) -> bool {
+        self.queue.is_fifo() && self.leases.count() > 0
+    }
+
+    /// Whether SQS still counts a message that could be received. It counts late, up to about a minute.
+    pub(super) async fn counts_more(&self) -> bool {
+        self.queue.counts().await.is_ok_and(|counts| counts.visible > 0)
+    }
+
+    /// What the run has not looked at, though it was there before: as little as both counts allow, as each of them lags.
+    pub(super) async fn unseen(&self) -> Unseen {
+        let before = self.before.visible + self.before.hidden;
+        let missed = before.saturating_sub(self.seen.looked_at);
+        let counts = self.queue.counts().await;
+        let Counts { visible, hidden } = counts.unwrap_or(Counts { visible: missed, hidden: 0 });
+        let visible = visible.min(missed);
+        let hidden = hidden.saturating_sub(self.leases.count()).min(self.before.hidden).min(missed - visible);
+        Unseen { visible, hidden }
+    }
+
+    /// Makes all that is held visible again at once. Says what was wrong, if something was.
+    pub(super) async fn give_back(self) -> Result<(), String> {
+        self.keeper.end().await;
+        self.leases.give_back().await.map_err(|hidden| {
+            format!(
+                "{}: {} could not be given back, and stay hidden for up to {} s: {}",
+                self.queue.name,
+                counted(hidden.count),
+                hidden.longest.as_secs(),
+                hidden.cause
+            )
+        })
+    }
+}
+
+/// Extends leases, for as long as they are needed.
+struct Keeper {
+    /// Dropped, it ends the task.
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Keeper {
+    fn of(leases: Arc<Leases>) -> Self {
+        let (end, mut ended) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = &mut ended => return,
+                    () = tokio::time::sleep(TICK) => leases.extend_due().await,
+                }
+            }
+        });
+        Self { end, task }
+    }
+
+    /// No lease is extended after it: that would hide what was given back.
+    async fn end(self) {
+        drop(self.end);
+        let _ = self.task.await;
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,124 @@
+use redrive_local::Sqs;
+
+use super::*;
+use crate::sqs::{Elsewhere, Found};
+
+pub(in crate::dlq) async fn queue(sqs: &Sqs, name: &str) -> DeadLetterQueue {
+    let client = sqs.client();
+    let mut create = client.create_queue().queue_name(name);
+    if name.ends_with(".fifo") {
+        create = create.attributes("FifoQueue".into(), "true");
+    }
+    let url = create.send().await.unwrap().queue_url.unwrap();
+    let found = Found { sqs: Elsewhere::here(client).unwrap(), name: name.to_owned(), url };
+    DeadLetterQueue::at(found, true).await.unwrap()
+}
+
+async fn send(queue: &DeadLetterQueue) {
+    queue.sqs.client.send_message().queue_url(&queue.url).message_body("a").send().await.unwrap();
+}
+
+async fn receive(hold: &mut Hold<'_>) -> Vec<Letter> {
+    hold.receive(10, &Stop::told().1).await.unwrap().fresh
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_stays_hidden_for_as_long_as_the_run_takes() {
+    let queue = queue(&Sqs::with_seed(1), "dead").await;
+    send(&queue).await;
+    let mut hold = Hold::on(&queue, LIST_LEASE).await.unwrap();
+    let id = receive(&mut hold).await.remove(0).id;
+    for _ in 0..11 {
+        tokio::time::sleep(HOUR).await;
+        assert_eq!(queue.counts().await.unwrap().hidden, 1);
+    }
+    assert!(hold.delete(&[id]).await[0].1.is_ok());
+    hold.give_back().await.unwrap();
+    let counts = queue.counts().await.unwrap();
+    assert_eq!((counts.visible, counts.hidden), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_held_past_twelve_hours_is_met_again_and_deleted_by_its_new_receipt() {
+    let queue = queue(&Sqs::with_seed(1), "dead").await;
+    send(&queue).await;
+    let mut hold = Hold::on(&queue, LEASE).await.unwrap();
+    let id = receive(&mut hold).await.remove(0).id;
+    tokio::time::sleep(HOUR * 13).await;
+    let deleted = hold.delete(std::slice::from_ref(&id)).await;
+    assert!(deleted[0].1.as_ref().unwrap_err().contains("hidden no longer"), "{deleted:?}");
+    assert!(receive(&mut hold).await.is_empty(), "it is not new");
+    assert!(hold.delete(&[id]).await[0].1.is_ok());
+    assert_eq!(hold.leases.count(), 0);
+    hold.give_back().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_deleted_by_a_receipt_that_may_be_too_old() {
+    let sqs = Sqs::with_seed(1);
+    let queue = queue(&sqs, "dead").await;
+    send(&queue).await;
+    let mut hold = Hold::on(&queue, LIST_LEASE).await.unwrap();
+    let id = receive(&mut hold).await.remove(0).id;
+    // Nothing is extended while SQS is not there.
+    sqs.set_faults(redrive_local::Faults::none().lost_requests(1.0));
+    tokio::time::sleep(LIST_LEASE - Duration::from_secs(20)).await;
+    sqs.set_faults(redrive_local::Faults::none());
+    let deleted = hold.delete(&[id]).await;
+    assert!(deleted[0].1.as_ref().unwrap_err().contains("hidden no longer"), "{deleted:?}");
+    hold.give_back().await.unwrap();
+    tokio::time::sleep(LIST_LEASE).await;
+    assert_eq!(queue.counts().await.unwrap().visible, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_deleted_by_a_receipt_from_before_a_suspend() {
+    let sqs = Sqs::with_seed(1);
+    let queue = queue(&sqs, "dead").await;
+    send(&queue).await;
+    let mut hold = Hold::on(&queue, LIST_LEASE).await.unwrap();
+    let id = receive(&mut hold).await.remove(0).id;
+    redrive::internals::set_wall_clock_ahead(LIST_LEASE);
+    let deleted = hold.delete(&[id]).await;
+    assert!(deleted[0].1.as_ref().unwrap_err().contains("hidden no longer"), "{deleted:?}");
+    assert_eq!(queue.counts().await.unwrap().hidden, 1, "another consumer may have it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_lease_is_extended_once_all_is_given_back() {
+    let queue = queue(&Sqs::with_seed(1), "dead").await;
+    send(&queue).await;
+    let mut hold = Hold::on(&queue, LIST_LEASE).await.unwrap();
+    assert_eq!(receive(&mut hold).await.len(), 1);
+    let leases = hold.leases.clone();
+    hold.give_back().await.unwrap();
+    // Another consumer has it now. A stale receipt would change that one's lease.
+    let other = queue.sqs.client.receive_message().queue_url(&queue.url).visibility_timeout(60).send().await.unwrap();
+    assert_eq!(other.messages().len(), 1);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(queue.counts().await.unwrap().visible, 1);
+    assert_eq!(Arc::strong_count(&leases), 1, "nobody is left to extend anything");
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_a_receive_that_was_not_answered_are_waited_for() {
+    let sqs = Sqs::with_seed(1);
+    let queue = queue(&sqs, "dead").await;
+    send(&queue).await;
+    let mut hold = Hold::on(&queue, LEASE).await.unwrap();
+    sqs.set_faults(redrive_local::Faults::none().lost_answers(1.0));
+    let stop = Stop::told();
+    let look = async { hold.receive(10, &stop.1).await.map(|look| look.received) };
+    let heal = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        sqs.set_faults(redrive_local::Faults::none());
+    };
+    let (look, ()) = tokio::join!(look, heal);
+    assert_eq!(look.unwrap(), 0, "it is hidden by the attempt that was lost");
+    let until = hold.lost_until().expect("nobody knows what that attempt has hidden");
+    tokio::time::sleep_until(until).await;
+    assert_eq!(receive(&mut hold).await.len(), 1);
+    hold.give_back().await.unwrap();
+}

@@ -1,0 +1,173 @@
+//! A message of a dead-letter queue, and what it says of its failure.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
+use redrive::internals::note;
+
+use crate::send::{self, Place};
+use crate::trace_header::without_lineage;
+
+/// A dead letter.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) id: String,
+    pub(super) receipt_handle: String,
+    pub(super) body: String,
+    attributes: BTreeMap<String, MessageAttributeValue>,
+    system: BTreeMap<System, String>,
+}
+
+impl Letter {
+    /// `None`: what nobody could delete.
+    pub(super) fn of(message: Message) -> Option<Self> {
+        Some(Self {
+            id: message.message_id?,
+            receipt_handle: message.receipt_handle?,
+            body: message.body.unwrap_or_default(),
+            attributes: message.message_attributes.unwrap_or_default().into_iter().collect(),
+            system: message.attributes.unwrap_or_default().into_iter().collect(),
+        })
+    }
+
+    /// Whether the RedrivePolicy brought it here. What a note says is then of a failure before that, from which it was moved
+    /// back: SQS adds no note, and takes none away.
+    pub(super) fn is_moved_by_sqs(&self) -> bool {
+        self.system.contains_key(&System::DeadLetterQueueSourceArn)
+    }
+
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.noted(note::REASON)
+    }
+
+    pub(super) fn error(&self) -> Option<&str> {
+        self.noted(note::ERROR)
+    }
+
+    pub(super) fn function(&self) -> Option<&str> {
+        self.noted(note::FUNCTION)
+    }
+
+    /// The id that it had in its source queue, where that is another one.
+    pub(super) fn original_id(&self) -> Option<&str> {
+        self.noted(note::MESSAGE_ID).filter(|_| !self.is_moved_by_sqs())
+    }
+
+    /// The id that its note names, whatever failure that is of.
+    pub(super) fn noted_id(&self) -> Option<&str> {
+        self.noted(note::MESSAGE_ID)
+    }
+
+    /// When it came here, in milliseconds since 1970; when it was sent, where the RedrivePolicy has brought it.
+    pub(super) fn arrived_ms(&self) -> Option<u64> {
+        self.system.get(&System::SentTimestamp)?.parse().ok()
+    }
+
+    /// How often it had been received. Where SQS moved it, it goes on counting here.
+    pub(super) fn receive_count(&self) -> u64 {
+        let noted = self.noted(note::RECEIVE_COUNT).filter(|_| !self.is_moved_by_sqs());
+        let own = || self.system.get(&System::ApproximateReceiveCount).map(String::as_str);
+        noted.or_else(own).and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// The ARN of the queue that it failed in.
+    pub(super) fn source(&self) -> Option<&str> {
+        self.source_by_sqs().or_else(|| self.noted(note::SOURCE))
+    }
+
+    /// The same, if SQS itself says so: anybody who may send here can write a note.
+    pub(super) fn source_by_sqs(&self) -> Option<&str> {
+        self.system.get(&System::DeadLetterQueueSourceArn).map(String::as_str)
+    }
+
+    pub(super) fn group(&self) -> Option<&str> {
+        self.system.get(&System::MessageGroupId).map(String::as_str)
+    }
+
+    /// When its producer sent it, in milliseconds since 1970, or else when it came here.
+    pub(super) fn sent_timestamp(&self) -> Option<u64> {
+        let noted = self.noted(note::SENT_TIMESTAMP).filter(|_| !self.is_moved_by_sqs());
+        noted.or_else(|| self.system.get(&System::SentTimestamp).map(String::as_str))?.parse().ok()
+    }
+
+    /// The message as it was before it failed. Its deduplication id is its id here, as where SQS moves a message itself:
+    /// with an older one it would be dropped as a duplicate, and with this one only a second copy of it is.
+    pub(super) fn sent_back(&self, position: u64, is_fifo: bool) -> send::Message {
+        let own = self.attributes.iter().filter(|(name, _)| !note::ALL.contains(&name.as_str()));
+        send::Message {
+            attributes: own.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            trace_header: self.system.get(&System::AwsTraceHeader).and_then(|header| without_lineage(header)),
+            group: self.group().map(str::to_owned),
+            deduplication_id: is_fifo.then(|| self.id.clone()),
+            may_shrink: true,
+            ..send::Message::new(Place::Record(position), self.body.clone())
+        }
+    }
+
+    fn noted(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name).and_then(MessageAttributeValue::string_value)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use aws_sdk_sqs::types::MessageAttributeValue;
+
+    use super::*;
+
+    pub(in crate::dlq) fn letter(system: &[(&str, &str)], attributes: &[(&str, &str)]) -> Letter {
+        letter_of("here", system, attributes)
+    }
+
+    pub(in crate::dlq) fn letter_of(id: &str, system: &[(&str, &str)], attributes: &[(&str, &str)]) -> Letter {
+        let string = |value: &str| MessageAttributeValue::builder().data_type("String").string_value(value).build();
+        let mut message = Message::builder().message_id(id).receipt_handle("r").body("{}");
+        for &(name, value) in system {
+            message = message.attributes(name.into(), value);
+        }
+        for &(name, value) in attributes {
+            message = message.message_attributes(name, string(value).unwrap());
+        }
+        Letter::of(message.build()).unwrap()
+    }
+
+    const NOTE: [(&str, &str); 6] = [
+        (note::REASON, "no such order"),
+        (note::RECEIVE_COUNT, "3"),
+        (note::SOURCE, "arn:aws:sqs:us-east-1:1:orders"),
+        (note::MESSAGE_ID, "there"),
+        (note::SENT_TIMESTAMP, "1000"),
+        ("channel", "web"),
+    ];
+
+    #[test]
+    fn a_note_says_what_sqs_does_not() {
+        let letter = letter(&[("SentTimestamp", "5000"), ("ApproximateReceiveCount", "1")], &NOTE);
+        assert_eq!((letter.receive_count(), letter.sent_timestamp()), (3, Some(1_000)));
+        assert_eq!(letter.source(), Some("arn:aws:sqs:us-east-1:1:orders"));
+        assert_eq!((letter.source_by_sqs(), letter.original_id()), (None, Some("there")));
+    }
+
+    #[test]
+    fn where_sqs_moved_it_the_note_is_of_a_failure_before() {
+        let by_sqs = [
+            ("SentTimestamp", "5000"),
+            ("ApproximateReceiveCount", "6"),
+            ("DeadLetterQueueSourceArn", "arn:aws:sqs:us-east-1:1:refunds"),
+        ];
+        let letter = letter(&by_sqs, &NOTE);
+        assert_eq!((letter.receive_count(), letter.sent_timestamp()), (6, Some(5_000)));
+        assert_eq!((letter.source(), letter.original_id()), (Some("arn:aws:sqs:us-east-1:1:refunds"), None));
+    }
+
+    #[test]
+    fn it_goes_back_without_its_note_and_with_an_id_of_its_own() {
+        let letter =
+            letter(&[("MessageGroupId", "g"), ("AWSTraceHeader", "Root=1;Parent=2;Lineage=a:1:2;Sampled=1")], &NOTE);
+        let sent = letter.sent_back(0, true);
+        assert_eq!(sent.attributes.keys().collect::<Vec<_>>(), ["channel"]);
+        assert_eq!((sent.group.as_deref(), sent.deduplication_id.as_deref()), (Some("g"), Some("here")));
+        assert_eq!(sent.trace_header.as_deref(), Some("Root=1;Parent=2;Sampled=1"));
+        assert_eq!(letter.sent_back(0, false).deduplication_id, None);
+    }
+}

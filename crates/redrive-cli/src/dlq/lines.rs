@@ -1,0 +1,151 @@
+//! Dead letters, written for people and for programs.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::letter::Letter;
+use super::place::name_in;
+
+/// A message a line, in columns of which the last alone has spaces in it; where they are wanted, with the lines of its body
+/// below.
+pub(super) fn text(letters: &[Letter], now_ms: u64, with_heading: bool, with_bodies: bool) -> String {
+    const HEADING: [&str; 6] = ["ID", "AGE", "RECEIVED", "SOURCE", "GROUP", "REASON"];
+    let heading = with_heading.then(|| (HEADING.map(str::to_owned), None));
+    let rows = letters.iter().map(|letter| (cells(letter, now_ms), with_bodies.then_some(&letter.body)));
+    let rows: Vec<_> = heading.into_iter().chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|(cells, _)| cells[column].chars().count()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2), width(3), width(4)];
+    let mut text = String::new();
+    for (cells, body) in &rows {
+        for (cell, width) in cells.iter().zip(widths) {
+            // Writing into a `String` cannot fail.
+            let _ = write!(text, "{cell:width$}  ");
+        }
+        text = text + &cells[5] + "\n";
+        for line in body.iter().flat_map(|body| body.lines()) {
+            text = text + "    " + &harmless(line) + "\n";
+        }
+    }
+    text
+}
+
+fn cells(letter: &Letter, now_ms: u64) -> [String; 6] {
+    let or_none = |text: Option<&str>| text.map_or("-".to_owned(), harmless);
+    [
+        harmless(&letter.id),
+        age_ms(letter, now_ms).map_or("-".to_owned(), age),
+        letter.receive_count().to_string(),
+        or_none(letter.source().map(name_in)),
+        or_none(letter.group()),
+        why(letter),
+    ]
+}
+
+/// The error says it with its causes, and is cut where the reason is another one.
+fn why(letter: &Letter) -> String {
+    let noted = match (letter.reason(), letter.error()) {
+        (Some(reason), Some(error)) if error.starts_with(reason) => harmless(error),
+        (Some(reason), Some(error)) => format!("{} ({})", harmless(reason), harmless(error)),
+        (Some(said), None) | (None, Some(said)) => harmless(said),
+        (None, None) if letter.is_moved_by_sqs() => return "moved by the RedrivePolicy".to_owned(),
+        (None, None) => return "-".to_owned(),
+    };
+    if letter.is_moved_by_sqs() { format!("moved by the RedrivePolicy; before that: {noted}") } else { noted }
+}
+
+/// A JSON object a line.
+pub(super) fn json_lines(letters: &[Letter], now_ms: u64, with_bodies: bool) -> String {
+    letters.iter().map(|letter| format!("{}\n", object(letter, now_ms, with_bodies))).collect()
+}
+
+fn object(letter: &Letter, now_ms: u64, with_body: bool) -> Value {
+    let mut object = json!({
+        "id": letter.id,
+        "original_id": letter.original_id(),
+        "moved_by_redrive_policy": letter.is_moved_by_sqs(),
+        "reason": letter.reason(),
+        "error": letter.error(),
+        "receive_count": letter.receive_count(),
+        "source": letter.source(),
+        "group": letter.group(),
+        "function": letter.function(),
+        "sent_timestamp": letter.sent_timestamp(),
+        "age_seconds": age_ms(letter, now_ms).map(|age| age / 1_000),
+    });
+    if with_body {
+        object["body"] = json!(letter.body);
+    }
+    object
+}
+
+/// Zero where the clock there is ahead of the one here.
+fn age_ms(letter: &Letter, now_ms: u64) -> Option<u64> {
+    letter.sent_timestamp().map(|sent| now_ms.saturating_sub(sent))
+}
+
+/// In the largest unit of which there is one.
+fn age(age_ms: u64) -> String {
+    match age_ms / 1_000 {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds @ 60..3_600 => format!("{}m", seconds / 60),
+        seconds @ 3_600..86_400 => format!("{}h", seconds / 3_600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// On one line, and nothing that a terminal would obey: whoever may send a message writes what is shown here.
+fn harmless(text: &str) -> String {
+    text.chars().fold(String::new(), |mut harmless, character| {
+        if character.is_control() {
+            harmless.extend(character.escape_default());
+        } else {
+            harmless.push(character);
+        }
+        harmless
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use redrive::internals::note;
+
+    use super::*;
+    use crate::dlq::letter::tests::letter;
+
+    const BY_SQS: (&str, &str) = ("DeadLetterQueueSourceArn", "arn:aws:sqs:us-east-1:1:orders");
+
+    #[test]
+    fn columns_are_as_wide_as_they_have_to_be() {
+        let noted = letter(&[("SentTimestamp", "0"), ("MessageGroupId", "customer-a")], &[(note::REASON, "bad")]);
+        let moved = letter(&[("SentTimestamp", "7000000"), ("ApproximateReceiveCount", "6"), BY_SQS], &[]);
+        let lines = text(&[noted, moved], 7_200_000, true, true);
+        let expected = "\
+ID    AGE  RECEIVED  SOURCE  GROUP       REASON
+here  2h   0         -       customer-a  bad
+    {}
+here  3m   6         orders  -           moved by the RedrivePolicy
+    {}
+";
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_reason_is_told_once_and_one_of_before_as_such() {
+        let why = |system: &[(&str, &str)], attributes: &[(&str, &str)]| why(&letter(system, attributes));
+        assert_eq!(why(&[], &[(note::REASON, "a"), (note::ERROR, "a: b")]), "a: b");
+        assert_eq!(why(&[], &[(note::REASON, "a"), (note::ERROR, "b")]), "a (b)");
+        assert_eq!(why(&[BY_SQS], &[(note::REASON, "a")]), "moved by the RedrivePolicy; before that: a");
+        assert_eq!(why(&[], &[]), "-");
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing_of_it() {
+        assert_eq!(harmless("a\u{1b}[2J\r\nb\tc\u{9b}é"), "a\\u{1b}[2J\\r\\nb\\tc\\u{9b}é");
+    }
+
+    #[test]
+    fn an_age_has_one_unit() {
+        assert_eq!([59_999, 60_000, 3_600_000, 86_400_000].map(age), ["59s", "1m", "1h", "1d"]);
+    }
+}

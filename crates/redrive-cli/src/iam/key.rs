@@ -1,0 +1,55 @@
+//! What a queue's KMS key asks of those who use the queue.
+//!
+//! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html>
+
+use redrive_local::template::Queue;
+use serde_json::{Value, json};
+
+use super::{Arguments, allow};
+
+/// SQS has a data key made for what is sent, and decrypts it to see that it is whole.
+pub(super) const SEND: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
+pub(super) const RECEIVE: [&str; 1] = ["kms:Decrypt"];
+
+/// Allows these on the key of the queue. With the key that AWS manages for SQS nothing is to be allowed, and nothing can be: its own policy
+/// lets all in the account use it who may use the queue. A queue without a key of KMS asks for nothing either.
+pub(super) fn allowed(actions: &[&str], queue: &Queue, arguments: &Arguments) -> Option<Value> {
+    let key = queue.kms_key()?;
+    let Some(key) = key.known() else { return Some(any_through_sqs(actions, queue, arguments)) };
+    let alias = key.find("alias/").map(|begin| &key[begin..]);
+    match alias {
+        _ if key.is_empty() => None,
+        Some("alias/aws/sqs") => None,
+        Some(alias) => Some(with_alias(actions, alias, queue, arguments)),
+        None if key.starts_with("arn:") => Some(allow(actions, &json!(key))),
+        None => Some(allow(actions, &keys(key, queue, arguments))),
+    }
+}
+
+/// A policy names keys by their ids; a name that can be given to another key is a condition.
+fn with_alias(actions: &[&str], alias: &str, queue: &Queue, arguments: &Arguments) -> Value {
+    let mut statement = allow(actions, &keys("*", queue, arguments));
+    statement["Condition"] = json!({ "ForAnyValue:StringEquals": { "kms:ResourceAliases": alias } });
+    statement
+}
+
+/// Which key it is only a deployment tells: so any that SQS uses for whoever has this.
+fn any_through_sqs(actions: &[&str], queue: &Queue, arguments: &Arguments) -> Value {
+    let mut statement = allow(actions, &keys("*", queue, arguments));
+    let sqs = match arguments.account {
+        Some(_) => json!(format!("sqs.{}.amazonaws.com", queue.arn.split(':').nth(3).unwrap_or_default())),
+        None => json!({ "Fn::Sub": "sqs.${AWS::Region}.amazonaws.com" }),
+    };
+    statement["Condition"] = json!({ "StringEquals": { "kms:ViaService": sqs } });
+    statement
+}
+
+/// Keys of the queue's account and region.
+fn keys(id: &str, queue: &Queue, arguments: &Arguments) -> Value {
+    match (arguments.account.as_ref(), queue.arn.split(':').collect::<Vec<_>>().as_slice()) {
+        (Some(_), [arn, partition, _, region, account, ..]) => {
+            json!(format!("{arn}:{partition}:kms:{region}:{account}:key/{id}"))
+        }
+        _ => json!({ "Fn::Sub": format!("arn:${{AWS::Partition}}:kms:${{AWS::Region}}:${{AWS::AccountId}}:key/{id}") }),
+    }
+}

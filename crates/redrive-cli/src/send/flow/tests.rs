@@ -1,0 +1,129 @@
+use std::sync::atomic::AtomicU64;
+
+use redrive_local::{Faults, Sqs};
+
+use super::*;
+use crate::send::message::{Message, Place, Unsendable};
+use crate::send::report::Progress;
+
+async fn queue(sqs: &Sqs, name: &str) -> Arc<Queue> {
+    let create = sqs.client().create_queue().queue_name(name);
+    let fifo = [("FifoQueue", "true"), ("ContentBasedDeduplication", "true")];
+    let create = fifo
+        .iter()
+        .filter(|_| name.ends_with(".fifo"))
+        .fold(create, |create, (key, value)| create.attributes((*key).into(), *value));
+    let url = create.send().await.unwrap().queue_url.unwrap();
+    Arc::new(Queue::new(sqs.client(), url, name.to_owned(), "http://sqs.localhost".to_owned()))
+}
+
+fn message(line: u64) -> Item {
+    let message = Message::new(Place::Line(line), line.to_string());
+    Item::Message(Message { group: Some("g".to_owned()), ..message })
+}
+
+fn report() -> Report {
+    Report::new("stdin".to_owned(), "orders".to_owned(), Progress::new(None, Arc::new(AtomicU64::new(0))))
+}
+
+/// An input that has come to its end.
+fn input(items: impl IntoIterator<Item = Item>) -> mpsc::Receiver<Item> {
+    let (sender, receiver) = mpsc::channel(1_000);
+    items.into_iter().for_each(|item| sender.try_send(item).unwrap());
+    receiver
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fifo_queue_keeps_the_order_of_the_input_whatever_goes_wrong_with_calls() {
+    let sqs = Sqs::with_seed(3);
+    let queue = queue(&sqs, "orders.fifo").await;
+    sqs.set_faults(Faults::none().throttles(0.2).lost_requests(0.1).lost_answers(0.1));
+    let mut report = report();
+    assert_eq!(flow(queue, input((1..=300).map(message)), &mut report, std::future::pending()).await, End::Complete);
+    let bodies: Vec<_> = sqs.messages("orders.fifo").iter().map(|message| message.body.to_string()).collect();
+    assert_eq!(bodies, (1..=300).map(|line: u64| line.to_string()).collect::<Vec<_>>());
+    assert_eq!(report.summary(), "orders: 300 sent, 0 failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standard_queue_has_several_calls_at_a_time() {
+    let sqs = Sqs::with_seed(3);
+    let queue = queue(&sqs, "orders").await;
+    let second = std::time::Duration::from_secs(1);
+    sqs.set_faults(Faults::none().slow_calls(1.0, second));
+    let began = tokio::time::Instant::now();
+    let mut report = report();
+    flow(queue, input((1..=100).map(message)), &mut report, std::future::pending()).await;
+    assert!(began.elapsed() < 3 * second, "ten calls of half a second each, on average: {:?}", began.elapsed());
+    assert_eq!(sqs.messages("orders").len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_stops_it_hears_what_was_sent_and_from_where_to_go_on() {
+    let sqs = Sqs::with_seed(3);
+    let queue = queue(&sqs, "orders").await;
+    let (sender, receiver) = mpsc::channel(100);
+    (1..=12).for_each(|line| sender.try_send(message(line)).unwrap());
+    let mut report = report();
+    // The input has not come to its end, and never does.
+    let stop = tokio::time::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(flow(queue, receiver, &mut report, stop).await, End::Interrupted);
+    assert_eq!(report.summary_and_rest(), "orders: 12 sent, 0 failed; what comes after line 12 was not sent");
+    assert_eq!(sqs.messages("orders").len(), 12);
+    drop(sender);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_sent_is_counted_and_the_rest_goes_on() {
+    let sqs = Sqs::with_seed(3);
+    let queue = queue(&sqs, "orders").await;
+    let bad = Item::Unsendable(Unsendable { place: Place::Line(2), cause: "bad".to_owned() });
+    let mut report = report();
+    flow(queue, input([message(1), bad, Item::EmptyLine, message(4)]), &mut report, std::future::pending()).await;
+    assert_eq!(report.summary(), "orders: 2 sent, 1 failed, 1 empty lines skipped");
+    assert!(!report.is_good());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_more_is_sent_where_nothing_can_arrive() {
+    let sqs = Sqs::with_seed(3);
+    let queue = queue(&sqs, "orders").await;
+    sqs.client().delete_queue().queue_url(&queue.url).send().await.unwrap();
+    let (sender, receiver) = mpsc::channel(100);
+    (1..=30).for_each(|line| sender.try_send(message(line)).unwrap());
+    let mut report = report();
+    let end = flow(queue, receiver, &mut report, std::future::pending()).await;
+    assert!(matches!(&end, End::Hopeless(problem) if problem.contains("no such queue")), "{end:?}");
+    assert!(report.is_empty(), "one error says it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_the_input_broke_is_sent() {
+    let sqs = Sqs::with_seed(3);
+    let queue = queue(&sqs, "orders").await;
+    let broken = Item::Broken("cannot read".to_owned());
+    let mut report = report();
+    let end = flow(queue, input([message(1), broken]), &mut report, std::future::pending()).await;
+    assert_eq!(end, End::Broken("cannot read".to_owned()));
+    assert_eq!(sqs.messages("orders").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_may_be_sent_or_not() {
+    let sqs = Sqs::with_seed(3);
+    let queue = queue(&sqs, "orders").await;
+    sqs.set_faults(Faults::none().slow_calls(1.0, std::time::Duration::from_secs(60)));
+    let (_open, receiver) = {
+        let (sender, receiver) = mpsc::channel(100);
+        (1..=12).for_each(|line| sender.try_send(message(line)).unwrap());
+        (sender, receiver)
+    };
+    let mut report = report();
+    let soon = std::time::Duration::from_millis(50);
+    assert!(tokio::time::timeout(soon, flow(queue, receiver, &mut report, std::future::pending())).await.is_err());
+    report.abandon();
+    assert_eq!(
+        report.summary_and_rest(),
+        "orders: 0 sent, 0 failed, 12 of unknown outcome; what comes after line 12 was not sent"
+    );
+}

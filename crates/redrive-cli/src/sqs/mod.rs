@@ -1,0 +1,106 @@
+//! An SQS that is somewhere else: on AWS, in an emulator, or served by `redrive dev`.
+
+mod endpoint;
+mod environment;
+mod explained;
+mod target;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_sqs::types::QueueAttributeName;
+
+pub(super) use self::endpoint::Endpoint;
+pub(super) use self::environment::variable;
+pub(super) use self::explained::explained;
+pub(super) use self::target::{Found, Target};
+pub(super) use redrive::internals::call_error::{CallError, Trouble};
+
+/// Longer than any call takes that is answered at all, a long poll of 20 s too.
+pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An SQS by its endpoint.
+pub(super) struct Elsewhere {
+    pub(super) client: Client,
+    pub(super) endpoint: Endpoint,
+    pub(super) region: String,
+    /// Those it began with.
+    credentials: Credentials,
+}
+
+impl Elsewhere {
+    /// What these variables say of region and credentials, by the names that the SDKs read, goes before all else.
+    pub(super) async fn at(endpoint: Endpoint, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let region = environment::region(&endpoint, &variable).await?;
+        let (credentials, provider) = environment::credentials(&endpoint, &region, &variable).await?;
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+        let config = aws_sdk_sqs::Config::builder()
+            .timeout_config(timeouts)
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region.clone()))
+            .credentials_provider(provider)
+            .endpoint_url(endpoint.url());
+        Ok(Self { client: Client::from_conf(config.build()), endpoint, region, credentials })
+    }
+
+    /// One that answers in this process.
+    #[cfg(test)]
+    pub(super) fn here(client: Client) -> Result<Self, String> {
+        let endpoint = Endpoint::parse("http://sqs.localhost")?;
+        let credentials = Credentials::new("local", "local", None, None, "test");
+        Ok(Self { client, endpoint, region: "us-east-1".to_owned(), credentials })
+    }
+
+    /// The URL of the queue with that name.
+    pub(super) async fn url_of(&self, name: &str) -> Result<String, String> {
+        match self.client.get_queue_url().queue_name(name).send().await {
+            Ok(answer) => Ok(answer.queue_url.unwrap_or_default()),
+            Err(error) => Err(self.explained(error, &format!("cannot find the queue {name}"))),
+        }
+    }
+
+    /// The same for an ARN, whoever the queue belongs to.
+    pub(super) async fn url_of_arn(&self, arn: &str) -> Result<String, String> {
+        let mut parts = arn.splitn(6, ':').skip(4);
+        let (Some(account), Some(name)) = (parts.next(), parts.next()) else {
+            return Err(format!("{arn} is no ARN of a queue"));
+        };
+        match self.client.get_queue_url().queue_name(name).queue_owner_aws_account_id(account).send().await {
+            Ok(answer) => Ok(answer.queue_url.unwrap_or_default()),
+            Err(error) => Err(self.explained(error, &format!("cannot find the queue {name}"))),
+        }
+    }
+
+    /// What it says of a queue.
+    pub(super) async fn attributes_of(
+        &self,
+        url: &str,
+        name: &str,
+        wanted: &[QueueAttributeName],
+    ) -> Result<HashMap<QueueAttributeName, String>, String> {
+        let get = self.client.get_queue_attributes().queue_url(url).set_attribute_names(Some(wanted.to_vec()));
+        let got = get.send().await;
+        let got = got.map_err(|error| self.explained(error, &format!("cannot read the attributes of {name}")))?;
+        Ok(got.attributes.unwrap_or_default())
+    }
+
+    /// A call that failed, in one line: what it was for, why it failed, and what to do.
+    pub(super) fn explained(&self, error: impl Into<CallError>, what: &str) -> String {
+        explained(&error.into(), what, self.endpoint.url())
+    }
+
+    /// What another program needs in its environment to call the same SQS in the same name.
+    pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
+        let Self { endpoint, credentials, .. } = self;
+        let mut variables = vec![
+            ("AWS_ENDPOINT_URL_SQS", endpoint.url().to_owned()),
+            ("AWS_ACCESS_KEY_ID", credentials.access_key_id().to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key().to_owned()),
+        ];
+        variables.extend(credentials.session_token().map(|token| ("AWS_SESSION_TOKEN", token.to_owned())));
+        variables
+    }
+}

@@ -1,0 +1,43 @@
+//! What came back from an invoke endpoint: an answer of the function, or one of several kinds of error.
+
+use axum::body::Bytes;
+use axum::http::{Response, StatusCode};
+use serde_json::Value;
+
+use super::url::Target;
+use crate::function::{FunctionError, Report};
+
+/// Which AWS, and SAM, say with a status of 200 that the body is an error of the function.
+const FUNCTION_ERROR: &str = "x-amz-function-error";
+
+pub(super) fn read_answer(response: Response<Bytes>, target: &Target) -> Result<Bytes, FunctionError> {
+    let is_function_error = response.headers().contains_key(FUNCTION_ERROR);
+    let (status, body) = (response.status(), response.into_body());
+    if is_function_error {
+        return Err(FunctionError::Raised(Report::of(&body)));
+    }
+    match status {
+        StatusCode::OK => match init_error(&body) {
+            Some(report) => Err(FunctionError::InitFailedThere(report)),
+            None => Ok(body),
+        },
+        StatusCode::NOT_FOUND => {
+            Err(FunctionError::UnknownFunction { name: target.function.clone(), address: target.address() })
+        }
+        // `cargo lambda watch` has a `--timeout` of its own.
+        StatusCode::REQUEST_TIMEOUT => Err(FunctionError::TimedOutThere { address: target.address() }),
+        StatusCode::TOO_MANY_REQUESTS => Err(FunctionError::Throttled),
+        status => Err(Report::read(&body).map_or_else(
+            || FunctionError::UnexpectedStatus { status: status.as_u16(), address: target.address() },
+            FunctionError::Raised,
+        )),
+    }
+}
+
+/// `cargo lambda watch` answers with a status of 200 where a function fails to start. Taken for the answer of a batch
+/// function, which may lack failures, that would delete the whole batch.
+fn init_error(body: &[u8]) -> Option<Report> {
+    let report = Report::read(body)?;
+    let answers: Value = serde_json::from_slice(body).ok()?;
+    answers.get("batchItemFailures").is_none().then_some(report)
+}

@@ -1,0 +1,162 @@
+//! The Lambda Runtime API, for one process of a function: hands it one invocation at a time.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+
+mod desk;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use self::desk::{Desk, Handed};
+use super::report::Report;
+use super::{Invocation, PAYLOAD_LIMIT_BYTES};
+use crate::callers::{Callers, guarded};
+
+/// A Runtime API on a port of its own. It ends when this is dropped.
+pub(super) struct RuntimeApi {
+    address: SocketAddr,
+    desk: Arc<Desk>,
+    /// When this is gone, pollers that wait are sent away. It holds the one invocation that none has come for yet.
+    entrance: mpsc::Sender<Handed>,
+    /// The one task that accepts connections. Those that are open end with the process at their other end.
+    _server: JoinSet<()>,
+}
+
+/// What a function said of an invocation.
+pub(super) type Answer = Result<Bytes, Report>;
+
+impl RuntimeApi {
+    pub(super) async fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let (entrance, queue) = mpsc::channel(1);
+        let desk = Arc::new(Desk::new(queue));
+        let mut server = JoinSet::new();
+        server.spawn(serve(listener, router(desk.clone())));
+        Ok(Self { address, desk, entrance, _server: server })
+    }
+
+    /// What `AWS_LAMBDA_RUNTIME_API` is to be.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the function asks for an invocation.
+    pub(super) async fn polled(&self) {
+        self.desk.polled().await;
+    }
+
+    /// Waits until nobody polls.
+    #[cfg(test)]
+    pub(super) async fn left(&self) {
+        self.desk.left().await;
+    }
+
+    /// Waits until the function reports that it failed to start.
+    pub(super) async fn init_error(&self) -> Report {
+        self.desk.init_error().await
+    }
+
+    /// What the function has reported so far.
+    pub(super) fn init_error_so_far(&self) -> Option<Report> {
+        self.desk.init_error_so_far()
+    }
+
+    /// Leaves an invocation to the next poll. The receiver fails where it is refused: there is one at a time.
+    pub(super) fn hand_in(&self, invocation: &Invocation) -> oneshot::Receiver<Answer> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.entrance.try_send(Handed { invocation: invocation.clone(), answer });
+        answered
+    }
+
+    /// Whether the function has this invocation, and has not answered yet.
+    pub(super) fn is_out(&self, request_id: &str) -> bool {
+        self.desk.is_out(request_id)
+    }
+}
+
+fn router(desk: Arc<Desk>) -> Router {
+    let router = Router::new()
+        .route("/2018-06-01/runtime/invocation/next", get(next))
+        .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+        .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+        .route("/2018-06-01/runtime/init/error", post(init_error))
+        .layer(DefaultBodyLimit::max(PAYLOAD_LIMIT_BYTES))
+        .with_state(desk);
+    // A web page could take an invocation away, or answer one.
+    guarded(router, Callers::new(), |refused| {
+        refusal(refused.status(), "Runtime.Forbidden", &refused.message("this Runtime API"))
+    })
+}
+
+async fn serve(listener: TcpListener, router: Router) {
+    // The last bytes of an event would otherwise wait until its first are acknowledged. If it cannot be set, they do.
+    let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
+    // It never ends, and never fails.
+    let _ = axum::serve(listener, router).await;
+}
+
+async fn next(State(desk): State<Arc<Desk>>) -> Response {
+    match desk.next().await {
+        Some(invocation) => {
+            let headers = desk::headers(&invocation);
+            (headers, invocation.event).into_response()
+        }
+        None => refusal(StatusCode::GONE, "Runtime.Ended", "this Runtime API has ended"),
+    }
+}
+
+async fn response(
+    State(desk): State<Arc<Desk>>,
+    Path(id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    match body {
+        Ok(body) => acknowledge(desk.settle(&id, Ok(body))),
+        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            desk.settle(&id, Err(Report::too_large()));
+            let report = Report::too_large();
+            refusal(StatusCode::PAYLOAD_TOO_LARGE, &report.error_type, &report.message)
+        }
+        // An answer that broke off is none yet.
+        Err(rejection) => rejection.into_response(),
+    }
+}
+
+async fn error(State(desk): State<Arc<Desk>>, Path(id): Path<String>, body: Bytes) -> Response {
+    acknowledge(desk.settle(&id, Err(Report::of(&body))))
+}
+
+async fn init_error(State(desk): State<Arc<Desk>>, body: Bytes) -> Response {
+    desk.fail_to_start(Report::of(&body));
+    acknowledge(true)
+}
+
+fn acknowledge(settled: bool) -> Response {
+    if settled {
+        (StatusCode::ACCEPTED, r#"{"status":"OK"}"#).into_response()
+    } else {
+        refusal(StatusCode::BAD_REQUEST, "InvalidRequestID", "no invocation of this id is out")
+    }
+}
+
+fn refusal(status: StatusCode, error_type: &str, message: &str) -> Response {
+    let body = serde_json::json!({"errorType": error_type, "errorMessage": message});
+    (status, body.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! A test's queues and mappings, as a template has them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redrive::Consumer;
+
+use super::Kit;
+use super::mapping::{observed, run, tell};
+use super::queue::TestQueue;
+use crate::connector::BASE_URL;
+use crate::error::Error;
+use crate::function::{InProcess, Places};
+use crate::plan::{Origin, Plan, PlannedMapping, PlannedQueue, make_queues};
+use crate::template::{Inputs, Problem, Template};
+
+/// A template that is to be deployed to a [`Kit`].
+#[must_use = "nothing is made before `deploy`"]
+pub struct TemplateBuilder {
+    kit: Kit,
+    text: Text,
+    parameters: Vec<(String, String)>,
+    /// By the function's logical id.
+    handlers: BTreeMap<String, Handler>,
+}
+
+enum Text {
+    OfFile(PathBuf),
+    Given(String),
+}
+
+/// A handler that waits for the queues it is mapped to. What it does is told to each of them.
+type Handler = Box<dyn Fn(&TestQueue) -> InProcess + Send + Sync>;
+
+/// What is named in errors where a template has no file.
+const NO_FILE: &str = "template";
+
+/// The queues of a template, each with its dead-letter queue and its mappings.
+#[derive(Clone)]
+pub struct Stack {
+    template: String,
+    /// With their logical ids, in the template's order.
+    queues: Vec<(String, TestQueue)>,
+}
+
+impl TemplateBuilder {
+    pub(super) fn of_file(kit: Kit, file: &Path) -> Self {
+        Self::new(kit, Text::OfFile(file.to_owned()))
+    }
+
+    pub(super) fn of_text(kit: Kit, text: String) -> Self {
+        Self::new(kit, Text::Given(text))
+    }
+
+    fn new(kit: Kit, text: Text) -> Self {
+        Self { kit, text, parameters: Vec::new(), handlers: BTreeMap::new() }
+    }
+
+    /// A value for a parameter of the template, in place of its default.
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parameters.push((name.into(), value.into()));
+        self
+    }
+
+    /// What runs as the function of this logical id. Each function with a queue that is mapped to it needs one.
+    pub fn function<K: redrive::Kind + Sync>(mut self, id: impl Into<String>, consumer: Consumer<K>) -> Self {
+        let handler = move |queue: &TestQueue| observed(queue, consumer.clone());
+        self.handlers.insert(id.into(), Box::new(handler));
+        self
+    }
+
+    /// Makes the queues, and begins to poll. A function that is no Rust program (another `Runtime`, an image, code in the
+    /// template) is left out, and its queue keeps its messages.
+    ///
+    /// # Errors
+    ///
+    /// Where the template cannot be read, a function of it has no handler, a handler has no function or one that is no Rust
+    /// program, or AWS would refuse what the template asks for. The error has the line where there is one.
+    pub async fn deploy(self) -> Result<Stack, Error> {
+        let (file, text) = self.text.read()?;
+        let inputs = Inputs { parameters: self.parameters, endpoint: BASE_URL.to_owned(), ..Inputs::default() };
+        let template = Template::read(&file, &text, &inputs).map_err(local)?;
+        let plan = Plan::of(&template).map_err(|problem| local(problem.of_file(&file)))?;
+        for left_out in &plan.left_out {
+            tracing::warn!("{left_out}");
+        }
+        let mut mappings = handled(&template, plan.mappings, &self.handlers)?;
+
+        let client = self.kit.sqs().client();
+        make_queues(&client, &plan.queues).await.map_err(local)?;
+        let (mut queues, mut places) = (Vec::new(), HashMap::new());
+        for PlannedQueue { id, name, url, .. } in plan.queues {
+            let queue = TestQueue::of(&self.kit, client.clone(), name, url).await?;
+            // By the name: an id may be another queue's name.
+            for (mapping, handler, reserved) in mappings.extract_if(.., |(mapping, ..)| mapping.queue == queue.name) {
+                let mut function = handler(&queue);
+                if let Some(reserved) = reserved {
+                    let of_function = places.entry(mapping.function.clone()).or_insert_with(|| Places::new(reserved));
+                    function = function.with_places(of_function.clone());
+                }
+                run(&queue, mapping.with(&client, function.into(), &Arc::default(), tell(&queue)));
+            }
+            queues.push((id, queue));
+        }
+        Ok(Stack { template: file, queues })
+    }
+}
+
+impl Text {
+    /// The text, and how errors are to name it.
+    fn read(self) -> Result<(String, String), Error> {
+        match self {
+            Self::Given(text) => Ok((NO_FILE.to_owned(), text)),
+            Self::OfFile(file) => {
+                let name = file.display().to_string();
+                let text = std::fs::read_to_string(&file).map_err(|error| {
+                    let remedy = "its path begins where the test runs, which under cargo is the package's root";
+                    local(format!("cannot read {name}: {error}; {remedy}"))
+                });
+                Ok((name, text?))
+            }
+        }
+    }
+}
+
+/// A mapping, its function's handler, and how many invocations of that may run at a time, if the template says so.
+type Handled<'h> = (PlannedMapping, &'h Handler, Option<usize>);
+
+/// Each mapping with the handler of its function, and with how many invocations that may run at a time, if it is said.
+fn handled<'h>(
+    template: &Template,
+    mappings: Vec<(PlannedMapping, Origin<'_>)>,
+    handlers: &'h BTreeMap<String, Handler>,
+) -> Result<Vec<Handled<'h>>, Error> {
+    // A handler that nothing invokes is a mistake: its test would pass, whatever the handler does.
+    for id in handlers.keys() {
+        let function = template.functions.iter().find(|function| function.id == *id).ok_or_else(|| {
+            let known = template.functions.iter().map(|function| function.id.as_str());
+            local(format!("{}: there is no function `{id}`; {}", template.file, there_is(known)))
+        })?;
+        if let Some(found) = function.kind.other() {
+            let text =
+                format!("the function `{id}` has a handler, but it is no Rust program: {found}; remove the handler");
+            return Err(local(Problem::new(function.place, text).of_file(&template.file)));
+        }
+        if !mappings.iter().any(|(_, origin)| origin.function.id == *id) {
+            let text = format!("the function `{id}` has a handler, but no mapping of a queue to it that is enabled");
+            return Err(local(Problem::new(function.place, text).of_file(&template.file)));
+        }
+    }
+    let with_handler = |(mapping, Origin { function, .. }): (PlannedMapping, Origin<'_>)| {
+        let id = &function.id;
+        let handler = handlers.get(id).ok_or_else(|| {
+            let text = format!("the function `{id}` has no handler; give it one with `.function(\"{id}\", ..)`");
+            local(Problem::new(function.place, text).of_file(&template.file))
+        })?;
+        Ok((mapping, handler, function.reserved_concurrency()))
+    };
+    mappings.into_iter().map(with_handler).collect()
+}
+
+impl Stack {
+    /// A queue, by its logical id or by its name.
+    ///
+    /// # Errors
+    ///
+    /// Where the template has no such queue.
+    pub fn queue(&self, id: &str) -> Result<TestQueue, Error> {
+        let by_id = self.queues.iter().find(|(known, _)| known == id);
+        let found = by_id.or_else(|| self.queues.iter().find(|(_, queue)| queue.name == id));
+        found.map(|(_, queue)| queue.clone()).ok_or_else(|| {
+            let known = self.queues.iter().map(|(id, _)| id.as_str());
+            local(format!("{}: there is no queue `{id}`; {}", self.template, there_is(known)))
+        })
+    }
+}
+
+fn there_is<'a>(known: impl Iterator<Item = &'a str>) -> String {
+    match known.map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ") {
+        ids if ids.is_empty() => "there is none at all".to_owned(),
+        ids => format!("there is {ids}"),
+    }
+}
+
+fn local(error: impl fmt::Display) -> Error {
+    Error::new(error.to_string())
+}
+
+impl fmt::Debug for TemplateBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let functions: Vec<_> = self.handlers.keys().collect();
+        f.debug_struct("TemplateBuilder").field("functions", &functions).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let queues: Vec<_> = self.queues.iter().map(|(id, _)| id).collect();
+        f.debug_struct("Stack").field("template", &self.template).field("queues", &queues).finish_non_exhaustive()
+    }
+}

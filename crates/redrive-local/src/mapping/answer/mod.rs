@@ -1,0 +1,192 @@
+//! What the function's answer means for the messages of its batch.
+//!
+//! The rows are those of AWS's page
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting>).
+//! Where it is silent, this does what was seen on AWS, else what loses no message, and says so in a [`Problem`].
+
+pub mod problem;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use redrive::internals::event::Record;
+use serde_json::{Map, Value};
+
+use self::problem::{Cause, Problem};
+
+/// An invocation that brought no answer.
+#[derive(Debug)]
+pub enum Failed {
+    /// The function raised an error: its type and message, as one text.
+    Raised(String),
+    TimedOut(Duration),
+}
+
+/// What becomes of each message of a batch, by its position, in the order of the batch.
+#[derive(Debug)]
+pub struct Verdict {
+    pub deleted: Vec<usize>,
+    /// These stay in flight until the visibility timeout runs out. Lambda does not shorten it.
+    pub come_back: Vec<usize>,
+    /// All that a user should hear of.
+    pub problems: Vec<Problem>,
+}
+
+/// Judges a batch by the result of its invocation. `reports_item_failures` is whether the mapping has
+/// `ReportBatchItemFailures` on.
+pub fn judge(batch: &[Record], reports_item_failures: bool, result: Result<&[u8], Failed>) -> Verdict {
+    let answer = match result {
+        Err(failed) => return whole_batch_failed(batch, Cause::Function(failed)),
+        Ok(answer) => answer,
+    };
+    if !reports_item_failures {
+        return verdict(batch, &HashSet::new(), ignored(batch, answer).into_iter().collect());
+    }
+    match read(batch, answer) {
+        Err(cause) => whole_batch_failed(batch, cause),
+        Ok(Reading { failed, mut problems }) => {
+            problems.extend(broken_orders(batch, &failed));
+            verdict(batch, &failed, problems)
+        }
+    }
+}
+
+fn whole_batch_failed(batch: &[Record], cause: Cause) -> Verdict {
+    let problem = Problem::BatchFailed { messages: batch.len(), cause };
+    Verdict { deleted: Vec::new(), come_back: (0..batch.len()).collect(), problems: vec![problem] }
+}
+
+/// An identifier names every copy of its message.
+fn verdict(batch: &[Record], failed: &HashSet<String>, problems: Vec<Problem>) -> Verdict {
+    let (come_back, deleted) = (0..batch.len()).partition(|&position| failed.contains(batch[position].message_id()));
+    Verdict { deleted, come_back, problems }
+}
+
+/// With the setting off, nobody reads the answer. Where it names failures, those messages are gone.
+fn ignored(batch: &[Record], answer: &[u8]) -> Option<Problem> {
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let items = answer.get(FAILURES)?.as_array().filter(|items| !items.is_empty())?;
+    let named: HashSet<&str> = items.iter().filter_map(|item| item.get(IDENTIFIER)?.as_str()).collect();
+    let named = |record: &&Record| named.contains(record.message_id());
+    let lost = batch.iter().filter(named).map(|record| record.message_id().to_owned()).collect();
+    Some(Problem::AnswerIgnored { items: items.len(), lost })
+}
+
+const FAILURES: &str = "batchItemFailures";
+const IDENTIFIER: &str = "itemIdentifier";
+
+/// What an answer says, where it does not fail the whole batch.
+#[derive(Default)]
+struct Reading {
+    /// The identifiers of failed messages, each of which is in the batch.
+    failed: HashSet<String>,
+    problems: Vec<Problem>,
+}
+
+fn read(batch: &[Record], answer: &[u8]) -> Result<Reading, Cause> {
+    if answer.trim_ascii().is_empty() {
+        return Ok(Reading::default());
+    }
+    let answer = match serde_json::from_slice(answer) {
+        Err(error) => return Err(Cause::NotJson(error.to_string())),
+        Ok(Value::Null) => return Ok(Reading::default()),
+        // Not documented. A stream's function that returned it was seen, on AWS, to have its batch taken as done
+        // (LocalStack's recorded test `test_dynamodb_report_batch_item_success_scenarios`).
+        Ok(Value::Array(items)) if items.is_empty() => {
+            return Ok(Reading { problems: vec![Problem::EmptyList], ..Reading::default() });
+        }
+        Ok(Value::Object(answer)) => answer,
+        // Nothing documented, nothing recorded.
+        Ok(other) => return Err(Cause::NotAnObject { found: kind(&other) }),
+    };
+    let problem = unread_keys(&answer);
+    let mut reading = match answer.get(FAILURES) {
+        None | Some(Value::Null) => Reading::default(),
+        Some(Value::Array(items)) => read_items(batch, items)?,
+        Some(other) => return Err(Cause::NotAList { found: kind(other) }),
+    };
+    reading.problems.extend(problem);
+    Ok(reading)
+}
+
+/// Lambda reads one key and passes over all others, a misspelled one and one of an HTTP response as well.
+fn unread_keys(answer: &Map<String, Value>) -> Option<Problem> {
+    let keys: Vec<String> = answer.keys().filter(|&key| key != FAILURES).cloned().collect();
+    if keys.is_empty() {
+        return None;
+    }
+    let misplaced = answer.iter().filter(|&(key, _)| key != FAILURES).any(|(key, value)| reports_failures(key, value));
+    Some(match answer.get(FAILURES).is_none_or(Value::is_null) && misplaced {
+        true => Problem::FailuresUnread { keys },
+        false => Problem::UnknownKeys { keys },
+    })
+}
+
+/// Whether the key was meant to be read: a list of failures misspelled, or items anywhere below it.
+fn reports_failures(key: &str, value: &Value) -> bool {
+    let key = key.replace(['_', '-'], "");
+    let is_list = value.as_array().is_some_and(|items| !items.is_empty());
+    (key.eq_ignore_ascii_case(FAILURES) && is_list) || value.to_string().contains(IDENTIFIER)
+}
+
+fn read_items(batch: &[Record], items: &[Value]) -> Result<Reading, Cause> {
+    let in_batch: HashSet<&str> = batch.iter().map(Record::message_id).collect();
+    let mut reading = Reading::default();
+    for (position, item) in items.iter().enumerate() {
+        let Value::Object(item) = item else {
+            return Err(Cause::ItemNotAnObject { position, found: kind(item) });
+        };
+        let identifier = identifier(position, item)?;
+        if !in_batch.contains(identifier) {
+            return Err(Cause::IdentifierUnknown { position, identifier: identifier.to_owned() });
+        }
+        if !reading.failed.insert(identifier.to_owned()) {
+            reading.problems.push(Problem::Repeated { position, identifier: identifier.to_owned() });
+        }
+        if item.len() > 1 {
+            let fields = item.keys().filter(|&key| key != IDENTIFIER).cloned().collect();
+            reading.problems.push(Problem::ExtraFields { position, fields });
+        }
+    }
+    Ok(reading)
+}
+
+fn identifier(position: usize, item: &Map<String, Value>) -> Result<&str, Cause> {
+    match item.get(IDENTIFIER) {
+        None => Err(Cause::IdentifierMissing { position, fields: item.keys().cloned().collect() }),
+        Some(Value::Null) => Err(Cause::IdentifierNull { position }),
+        Some(Value::String(identifier)) if identifier.is_empty() => Err(Cause::IdentifierEmpty { position }),
+        Some(Value::String(identifier)) => Ok(identifier),
+        Some(other) => Err(Cause::IdentifierNotText { position, found: kind(other) }),
+    }
+}
+
+/// In a group, messages behind one that failed should come back with it. Those that do not are deleted: they were done
+/// before one that was sent before them.
+fn broken_orders(batch: &[Record], failed: &HashSet<String>) -> Vec<Problem> {
+    let mut problems: Vec<(&str, String, Vec<String>)> = Vec::new();
+    for record in batch {
+        let Some(group) = record.group() else { continue };
+        let has_failed = failed.contains(record.message_id());
+        match problems.iter_mut().find(|(of, ..)| *of == group) {
+            Some((.., later)) if !has_failed => later.push(record.message_id().to_owned()),
+            None if has_failed => problems.push((group, record.message_id().to_owned(), Vec::new())),
+            _ => {}
+        }
+    }
+    let broken = problems.into_iter().filter(|(.., later)| !later.is_empty());
+    broken.map(|(group, failed, later)| Problem::OrderBroken { group: group.to_owned(), failed, later }).collect()
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,222 @@
+//! What a user should hear of an answer, as prose for a log line.
+
+use std::fmt;
+
+use super::Failed;
+
+/// Something about an answer that a user should know. `Display` is the log line.
+#[derive(Debug)]
+pub enum Problem {
+    /// `ReportBatchItemFailures` is off, and the answer reports failures all the same.
+    AnswerIgnored {
+        items: usize,
+        /// The messages of the batch that it named.
+        lost: Vec<String>,
+    },
+    /// Failures stand under a key that Lambda does not read.
+    FailuresUnread {
+        keys: Vec<String>,
+    },
+    /// Messages of a group were deleted though one before them comes back.
+    OrderBroken {
+        group: String,
+        failed: String,
+        later: Vec<String>,
+    },
+    BatchFailed {
+        messages: usize,
+        cause: Cause,
+    },
+    /// An empty list in place of an object.
+    EmptyList,
+    UnknownKeys {
+        keys: Vec<String>,
+    },
+    ExtraFields {
+        position: usize,
+        fields: Vec<String>,
+    },
+    Repeated {
+        position: usize,
+        identifier: String,
+    },
+}
+
+/// Why the whole batch comes back: one variant a row of AWS's table, and one for each answer that is not in it.
+#[derive(Debug)]
+pub enum Cause {
+    Function(Failed),
+    NotJson(String),
+    IdentifierEmpty { position: usize },
+    IdentifierNull { position: usize },
+    IdentifierMissing { position: usize, fields: Vec<String> },
+    IdentifierUnknown { position: usize, identifier: String },
+    IdentifierNotText { position: usize, found: &'static str },
+    NotAnObject { found: &'static str },
+    NotAList { found: &'static str },
+    ItemNotAnObject { position: usize, found: &'static str },
+}
+
+/// How loud a [`Problem`] is, the loudest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// AWS does not document it, and it changed nothing.
+    Odd,
+    BatchFailed,
+    OrderBroken,
+    MessagesLost,
+}
+
+impl Problem {
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::AnswerIgnored { .. } | Self::FailuresUnread { .. } => Severity::MessagesLost,
+            Self::OrderBroken { .. } => Severity::OrderBroken,
+            Self::BatchFailed { .. } => Severity::BatchFailed,
+            Self::EmptyList | Self::UnknownKeys { .. } | Self::ExtraFields { .. } | Self::Repeated { .. } => {
+                Severity::Odd
+            }
+        }
+    }
+}
+
+impl Cause {
+    /// Whether AWS documents that this fails the batch.
+    pub fn is_documented(&self) -> bool {
+        !matches!(
+            self,
+            Self::IdentifierNotText { .. }
+                | Self::NotAnObject { .. }
+                | Self::NotAList { .. }
+                | Self::ItemNotAnObject { .. }
+        )
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AnswerIgnored { items, lost } => write!(
+                f,
+                "MESSAGES LOST: the answer reports {items} failures, but ReportBatchItemFailures is off, so Lambda \
+                 ignores the answer and deletes every message of the batch, these too: {}; set FunctionResponseTypes \
+                 to [ReportBatchItemFailures] on the event source mapping",
+                List(lost)
+            ),
+            Self::FailuresUnread { keys } => write!(
+                f,
+                "MESSAGES LOST: the answer reports failures under {}, which Lambda does not read, so it deletes every \
+                 message of the batch; answer {EXAMPLE}, at the top and spelled so",
+                List(keys)
+            ),
+            Self::OrderBroken { group, failed, later } => write!(
+                f,
+                "ORDER BROKEN: in message group {} the message {failed} comes back, but behind it Lambda deletes as \
+                 done: {}; at the first failure of a group stop, and report that message and the rest of its group",
+                Shortened(group),
+                List(later)
+            ),
+            Self::BatchFailed { messages, cause } => {
+                let documented = if cause.is_documented() { "" } else { " (AWS does not document this answer)" };
+                write!(f, "the whole batch of {messages} comes back: {cause}{documented}")
+            }
+            Self::EmptyList => f.write_str(
+                "the answer is an empty list, taken as done; AWS documents only objects: \
+                 answer {\"batchItemFailures\":[]}",
+            ),
+            Self::UnknownKeys { keys } => write!(
+                f,
+                "Lambda reads only batchItemFailures of an answer, and passes over {}; leave that out",
+                List(keys)
+            ),
+            Self::ExtraFields { position, fields } => write!(
+                f,
+                "Lambda reads only itemIdentifier of an item, and passes over {} of batchItemFailures[{position}]; \
+                 leave that out",
+                List(fields)
+            ),
+            Self::Repeated { position, identifier } => write!(
+                f,
+                "batchItemFailures[{position}] names {} again; AWS does not document that: name each message once",
+                Shortened(identifier)
+            ),
+        }
+    }
+}
+
+const EXAMPLE: &str = r#"{"batchItemFailures":[{"itemIdentifier":MESSAGE_ID}]}"#;
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Function(Failed::Raised(error)) => write!(f, "the function raised an error: {error}"),
+            Self::Function(Failed::TimedOut(after)) => write!(
+                f,
+                "the function timed out after {after:?}; answer before the deadline, or raise the function's timeout"
+            ),
+            Self::NotJson(error) => write!(f, "the answer is not JSON ({error}); answer {EXAMPLE}, or nothing"),
+            Self::IdentifierEmpty { position } => {
+                write!(f, "the itemIdentifier of batchItemFailures[{position}] is empty; put the record's messageId")
+            }
+            Self::IdentifierNull { position } => {
+                write!(f, "the itemIdentifier of batchItemFailures[{position}] is null; put the record's messageId")
+            }
+            Self::IdentifierMissing { position, fields } => write!(
+                f,
+                "batchItemFailures[{position}] has no itemIdentifier, but {}; the key is misspelled or missing",
+                List(fields)
+            ),
+            Self::IdentifierUnknown { position, identifier } => write!(
+                f,
+                "the itemIdentifier of batchItemFailures[{position}] names no message of the batch: {}; put the \
+                 record's messageId",
+                Shortened(identifier)
+            ),
+            Self::IdentifierNotText { position, found } => write!(
+                f,
+                "the itemIdentifier of batchItemFailures[{position}] is {found} and so names no message of the batch; \
+                 put the record's messageId"
+            ),
+            Self::NotAnObject { found } => write!(f, "the answer is {found}; answer {EXAMPLE}, or nothing"),
+            Self::NotAList { found } => write!(f, "batchItemFailures is {found}; answer {EXAMPLE}"),
+            Self::ItemNotAnObject { position, found } => {
+                write!(f, "batchItemFailures[{position}] is {found}; answer {EXAMPLE}")
+            }
+        }
+    }
+}
+
+/// More than this of a list is only counted.
+const MAX_LISTED: usize = 10;
+
+struct List<'a>(&'a [String]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        for (position, item) in self.0.iter().take(MAX_LISTED).enumerate() {
+            let separator = if position == 0 { "" } else { ", " };
+            write!(f, "{separator}{}", Shortened(item))?;
+        }
+        match self.0.len().checked_sub(MAX_LISTED) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// A message id has 36 characters. What is much longer is something else, and may be private.
+const MAX_SHOWN_CHARS: usize = 80;
+
+struct Shortened<'a>(&'a str);
+
+impl fmt::Display for Shortened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(MAX_SHOWN_CHARS) {
+            None => write!(f, "{:?}", self.0),
+            Some((end, _)) => write!(f, "{:?}...", &self.0[..end]),
+        }
+    }
+}

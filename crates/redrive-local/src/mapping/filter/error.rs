@@ -1,0 +1,68 @@
+//! What is wrong with a pattern, and where.
+
+use std::fmt;
+
+/// A pattern that AWS would refuse.
+#[derive(Debug)]
+pub enum PatternError {
+    TooMany { found: usize, most: usize },
+    TooLong { index: usize, chars: usize, most: usize },
+    NotJson { index: usize, error: String },
+    Wrong { place: Place, problem: String },
+}
+
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMany { found, most } => {
+                write!(f, "there are {found} filter patterns, and AWS takes at most {most}; join some with $or")
+            }
+            Self::TooLong { index, chars, most } => {
+                write!(f, "filter pattern {} has {chars} characters, and AWS takes at most {most}", index + 1)
+            }
+            Self::NotJson { index, error } => {
+                write!(f, "filter pattern {} is not JSON ({error}); one reads {EXAMPLE}", index + 1)
+            }
+            Self::Wrong { place, problem } => write!(f, "{place}: {problem}"),
+        }
+    }
+}
+
+const EXAMPLE: &str = r#"{"body":{"kind":["order"]}}"#;
+
+impl std::error::Error for PatternError {}
+
+/// A place in a pattern. `Display` names it for a user.
+#[derive(Clone, Debug)]
+pub struct Place {
+    index: usize,
+    path: String,
+}
+
+impl Place {
+    pub(super) fn root(index: usize) -> Self {
+        Self { index, path: String::new() }
+    }
+
+    pub(super) fn field(&self, name: &str) -> Self {
+        let separator = if self.path.is_empty() { "" } else { "." };
+        Self { index: self.index, path: format!("{}{separator}{name}", self.path) }
+    }
+
+    pub(super) fn item(&self, position: usize) -> Self {
+        Self { index: self.index, path: format!("{}[{position}]", self.path) }
+    }
+
+    pub(super) fn wrong(&self, problem: impl Into<String>) -> PatternError {
+        PatternError::Wrong { place: self.clone(), problem: problem.into() }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => write!(f, "filter pattern {}", self.index + 1),
+            path => write!(f, "filter pattern {}, at {path}", self.index + 1),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! How many batches of one mapping may be with the function at a time.
+
+use crate::mapping::config::MaximumConcurrency;
+
+/// A count of batches in flight, with its bound.
+#[derive(Debug)]
+pub struct Permits {
+    bound: usize,
+    taken: usize,
+}
+
+/// One batch may be in flight. It goes back where it came from, and cannot be copied.
+#[derive(Debug)]
+#[must_use = "a permit that is not given back is lost"]
+pub struct Permit(());
+
+impl Permits {
+    pub fn new(maximum: Option<MaximumConcurrency>) -> Self {
+        let bound = maximum.map_or(MaximumConcurrency::WHERE_ABSENT, MaximumConcurrency::get);
+        Self { bound, taken: 0 }
+    }
+
+    pub fn free(&self) -> usize {
+        self.bound - self.taken
+    }
+
+    pub fn take(&mut self) -> Option<Permit> {
+        if self.free() == 0 {
+            return None;
+        }
+        self.taken += 1;
+        Some(Permit(()))
+    }
+
+    pub fn give_back(&mut self, Permit(()): Permit) {
+        self.taken -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_the_bound_are_out() {
+        let mut permits = Permits::new(MaximumConcurrency::new(2).ok());
+        let first = permits.take().unwrap();
+        let _second = permits.take().unwrap();
+        assert!(permits.take().is_none());
+        permits.give_back(first);
+        assert_eq!(permits.free(), 1);
+        assert!(permits.take().is_some());
+    }
+
+    #[test]
+    fn where_nothing_is_set_there_is_a_bound_still() {
+        assert_eq!(Permits::new(None).free(), 1_250);
+    }
+}

@@ -1,0 +1,123 @@
+//! A batch, from its place at the function to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use redrive::internals::event::{Record, event};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::hide::Lease;
+use super::{BatchNews, Mapping, News, backoff, stop};
+use crate::function::{FunctionError, Invocation, Place};
+use crate::mapping::answer::problem::Severity;
+use crate::mapping::answer::{Failed, judge};
+use crate::mapping::gather::Batch;
+
+/// A batch that has waited longer than this beyond its window has waited for a place, and is hidden for its full time anew.
+const PROMPT: Duration = Duration::from_secs(1);
+
+/// A batch that is settled.
+pub(super) struct Finished {
+    pub(super) batch: Batch,
+    /// The positions in it that come back.
+    pub(super) come_back: Vec<usize>,
+    /// For the next batch.
+    pub(super) place: Place,
+}
+
+impl Mapping {
+    pub(super) async fn run_batch(
+        self: Arc<Self>,
+        batch: Batch,
+        mut place: Place,
+        received_at: Instant,
+        stopped: watch::Receiver<bool>,
+    ) -> Finished {
+        let records = batch.records();
+        let mut lease = Lease::new(received_at, self.visibility_timeout);
+        if received_at.elapsed() > self.batching.window() + PROMPT && !lease.is_over() {
+            self.hide(records, &mut lease).await;
+        }
+        let invocation = Invocation {
+            request_id: request_id(records),
+            event: event(records).into(),
+            function_arn: self.function_arn.clone(),
+            timeout: self.timeout.get(),
+            trace_header: None,
+        };
+        let began = Instant::now();
+        let Some(result) = self.invoke(&mut place, &invocation, records, &mut lease, stopped).await else {
+            self.give_back(records, &lease).await;
+            let come_back = (0..records.len()).collect();
+            return Finished { batch, come_back, place };
+        };
+        let verdict = judge(records, self.reports_item_failures, result.as_deref().map_err(failed));
+        let mut news = BatchNews::new(invocation.request_id, records, &verdict, began.elapsed());
+        if lease.is_over() {
+            news.problems.push((Severity::Odd, outlived(self.visibility_timeout)));
+        }
+        self.tell(News::Batch(news));
+        let kept = self.delete(verdict.deleted.iter().map(|&position| &records[position])).await;
+        let is_kept = |position: &usize| kept.iter().any(|id| *id == records[*position].message_id());
+        self.settle(records.len());
+        let mut come_back = verdict.come_back;
+        come_back.extend(verdict.deleted.into_iter().filter(is_kept));
+        Finished { batch, come_back, place }
+    }
+
+    /// Invokes the function until it has run: a function that does not start has seen no message, and none of them has failed.
+    /// They stay hidden meanwhile. None where the mapping is to stop before.
+    async fn invoke(
+        &self,
+        place: &mut Place,
+        invocation: &Invocation,
+        records: &[Record],
+        lease: &mut Lease,
+        stopped: watch::Receiver<bool>,
+    ) -> Option<Result<Bytes, FunctionError>> {
+        let mut attempts = 0_u32;
+        loop {
+            let call = self.function.invoke(place, invocation);
+            let result = match self.function.may_outlast_timeout() {
+                true => self.while_hidden(records, lease, call).await,
+                false => call.await,
+            };
+            let Err(error) = &result else { return Some(result) };
+            if !error.has_not_run() || lease.is_over() {
+                return Some(result);
+            }
+            attempts = attempts.saturating_add(1);
+            self.tell(News::NotReady { error: error.to_string(), attempts });
+            let pause = tokio::time::sleep(backoff(attempts));
+            tokio::select! {
+                biased;
+                () = stop(stopped.clone()) => return None,
+                () = self.while_hidden(records, lease, pause) => {}
+            }
+        }
+    }
+}
+
+/// Lambda's is a UUID of no meaning. This one names the batch by its first message, so that the same run has the same.
+fn request_id(records: &[Record]) -> String {
+    let first = records.first();
+    let receives = first.and_then(Record::receive_count).unwrap_or_default();
+    format!("{}-{receives}", first.map(Record::message_id).unwrap_or_default())
+}
+
+fn failed(error: &FunctionError) -> Failed {
+    match error {
+        FunctionError::TimedOut { timeout } => Failed::TimedOut(*timeout),
+        error => Failed::Raised(error.to_string()),
+    }
+}
+
+fn outlived(visibility_timeout: Duration) -> String {
+    format!(
+        "the batch ended later than the visibility timeout of {visibility_timeout:?} after its receive; SQS may have handed \
+         its messages out again, and then they are not deleted and run again, as on AWS; set a VisibilityTimeout of six \
+         times the function's Timeout, and the batching window"
+    )
+}

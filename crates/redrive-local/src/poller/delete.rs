@@ -1,0 +1,54 @@
+//! What is done leaves the queue, ten at a time.
+
+use redrive::internals::client::with_attempt_timeout;
+use redrive::internals::coalesce::BatchCall as _;
+use redrive::internals::delete::DeleteMessages;
+use redrive::internals::entries::EntryError;
+use redrive::internals::event::Record;
+use redrive::internals::limits::MAX_ENTRIES;
+
+use super::{CALL_LIMIT, Mapping, News, backoff};
+
+/// Beyond these the message runs again, which it may at any time.
+const ATTEMPTS: u32 = 8;
+
+impl Mapping {
+    /// Deletes the messages of these records. Gives back the ids of those that could not be.
+    pub(super) async fn delete(&self, records: impl Iterator<Item = &Record>) -> Vec<String> {
+        let records: Vec<_> = records.collect();
+        let mut kept = Vec::new();
+        for ten in records.chunks(MAX_ENTRIES) {
+            for (record, error) in self.delete_ten(ten).await {
+                kept.push(record.message_id().to_owned());
+                self.tell(News::DeleteFailed { message_id: record.message_id().to_owned(), error });
+            }
+        }
+        kept
+    }
+
+    /// Tries again what failed for no fault of ours. Gives back what is left, and why.
+    async fn delete_ten<'a>(&self, records: &[&'a Record]) -> Vec<(&'a Record, String)> {
+        let mut left: Vec<_> = records.iter().map(|&record| (record, String::new())).collect();
+        let mut refused = Vec::new();
+        let client = with_attempt_timeout(&self.client, CALL_LIMIT);
+        let deletes = DeleteMessages { client, queue_url: self.queue_url.clone() };
+        for attempt in 0..ATTEMPTS {
+            let receipt_handles: Vec<_> = left.iter().map(|(record, _)| record.receipt_handle().to_owned()).collect();
+            let results = deletes.call(&receipt_handles).await;
+            for ((record, _), result) in std::mem::take(&mut left).into_iter().zip(results) {
+                match result {
+                    Ok(()) => {}
+                    Err(EntryError::SenderFault(error) | EntryError::Denied(error)) => refused.push((record, error)),
+                    // It may be deleted or not; deleting it once more does no harm.
+                    Err(EntryError::MayPass(error)) => left.push((record, error)),
+                }
+            }
+            if left.is_empty() {
+                break;
+            }
+            tokio::time::sleep(backoff(attempt + 1)).await;
+        }
+        left.extend(refused);
+        left
+    }
+}

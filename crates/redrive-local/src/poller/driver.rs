@@ -1,0 +1,196 @@
+//! What a mapping does next.
+//!
+//! A place at the function is taken before messages are received, and goes with their batch. Messages that wait for their
+//! window to end keep a place as well. So whatever has been received can begin when it is due.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::batch::Finished;
+use super::hide::Lease;
+use super::receive::{Outcome, Poll, Polled};
+use super::{Mapping, backoff, done, sleep_until};
+use crate::function::Place;
+use crate::mapping::gather::{Batch, Gatherer, Permits, Waiting};
+
+/// The longest pause between polls of an empty queue, where mappings wait for each other's places. A poll that waits at the
+/// queue would hold a place meanwhile.
+const MAX_IDLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// SQS waits for messages in whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) struct Driver {
+    mapping: Arc<Mapping>,
+    gatherer: Gatherer,
+    /// Places for messages that wait.
+    hand: Vec<Place>,
+    /// One at most.
+    polls: JoinSet<Polled>,
+    batches: JoinSet<Finished>,
+    began: Instant,
+    /// Polls in a row that failed.
+    failures: u32,
+    /// Polls in a row that did not wait, and brought nothing.
+    idle: u32,
+    /// Whether the last poll brought as many messages as it asked for, so that there may be more.
+    has_backlog: bool,
+    stopped: watch::Sender<bool>,
+}
+
+impl Driver {
+    pub(super) fn new(mapping: Arc<Mapping>) -> Self {
+        Self {
+            gatherer: Gatherer::new(mapping.batching, Permits::new(mapping.maximum_concurrency)),
+            mapping,
+            hand: Vec::new(),
+            polls: JoinSet::new(),
+            batches: JoinSet::new(),
+            began: Instant::now(),
+            failures: 0,
+            idle: 0,
+            has_backlog: false,
+            stopped: watch::Sender::new(false),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut shutdown: Pin<&mut impl Future<Output = ()>>) {
+        let _sharing = self.mapping.function.places().share();
+        loop {
+            if !self.stops() {
+                self.dispatch();
+                // What waits needs no more of them.
+                self.hand.truncate(self.gatherer.batches());
+                self.poll();
+            } else if self.polls.is_empty() && self.batches.is_empty() {
+                break;
+            }
+            let wake_at = self.wake_at();
+            tokio::select! {
+                // In this order, and not in a random one, so that a run can be repeated.
+                biased;
+                Some(polled) = self.polls.join_next() => self.polled(done(polled)),
+                Some(finished) = self.batches.join_next() => self.finished(done(finished)).await,
+                () = sleep_until(wake_at) => {}
+                () = &mut shutdown, if !self.stops() => drop(self.stopped.send_replace(true)),
+            }
+        }
+        let waiting = self.gatherer.into_waiting();
+        give_back(&self.mapping, self.began, waiting).await;
+    }
+
+    fn stops(&self) -> bool {
+        *self.stopped.borrow()
+    }
+
+    /// When a window ends. A place that a poll has borrowed comes back with the poll.
+    fn wake_at(&self) -> Option<Instant> {
+        let wake_at = self.gatherer.wake_at().filter(|_| !self.stops() && !self.hand.is_empty());
+        wake_at.map(|at| self.began + at)
+    }
+
+    /// Sends out the batches that are due and have a place.
+    fn dispatch(&mut self) {
+        while !self.hand.is_empty()
+            && let Some(batch) = self.next_batch()
+            && let Some(place) = self.hand.pop()
+        {
+            let received_at = self.began + batch.since();
+            let batch = self.mapping.clone().run_batch(batch, place, received_at, self.stopped.subscribe());
+            self.batches.spawn(batch);
+        }
+    }
+
+    /// Where other mappings wait for the place, a window ends when the queue has nothing more to add to the batch.
+    fn next_batch(&mut self) -> Option<Batch> {
+        if self.mapping.function.places().are_crowded() && !self.has_backlog {
+            return self.gatherer.next_batch_without_window();
+        }
+        self.gatherer.next_batch(self.began.elapsed())
+    }
+
+    /// Begins a poll, if none is under way and a message that it brings could begin.
+    fn poll(&mut self) {
+        if !self.polls.is_empty() {
+            return;
+        }
+        let Some(poll) = self.next_poll() else { return };
+        let pause = match self.idle {
+            0 => Duration::ZERO,
+            idle => backoff(idle).min(MAX_IDLE_PAUSE),
+        };
+        let pause = pause.max(backoff(self.failures));
+        self.polls.spawn(self.mapping.clone().poll(poll, pause, self.failures, self.stopped.subscribe()));
+    }
+
+    fn next_poll(&mut self) -> Option<Poll> {
+        let (in_hand, waiting) = (self.hand.len(), self.gatherer.waiting());
+        let poll = Poll {
+            places: Vec::new(),
+            may_take: self.gatherer.free().saturating_sub(in_hand),
+            in_hand,
+            waiting,
+            has_backlog: self.has_backlog,
+            // A batch for which there was no place goes out before more is received.
+            receives: in_hand > 0 || self.gatherer.batches() == 0,
+            ends: None,
+        };
+        if in_hand == 0 {
+            let has_use = !poll.receives || self.gatherer.room(1) > 0;
+            return (poll.may_take > 0 && has_use).then_some(poll);
+        }
+        if poll.may_take > 0
+            && self.mapping.function.places().has_spare()
+            && let Some(place) = self.mapping.function.try_ready()
+        {
+            let (places, may_take) = (vec![place], poll.may_take - 1);
+            return Some(Poll { places, may_take, ..poll });
+        }
+        self.borrowing(poll)
+    }
+
+    /// A poll with the places of messages that wait, for more messages of their batches. It is over when their window is.
+    fn borrowing(&mut self, poll: Poll) -> Option<Poll> {
+        let ends = self.began + self.gatherer.wake_at()?;
+        let is_nearly_over = ends.saturating_duration_since(Instant::now()) < SECOND;
+        if self.gatherer.room(self.hand.len()) == 0 || (self.idle > 0 && is_nearly_over) {
+            return None;
+        }
+        Some(Poll { places: std::mem::take(&mut self.hand), may_take: 0, in_hand: 0, ends: Some(ends), ..poll })
+    }
+
+    fn polled(&mut self, Polled { places, outcome }: Polled) {
+        self.hand.extend(places);
+        match outcome {
+            Outcome::Unasked => self.failures = 0,
+            Outcome::Failed => self.failures = self.failures.saturating_add(1),
+            Outcome::Received { records, asked, found, waited } => {
+                self.failures = 0;
+                self.has_backlog = found >= asked;
+                self.idle = if found == 0 && !waited { self.idle.saturating_add(1) } else { 0 };
+                self.gatherer.add(self.began.elapsed(), records);
+            }
+        }
+    }
+
+    async fn finished(&mut self, Finished { batch, come_back, place }: Finished) {
+        // Whatever waits for this batch has its place.
+        self.hand.push(place);
+        let let_go = self.gatherer.finish(batch, &come_back);
+        give_back(&self.mapping, self.began, let_go).await;
+    }
+}
+
+/// Messages that were received by the same poll go back together.
+async fn give_back(mapping: &Mapping, began: Instant, waiting: Vec<Waiting>) {
+    for together in waiting.chunk_by(|one, next| one.since == next.since) {
+        let lease = Lease::new(began + together[0].since, mapping.visibility_timeout);
+        let records: Vec<_> = together.iter().map(|waiting| waiting.record.clone()).collect();
+        mapping.give_back(&records, &lease).await;
+    }
+}

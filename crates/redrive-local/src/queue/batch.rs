@@ -1,0 +1,89 @@
+//! Calls with several entries, each of which has a result of its own.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use super::error::{Code, SqsError};
+
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+const MAX_ENTRIES: usize = 10;
+const MAX_ID_CHARS: usize = 80;
+
+/// The answer to a batch call.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BatchResult<T> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub successful: Vec<T>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Failed>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Failed {
+    pub id: String,
+    pub sender_fault: bool,
+    pub code: &'static str,
+    pub message: String,
+}
+
+/// An entry that succeeded, with nothing to say of it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Succeeded {
+    pub id: String,
+}
+
+impl<T> BatchResult<T> {
+    pub fn of(results: impl IntoIterator<Item = (String, Result<T, SqsError>)>) -> Self {
+        let mut batch = Self { successful: Vec::new(), failed: Vec::new() };
+        for (id, result) in results {
+            match result {
+                Ok(success) => batch.successful.push(success),
+                Err(error) => batch.failed.push(Failed::new(id, error)),
+            }
+        }
+        batch
+    }
+}
+
+impl Failed {
+    pub fn new(id: String, SqsError { code, message }: SqsError) -> Self {
+        Self { id, sender_fault: code.is_sender_fault(), code: code.query_code(), message }
+    }
+}
+
+/// Checks the ids of a batch of such entries: it fails as a whole where there are too few, too many, or two that are the same.
+pub(super) fn check_ids<'a>(entry: &str, ids: impl ExactSizeIterator<Item = &'a str>) -> Result<(), SqsError> {
+    match ids.len() {
+        0 => {
+            let message = format!("There should be at least one {entry} in the request.");
+            return Err(SqsError::new(Code::EmptyBatchRequest, message));
+        }
+        1..=MAX_ENTRIES => {}
+        many => {
+            let message = format!("Maximum number of entries per request are {MAX_ENTRIES}. You have sent {many}.");
+            return Err(SqsError::new(Code::TooManyEntriesInBatchRequest, message));
+        }
+    }
+    let mut seen = HashSet::new();
+    for id in ids {
+        if !is_id(id) {
+            let message = "A batch entry id can only contain alphanumeric characters, hyphens and underscores. \
+                           It can be at most 80 letters long.";
+            return Err(SqsError::new(Code::InvalidBatchEntryId, message));
+        }
+        if !seen.insert(id) {
+            return Err(SqsError::new(Code::BatchEntryIdsNotDistinct, format!("Id {id} repeated.")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text may be an id, or a label.
+pub(super) fn is_id(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=MAX_ID_CHARS).contains(&text.len()) && text.bytes().all(is_allowed)
+}

@@ -1,0 +1,47 @@
+//! What a FIFO queue has accepted of late.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::message::{MessageId, SequenceNumber};
+use super::time::Time;
+
+/// How long a message that has the same deduplication id as another is not delivered. Deleting the first changes nothing.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-exactly-once-processing.html>
+pub(super) const DEDUPLICATION_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+#[derive(Debug, Default)]
+pub(super) struct Deduplication {
+    accepted: HashMap<Key, Accepted>,
+    by_age: VecDeque<(Time, Key)>,
+}
+
+/// What may be there only once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    /// Where ids are compared within a group only.
+    pub group: Option<Arc<str>>,
+    pub id: Box<str>,
+}
+
+/// What the sender of the first message was told; the sender of a duplicate is told the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Accepted {
+    pub message_id: MessageId,
+    pub sequence_number: SequenceNumber,
+}
+
+impl Deduplication {
+    pub(super) fn get(&mut self, key: &Key, now: Time) -> Option<Accepted> {
+        while let Some((_, key)) = self.by_age.pop_front_if(|(at, _)| *at + DEDUPLICATION_INTERVAL <= now) {
+            self.accepted.remove(&key);
+        }
+        self.accepted.get(key).copied()
+    }
+
+    pub(super) fn insert(&mut self, key: Key, accepted: Accepted, now: Time) {
+        self.accepted.insert(key.clone(), accepted);
+        self.by_age.push_back((now, key));
+    }
+}

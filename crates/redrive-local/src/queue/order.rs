@@ -1,0 +1,159 @@
+//! Which of the visible messages of a queue comes next.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::store::Place;
+
+/// The messages that are visible, oldest first.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// On a standard queue any message may be received at any time. AWS promises no order; this is the oldest first.
+    Any(BTreeSet<Place>),
+    /// On a FIFO queue a message in flight holds back the later messages of its group.
+    ByGroup(Groups),
+}
+
+/// The groups of a FIFO queue. They take turns: a group that a receive took from goes behind the others that wait.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    groups: HashMap<Arc<str>, Group>,
+    /// The groups that have a message to hand out.
+    waiting: BTreeMap<Turn, Arc<str>>,
+    last_turn: Turn,
+}
+
+/// The group with the lowest turn comes next. No two groups have the same.
+type Turn = u64;
+
+#[derive(Debug)]
+struct Group {
+    turn: Turn,
+    visible: BTreeSet<Place>,
+    in_flight: BTreeSet<Place>,
+}
+
+/// The messages that one receive may take from one group.
+#[derive(Debug)]
+pub(super) struct Share {
+    group: Arc<str>,
+    /// The oldest message that was in flight before. What the receive itself takes holds nothing back from it.
+    before: Option<Place>,
+}
+
+impl Group {
+    fn new(turn: Turn) -> Self {
+        Self { turn, visible: BTreeSet::new(), in_flight: BTreeSet::new() }
+    }
+
+    fn holds_back(&self, place: Place) -> bool {
+        self.in_flight.first().is_some_and(|first| *first < place)
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.visible.first().is_some_and(|&head| !self.holds_back(head))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.visible.is_empty() && self.in_flight.is_empty()
+    }
+}
+
+impl Groups {
+    /// The share of the group whose turn it is. That group goes behind the others.
+    pub(super) fn take_turn(&mut self) -> Option<Share> {
+        let (_, name) = self.waiting.pop_first()?;
+        let turn = self.new_turn();
+        let group = self.groups.get_mut(&name)?;
+        group.turn = turn;
+        self.waiting.insert(turn, name.clone());
+        Some(Share { before: group.in_flight.first().copied(), group: name })
+    }
+
+    /// The oldest message that is left of a share.
+    pub(super) fn next_of(&self, share: &Share) -> Option<Place> {
+        let oldest = self.groups.get(&share.group)?.visible.first().copied();
+        oldest.filter(|&place| share.before.is_none_or(|before| place < before))
+    }
+
+    /// Whether a message waits until an earlier one of its group is no longer in flight.
+    pub(super) fn holds_back(&self, place: Place, group: Option<&Arc<str>>) -> bool {
+        group.and_then(|group| self.groups.get(group)).is_some_and(|group| group.holds_back(place))
+    }
+
+    fn new_turn(&mut self) -> Turn {
+        self.last_turn += 1;
+        self.last_turn
+    }
+
+    fn change(&mut self, name: &Arc<str>, change: impl FnOnce(&mut Group)) {
+        if !self.groups.contains_key(name) {
+            let turn = self.new_turn();
+            self.groups.insert(name.clone(), Group::new(turn));
+        }
+        let Some(group) = self.groups.get_mut(name) else { return };
+        self.waiting.remove(&group.turn);
+        change(group);
+        if group.is_waiting() {
+            self.waiting.insert(group.turn, name.clone());
+        } else if group.is_empty() {
+            self.groups.remove(name);
+        }
+    }
+}
+
+impl Order {
+    pub(super) fn new(fifo: bool) -> Self {
+        if fifo { Self::ByGroup(Groups::default()) } else { Self::Any(BTreeSet::new()) }
+    }
+
+    /// The message becomes visible.
+    pub(super) fn show(&mut self, place: Place, group: Option<&Arc<str>>) {
+        match (self, group) {
+            (Self::Any(visible), _) => {
+                visible.insert(place);
+            }
+            (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| {
+                group.in_flight.remove(&place);
+                group.visible.insert(place);
+            }),
+            (Self::ByGroup(_), None) => {}
+        }
+    }
+
+    /// A receive takes the message: it is in flight.
+    pub(super) fn take(&mut self, place: Place, group: Option<&Arc<str>>) {
+        match (self, group) {
+            (Self::Any(visible), _) => {
+                visible.remove(&place);
+            }
+            (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| {
+                group.visible.remove(&place);
+                group.in_flight.insert(place);
+            }),
+            (Self::ByGroup(_), None) => {}
+        }
+    }
+
+    /// The message leaves the queue.
+    pub(super) fn remove(&mut self, place: Place, group: Option<&Arc<str>>) {
+        match (self, group) {
+            (Self::Any(visible), _) => {
+                visible.remove(&place);
+            }
+            (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| {
+                group.visible.remove(&place);
+                group.in_flight.remove(&place);
+            }),
+            (Self::ByGroup(_), None) => {}
+        }
+    }
+
+    /// Whether a receive would find a message.
+    pub(super) fn has_next(&self) -> bool {
+        match self {
+            Self::Any(visible) => !visible.is_empty(),
+            Self::ByGroup(groups) => !groups.waiting.is_empty(),
+        }
+    }
+}

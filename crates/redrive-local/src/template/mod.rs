@@ -1,0 +1,194 @@
+//! SAM and CloudFormation templates: what a stack would have of queues, functions, and what is between them.
+//!
+//! ```text
+//! text -> nodes -> values -> queues, functions, mappings, alarms, policies
+//! ```
+//!
+//! 1. `yaml` makes nodes of the text, with the place of each. Short tags become long forms.
+//! 2. `scope` works out functions and conditions, as far as that goes without an account. What is not known stays
+//!    unknown, with the reason, and is no error before somebody needs it.
+//! 3. `queue` and its like take typed settings out of the values.
+//!
+//! All of it is bounded, in depth, size and work: a template is input like any other.
+
+mod alarm;
+mod code;
+mod conditions;
+mod fields;
+mod function;
+mod intrinsics;
+mod mapping;
+mod node;
+mod policy;
+mod problem;
+mod queue;
+mod references;
+mod scope;
+#[cfg(test)]
+mod tests;
+mod value;
+mod yaml;
+
+pub use self::alarm::Watched;
+pub use self::code::Kind;
+pub use self::function::Function;
+pub use self::mapping::Mapping;
+pub use self::policy::{Policy, Statement, Written};
+pub use self::problem::{Place, Problem, TemplateError};
+pub use self::queue::{Queue, RETENTION, Redrive, VISIBILITY_TIMEOUT};
+pub use self::value::{Setting, Unknown};
+
+use self::fields::Fields;
+use self::node::Node;
+use self::queue::Names;
+use self::references::{FUNCTION, QUEUE, SAM_FUNCTION};
+use self::scope::{Declared, Scope, section};
+use self::value::{Data, Value};
+
+/// The account of all that is made here.
+pub const ACCOUNT: &str = "000000000000";
+
+/// What a template is worked out with.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// Values for parameters, which go before their defaults.
+    pub parameters: Vec<(String, String)>,
+    pub region: String,
+    pub account: String,
+    pub stack_name: String,
+    /// What the URLs of queues begin with.
+    pub endpoint: String,
+}
+
+impl Default for Inputs {
+    fn default() -> Self {
+        Self {
+            parameters: Vec::new(),
+            region: "us-east-1".to_owned(),
+            account: ACCOUNT.to_owned(),
+            stack_name: "local".to_owned(),
+            endpoint: "https://sqs.us-east-1.amazonaws.com".to_owned(),
+        }
+    }
+}
+
+/// What a template has for SQS. Resources whose condition is false are not in it, nor are those of other types.
+#[derive(Clone, Debug, Default)]
+pub struct Template {
+    pub file: String,
+    pub queues: Vec<Queue>,
+    pub functions: Vec<Function>,
+    pub mappings: Vec<Mapping>,
+    pub watched: Vec<Watched>,
+    pub policies: Vec<Policy>,
+    pub broken: Vec<Broken>,
+}
+
+/// A name that leads nowhere.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// The resource for which it was read.
+    pub resource: String,
+    pub place: Place,
+    pub why: Unknown,
+}
+
+impl Template {
+    /// Reads a template. The file's name is for errors.
+    pub fn read(file: &str, text: &str, inputs: &Inputs) -> Result<Self, TemplateError> {
+        Self::of_text(file, text, inputs).map_err(|problem| problem.of_file(file))
+    }
+
+    /// The queue of an ARN.
+    pub fn queue(&self, arn: &str) -> Option<&Queue> {
+        self.queues.iter().find(|queue| queue.arn == arn)
+    }
+
+    /// The function of a name.
+    pub fn function(&self, name: &str) -> Option<&Function> {
+        self.functions.iter().find(|function| function.name == name)
+    }
+
+    fn of_text(file: &str, text: &str, inputs: &Inputs) -> Result<Self, Problem> {
+        let root = yaml::read(text)?;
+        let scope = Scope::of(&root, inputs)?;
+        let globals = section(&root, "Globals")?.and_then(|globals| globals.get("Function"));
+        let mut template = Self { file: file.to_owned(), ..Self::default() };
+        for declared in &scope.resources {
+            if scope.left_out(declared)?.is_none() {
+                template.add(&scope, declared, globals)?;
+                template.add_broken(&scope, declared.id);
+            }
+        }
+        Ok(template)
+    }
+
+    fn add_broken(&mut self, scope: &Scope<'_>, id: &str) {
+        for (place, why) in scope.take_broken() {
+            // The name of a queue is worked out wherever it is used.
+            if !self.broken.iter().any(|known| known.place == place) {
+                self.broken.push(Broken { resource: id.to_owned(), place, why });
+            }
+        }
+    }
+
+    fn add(&mut self, scope: &Scope<'_>, declared: &Declared<'_>, globals: Option<&Node>) -> Result<(), Problem> {
+        let Declared { id, place, kind, .. } = *declared;
+        match kind {
+            QUEUE => {
+                let value = properties(scope, declared)?;
+                let of = format!("the queue `{id}`");
+                let name = scope.queue_name(declared)?;
+                let names = Names { arn: scope.queue_arn(&name), url: scope.queue_url(&name), name };
+                self.queues.push(Queue::read(id, place, names, &Fields::of(&of, &value)?)?);
+            }
+            SAM_FUNCTION => {
+                let own = properties(scope, declared)?;
+                let value = match globals {
+                    Some(globals) => own.over(scope.value(globals)?),
+                    None => own,
+                };
+                self.add_function(scope, declared, &value)?;
+            }
+            FUNCTION => self.add_function(scope, declared, &properties(scope, declared)?)?,
+            "AWS::Lambda::EventSourceMapping" => {
+                let value = properties(scope, declared)?;
+                let of = format!("the mapping `{id}`");
+                self.mappings.extend(Mapping::of_resource(id, place, &Fields::of(&of, &value)?)?);
+            }
+            "AWS::CloudWatch::Alarm" => self.watched.extend(alarm::watched(&properties(scope, declared)?)),
+            kind if policy::has_any(kind) => {
+                self.policies.push(Policy::of(id, kind, &properties(scope, declared)?, declared.properties));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn add_function(&mut self, scope: &Scope<'_>, declared: &Declared<'_>, value: &Value) -> Result<(), Problem> {
+        let Declared { id, place, kind, .. } = *declared;
+        let of = format!("the function `{id}`");
+        let fields = Fields::of(&of, value)?;
+        let name = scope.function_name(declared)?;
+        let metadata = declared.metadata.map(|metadata| scope.value(metadata)).transpose()?;
+        if let Some(events) = fields.map("Events")?.filter(|_| kind == SAM_FUNCTION) {
+            for event in events.properties() {
+                self.mappings.extend(Mapping::of_event((id, &name), &event.key, event.place, &event.value)?);
+            }
+        }
+        self.policies.push(Policy::of(id, kind, value, declared.properties));
+        let mut function = Function::read(id, place, name, &fields, metadata.as_ref())?;
+        let role = declared.properties.and_then(|properties| properties.get("Role"));
+        function.role = role.and_then(|role| policy::named_resources(role).pop());
+        self.functions.push(function);
+        Ok(())
+    }
+}
+
+/// The properties of a resource, worked out; an empty map where it has none.
+fn properties(scope: &Scope<'_>, declared: &Declared<'_>) -> Result<Value, Problem> {
+    match declared.properties {
+        Some(node) => scope.value(node),
+        None => Ok(Value::new(declared.place, Data::Map(Vec::new()))),
+    }
+}

@@ -1,0 +1,283 @@
+//! Templates as a whole: what is read out of them, and what no template can do to the reader.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn read(text: &str) -> Template {
+    Template::read("t.yaml", text, &Inputs::default()).unwrap()
+}
+
+fn error(text: &str) -> String {
+    Template::read("t.yaml", text, &Inputs::default()).unwrap_err().to_string()
+}
+
+fn with(parameters: &[(&str, &str)]) -> Inputs {
+    let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Inputs { parameters, ..Inputs::default() }
+}
+
+const OURS: &str = include_str!("../../../../template.yaml");
+
+#[test]
+fn our_own_template_is_two_queues_a_function_and_a_mapping() {
+    let template = read(OURS);
+    let [queue, dead_letters] = &template.queues[..] else { panic!("{:?}", template.queues) };
+    let [function] = &template.functions[..] else { panic!("{:?}", template.functions) };
+    let [mapping] = &template.mappings[..] else { panic!("{:?}", template.mappings) };
+
+    assert_eq!(queue.name, "local-orders");
+    assert_eq!(queue.number(VISIBILITY_TIMEOUT), Some(240));
+    assert_eq!(queue.redrive.as_ref().unwrap().target.known(), Some(&dead_letters.arn));
+    let allow = &dead_letters.attributes().unwrap()["RedriveAllowPolicy"];
+    assert!(allow.contains("arn:aws:sqs:us-east-1:000000000000:local-orders"), "{allow}");
+
+    assert_eq!((function.timeout_s.known(), function.binary.as_deref()), (Some(&30), Some("orders")));
+    assert_eq!(function.environment[0].1.known().unwrap(), "64");
+
+    assert_eq!((mapping.id.as_str(), mapping.source.known()), ("OrdersBatches", Some(&queue.arn)));
+    assert_eq!((mapping.batch_size.as_ref().unwrap().known(), mapping.window_s()), (Some(&10), Some(0)));
+    assert_eq!(template.watched.len(), 2);
+    assert!(template.broken.is_empty());
+}
+
+#[test]
+fn a_parameter_that_is_given_goes_before_its_default() {
+    let arn = "arn:aws:sqs:eu-central-1:123456789012:theirs.fifo";
+    let template = Template::read("t.yaml", OURS, &with(&[("ExistingQueueArn", arn)])).unwrap();
+    assert!(template.queues.is_empty());
+    assert_eq!(template.mappings[0].source.known().unwrap(), arn);
+    assert!(template.mappings[0].window_s.is_none(), "a FIFO queue has no window");
+
+    let error = Template::read("t.yaml", OURS, &with(&[("ExistingQueueArm", arn)])).unwrap_err().to_string();
+    assert!(error.contains("no parameter `ExistingQueueArm`; it has `AlarmTopicArn`, "), "{error}");
+}
+
+#[test]
+fn a_queue_is_named_after_its_resource_where_no_name_is_known() {
+    let template = read(
+        "Resources:
+  Plain: {Type: AWS::SQS::Queue}
+  Ordered: {Type: AWS::SQS::Queue, Properties: {FifoQueue: true}}
+  Imported: {Type: AWS::SQS::Queue, Properties: {QueueName: !ImportValue Name}}",
+    );
+    let names: Vec<&str> = template.queues.iter().map(|queue| queue.name.as_str()).collect();
+    assert_eq!(names, ["Plain", "Ordered.fifo", "Imported"]);
+    assert_eq!(template.queues[1].url, "https://sqs.us-east-1.amazonaws.com/000000000000/Ordered.fifo");
+    assert_eq!(template.queues[1].attributes().unwrap()["FifoQueue"], "true");
+}
+
+#[test]
+fn functions_take_what_globals_say_and_they_do_not() {
+    let template = read(
+        "Transform: AWS::Serverless-2016-10-31
+Globals:
+  Function: {Timeout: 20, MemorySize: 128, Environment: {Variables: {A: global, B: global}}}
+Resources:
+  One: {Type: AWS::Serverless::Function, Properties: {MemorySize: 256, Environment: {Variables: {B: own}}}}
+  Two: {Type: AWS::Lambda::Function}",
+    );
+    let [one, two] = &template.functions[..] else { panic!("{:?}", template.functions) };
+    assert_eq!((one.timeout_s.known(), two.timeout_s.known()), (Some(&20), Some(&3)));
+    assert_eq!(one.memory_mb.as_ref().unwrap().known(), Some(&256));
+    let variables: Vec<_> =
+        one.environment.iter().map(|(name, value)| (name.as_str(), value.known().unwrap().as_str())).collect();
+    assert_eq!(variables, [("A", "global"), ("B", "own")]);
+}
+
+#[test]
+fn functions_are_worked_out_in_long_and_short_form() {
+    let template = read(
+        r#"
+Parameters: {Stage: {Type: String, Default: prod}, Names: {Type: CommaDelimitedList, Default: "a, b"}}
+Mappings: {Stages: {prod: {Timeout: 60}, test: {Timeout: 6}}}
+Conditions:
+  IsProd: !Equals [!Ref Stage, prod]
+  IsOdd: !Not [!Or [!Condition IsProd, !Equals [!Ref Stage, test]]]
+Resources:
+  A:
+    Type: AWS::SQS::Queue
+    Properties:
+      QueueName: {"Fn::Join": ["-", [x, {"Fn::Select": [1, {Ref: Names}]}, {"Fn::Sub": "${Stage}"}]]}
+      VisibilityTimeout: !FindInMap [Stages, !Ref Stage, Timeout]
+      DelaySeconds: !If [IsOdd, 900, !Ref AWS::NoValue]
+      MessageRetentionPeriod: {"Fn::If": [IsProd, 1209600, 60]}
+  B:
+    Type: AWS::SQS::Queue
+    Condition: IsOdd
+  C:
+    Type: AWS::SQS::Queue
+    Properties:
+      QueueName: !Sub ["${A.QueueName}-${Other}-${!Literal}", {Other: !GetAtt [A, QueueName]}]
+"#,
+    );
+    let [a, c] = &template.queues[..] else { panic!("{:?}", template.queues) };
+    assert_eq!((a.name.as_str(), c.name.as_str()), ("x-b-prod", "x-b-prod-x-b-prod-${Literal}"));
+    assert_eq!(
+        (a.number(VISIBILITY_TIMEOUT), a.number(RETENTION), a.number("DelaySeconds")),
+        (Some(60), Some(1_209_600), None)
+    );
+}
+
+#[test]
+fn what_is_unknown_is_an_error_for_who_needs_it_only() {
+    let template = read(
+        "Parameters: {Seconds: {Type: Number}}
+Resources:
+  A:
+    Type: AWS::SQS::Queue
+    Properties:
+      VisibilityTimeout: !Ref Seconds",
+    );
+    let problem = template.queues[0].attributes().unwrap_err().of_file("t.yaml").to_string();
+    let expected = "t.yaml:6:26: `VisibilityTimeout` of the queue `A` is needed, but the parameter `Seconds` has no \
+                    default; give it one, or pass `--parameter Seconds=...`, which in a test is \
+                    `.parameter(\"Seconds\", ..)`";
+    assert_eq!(problem, expected);
+}
+
+#[test]
+fn another_region_may_be_mapped_where_this_one_is_not() {
+    let text = "Mappings: {Delays: {eu-central-1: {Seconds: 7}}}
+Resources: {A: {Type: AWS::SQS::Queue, Properties: {DelaySeconds: !FindInMap [Delays, !Ref AWS::Region, Seconds]}}}";
+    let problem = read(text).queues[0].attributes().unwrap_err().text;
+    assert!(problem.contains("`Mappings` has nothing under `Delays`, `us-east-1`, `Seconds`; add it, or"), "{problem}");
+    let there = Inputs { region: "eu-central-1".to_owned(), ..Inputs::default() };
+    assert_eq!(Template::read("t.yaml", text, &there).unwrap().queues[0].number("DelaySeconds"), Some(7));
+}
+
+#[test]
+fn names_that_lead_nowhere_are_noted_and_sams_own_are_not() {
+    let template = read(
+        "Transform: AWS::Serverless-2016-10-31
+Conditions: {Never: !Equals [a, b]}
+Resources:
+  F: {Type: AWS::Serverless::Function, Properties: {Environment: {Variables: {A: !GetAtt FRole.Arn, B: !Ref Nobody}}}}
+  Q: {Type: AWS::SQS::Queue, Condition: Never}
+  P: {Type: AWS::SQS::Queue, Properties: {RedrivePolicy: {deadLetterTargetArn: !GetAtt Q.Arn}}}",
+    );
+    let broken: Vec<String> =
+        template.broken.iter().map(|broken| format!("{}: {}", broken.resource, broken.why)).collect();
+    assert_eq!(broken.len(), 2, "{broken:?}");
+    assert!(broken[0].contains("F: there is no resource or parameter `Nobody`"), "{broken:?}");
+    assert!(broken[1].contains("P: `Q` is not made, since its condition `Never` is false"), "{broken:?}");
+}
+
+#[test]
+fn a_policy_may_be_json_in_a_text() {
+    let template = read(
+        r#"{"Resources": {"A": {"Type": "AWS::SQS::Queue", "Properties": {
+            "RedrivePolicy": "{\"deadLetterTargetArn\": \"arn:aws:sqs:us-east-1:000000000000:D\", \"maxReceiveCount\": \"3\"}"}}}}"#,
+    );
+    let redrive = template.queues[0].redrive.as_ref().unwrap();
+    assert_eq!(redrive.max_receive_count.as_ref().unwrap().known(), Some(&3));
+}
+
+#[test]
+fn says_what_is_wrong_and_where() {
+    let queue = |properties: &str| format!("Resources:\n  A:\n    Type: AWS::SQS::Queue\n    Properties: {properties}");
+    for (text, expected) in [
+        ("a: 1".to_owned(), "t.yaml:1:1: there are no `Resources` here"),
+        ("- a".to_owned(), "t.yaml:1:1: this is a list, not a SAM or CloudFormation template"),
+        ("Resources: []".to_owned(), "`Resources` has to be a map, and this is a list"),
+        ("Resources: {A: {}}".to_owned(), "t.yaml:1:13: the resource `A` has no `Type`"),
+        (
+            queue("{VisibilityTimeout: soon}"),
+            "t.yaml:4:37: `VisibilityTimeout` of the queue `A` has to be a whole number, and this is `soon`",
+        ),
+        (queue("{FifoQueue: [x]}"), "`FifoQueue` of the queue `A` has to be true or false, and this is a list"),
+        (queue("[x]"), "the queue `A` has to be a map of properties"),
+        (queue("{QueueName: }"), "`QueueName` of the queue `A` has to be a text, and this is nothing"),
+        (queue("{RedrivePolicy: {maxReceiveCount: 5}}"), "has no `deadLetterTargetArn`"),
+        (queue("{RedrivePolicy: '{'}"), "is a text, but not JSON"),
+        (queue("{QueueName: !GetAtt A.Size}"), "a queue has no attribute `Size`"),
+        (queue("{QueueName: !Ref A}"), "`A` needs `A`: a circle"),
+        (queue("{QueueName: !If [Never, a, b]}"), "there is no condition `Never`"),
+        (queue("{QueueName: !If [Never, a]}"), "`Fn::If` takes a condition, and a value for each case"),
+        (queue("{QueueName: !Sub '${A'}"), "is not closed"),
+        (queue("{QueueName: !Select [7, [a]]}"), "`Fn::Select` takes an index"),
+        (
+            "Conditions: {A: !Not [!Condition B], B: !Not [!Condition A]}\nResources: {Q: {Type: X, Condition: A}}"
+                .to_owned(),
+            "`condition A` needs `condition B` needs `condition A`: a circle",
+        ),
+    ] {
+        let error = error(&text);
+        assert!(error.contains(expected), "{text}\n{error}\n{expected}");
+    }
+}
+
+#[test]
+fn a_template_cannot_grow_without_end() {
+    let names = (1..40).map(|n| format!("  Q{n}: {{Type: AWS::SQS::Queue, Properties: {{QueueName: !Sub '${{Q{0}.QueueName}}${{Q{0}.QueueName}}'}}}}\n", n - 1));
+    let names: String = names.collect();
+    assert!(error(&format!("Resources:\n  Q0: {{Type: AWS::SQS::Queue}}\n{names}")).contains("grows without end"));
+
+    let conditions: String =
+        (1..40).map(|n| format!("  C{n}: !And [!Condition C{0}, !Condition C{0}]\n", n - 1)).collect();
+    let text = format!("Conditions:\n  C0: !Equals [a, a]\n{conditions}Resources: {{Q: {{Type: X, Condition: C39}}}}");
+    assert!(error(&text).contains("grows without end"));
+
+    let chain: String = (1..5000).map(|n| format!("  C{n}: !Not [!Condition C{}]\n", n - 1)).collect();
+    let text = format!("Conditions:\n  C0: !Equals [a, a]\n{chain}Resources: {{Q: {{Type: X, Condition: C4999}}}}");
+    assert!(error(&text).contains("functions call functions more than"));
+}
+
+/// Pieces that templates are made of, so that a random text has a chance of being one.
+fn piece() -> impl Strategy<Value = String> {
+    let pieces = [
+        "Resources:",
+        "\n  ",
+        "\n    ",
+        "A:",
+        "B: ",
+        "Type: AWS::SQS::Queue",
+        "Properties: ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ", ",
+        "- ",
+        "!Ref A",
+        "!GetAtt A.Arn",
+        "!Sub ${A}",
+        "!If [C, ",
+        "!Join [",
+        "Fn::Select: ",
+        "&a ",
+        "*a",
+        "<<: ",
+        "Conditions: ",
+        "C: ",
+        "!Equals [",
+        "\"",
+        "'",
+        "QueueName: ",
+        "RedrivePolicy: ",
+        "|\n",
+        "? ",
+        "---",
+        "\t",
+        "#",
+        "\u{0}",
+        "é",
+        "!",
+        "%TAG ! x",
+    ];
+    prop_oneof![8 => proptest::sample::select(pieces.to_vec()).prop_map(str::to_owned), 1 => any::<String>()]
+}
+
+proptest! {
+    #[test]
+    fn no_text_breaks_the_reader(pieces in proptest::collection::vec(piece(), 0..40)) {
+        let _ = Template::read("t.yaml", &pieces.concat(), &Inputs::default());
+    }
+
+    #[test]
+    fn no_cut_or_changed_template_breaks_the_reader(start in 0..OURS.len(), length in 0..400_usize, with in piece()) {
+        let end = (start + length).min(OURS.len());
+        let (before, after) = (OURS.get(..start).unwrap_or_default(), OURS.get(end..).unwrap_or_default());
+        let _ = Template::read("t.yaml", &format!("{before}{with}{after}"), &Inputs::default());
+    }
+}

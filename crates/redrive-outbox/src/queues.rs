@@ -1,0 +1,233 @@
+//! The queues that have messages to be sent. Each is served by itself, so that none waits for another.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use redrive::Backoff;
+use sqlx::Error;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::OutboxDatabase;
+use super::hint::{LISTEN_EVERY, Words};
+use super::pauses::Standing;
+use super::relay::WhenIdle;
+use super::round::{Common, LANES, Progress, Round};
+use super::row;
+
+/// Queues that are served at a time.
+const SERVED: usize = 128;
+/// Of these, queues whose pause is over and that get one message ahead. Each may hang.
+const PROBED: usize = 64;
+/// Between two looks for queues, however often the database notifies.
+const LOOK_GAP: Duration = Duration::from_millis(10);
+
+pub(super) struct Queues<'a, DB: OutboxDatabase> {
+    common: &'a Common<'a, DB>,
+    words: &'a Words,
+    running: FuturesUnordered<BoxFuture<'a, Served>>,
+    served: HashMap<Arc<str>, Service>,
+    when_idle: WhenIdle,
+    /// Queues that have nothing to be sent any more, where the relay ends then.
+    done: HashSet<Arc<str>>,
+    /// The queue that was begun last: the next in line is behind it.
+    last: Option<Arc<str>>,
+    /// Failures of the database in a row.
+    failed: u32,
+    /// A queue has ended, and there was news of it meanwhile.
+    has_missed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Service {
+    is_probe: bool,
+    /// There was a reason to look while the queue was served: its last look may have been before that.
+    has_news: bool,
+}
+
+/// A queue that has nothing more to be sent now.
+struct Served {
+    queue_url: Arc<str>,
+    result: Result<(), Error>,
+}
+
+/// Why the relay looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// A word, or it is time.
+    News,
+    Missed,
+}
+
+impl<'a, DB: OutboxDatabase> Queues<'a, DB> {
+    pub(super) fn new(common: &'a Common<'a, DB>, words: &'a Words, when_idle: WhenIdle) -> Self {
+        let (running, served, done) = Default::default();
+        Self { common, words, running, served, when_idle, done, last: None, failed: 0, has_missed: false }
+    }
+
+    /// Serves queues until nobody wants more to be begun, or there is nothing to be sent and the relay ends then. What was begun is
+    /// finished.
+    pub(super) async fn serve(mut self) {
+        let mut reason = Reason::News;
+        while !self.common.stop.is_set() {
+            let looked_at = Instant::now();
+            let common = self.common;
+            let looked = self.while_serving(DB::queues(&common.access)).await;
+            match looked {
+                Ok(queues) => {
+                    let has_begun = self.begin_those_of(queues, reason);
+                    if self.when_idle == WhenIdle::End && !has_begun && self.running.is_empty() {
+                        return;
+                    }
+                }
+                Err(error) => self.has_failed(&error),
+            }
+            reason = self.wait(looked_at).await;
+        }
+        while let Some(served) = self.running.next().await {
+            self.has_ended(served);
+        }
+    }
+
+    /// Does some work, and what queues want meanwhile.
+    async fn while_serving<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                Some(served) = self.running.next() => self.has_ended(served),
+            }
+        }
+    }
+
+    /// Waits until there is a reason to look again.
+    async fn wait(&mut self, looked_at: Instant) -> Reason {
+        let common = self.common;
+        let gap = sleep_until(looked_at + LOOK_GAP);
+        self.while_serving(common.stop.unless_set(gap)).await;
+        let wait = match self.failed {
+            0 => self.poll_interval(),
+            failed => database_backoff().delay(failed),
+        };
+        let mut until = std::pin::pin!(sleep_until(looked_at + wait));
+        loop {
+            let is_full = self.served.len() >= SERVED;
+            if self.has_missed && self.failed == 0 {
+                self.has_missed = false;
+                return Reason::Missed;
+            }
+            tokio::select! {
+                biased;
+                () = common.stop.is_said() => return Reason::News,
+                Some(served) = self.running.next() => {
+                    self.has_ended(served);
+                    if self.failed > 0 {
+                        let again = Instant::now() + database_backoff().delay(self.failed);
+                        let sooner = until.deadline().min(again);
+                        until.as_mut().reset(sooner);
+                    }
+                    // There is room for one more, or nothing left to wait for.
+                    if is_full || (self.when_idle == WhenIdle::End && self.running.is_empty()) {
+                        return Reason::News;
+                    }
+                }
+                () = self.words.heard(), if self.failed == 0 => return Reason::News,
+                () = &mut until => return Reason::News,
+            }
+        }
+    }
+
+    fn poll_interval(&self) -> Duration {
+        let interval = self.common.settings.poll_interval;
+        if DB::LISTENS && !self.words.listens() { interval.min(LISTEN_EVERY) } else { interval }
+    }
+
+    /// Begins to serve queues, the next ones in line first. Returns whether there was one to be begun.
+    fn begin_those_of(&mut self, queues: Vec<String>, reason: Reason) -> bool {
+        self.common.pauses.forget();
+        let mut queues: Vec<Arc<str>> = queues.into_iter().map(Arc::from).collect();
+        let behind_last = queues.partition_point(|queue| self.last.as_ref().is_some_and(|last| queue <= last));
+        queues.rotate_left(behind_last);
+        let mut has_begun = false;
+        for queue_url in queues {
+            if let Some(service) = self.served.get_mut(&queue_url) {
+                service.has_news |= reason == Reason::News;
+            } else if !self.done.contains(&queue_url) && self.admits(&queue_url) {
+                has_begun = true;
+                self.begin(queue_url);
+            }
+        }
+        has_begun
+    }
+
+    fn admits(&self, queue_url: &str) -> bool {
+        let probed = || self.served.values().filter(|service| service.is_probe).count();
+        self.served.len() < SERVED
+            && match self.common.pauses.standing(queue_url) {
+                Standing::Open => true,
+                Standing::Paused => false,
+                Standing::ToBeProbed => probed() < PROBED,
+            }
+    }
+
+    fn begin(&mut self, queue_url: Arc<str>) {
+        let is_probe = self.common.pauses.standing(&queue_url) != Standing::Open;
+        self.served.insert(queue_url.clone(), Service { is_probe, has_news: false });
+        self.last = Some(queue_url.clone());
+        let common = self.common;
+        self.running.push(Box::pin(async move {
+            let result = serve_queue(common, &queue_url).await;
+            Served { queue_url, result }
+        }));
+    }
+
+    fn has_ended(&mut self, Served { queue_url, result }: Served) {
+        let service = self.served.remove(&queue_url).unwrap_or_default();
+        self.has_missed |= service.has_news;
+        match result {
+            Ok(()) => {
+                self.failed = 0;
+                if self.when_idle == WhenIdle::End {
+                    self.done.insert(queue_url);
+                }
+            }
+            Err(error) => self.has_failed(&error),
+        }
+    }
+
+    fn has_failed(&mut self, error: &Error) {
+        self.failed = self.failed.saturating_add(1);
+        tracing::warn!(%error, "the outbox's database failed; the relay goes on");
+    }
+}
+
+fn database_backoff() -> Backoff {
+    Backoff::exponential(Duration::from_millis(100)..Duration::from_secs(10))
+}
+
+/// Sends what the queue has, one round after the other, until there is nothing more to be sent now.
+async fn serve_queue<DB: OutboxDatabase>(common: &Common<'_, DB>, queue_url: &Arc<str>) -> Result<(), Error> {
+    DB::add_lanes(&common.access, queue_url).await?;
+    // Rounds in a row that have found lanes, and nothing to send in them. Others may have their turn after them.
+    let (mut in_vain, mut slow) = (0, 0);
+    while !common.stop.is_set() && common.pauses.standing(queue_url) != Standing::Paused {
+        match Round::run(common, queue_url).await? {
+            Progress::Some => (in_vain, slow) = (0, 0),
+            Progress::NoRow if in_vain + 1 < row::LANES.div_ceil(LANES) => in_vain += 1,
+            Progress::NoRow | Progress::NoLane => break,
+            Progress::Slow => {
+                slow += 1;
+                tracing::warn!(
+                    queue_url = &**queue_url,
+                    "to read the outbox took longer than half of the lease; it wants a longer one"
+                );
+                common.stop.unless_set(sleep(database_backoff().delay(slow))).await;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,5 +1,0 @@
-//! The `redrive` command.
-
-fn main() -> std::process::ExitCode {
-    redrive::cli::main()
-}

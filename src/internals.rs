@@ -1,0 +1,88 @@
+//! Seams for the other crates of this repository. They are no part of the public API: any release may change them.
+
+pub use crate::batch::{Panicked, guard};
+#[cfg(feature = "producer")]
+pub use crate::extract::{SEND_ID, TRACEPARENT};
+pub use crate::json::to_body;
+#[cfg(feature = "test-util")]
+pub use crate::moment::set_wall_clock_ahead;
+pub use crate::moment::{Deadline, Moment};
+#[cfg(feature = "producer")]
+pub use crate::producer::{Stored, TraceSource};
+pub use crate::sqs::{
+    call_error, client, coalesce, delete, entries, event, hex, limits, note, region, safe_text, size_limit, source,
+    visibility,
+};
+
+/// An id that no other process draws.
+#[cfg(feature = "producer")]
+pub fn random_id() -> String {
+    crate::producer::Id::random().to_string()
+}
+
+/// What became of a message, for tests.
+#[cfg(all(feature = "producer", feature = "test-util"))]
+pub mod send_results {
+    use crate::{SendError, Sent};
+
+    pub fn sent() -> Sent {
+        Sent::new("m", None)
+    }
+
+    pub fn denied() -> SendError {
+        SendError::denied("no such queue".to_owned())
+    }
+
+    pub fn failed() -> SendError {
+        SendError::failed("throttled".to_owned())
+    }
+
+    pub fn invalid() -> SendError {
+        SendError::invalid("its body is empty".to_owned())
+    }
+}
+
+use crate::handler::{Consumer, Kind, Observer};
+
+/// How a record ended that a handler was given.
+pub struct Ended {
+    /// Empty where the event has none.
+    pub message_id: String,
+    /// 0 where the event has none.
+    pub receive_count: u32,
+    pub body: Option<String>,
+    /// The error, or the reason.
+    pub why: Option<String>,
+}
+
+/// Makes the consumer tell how each record ended.
+pub fn observed<K: Kind>(consumer: Consumer<K>, tell: impl Fn(Ended) + Send + Sync + 'static) -> Consumer<K> {
+    consumer.observed(Observer::new(move |record, _, why| {
+        tell(Ended {
+            message_id: record.message_id().unwrap_or_default().into_owned(),
+            receive_count: record.receive_count().unwrap_or_default(),
+            body: record.body().ok().flatten().map(std::borrow::Cow::into_owned),
+            why: why.map(str::to_owned),
+        });
+    }))
+}
+
+/// A consumer as a function of an event's JSON, a context and the time that is left for the invocation.
+#[cfg(feature = "lambda")]
+pub fn function<K: Kind>(
+    consumer: &Consumer<K>,
+) -> impl Fn(Vec<u8>, crate::Context, std::time::Duration) -> Answer + Send + Sync + use<K> {
+    let engine = consumer.engine();
+    move |event, context, remaining| {
+        let handlers = tokio::runtime::Handle::current();
+        let origin = std::sync::Arc::new(context);
+        let invocation = crate::batch::Invocation { remaining: Some(remaining), origin, handlers, keeper: None };
+        let engine = engine.clone();
+        Box::pin(async move { engine.run(crate::Event::of(event), invocation).await })
+    }
+}
+
+/// The answer of a function, once it has one.
+#[cfg(feature = "lambda")]
+pub type Answer =
+    std::pin::Pin<Box<dyn Future<Output = Result<aws_lambda_events::sqs::SqsBatchResponse, crate::Error>> + Send>>;

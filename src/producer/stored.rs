@@ -1,0 +1,57 @@
+//! A message between the transaction that writes it and the relay that sends it.
+
+use std::time::Duration;
+
+use super::SendError;
+use super::id::Id;
+use super::outgoing::{IntoOutgoing, Outgoing};
+use super::trace::Source;
+use crate::extract::{AttributeValue, SEND_ID, attributes_from_json, attributes_to_json};
+
+/// A message that was checked and completed, as a row of an outbox has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its receiver knows it by this one.
+    pub id: String,
+    pub body: String,
+    /// A JSON object, as Lambda's events have it.
+    pub attributes: String,
+    pub group: Option<String>,
+    pub delay_seconds: Option<i32>,
+    pub trace_header: Option<String>,
+}
+
+impl Stored {
+    /// Checks a message and gives it its id and its trace.
+    ///
+    /// # Errors
+    ///
+    /// Where SQS would refuse it.
+    pub fn new(message: impl IntoOutgoing, is_fifo: bool, trace: &Source) -> Result<Self, SendError> {
+        let mut checked = message.into_outgoing()?.check(is_fifo)?;
+        let id = checked.message.deduplication_id.clone().unwrap_or_else(Id::random).to_string();
+        checked.add_if_there_is_room(SEND_ID, AttributeValue::string(&*id));
+        trace.now().complete(&mut checked);
+        let delay_seconds = checked.message.delay_seconds();
+        let Outgoing { body, attributes, group, trace_header, .. } = checked.message;
+        Ok(Self { id, body, attributes: attributes_to_json(&attributes), group, delay_seconds, trace_header })
+    }
+
+    /// Makes the message again.
+    ///
+    /// # Errors
+    ///
+    /// Where another program has written its attributes.
+    pub fn into_outgoing(self) -> Result<Outgoing, SendError> {
+        let malformed = |error| SendError::invalid(format!("the attributes of its row cannot be read: {error}"));
+        Ok(Outgoing {
+            body: self.body,
+            attributes: attributes_from_json(&self.attributes).map_err(malformed)?,
+            group: self.group,
+            deduplication_id: Some(Id::Given(self.id)),
+            delay: self.delay_seconds.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or_default())),
+            trace_header: self.trace_header,
+            content_id: None,
+        })
+    }
+}
