@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 
 impl Error {
     /// The event was not an SQS event: no list of `Records`, or records of another source.
-    pub fn is_event(&self) -> bool {
+    pub fn is_invalid_event(&self) -> bool {
         matches!(self.kind, Kind::Event(_))
     }
 
@@ -65,7 +65,7 @@ impl Error {
 impl Error {
     /// A [worker](crate::Worker) could not begin: there is no such queue, there are no credentials, or they do not allow what
     /// it needs.
-    pub fn is_queue(&self) -> bool {
+    pub fn is_queue_unavailable(&self) -> bool {
         matches!(self.kind, Kind::Queue(_))
     }
 }

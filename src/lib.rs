@@ -87,10 +87,12 @@ pub mod docs;
 
 pub use self::error::Error;
 pub use self::event::Event;
+#[cfg(feature = "sqs")]
+pub use self::extract::LastReceive;
 pub use self::extract::{
     Attribute, AttributeValue, Body, DeduplicationId, EventBridge, FirstReceivedAt, FromAttribute, FromRecord, FromRef,
-    GroupId, Json, LastReceive, Message, MessageId, QueueArn, ReceiptHandle, ReceiveCount, Rejection, S3,
-    S3Notification, S3Record, SendId, SenderId, SentAt, SequenceNumber, Sns, SnsAttribute, State, TraceHeader,
+    GroupId, Json, Message, MessageId, QueueArn, ReceiptHandle, ReceiveCount, Rejection, S3, S3Notification, S3Record,
+    SendId, SenderId, SentAt, SequenceNumber, Sns, SnsAttribute, State, TraceHeader,
 };
 pub use self::handler::{
     Bulk, BulkArgs, Consumer, Each, Fifo, Handler, IntoOutcomes, Kind, RecordService, batch, handler,
@@ -102,7 +104,9 @@ pub use self::lambda::Context;
 pub use self::large::LargeMessages;
 pub use self::outcome::{BoxError, HandlerError, IntoOutcome, Outcome};
 #[cfg(feature = "producer")]
-pub use self::producer::{IntoOutgoing, Order, Outgoing, Producer, ProducerBuilder, SendError, Sent, TraceContext};
+pub use self::producer::{
+    GroupOrder, IntoOutgoing, Outgoing, Producer, ProducerBuilder, SendError, Sent, TraceContext,
+};
 pub use self::record::Record;
 pub use self::run::run;
 #[cfg(feature = "sqs")]

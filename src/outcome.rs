@@ -49,6 +49,46 @@ pub enum Outcome {
     Discard(Cow<'static, str>),
 }
 
+impl Outcome {
+    /// Moves the record to the dead-letter queue, with this reason.
+    ///
+    /// ```
+    /// use redrive::Outcome;
+    ///
+    /// let customer = "c-1";
+    /// let outcome = Outcome::dead_letter(format!("the customer {customer} is closed"));
+    /// # assert_eq!(outcome, Outcome::DeadLetter("the customer c-1 is closed".into()));
+    /// ```
+    pub fn dead_letter(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::DeadLetter(reason.into())
+    }
+
+    /// Deletes the record, and writes this reason to the log.
+    ///
+    /// ```
+    /// use redrive::Outcome;
+    ///
+    /// let outcome = Outcome::discard("settled before");
+    /// # assert_eq!(outcome, Outcome::Discard("settled before".into()));
+    /// ```
+    pub fn discard(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Discard(reason.into())
+    }
+
+    /// Retries the record after this delay, from 0 seconds to 12 hours.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redrive::Outcome;
+    ///
+    /// let outcome = Outcome::retry_after(Duration::from_secs(60));
+    /// # assert_eq!(outcome, Outcome::RetryAfter(Duration::from_secs(60)));
+    /// ```
+    pub fn retry_after(delay: Duration) -> Self {
+        Self::RetryAfter(delay)
+    }
+}
+
 /// A type that a handler may return: `()`, [`Outcome`], `Result<(), E>` or `Result<Outcome, E>`.
 ///
 /// `E` is any error that converts into `Box<dyn Error + Send + Sync>`: your own, `anyhow::Error`, a `String`.

@@ -39,6 +39,8 @@ use crate::record::Record;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attribute<A>(pub A);
 
+wraps!(Attribute<A>);
+
 /// A type that is read from one message attribute.
 pub trait FromAttribute: Sized {
     /// The attribute's name; names are case-sensitive.
@@ -60,25 +62,21 @@ pub struct AttributeValue {
 
 impl AttributeValue {
     /// A text.
-    #[cfg(feature = "producer")]
     pub fn string(text: impl Into<String>) -> Self {
         Self { data_type: "String".to_owned(), text: Some(text.into()), bytes: None }
     }
 
     /// A number, as text: SQS takes up to 38 digits, and checks no more than that it is one.
-    #[cfg(feature = "producer")]
     pub fn number(number: impl fmt::Display) -> Self {
         Self { data_type: "Number".to_owned(), text: Some(number.to_string()), bytes: None }
     }
 
     /// Bytes.
-    #[cfg(feature = "producer")]
     pub fn binary(bytes: impl Into<Vec<u8>>) -> Self {
         Self { data_type: "Binary".to_owned(), text: None, bytes: Some(bytes.into()) }
     }
 
     /// The same value, whose type says more: `int` makes a `Number.int` of a `Number`.
-    #[cfg(feature = "producer")]
     pub fn labelled(mut self, label: &str) -> Self {
         self.data_type = format!("{}.{label}", self.data_type);
         self

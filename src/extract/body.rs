@@ -18,6 +18,8 @@ use crate::record::Record;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body(pub String);
 
+wraps!(Body(String));
+
 impl<S: Sync> FromRecord<S> for Body {
     type Rejection = Rejection;
 

@@ -23,6 +23,14 @@ use crate::record::Record;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
+wraps!(Json<T>);
+
+impl<T> From<T> for Json<T> {
+    fn from(value: T) -> Self {
+        Self(value)
+    }
+}
+
 impl<S: Sync, T: DeserializeOwned> FromRecord<S> for Json<T> {
     type Rejection = Rejection;
 

@@ -1,5 +1,39 @@
 //! Extractors: the types that a handler may take as arguments.
 
+/// Lets an extractor be used as the value that it wraps.
+macro_rules! wraps {
+    ($wrapper:ident<$value:ident>) => {
+        impl<$value> std::ops::Deref for $wrapper<$value> {
+            type Target = $value;
+
+            fn deref(&self) -> &$value {
+                &self.0
+            }
+        }
+
+        impl<$value> std::ops::DerefMut for $wrapper<$value> {
+            fn deref_mut(&mut self) -> &mut $value {
+                &mut self.0
+            }
+        }
+    };
+    ($wrapper:ident($value:ty)) => {
+        impl std::ops::Deref for $wrapper {
+            type Target = $value;
+
+            fn deref(&self) -> &$value {
+                &self.0
+            }
+        }
+
+        impl std::ops::DerefMut for $wrapper {
+            fn deref_mut(&mut self) -> &mut $value {
+                &mut self.0
+            }
+        }
+    };
+}
+
 mod attribute;
 mod body;
 mod envelope;
@@ -29,9 +63,11 @@ pub use self::send_id::SendId;
 #[cfg(feature = "sqs")]
 pub use self::send_id::{SEND_ID, TRACEPARENT};
 pub use self::state::{FromRef, State};
+#[cfg(feature = "sqs")]
+pub use self::system::LastReceive;
 pub use self::system::{
-    DeduplicationId, FirstReceivedAt, GroupId, LastReceive, MessageId, QueueArn, ReceiptHandle, ReceiveCount, SenderId,
-    SentAt, SequenceNumber, TraceHeader,
+    DeduplicationId, FirstReceivedAt, GroupId, MessageId, QueueArn, ReceiptHandle, ReceiveCount, SenderId, SentAt,
+    SequenceNumber, TraceHeader,
 };
 
 use crate::outcome::IntoOutcome;

@@ -27,10 +27,13 @@ use crate::record::Record;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3(pub Vec<S3Record>);
 
+wraps!(S3(Vec<S3Record>));
+
 /// What S3 sends: records, or none where it is the test event.
 ///
 /// The form: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct S3Notification {
     /// What happened to which objects; empty in the test event.
     pub records: Vec<S3Record>,

@@ -21,6 +21,8 @@ use crate::record::Record;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State<T>(pub T);
 
+wraps!(State<T>);
+
 /// How a part of the state is taken from the whole of it, by cloning.
 ///
 /// ```

@@ -10,6 +10,8 @@ use crate::record::Record;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MessageId(pub String);
 
+wraps!(MessageId(String));
+
 impl<S: Sync> FromRecord<S> for MessageId {
     type Rejection = Rejection;
 
@@ -23,6 +25,8 @@ impl<S: Sync> FromRecord<S> for MessageId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiptHandle(pub String);
 
+wraps!(ReceiptHandle(String));
+
 impl<S: Sync> FromRecord<S> for ReceiptHandle {
     type Rejection = Rejection;
 
@@ -35,6 +39,8 @@ impl<S: Sync> FromRecord<S> for ReceiptHandle {
 /// The ARN of the queue that the message was received from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QueueArn(pub String);
+
+wraps!(QueueArn(String));
 
 impl<S: Sync> FromRecord<S> for QueueArn {
     type Rejection = Rejection;
@@ -51,6 +57,8 @@ macro_rules! system_attribute {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub struct $extractor(pub $value);
+
+        wraps!($extractor($value));
 
         impl<S: Sync> FromRecord<S> for $extractor {
             type Rejection = Rejection;
@@ -79,7 +87,7 @@ system_attribute! {
 }
 
 /// Whether this run is the message's last one: if it fails, the message goes to the dead-letter queue by
-/// [`Effects::dead_letter_at`](https://docs.rs/redrive/latest/redrive/struct.Effects.html#method.dead_letter_at), which counts runs where
+/// [`Effects::dead_letter_at`](crate::Effects::dead_letter_at), which counts runs where
 /// they are known, and not receives. Always `false` where that is not set: the record does not say what the queue's RedrivePolicy will do.
 ///
 /// ```
@@ -91,9 +99,11 @@ system_attribute! {
 /// }
 /// # let _ = redrive::handler(work);
 /// ```
+#[cfg(feature = "sqs")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LastReceive(pub bool);
 
+#[cfg(feature = "sqs")]
 impl<S: Sync> FromRecord<S> for LastReceive {
     type Rejection = std::convert::Infallible;
 

@@ -9,7 +9,8 @@ use crate::sqs::size_limit::TooLarge;
 /// What became of a message that was not accepted.
 ///
 /// Whoever has one knows what may be done about it: a message that is [too large](Self::is_too_large) or [refused](Self::is_refused)
-/// will not go as it is; where it was [denied](Self::is_denied), it will once somebody has mended that. All else may be sent again; where
+/// will not go as it is, unless somebody changes [permissions](Self::is_permission_denied) or
+/// [the queue](Self::is_queue_unavailable). All else [may be sent again](Self::is_retryable); where
 /// its outcome is [unknown](Self::is_unknown) it may be in the queue already, and to send it under [its id](Self::send_id) has the
 /// receiver, or a FIFO queue, know it again.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,6 +25,7 @@ enum Kind {
     TooLarge,
     Refused,
     Denied,
+    NoQueue,
     Failed,
     Unknown,
     Behind,
@@ -83,6 +85,11 @@ impl SendError {
         Self::new(Kind::Denied, text)
     }
 
+    /// There is no such queue, or nothing there speaks SQS.
+    pub(super) fn no_queue(text: String) -> Self {
+        Self::new(Kind::NoQueue, text)
+    }
+
     pub(crate) fn failed(text: String) -> Self {
         Self::new(Kind::Failed, text)
     }
@@ -106,15 +113,26 @@ impl SendError {
         self.kind == Kind::TooLarge
     }
 
-    /// It will not be sent as it is: SQS takes no such message, or it was [denied](Self::is_denied).
+    /// Returns whether this message will not be sent as it is: SQS takes no such message, its sender
+    /// [has no permission](Self::is_permission_denied), or its queue [is unavailable](Self::is_queue_unavailable).
     pub fn is_refused(&self) -> bool {
-        matches!(self.kind, Kind::Refused | Kind::Denied)
+        matches!(self.kind, Kind::Refused | Kind::Denied | Kind::NoQueue)
     }
 
-    /// It was refused for no fault of its own: there is no such queue, or whoever sends may not, by permissions, credentials or the
-    /// queue's key; or the answer has a code that is none of SQS's. No other message will go either, until somebody mends that.
-    pub fn is_denied(&self) -> bool {
+    /// Returns whether the sender may not send: IAM, the credentials or the queue's KMS key do not allow it, or SQS answered with an
+    /// unknown code. No other message will go either, until somebody changes that.
+    pub fn is_permission_denied(&self) -> bool {
         self.kind == Kind::Denied
+    }
+
+    /// Returns whether the queue does not exist, or nothing at its URL speaks SQS. No other message will go either.
+    pub fn is_queue_unavailable(&self) -> bool {
+        self.kind == Kind::NoQueue
+    }
+
+    /// Neither will any other message go.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self.kind, Kind::Denied | Kind::NoQueue)
     }
 
     /// It may be in the queue or not: no answer came, or one that does not name it.
@@ -132,8 +150,8 @@ impl SendError {
         self.send_id.as_deref()
     }
 
-    /// Whether it may be sent another time, later.
-    pub fn may_be_tried_again(&self) -> bool {
+    /// Returns whether the same message may be accepted later.
+    pub fn is_retryable(&self) -> bool {
         matches!(self.kind, Kind::Failed | Kind::Unknown | Kind::Behind)
     }
 }

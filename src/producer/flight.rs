@@ -119,7 +119,9 @@ impl Shared {
             // It never will go.
             Attempt::Refused(why) => self.end(packed, Err(SendError::refused(why))),
             Attempt::TooLarge(refusal, why) => self.refit(packed, refusal, why),
-            Attempt::NoQueue(why) | Attempt::Blocked(Block::NoSqs, why) => self.give_up(packed, SendError::denied(why)),
+            Attempt::NoQueue(why) | Attempt::Blocked(Block::NoSqs, why) => {
+                self.give_up(packed, SendError::no_queue(why))
+            }
             Attempt::Denied(why) | Attempt::Blocked(Block::Denied, why) if packed.item.was_denied() => {
                 self.give_up(packed, SendError::denied(why))
             }

@@ -90,7 +90,7 @@ struct Handle {
 /// What order messages keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Order {
+pub enum GroupOrder {
     /// On a FIFO queue, the messages of a group leave one after the other, each when the one before it has arrived. One that does not
     /// arrive takes along those that wait behind it, and those that come behind it in the same [`Producer::send_all`]: they fail, and
     /// none of them is in the queue before it. Only what is known never to go is not waited for: a message that SQS has refused for
@@ -117,7 +117,7 @@ struct Settings {
     calls: usize,
     buffer: usize,
     try_for: TryFor,
-    order: Order,
+    order: GroupOrder,
     has_send_id: bool,
     content_based_deduplication: bool,
     trace_context: trace::Source,
@@ -153,7 +153,7 @@ impl Producer {
             calls: CALLS,
             buffer: BUFFER,
             try_for: TryFor { retry_for: RETRY_FOR, while_known: A_YEAR },
-            order: Order::Strict,
+            order: GroupOrder::Strict,
             has_send_id: true,
             content_based_deduplication: false,
             trace_context: trace::Source::default(),
@@ -283,7 +283,7 @@ fn runtime_ended() -> SendError {
 impl Settings {
     /// The group that the message must not pass others of.
     fn line_of(&self, message: &Outgoing) -> Option<Arc<str>> {
-        let group = message.group.as_deref().filter(|_| self.is_fifo && self.order == Order::Strict)?;
+        let group = message.group.as_deref().filter(|_| self.is_fifo && self.order == GroupOrder::Strict)?;
         Some(group.into())
     }
 
@@ -356,8 +356,8 @@ impl ProducerBuilder {
         self.set(|settings| settings.has_send_id = false)
     }
 
-    /// What order the messages of a group keep on a FIFO queue: [`Order::Strict`] by default.
-    pub fn order(self, order: Order) -> Self {
+    /// What order the messages of a group keep on a FIFO queue: [`GroupOrder::Strict`] by default.
+    pub fn order(self, order: GroupOrder) -> Self {
         self.set(|settings| settings.order = order)
     }
 

@@ -26,6 +26,7 @@ use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, is_allowed};
 /// # Ok::<(), redrive::SendError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a message is sent by a producer or an outbox"]
 pub struct Outgoing {
     pub(crate) body: String,
     pub(crate) attributes: BTreeMap<String, AttributeValue>,
@@ -96,6 +97,52 @@ impl Outgoing {
     pub fn trace_header(mut self, header: impl Into<String>) -> Self {
         self.trace_header = Some(header.into());
         self
+    }
+
+    /// Returns the body.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redrive::{AttributeValue, Outgoing};
+    ///
+    /// let message = Outgoing::text("an order").group("c-1").delay(Duration::from_secs(5));
+    /// let message = message.attribute("kind", AttributeValue::string("order"));
+    /// assert_eq!((message.get_body(), message.get_group()), ("an order", Some("c-1")));
+    /// assert_eq!(message.get_delay(), Some(Duration::from_secs(5)));
+    /// assert_eq!(message.get_attribute("kind").and_then(AttributeValue::as_str), Some("order"));
+    /// ```
+    pub fn get_body(&self) -> &str {
+        &self.body
+    }
+
+    /// Returns the value of a message attribute.
+    pub fn get_attribute(&self, name: &str) -> Option<&AttributeValue> {
+        self.attributes.get(name)
+    }
+
+    /// Returns the message attributes, by name.
+    pub fn get_attributes(&self) -> impl Iterator<Item = (&str, &AttributeValue)> {
+        self.attributes.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Returns the message group id.
+    pub fn get_group(&self) -> Option<&str> {
+        self.group.as_deref()
+    }
+
+    /// Returns the deduplication id that the message was given. A producer adds one to a message without.
+    pub fn get_deduplication_id(&self) -> Option<&str> {
+        self.deduplication_id.as_ref().and_then(Id::given)
+    }
+
+    /// Returns how long the queue hides the message at first.
+    pub fn get_delay(&self) -> Option<Duration> {
+        self.delay
+    }
+
+    /// Returns the X-Ray trace header.
+    pub fn get_trace_header(&self) -> Option<&str> {
+        self.trace_header.as_deref()
     }
 
     /// Whole seconds, as SQS counts them: no less than was asked for.

@@ -14,12 +14,10 @@ use crate::extract::{AttributeValue, TRACEPARENT};
 /// ```
 /// use redrive::TraceContext;
 ///
-/// let context = TraceContext {
-///     traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
-///     ..TraceContext::of_lambda()
-/// };
+/// let context = TraceContext::of_lambda().traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TraceContext {
     /// The message system attribute `AWSTraceHeader`, which [X-Ray](https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html)
     /// reads. It does not count against the size of the message.
@@ -33,6 +31,18 @@ impl TraceContext {
     /// That of the invocation, as AWS Lambda says in `_X_AMZN_TRACE_ID`; elsewhere none.
     pub fn of_lambda() -> Self {
         Self { trace_header: env::var("_X_AMZN_TRACE_ID").ok().filter(|header| !header.is_empty()), traceparent: None }
+    }
+
+    /// Sets the message attribute `traceparent`. The default is none.
+    #[must_use = "it returns the changed context"]
+    pub fn traceparent(self, traceparent: impl Into<String>) -> Self {
+        Self { traceparent: Some(traceparent.into()), ..self }
+    }
+
+    /// Sets the message system attribute `AWSTraceHeader`. The default is none.
+    #[must_use = "it returns the changed context"]
+    pub fn trace_header(self, header: impl Into<String>) -> Self {
+        Self { trace_header: Some(header.into()), ..self }
     }
 
     /// Adds this trace to a message that has none of its own.

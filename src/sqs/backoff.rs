@@ -12,6 +12,7 @@ use std::time::Duration;
 /// let backoff = Backoff::exponential(Duration::from_secs(1)..Duration::from_secs(15 * 60));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a backoff is given to what waits by it"]
 pub struct Backoff {
     first: Duration,
     most: Duration,

@@ -152,7 +152,7 @@ async fn what_is_no_sqs_event_is_an_error_that_says_what_it_is() {
         (json!("x"), "neither a JSON object nor a list of records"),
     ] {
         let error = answer(&redrive::handler(number), event_of(odd)).await.unwrap_err();
-        assert!(error.is_event() && error.to_string().contains(says), "{error}");
+        assert!(error.is_invalid_event() && error.to_string().contains(says), "{error}");
     }
 }
 
@@ -162,7 +162,7 @@ async fn records_of_another_service_are_an_error_that_names_it() {
     let sns = json!({ "EventSource": "aws:sns", "EventVersion": "1.0", "Sns": {} });
     for (odd, source) in [(s3, "aws:s3"), (sns, "aws:sns")] {
         let error = answer(&redrive::handler(number), event([odd])).await.unwrap_err();
-        assert!(error.is_event() && error.to_string().contains(source), "{error}");
+        assert!(error.is_invalid_event() && error.to_string().contains(source), "{error}");
     }
 }
 

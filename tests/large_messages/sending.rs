@@ -63,7 +63,7 @@ async fn nothing_of_a_group_goes_before_a_message_whose_body_is_not_in_s3() {
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, false, true]);
     for behind in [&results[2], &results[3]] {
         let error = behind.as_ref().unwrap_err();
-        assert!(error.may_be_tried_again() && error.to_string().contains("before it"), "{error}");
+        assert!(error.is_retryable() && error.to_string().contains("before it"), "{error}");
     }
     assert_eq!(queue.bodies().await, ["1", "5"]);
 }
@@ -74,7 +74,7 @@ async fn a_message_whose_body_is_not_in_s3_is_not_sent() {
     let producer = queue.builder().large_messages(through(&s3)).build();
     s3.fail_with(403, "AccessDenied");
     let error = producer.send(Outgoing::text("x".repeat(MIB + 1))).await.unwrap_err();
-    assert!(error.may_be_tried_again() && !error.is_unknown() && !error.is_denied());
+    assert!(error.is_retryable() && !error.is_unknown() && !error.is_permission_denied());
     let told = error.to_string();
     assert!(told.contains("s3:PutObject s3://payloads/") && told.contains("AccessDenied"), "{told}");
     assert_eq!(queue.calls.total(), 0);

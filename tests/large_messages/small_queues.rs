@@ -17,7 +17,7 @@ async fn small(name: &str, others: &[(Name, &str)]) -> Queue {
 #[tokio::test(start_paused = true)]
 async fn a_message_that_its_queue_refuses_for_its_size_goes_through_s3() {
     let (queue, s3) = (small("orders", &[]).await, FakeS3::default());
-    let trace = || TraceContext { traceparent: Some("00-1-2-01".to_owned()), trace_header: None };
+    let trace = || TraceContext::default().traceparent("00-1-2-01".to_owned());
     let producer = queue.builder().large_messages(through(&s3)).trace_context(trace).build();
     for number in 1..=2 {
         producer.send(Outgoing::text("x".repeat(LIMIT_BYTES + 1))).await.unwrap();
@@ -71,7 +71,7 @@ async fn nothing_of_a_group_goes_before_a_refused_message_whose_body_is_not_in_s
     let results = producer.send_all(messages.map(message)).await;
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, true]);
     let error = results[1].as_ref().unwrap_err();
-    assert!(error.may_be_tried_again() && !error.is_unknown() && error.to_string().contains("S3"), "{error}");
+    assert!(error.is_retryable() && !error.is_unknown() && error.to_string().contains("S3"), "{error}");
     producer.close().await;
 }
 

@@ -83,7 +83,7 @@ async fn a_body_on_its_way_to_a_silent_s3_fails_its_message_and_may_be_sent_agai
     let producer = sqs.builder().large_messages(through(&s3)).build();
     let (error, took) = timed(producer.send(Outgoing::text("x".repeat(10 * MIB)))).await;
     let error = error.unwrap_err();
-    assert!(error.may_be_tried_again() && error.to_string().contains("s3:PutObject"), "{error}");
+    assert!(error.is_retryable() && error.to_string().contains("s3:PutObject"), "{error}");
     assert!(took >= Duration::from_secs(30) && took < Duration::from_secs(33), "{took:?}");
     assert_eq!(sqs.calls.total(), 0);
 }

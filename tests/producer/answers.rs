@@ -108,7 +108,7 @@ async fn a_code_that_nobody_knows_is_not_the_messages_fault() {
     for (status, code) in [(400, "NotAuthorized"), (400, "RequestExpired"), (400, "SomethingNew"), (403, "Blocked")] {
         let (builder, _) = scripted("orders", Duration::ZERO, move |_, _| error(status, code));
         let error = builder.build().send(Outgoing::text("x")).await.unwrap_err();
-        assert!(error.is_denied() && error.to_string().contains(code), "{error}");
+        assert!(error.is_permission_denied() && error.to_string().contains(code), "{error}");
     }
 }
 
@@ -123,7 +123,7 @@ async fn what_is_denied_for_a_moment_is_sent() {
         assert_eq!(bodies(&wire).len(), 2, "{code}");
     }
     let (builder, wire) = scripted("orders", Duration::ZERO, |_, _| error(403, "AccessDeniedException"));
-    assert!(builder.build().send(Outgoing::text("x")).await.unwrap_err().is_denied());
+    assert!(builder.build().send(Outgoing::text("x")).await.unwrap_err().is_permission_denied());
     assert_eq!(bodies(&wire).len(), 2, "no more often than that");
 }
 
@@ -143,8 +143,8 @@ async fn nothing_goes_before_a_message_of_its_group_that_is_denied() {
         (200, sent_but(entries, |entry| (entry["MessageBody"] == "1").then_some(("KMS.AccessDeniedException", true))))
     });
     let results = builder.build().send_all(of_group("g", &["1", "2"])).await;
-    assert!(error_of(&results[0]).is_denied());
-    assert!(error_of(&results[1]).may_be_tried_again(), "{:?}", results[1]);
+    assert!(error_of(&results[0]).is_permission_denied());
+    assert!(error_of(&results[1]).is_retryable(), "{:?}", results[1]);
     assert!(bodies(&wire).concat().iter().all(|body| body == "1"), "{wire:?}");
 }
 
@@ -156,7 +156,7 @@ async fn nothing_goes_before_a_message_of_its_group_that_was_lost_and_then_refus
     });
     let results = builder.build().send_all(of_group("g", &["1", "2"])).await;
     assert!(error_of(&results[0]).is_unknown());
-    assert!(error_of(&results[1]).may_be_tried_again(), "{:?}", results[1]);
+    assert!(error_of(&results[1]).is_retryable(), "{:?}", results[1]);
     assert!(bodies(&wire).concat().iter().all(|body| body == "1"), "{wire:?}");
 }
 
@@ -173,7 +173,7 @@ async fn a_group_that_has_broken_stays_so_for_all_that_is_sent_with_it() {
     let results = producer.send_all(messages.map(|(number, group)| large(number, group))).await;
     for number in [1, 2, 3, 5] {
         let error = error_of(&results[number - 1]);
-        assert!(error.may_be_tried_again() && !error.is_unknown(), "{number}: {error}");
+        assert!(error.is_retryable() && !error.is_unknown(), "{number}: {error}");
     }
     assert!(results[3].is_ok(), "another group goes on");
     let sent = || bodies(&wire).concat().iter().map(|body| body[..1].to_owned()).collect::<String>();
@@ -196,7 +196,7 @@ async fn who_waits_behind_anothers_message_sends_nothing_more_of_that_group() {
     });
     sleep(Duration::from_millis(1)).await;
     let results = producer.send_all([2, 3].map(large)).await;
-    assert!(results.iter().all(|result| error_of(result).may_be_tried_again()), "{results:?}");
+    assert!(results.iter().all(|result| error_of(result).is_retryable()), "{results:?}");
     assert!(first.await.unwrap().is_err());
     assert!(bodies(&wire).concat().iter().all(|body| body.starts_with('1')));
 }
@@ -236,7 +236,7 @@ async fn messages_of_a_call_that_is_refused_are_sent_alone_for_as_long_as_they_m
     assert!(took <= secs(14), "{took:?}");
     let accepted = results.iter().filter(|result| result.is_ok()).count();
     assert_eq!(accepted, wire.len() - 1);
-    assert!(results.iter().filter_map(|result| result.as_ref().err()).all(|error| error.may_be_tried_again()));
+    assert!(results.iter().filter_map(|result| result.as_ref().err()).all(|error| error.is_retryable()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -120,7 +120,7 @@ async fn close_sends_everything_and_takes_no_more() {
     sender.await.unwrap().unwrap();
     assert_eq!(queue.bodies().await, ["x"]);
     let error = clone.send(Outgoing::text("y")).await.unwrap_err();
-    assert!(error.to_string().contains("closed") && !error.may_be_tried_again(), "{error}");
+    assert!(error.to_string().contains("closed") && !error.is_retryable(), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,7 +187,7 @@ async fn on_a_fifo_queue_it_is_tried_for_no_longer_than_sqs_knows_the_id() {
         queue.sqs.set_faults(Faults::none().throttles(1.0));
         let producer = queue.builder().retry_for(secs(1_000)).build();
         let (result, took) = timed(producer.send(Outgoing::text("x").group("g"))).await;
-        assert!(result.unwrap_err().may_be_tried_again());
+        assert!(result.unwrap_err().is_retryable());
         assert!(end.contains(&took), "{name}: {took:?}");
     }
 }

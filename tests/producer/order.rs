@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use redrive::{Order, Outgoing, Producer, SendError};
+use redrive::{GroupOrder, Outgoing, Producer, SendError};
 use redrive_local::Faults;
 
 use crate::kit::{Queue, secs, timed};
@@ -65,7 +65,7 @@ async fn what_waits_behind_a_message_that_is_given_up_does_not_go_before_it() {
     let queue = Queue::new("orders.fifo", 1).await;
     let results = given_up(&queue, queue.builder().retry_for(secs(30)).build()).await;
     for error in results.into_iter().map(Result::unwrap_err) {
-        assert!(error.may_be_tried_again(), "{error}");
+        assert!(error.is_retryable(), "{error}");
     }
     assert!(queue.bodies().await.is_empty());
 }
@@ -84,7 +84,7 @@ async fn a_message_that_never_will_go_is_not_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn relaxed_a_group_shares_calls_too() {
     let queue = Queue::new("orders.fifo", 1).await;
-    let relaxed = queue.builder().order(Order::Relaxed).build();
+    let relaxed = queue.builder().order(GroupOrder::Relaxed).build();
     let (results, took) = timed(relaxed.send_all(messages(1, 100))).await;
     assert!(results.iter().all(Result::is_ok) && took < Duration::from_millis(1));
     assert_eq!(queue.calls.total(), 10);

@@ -55,7 +55,7 @@ async fn one_message_that_a_proxy_refuses_costs_no_other() {
             let refused: Vec<_> = (0..10).filter(|&n| results[n].is_err()).collect();
             assert_eq!(refused, [7], "{status}: {results:?}");
             let error = results[7].as_ref().unwrap_err();
-            assert!(error.is_refused() && !error.is_denied() && !error.may_be_tried_again(), "{status}: {error}");
+            assert!(error.is_refused() && !error.is_permission_denied() && !error.is_retryable(), "{status}: {error}");
             assert!(wire.lock().unwrap().len() <= 19, "{status}: {wire:?}");
         }
     }
@@ -73,7 +73,10 @@ async fn where_nothing_passes_no_message_is_blamed() {
     for status in [400, 403, 404] {
         let (producer, wire) = behind("orders", move |_| Some((status, html())));
         let results = producer.send_all(ten()).await;
-        assert!(results.iter().all(|result| result.as_ref().is_err_and(|error| error.is_denied())), "{results:?}");
+        assert!(
+            results.iter().all(|result| result.as_ref().is_err_and(|error| error.is_permission_denied())),
+            "{results:?}"
+        );
         assert!(wire.lock().unwrap().len() <= 22, "{status}: two attempts, of at most 11 calls");
     }
 }

@@ -31,7 +31,7 @@ async fn a_fault_of_the_sender_is_not_tried_again() {
     let there = counted(queue.bodies().await);
     for (number, result) in results.iter().enumerate() {
         assert_eq!(there.contains_key(&number.to_string()), result.is_ok());
-        assert!(result.as_ref().err().is_none_or(|error| error.is_refused() && !error.may_be_tried_again()));
+        assert!(result.as_ref().err().is_none_or(|error| error.is_refused() && !error.is_retryable()));
     }
     assert!(there.len() < 400 && took < Duration::from_millis(100), "{took:?}");
 }
@@ -75,11 +75,11 @@ async fn there_is_an_end_to_it_which_says_what_is_known() {
     queue.sqs.set_faults(Faults::none().throttles(1.0));
     let (result, took) = timed(queue.producer().send(Outgoing::text("x"))).await;
     let error = result.unwrap_err();
-    assert!(error.may_be_tried_again() && !error.is_unknown() && error.to_string().contains("Throttled"), "{error}");
+    assert!(error.is_retryable() && !error.is_unknown() && error.to_string().contains("Throttled"), "{error}");
     assert!((secs(30)..=secs(60)).contains(&took), "{took:?}");
     queue.sqs.set_faults(Faults::none().lost_answers(1.0));
     let error = queue.builder().retry_for(secs(1)).build().send(Outgoing::text("x")).await.unwrap_err();
-    assert!(error.may_be_tried_again() && error.is_unknown(), "{error}");
+    assert!(error.is_retryable() && error.is_unknown(), "{error}");
     queue.sqs.set_faults(Faults::none());
     assert!(!queue.bodies().await.is_empty());
 }

@@ -243,7 +243,7 @@ fn small_queues_proxies_and_late_credentials_lose_nothing() {
             let (queue, unanswered) = (Queue::with(name, seed, &limit).await, Unanswered::default());
             let config = unanswered.client_of(&queue).config().to_builder().credentials_provider(Late(Instant::now()));
             let client = wire::through(&Client::from_conf(config.build()), proxy);
-            let trace = || TraceContext { traceparent: Some("0".repeat(55)), trace_header: None };
+            let trace = || TraceContext::default().traceparent("0".repeat(55));
             let producer = Producer::builder(client, &queue.url).trace_context(trace).retry_for(secs(120)).build();
             queue.sqs.set_faults(faults());
             let results = send_all(&producer, messages, nearly_too_large).await;
@@ -251,7 +251,7 @@ fn small_queues_proxies_and_late_credentials_lose_nothing() {
             let is_excused = |error: &SendError| error.to_string().contains("a fault that was asked for");
             let reported: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
             assert!(reported.len() < messages / 20, "{seed}: {} were reported", reported.len());
-            let of_ours = |error: &&&SendError| !is_excused(error) && !error.may_be_tried_again();
+            let of_ours = |error: &&&SendError| !is_excused(error) && !error.is_retryable();
             assert_eq!(reported.iter().find(of_ours), None, "{seed}");
         }
     });

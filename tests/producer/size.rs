@@ -18,7 +18,7 @@ async fn small(name: &str) -> Queue {
 }
 
 fn traced(builder: ProducerBuilder) -> Producer {
-    builder.trace_context(|| TraceContext { traceparent: Some(PARENT.to_owned()), trace_header: None }).build()
+    builder.trace_context(|| TraceContext::default().traceparent(PARENT.to_owned())).build()
 }
 
 /// A body with which the message, and that much of what is added, is as large as the queue takes it.
@@ -59,7 +59,7 @@ async fn a_message_that_is_too_large_itself_is_refused_once_and_says_the_limit()
         let results = traced(queue.builder()).send_all(messages.map(|body| Outgoing::text(body).group("g"))).await;
         assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
         let error = results[1].as_ref().unwrap_err();
-        assert!(error.is_too_large() && !error.may_be_tried_again(), "{error}");
+        assert!(error.is_too_large() && !error.is_retryable(), "{error}");
         assert!(error.to_string().contains("takes 2048") && !error.to_string().contains("xxx"), "{error}");
     }
 }

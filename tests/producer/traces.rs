@@ -14,7 +14,7 @@ const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793";
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 fn context() -> TraceContext {
-    TraceContext { trace_header: Some(HEADER.to_owned()), traceparent: Some(PARENT.to_owned()) }
+    TraceContext::default().trace_header(HEADER).traceparent(PARENT)
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,10 +45,7 @@ async fn the_trace_goes_with_the_message() {
 async fn all_that_is_sent_together_is_of_one_trace() {
     let queue = Queue::new("orders", 1).await;
     let asked = AtomicUsize::new(0);
-    let next = move || TraceContext {
-        trace_header: Some(format!("Root={}", asked.fetch_add(1, Ordering::Relaxed))),
-        traceparent: None,
-    };
+    let next = move || TraceContext::default().trace_header(format!("Root={}", asked.fetch_add(1, Ordering::Relaxed)));
     let producer = queue.builder().trace_context(next).build();
     producer.send(Outgoing::text("x")).await.unwrap();
     producer.send_all(["y", "z"].map(Outgoing::text)).await;
@@ -91,7 +88,7 @@ async fn a_handler_reads_what_the_producer_gave() {
 async fn a_trace_that_sqs_would_not_take_is_left_out() {
     let queue = Queue::new("orders", 1).await;
     for wrong in ["", "a\0b", "a\u{b}"] {
-        let context = move || TraceContext { trace_header: Some(wrong.into()), traceparent: Some(wrong.into()) };
+        let context = move || TraceContext::default().trace_header(wrong).traceparent(wrong);
         queue.builder().trace_context(context).build().send(Outgoing::text("x")).await.unwrap();
         let message = queue.take_all().await.pop().unwrap();
         assert_eq!((system(&message, System::AwsTraceHeader), text(&message, "traceparent")), (None, None));

@@ -62,7 +62,7 @@ async fn without_credentials_a_message_is_known_not_to_be_sent() {
             let producer = Producer::new(client(&queue, until_then, secs(10_000), attempt_timeout), &queue.url);
             let (result, took) = timed(producer.send(Outgoing::text("x"))).await;
             let error = result.unwrap_err();
-            assert!(!error.is_unknown() && error.may_be_tried_again(), "{until_then:?}: {error}");
+            assert!(!error.is_unknown() && error.is_retryable(), "{until_then:?}: {error}");
             assert!(took <= secs(70), "{took:?}");
             assert_eq!(queue.calls.total(), 0);
         }
@@ -102,6 +102,6 @@ async fn where_nobody_listens_a_message_is_known_not_to_be_sent() {
             .endpoint_url(&endpoint);
         let producer = Producer::builder(Client::from_conf(config.build()), format!("{endpoint}/1/orders"));
         let error = producer.retry_for(Duration::ZERO).build().send(Outgoing::text("x")).await.unwrap_err();
-        assert!(!error.is_unknown() && error.may_be_tried_again(), "{endpoint}: {error}");
+        assert!(!error.is_unknown() && error.is_retryable(), "{endpoint}: {error}");
     }
 }

@@ -21,7 +21,7 @@ async fn a_queue_that_does_not_exist() {
     let queue = Queue::standard().await;
     let worker = redrive::handler(nothing).worker(queue.client.clone(), queue.url.replace("orders", "oders"));
     let error = worker.run_until(std::future::pending()).await.unwrap_err();
-    assert!(error.is_queue());
+    assert!(error.is_queue_unavailable());
     let error = error.to_string();
     assert!(
         error.contains("there is no queue at") && error.contains("oders") && error.contains("check the URL"),
@@ -111,7 +111,7 @@ async fn a_missing_permission_is_named() {
         ("ChangeMessageVisibilityBatch", "sqs:ChangeMessageVisibility"),
     ] {
         let error = refused(operation, "AccessDeniedException").await;
-        assert!(error.is_queue());
+        assert!(error.is_queue_unavailable());
         let error = error.to_string();
         assert!(error.contains(&format!("{action} on ")) && error.contains("not allowed"), "{error}");
         assert!(!error.contains("Batch on"), "there are no batch actions in IAM: {error}");

@@ -62,6 +62,7 @@ use self::store::{Insert, Store};
 /// [The chapter on the outbox](crate::docs) has what order holds, what happens to messages that SQS refuses, and what it takes
 /// to operate one.
 #[derive(Clone, Debug)]
+#[must_use = "an outbox writes nothing until a message is enqueued"]
 pub struct Outbox {
     queue_url: String,
     is_fifo: bool,

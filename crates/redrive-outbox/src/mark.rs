@@ -6,6 +6,7 @@ use redrive::Backoff;
 use redrive::{SendError, Sent};
 use serde::Serialize;
 
+use super::pauses::is_of_the_queue;
 use super::row::Row;
 
 /// What happens to the messages of a group behind one that is parked.
@@ -63,7 +64,7 @@ impl Policy {
     /// Only what is wrong with the message itself is counted against it: a queue that is not there, a permission that is missing, a
     /// network that is down would have all messages parked.
     fn judge_failure(&self, row: &Row, error: &SendError) -> What {
-        let is_refused = error.is_too_large() || (error.is_refused() && !error.is_denied());
+        let is_refused = error.is_too_large() || (error.is_refused() && !is_of_the_queue(error));
         let error = error.to_string();
         if is_refused && row.refusals.saturating_add(1) >= self.park_after {
             return What::Parked { error };

@@ -69,7 +69,7 @@ impl Pauses {
         let mut pauses = self.lock();
         match attempt {
             Ok(_) => drop(pauses.remove(queue_url)),
-            Err(error) if error.is_denied() || error.may_be_tried_again() => {
+            Err(error) if is_of_the_queue(error) || error.is_retryable() => {
                 let now = Instant::now();
                 let trouble = || Trouble { in_a_row: 0, last: now, pause: None };
                 let trouble = pauses.entry(queue_url.to_owned()).or_insert_with(trouble);
@@ -79,7 +79,7 @@ impl Pauses {
                     // What was under way when it began is no reason for another.
                     Some(pause) if !pause.is_probed => return,
                     Some(pause) => pause.number + 1,
-                    None if error.is_denied() || trouble.in_a_row >= MANY => 1,
+                    None if is_of_the_queue(error) || trouble.in_a_row >= MANY => 1,
                     None => return,
                 };
                 let until = now + self.backoff.delay(next);
@@ -113,6 +113,11 @@ impl Pauses {
         // What is in it is whole at any time.
         self.of.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns whether no other message of the queue will be sent either.
+pub(super) fn is_of_the_queue(error: &SendError) -> bool {
+    error.is_permission_denied() || error.is_queue_unavailable()
 }
 
 #[cfg(test)]

@@ -89,9 +89,9 @@ async fn tables_are_made_once<DB: TestDatabase>() {
 
 async fn a_message_has_the_trace_of_its_transaction<DB: TestDatabase>() {
     let mut world = World::<DB>::new("orders").await;
-    world.outbox = world.outbox.trace_context(|| TraceContext {
-        trace_header: Some("Root=1-5".into()),
-        traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+    world.outbox = world.outbox.trace_context(|| {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        TraceContext::default().trace_header("Root=1-5").traceparent(parent)
     });
     world.enqueue(Outgoing::text("x")).await;
     world.relay_all().await;

@@ -19,7 +19,7 @@ async fn small<DB: TestDatabase>(name: &str) -> World<DB> {
     let mut world = World::<DB>::new(name).await;
     let set = world.queue.sqs.client().set_queue_attributes().queue_url(&world.queue.url);
     set.attributes(Name::MaximumMessageSize, LIMIT_BYTES.to_string()).send().await.unwrap();
-    let trace = || TraceContext { traceparent: Some("0".repeat(55)), trace_header: None };
+    let trace = || TraceContext::default().traceparent("0".repeat(55));
     world.outbox = world.outbox.clone().trace_context(trace);
     world
 }
