@@ -24,7 +24,7 @@ use crate::error::Error;
 /// let callers = Callers::new().allow_host("host.docker.internal")?.allow_origin("http://localhost:3000")?;
 /// assert!(Callers::new().allow_host("http://host.docker.internal/").is_err());
 /// # drop(callers);
-/// # Ok::<(), redrive::Error>(())
+/// # Ok::<(), redrive_local::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Callers {

@@ -47,7 +47,7 @@ use super::sqs::Sqs;
 /// assert_eq!(orders.deliveries_of(&bad).len(), 5);
 /// let [dead] = &orders.dead_letters()[..] else { panic!("one message is dead") };
 /// assert_eq!((dead.body.as_str(), dead.why.as_deref()), ("poison", Some("this is no order")));
-/// # Ok::<(), redrive::Error>(())
+/// # Ok::<(), redrive_local::Error>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -69,6 +69,7 @@ use super::sqs::Sqs;
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?.block_on(async {
 /// let kit = Kit::with_seed(1);
+/// # std::env::set_current_dir("../..").unwrap();
 /// let stack = kit.template("template.yaml").function("Orders", redrive::handler(place)).deploy().await?;
 /// let orders = stack.queue("OrdersQueue")?;
 ///
@@ -79,7 +80,7 @@ use super::sqs::Sqs;
 /// assert!(orders.deliveries_of(&good)[0].done);
 /// assert_eq!(orders.deliveries_of(&bad).len(), 5, "the template's maxReceiveCount");
 /// assert_eq!(orders.dead_letters()[0].message_id, bad);
-/// # Ok::<(), redrive::Error>(())
+/// # Ok::<(), redrive_local::Error>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -57,7 +57,7 @@ async fn deployed<K: Kind + Sync>(kit: &Kit, place: Consumer<K>) -> Stack {
 async fn our_own_template_dead_letters_poison_as_it_says() {
     let kit = Kit::with_seed(1);
     let place = |Json(order): Json<u32>| async move { if order == 13 { Err("out of stock") } else { Ok(()) } };
-    let stack = kit.template("template.yaml").function("Orders", redrive::handler(place)).deploy().await.unwrap();
+    let stack = kit.template("../../template.yaml").function("Orders", redrive::handler(place)).deploy().await.unwrap();
     let orders = stack.queue("OrdersQueue").unwrap();
     let good = orders.send_json(&7).await.unwrap();
     let poison = orders.send_json(&13).await.unwrap();
