@@ -1,6 +1,6 @@
 //! Seams for the other crates of this repository. They are no part of the public API: any release may change them.
 
-pub use crate::batch::{Panicked, guard};
+pub use crate::batch::guard;
 #[cfg(feature = "producer")]
 pub use crate::extract::{SEND_ID, TRACEPARENT};
 pub use crate::json::to_body;

@@ -35,6 +35,7 @@ pub(crate) struct Batch {
     #[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "only effects ask for it"))]
     pub(crate) is_kept: bool,
     /// Who says what becomes of records that fail, if somebody does.
+    #[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "only effects know which run is the last"))]
     pub(crate) on_failure: Option<Arc<dyn OnFailure>>,
 }
 
@@ -214,6 +215,7 @@ impl Record {
     }
 
     /// Whether a failure now would be the record's last.
+    #[cfg(feature = "sqs")]
     pub(crate) fn is_last_receive(&self) -> bool {
         self.batch.on_failure.as_ref().is_some_and(|on_failure| on_failure.is_last_run(self))
     }

@@ -94,7 +94,8 @@ async fn by_hand(client: Client, url: String, messages: usize, at_a_time: usize,
     for _ in 0..at_a_time {
         let (client, url, batches) = (client.clone(), url.clone(), batches.clone());
         senders.spawn(async move {
-            while let Ok(batch) = batches.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+            while let Ok(batch) = batches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            {
                 let entry = |id: usize| {
                     let entry = Entry::builder().id(id.to_string()).message_body(body(batch * BATCH + id));
                     let entry = if has_ids { entry.message_attributes("id", random_id()) } else { entry };

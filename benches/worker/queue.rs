@@ -54,7 +54,7 @@ impl Queue {
         for _ in 0..SENDERS {
             let (queue, batches) = (self.clone(), batches.clone());
             senders.spawn(async move {
-                while batches.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                while batches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
                     queue.send_batch().await;
                 }
             });

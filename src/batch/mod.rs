@@ -34,7 +34,7 @@ pub(crate) use self::effect::OnFailure;
 #[cfg(feature = "sqs")]
 pub(crate) use self::effect::{Effect, Failed, Failure, Leased, Wish};
 pub(crate) use self::guard::note_places;
-pub use self::guard::{Panicked, guard};
+pub use self::guard::guard;
 pub(crate) use self::keeper::Keeper;
 #[cfg(feature = "worker")]
 pub(crate) use self::keeper::{Fate, Place, Wait};

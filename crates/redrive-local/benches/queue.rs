@@ -134,7 +134,7 @@ impl Queue {
         for _ in 0..TASKS {
             let (queue, batches) = (self.clone(), batches.clone());
             tasks.spawn(async move {
-                while batches.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                while batches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
                     queue.send().await;
                     if settles {
                         queue.receive_and_delete().await;

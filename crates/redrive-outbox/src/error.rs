@@ -4,7 +4,7 @@ use std::fmt;
 
 use redrive::SendError;
 
-/// What an [`Outbox`](redrive_outbox::Outbox) or a [`Relay`](redrive_outbox::Relay) could not do.
+/// What an [`Outbox`](crate::Outbox) or a [`Relay`](crate::Relay) could not do.
 #[derive(Debug)]
 pub struct OutboxError {
     kind: Kind,
@@ -56,7 +56,7 @@ impl OutboxError {
     }
 
     /// A prepared statement was lost between two transactions, as behind a pooler in transaction mode. The transaction must be rolled back.
-    /// [`Outbox::without_prepared_statements`](redrive_outbox::Outbox::without_prepared_statements) is for such a database.
+    /// [`Outbox::without_prepared_statements`](crate::Outbox::without_prepared_statements) is for such a database.
     pub fn is_pooled(&self) -> bool {
         matches!(self.kind, Kind::Pooled(_))
     }

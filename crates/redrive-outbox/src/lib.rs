@@ -34,6 +34,9 @@ use self::access::{Access, MIGRATION_TIMEOUT, WHOLE_TABLE_TIMEOUT};
 use self::row::NewRow;
 use self::store::{Insert, Store};
 
+#[doc = include_str!("docs.md")]
+pub mod docs {}
+
 /// Writes messages for one queue into a database, in the transactions that they belong to.
 ///
 /// What is committed is sent, and what is rolled back never was. A [`Relay`] sends it.

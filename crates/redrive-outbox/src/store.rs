@@ -13,7 +13,7 @@ use super::row::{NewRow, Row};
 
 /// One step of the tables' way from version to version.
 ///
-/// Its text holds for itself: it is what [`Outbox::migrate`](redrive_outbox::Outbox::migrate) runs, and as good in a migration of your own.
+/// Its text holds for itself: it is what [`Outbox::migrate`](crate::Outbox::migrate) runs, and as good in a migration of your own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Migration {
@@ -90,7 +90,7 @@ pub struct OutboxStatus {
     pub pending: u64,
     /// Messages that wait behind a parked one of their group.
     pub held: u64,
-    /// Messages that SQS has refused too often: [`Outbox::parked`](redrive_outbox::Outbox::parked) has them.
+    /// Messages that SQS has refused too often: [`Outbox::parked`](crate::Outbox::parked) has them.
     pub parked: u64,
     /// How long the oldest pending message has been there.
     pub lag: Option<Duration>,

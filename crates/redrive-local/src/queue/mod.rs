@@ -1,8 +1,8 @@
 //! SQS as a state machine: no I/O, no clock of its own, no randomness of its own.
 //!
 //! [`Account`] has all queues. Each call is a method of it, in the file of that call, beside the request and the answer
-//! in the form that they have on the wire; each is told what time it is. A queue's messages are in [`store`], and which
-//! of them comes next is in [`order`].
+//! in the form that they have on the wire; each is told what time it is. A queue's messages are in `store`, and which
+//! of them comes next is in `order`.
 
 mod account;
 mod attempt;
