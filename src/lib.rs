@@ -55,13 +55,12 @@ mod batch;
 #[doc(hidden)]
 pub mod cli;
 mod error;
-mod event;
 mod extract;
 mod handler;
 #[cfg(any(feature = "lambda", feature = "worker"))]
 mod host_thread;
 mod json;
-#[cfg(feature = "lambda")]
+#[cfg(any(feature = "lambda", feature = "local"))]
 mod lambda;
 #[cfg(feature = "large-messages")]
 mod large;
@@ -90,7 +89,6 @@ mod worker;
 pub mod docs;
 
 pub use self::error::Error;
-pub use self::event::Event;
 pub use self::extract::{
     Attribute, AttributeValue, Body, DeduplicationId, EventBridge, FirstReceivedAt, FromAttribute, FromRecord, FromRef,
     GroupId, Json, LastReceive, Message, MessageId, QueueArn, ReceiptHandle, ReceiveCount, Rejection, S3,
@@ -111,7 +109,7 @@ pub use self::outbox::{
 pub use self::outcome::{BoxError, HandlerError, IntoOutcome, Outcome};
 #[cfg(feature = "producer")]
 pub use self::producer::{IntoOutgoing, Order, Outgoing, Producer, ProducerBuilder, SendError, Sent, TraceContext};
-pub use self::record::Record;
+pub use self::record::{Event, Record};
 pub use self::run::run;
 #[cfg(feature = "sqs")]
 pub use self::sqs::{Backoff, Effects};

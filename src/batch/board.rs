@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::keeper::Place;
-use super::ledger::{Ledger, Standing};
+use super::ledger::{Ledger, Status};
 use super::plan::Plan;
 
 /// The ledger and the plan of a batch.
@@ -58,7 +58,7 @@ impl Board {
     }
 
     /// Ends the batch, and says how each record stands at its end.
-    pub(super) fn close(&self) -> Vec<Standing> {
+    pub(super) fn close(&self) -> Vec<Status> {
         self.closed.store(true, Ordering::Relaxed);
         self.ledger.snapshot()
     }
@@ -66,21 +66,14 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::event::Event;
     use crate::record::Batch;
 
     #[test]
     fn nothing_begins_once_the_batch_is_closed() {
-        let records = "{\"Records\":[{},{}]}".parse::<Event>().and_then(Event::into_records).unwrap();
-        let board = Board::new(
-            Ledger::new(Batch { records, origin: Arc::new(()), is_kept: false, on_failure: None }),
-            Plan::any_order(2),
-        );
+        let board = Board::new(Ledger::new(Batch::of_event(r#"{"Records":[{},{}]}"#)), Plan::any_order(2));
         assert_eq!(board.next(), Some(0));
-        assert_eq!(board.close(), [Standing::Running, Standing::NotRun]);
+        assert_eq!(board.close(), [Status::Running, Status::NotRun]);
         assert_eq!(board.next(), None);
     }
 
@@ -88,10 +81,8 @@ mod tests {
     fn behind_a_head_are_copies_too_and_no_other_group() {
         let record = |(id, group)| format!(r#"{{"messageId":"{id}","attributes":{{"MessageGroupId":"{group}"}}}}"#);
         let records = [("head", "a"), ("tail", "a"), ("tail", "a"), ("other", "b")].map(record).join(",");
-        let records = format!(r#"{{"Records":[{records}]}}"#).parse::<Event>().and_then(Event::into_records).unwrap();
         let plan = Plan::in_lines(4, vec![vec![0, 1, 3]]);
-        let board =
-            Board::new(Ledger::new(Batch { records, origin: Arc::new(()), is_kept: false, on_failure: None }), plan);
+        let board = Board::new(Ledger::new(Batch::of_event(&format!(r#"{{"Records":[{records}]}}"#))), plan);
         assert_eq!(board.next(), Some(0));
         assert_eq!(board.place(0).behind, [1, 2]);
     }

@@ -51,6 +51,7 @@ pub(super) struct Shared {
     pub(super) board: Arc<Board>,
     pub(super) options: Arc<Options>,
     pub(super) keeper: Option<Arc<dyn Keeper>>,
+    pub(super) may_fail_as_a_whole: bool,
 }
 
 /// After so long there are all lanes: what blocks its thread by `block_in_place` never says that it waits.
@@ -164,12 +165,6 @@ impl Crew {
         }
     }
 
-    /// Whether the host may bring all records of the batch again, whatever has become of each.
-    fn may_fail_as_a_whole(&self) -> bool {
-        let Shared { board, options, keeper } = &self.shared;
-        keeper.is_none() && (options.fail_batch_on_any_failure || board.ledger().has_nameless())
-    }
-
     /// Where nobody keeps the record, its visibility may be changed until the batch is answered: from then on the process may be frozen,
     /// and what it sends afterwards may find the message with another consumer.
     fn leased(&self, index: usize, record: Record) -> Leased {
@@ -189,7 +184,7 @@ impl Crew {
             behind: place.behind.iter().map(leased).collect(),
             error: verdict.error.clone(),
             longest_delay: self.shared.keeper.as_ref().map(|keeper| keeper.longest_delay()),
-            delete: self.may_fail_as_a_whole(),
+            delete: self.shared.may_fail_as_a_whole,
         };
         let mut effect = JoinSet::new();
         effect

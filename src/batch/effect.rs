@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::moment::Deadline;
 use crate::outcome::Outcome;
-use crate::record::Record;
+use crate::record::{LastRun, Record};
 
 /// A record, and when its visibility must not be changed any more.
 pub(crate) struct Leased {
@@ -67,7 +67,7 @@ pub(crate) enum Effect {
 }
 
 /// Who says what becomes of records that failed, and does it.
-pub(crate) trait OnFailure: fmt::Debug + Send + Sync {
+pub(crate) trait OnFailure: LastRun + fmt::Debug {
     /// What is to be done.
     fn wish(&self, failure: &Failure<'_>) -> Wish;
 
@@ -76,7 +76,4 @@ pub(crate) trait OnFailure: fmt::Debug + Send + Sync {
 
     /// Does it, and says what has come of it.
     fn fulfil(&self, wish: Wish, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>>;
-
-    /// Whether the record goes to the dead-letter queue if its run that is under way fails, however it fails.
-    fn is_last_run(&self, record: &Record) -> bool;
 }

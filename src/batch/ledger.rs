@@ -1,7 +1,6 @@
 //! What is known of each record of a batch. All have failed, until they are done.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::per_lane::PerLane;
@@ -9,20 +8,18 @@ use crate::record::{Batch, Record};
 
 /// A slot for each record.
 ///
-/// Only [`Ledger::finish`] makes a slot [`Standing::Done`]. Whatever panics, is cancelled, runs out of time or never
+/// Only [`Ledger::finish`] makes a slot [`Status::Done`]. Whatever panics, is cancelled, runs out of time or never
 /// begins leaves its slot as it was, which is failed.
 pub(super) struct Ledger {
     batch: PerLane<Batch>,
     /// Not in the order of the batch: see [`Ledger::slot`].
     slots: Vec<AtomicUsize>,
     has_copies: bool,
-    /// Known once somebody has asked.
-    has_nameless: OnceLock<bool>,
 }
 
 /// How a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Status {
     NotRun,
     /// Begun, and not come to an end. Once the batch is answered: cut off.
     Running,
@@ -32,7 +29,7 @@ pub(super) enum Standing {
     CopyOf(usize),
 }
 
-impl Standing {
+impl Status {
     const FIRST_COPY: usize = 4;
 
     fn to_slot(self) -> usize {
@@ -59,12 +56,12 @@ impl Standing {
 impl Ledger {
     pub(super) fn new(batch: Batch) -> Self {
         let slots = batch.records.len().next_multiple_of(STRIDE);
-        let slots = std::iter::repeat_with(|| AtomicUsize::new(Standing::NotRun.to_slot())).take(slots).collect();
-        let has_copies = batch.records.parts().iter().any(|record| record.copy_of.is_some());
-        let ledger = Self { batch: PerLane::new(batch), slots, has_copies, has_nameless: OnceLock::new() };
-        for (index, record) in ledger.batch.records.parts().iter().enumerate() {
-            if let Some(first) = record.copy_of {
-                ledger.set(index, Standing::CopyOf(first));
+        let slots = std::iter::repeat_with(|| AtomicUsize::new(Status::NotRun.to_slot())).take(slots).collect();
+        let mut ledger = Self { batch: PerLane::new(batch), slots, has_copies: false };
+        for index in 0..ledger.len() {
+            if let Some(first) = ledger.batch.records.copy_of(index) {
+                ledger.set(index, Status::CopyOf(first));
+                ledger.has_copies = true;
             }
         }
         ledger
@@ -87,56 +84,51 @@ impl Ledger {
         self.batch.records.message_id(index)
     }
 
-    /// Whether there is a record without an id to report it by. If it fails, the whole batch does.
-    pub(super) fn has_nameless(&self) -> bool {
-        *self.has_nameless.get_or_init(|| (0..self.len()).any(|index| self.message_id(index).is_none()))
-    }
-
     /// The group of a FIFO queue's record.
     pub(super) fn group(&self, index: usize) -> Option<String> {
-        self.record(index).attribute("MessageGroupId").ok().flatten().map(Cow::into_owned)
+        self.record(index).group_id().ok().flatten().map(Cow::into_owned)
     }
 
     /// The copies of a record.
     pub(super) fn copies_of(&self, index: usize) -> Vec<usize> {
         // Hardly any batch has some, and to look for them at every failure would take the square of its records.
         let indices = if self.has_copies { 0..self.len() } else { 0..0 };
-        indices.filter(|&each| self.standing(each) == Standing::CopyOf(index)).collect()
+        indices.filter(|&each| self.status(each) == Status::CopyOf(index)).collect()
     }
 
     /// Begins a record, unless it is a copy of another.
     pub(super) fn begin(&self, index: usize) -> bool {
-        let begins = self.standing(index) == Standing::NotRun;
+        let begins = self.status(index) == Status::NotRun;
         if begins {
-            self.set(index, Standing::Running);
+            self.set(index, Status::Running);
         }
         begins
     }
 
     /// Settles a record that has run to its end.
     pub(super) fn finish(&self, index: usize, passed: bool) {
-        self.set(index, if passed { Standing::Done } else { Standing::Failed });
+        self.set(index, if passed { Status::Done } else { Status::Failed });
     }
 
     /// How each record stands now, copies as what they are copies of. What happens to the ledger later changes nothing
     /// in it.
-    pub(super) fn snapshot(&self) -> Vec<Standing> {
-        let mut standings: Vec<_> = (0..self.len()).map(|index| self.standing(index)).collect();
-        for index in 0..standings.len() {
-            if let Standing::CopyOf(first) = standings[index] {
-                standings[index] = standings[first];
+    pub(super) fn snapshot(&self) -> Vec<Status> {
+        let mut statuses: Vec<_> = (0..self.len()).map(|index| self.status(index)).collect();
+        for index in 0..statuses.len() {
+            if let Status::CopyOf(first) = statuses[index] {
+                statuses[index] = statuses[first];
             }
         }
-        standings
+        statuses
     }
 
-    pub(super) fn standing(&self, index: usize) -> Standing {
-        Standing::of_slot(self.slot(index).load(Ordering::Acquire))
+    pub(super) fn status(&self, index: usize) -> Status {
+        Status::of_slot(self.slot(index).load(Ordering::Acquire))
     }
 
-    fn set(&self, index: usize, standing: Standing) {
+    fn set(&self, index: usize, status: Status) {
         // What the record did happens before its slot says that it is done.
-        self.slot(index).store(standing.to_slot(), Ordering::Release);
+        self.slot(index).store(status.to_slot(), Ordering::Release);
     }
 
     /// Records that run at the same time are neighbours in the batch. Their slots are not: on one cache line, threads

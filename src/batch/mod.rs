@@ -14,7 +14,6 @@ mod lane;
 mod ledger;
 mod plan;
 mod report;
-mod settle;
 mod source;
 mod waiting;
 
@@ -23,7 +22,6 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_lambda_events::sqs::SqsBatchResponse;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -38,15 +36,15 @@ pub(crate) use self::keeper::Keeper;
 #[cfg(feature = "worker")]
 pub(crate) use self::keeper::{Fate, Place, Wait};
 pub(crate) use self::lane::Chunk;
+pub(crate) use self::ledger::Status;
 
 use self::board::Board;
 use self::crew::{Crew, Shared};
 use self::ledger::Ledger;
 use self::source::Source;
-use crate::error::Error;
-use crate::event::Event;
 use crate::handler::{ChunkService, Options, RecordService};
-use crate::record::{Batch, Origin};
+use crate::per_lane::PerLane;
+use crate::record::{Batch, LastRun, Origin, Records};
 
 /// What is done with records, of whatever types the user's handler is.
 #[derive(Clone)]
@@ -93,6 +91,33 @@ pub(crate) struct Invocation {
     pub(crate) handlers: Handle,
     /// Who keeps the messages while they run, if they may slip away.
     pub(crate) keeper: Option<Arc<dyn Keeper>>,
+    /// Whether the host may bring all records of the batch again, whatever has become of each.
+    pub(crate) may_fail_as_a_whole: bool,
+}
+
+/// How each record of a batch stands at its end.
+pub(crate) struct Statuses {
+    batch: PerLane<Batch>,
+    each: Vec<Status>,
+}
+
+impl Statuses {
+    /// By position. A copy of a message has the status of the first one.
+    pub(crate) fn each(&self) -> &[Status] {
+        &self.each
+    }
+
+    pub(crate) fn message_id(&self, index: usize) -> Option<Cow<'_, str>> {
+        self.batch.records.message_id(index)
+    }
+}
+
+impl Invocation {
+    /// One of a host that keeps the messages itself, and settles the whole batch by one answer.
+    #[cfg(any(feature = "lambda", feature = "local"))]
+    pub(crate) fn of_a_whole_batch(remaining: Option<Duration>, origin: Origin, handlers: Handle) -> Self {
+        Self { remaining, origin, handlers, keeper: None, may_fail_as_a_whole: false }
+    }
 }
 
 impl Engine {
@@ -115,35 +140,40 @@ impl Engine {
         }
     }
 
-    /// Runs a batch and answers for each of its records, before the time is over.
-    pub(crate) async fn run(self, event: Event, invocation: Invocation) -> Result<SqsBatchResponse, Error> {
+    /// What the host needs of the options to answer for a batch.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Runs a batch, and says how each of its records stands at the end, before the time is over.
+    pub(crate) async fn run(self, records: Records, invocation: Invocation) -> Statuses {
         let cut = invocation.remaining.and_then(|remaining| self.cut_off(remaining));
-        let records = event.into_records()?;
-        let (is_kept, on_failure) = (invocation.keeper.is_some(), self.options.on_failure.clone());
-        let ledger = Ledger::new(Batch { records, origin: invocation.origin, is_kept, on_failure });
-        let source = Source::of(&ledger)?;
+        let last_run = self.options.on_failure.clone().map(|on_failure| on_failure as Arc<dyn LastRun>);
+        let is_kept = invocation.keeper.is_some();
+        let ledger = Ledger::new(Batch { records, origin: invocation.origin, is_kept, last_run });
+        let source = Source::of(&ledger);
         let span = report::batch_span(&source, ledger.len());
         let plan = source.plan(&ledger, self.options.fifo);
         let board = Arc::new(Board::new(ledger, plan));
 
         let (handlers, options) = (invocation.handlers.clone(), self.options.clone());
-        let shared = Shared { board: board.clone(), options, keeper: invocation.keeper };
+        let may_fail_as_a_whole = invocation.may_fail_as_a_whole;
+        let shared = Shared { board: board.clone(), options, keeper: invocation.keeper, may_fail_as_a_whole };
         let mut lanes = Crew::begin(shared, cut, self.work, handlers, span.clone());
         let in_time = lanes.end_by(cut).await;
         // From here on nothing changes the answer, whatever still runs. What can be cancelled is, when `lanes` drops; a
         // handler that blocks its thread cannot, and goes on for nothing.
-        let standings = board.close();
-        let id_of = |index| board.ledger().message_id(index).map(Cow::into_owned);
-        let answer = settle::settle(&standings, id_of, &self.options);
+        let statuses = board.close();
+        let ended = Statuses { batch: board.ledger().batch().clone(), each: statuses.clone() };
         let options = self.options;
         if in_time {
-            span.in_scope(|| report::batch_end(&board, &standings, &source, &options));
+            span.in_scope(|| report::batch_end(&board, &statuses, &source, &options));
         } else {
             // Not here: a handler that still runs may hold what the log needs, standard output for one.
-            let report = move || span.in_scope(|| report::batch_cut_off(&board, &standings, &source, &options));
+            let report = move || span.in_scope(|| report::batch_cut_off(&board, &statuses, &source, &options));
             invocation.handlers.spawn_blocking(report);
         }
-        answer
+        ended
     }
 
     /// When handlers are cut off: before the margin, which takes no more than half of the time that there is. `None` where

@@ -11,7 +11,7 @@ use super::board::Board;
 use super::effect::{Effect, Failure};
 use super::guard::Panicked;
 use super::keeper::Fate;
-use super::ledger::Standing;
+use super::ledger::Status;
 use super::source::Source;
 use crate::extract::Rejection;
 use crate::handler::{Classified, Observer, Options, RecordResult};
@@ -23,33 +23,33 @@ pub(super) fn batch_span(source: &Source, records: usize) -> Span {
 }
 
 /// Called in the batch's span, when all lanes have come to their end.
-pub(super) fn batch_end(board: &Board, standings: &[Standing], source: &Source, options: &Options) {
-    let not_run = count(standings, Standing::NotRun);
-    Span::current().record("failed", standings.len() - count(standings, Standing::Done));
+pub(super) fn batch_end(board: &Board, statuses: &[Status], source: &Source, options: &Options) {
+    let not_run = count(statuses, Status::NotRun);
+    Span::current().record("failed", statuses.len() - count(statuses, Status::Done));
     if not_run > 0 {
         warn!(not_run, "records come back unrun, because one before them failed or has no message group");
-        warn_of_unrun(board, standings, source, options);
+        warn_of_unrun(board, statuses, source, options);
     }
 }
 
 /// Called in the batch's span, when the deadline came first.
-pub(super) fn batch_cut_off(board: &Board, standings: &[Standing], source: &Source, options: &Options) {
-    let (cut_off, not_run) = (count(standings, Standing::Running), count(standings, Standing::NotRun));
-    Span::current().record("failed", standings.len() - count(standings, Standing::Done));
+pub(super) fn batch_cut_off(board: &Board, statuses: &[Status], source: &Source, options: &Options) {
+    let (cut_off, not_run) = (count(statuses, Status::Running), count(statuses, Status::NotRun));
+    Span::current().record("failed", statuses.len() - count(statuses, Status::Done));
     warn!(cut_off, not_run, "the deadline came first; records that were cut off or never began come back");
-    for index in (0..standings.len()).filter(|&index| standings[index] == Standing::Running) {
+    for index in (0..statuses.len()).filter(|&index| statuses[index] == Status::Running) {
         let message_id = board.ledger().message_id(index);
         error!(message_id = message_id.as_deref(), error = "cut off at the deadline", "record failed");
     }
-    warn_of_unrun(board, standings, source, options);
+    warn_of_unrun(board, statuses, source, options);
 }
 
 /// Warns once a queue of messages of FIFO groups that come back unrun again and again. SQS counts each receive of them, and moves them to
 /// the dead-letter queue at the queue's maxReceiveCount, though they never ran. The count is not known here without a permission, so the
 /// warning comes at the count from which a record is warned about.
-fn warn_of_unrun(board: &Board, standings: &[Standing], source: &Source, options: &Options) {
+fn warn_of_unrun(board: &Board, statuses: &[Status], source: &Source, options: &Options) {
     let Some(queue) = source.queue_arn().filter(|_| source.fifo()) else { return };
-    let not_run = (0..standings.len()).filter(|&index| standings[index] == Standing::NotRun);
+    let not_run = (0..statuses.len()).filter(|&index| statuses[index] == Status::NotRun);
     let receive_count = not_run.filter_map(|index| board.ledger().record(index).receive_count()).max();
     let Some(receive_count) = receive_count.filter(|count| *count >= options.warn_from_receive_count) else { return };
     if options.warned_of_unrun.is_first(queue) {
@@ -63,8 +63,8 @@ fn warn_of_unrun(board: &Board, standings: &[Standing], source: &Source, options
     }
 }
 
-fn count(standings: &[Standing], standing: Standing) -> usize {
-    standings.iter().filter(|&&each| each == standing).count()
+fn count(statuses: &[Status], status: Status) -> usize {
+    statuses.iter().filter(|&&each| each == status).count()
 }
 
 /// A record from its begin to its end, as its span and the log have it.

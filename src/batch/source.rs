@@ -1,35 +1,20 @@
 //! Which queue a batch is from, and what that means for its order.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::ledger::{Ledger, Standing};
+use super::ledger::{Ledger, Status};
 use super::plan::Plan;
-use crate::error::{Error, Kind};
 use crate::handler::Fifo;
-use crate::record::Record;
 
 /// The queue that a batch was received from.
 pub(super) struct Source {
     queue_arn: Option<String>,
 }
 
-/// What SQS's records have as their `eventSource`.
-const SQS: &str = "aws:sqs";
-
 impl Source {
-    /// Looks at the first record that says where it is from. It speaks for all of them: a mapping polls one queue.
-    ///
-    /// # Errors
-    ///
-    /// Where that is another service.
-    pub(super) fn of(ledger: &Ledger) -> Result<Self, Error> {
-        for record in (0..ledger.len()).map(|index| ledger.record(index)) {
-            check_source(&record)?;
-            if let Ok(Some(arn)) = record.queue_arn() {
-                return Ok(Self { queue_arn: Some(arn.into_owned()) });
-            }
-        }
-        Ok(Self { queue_arn: None })
+    pub(super) fn of(ledger: &Ledger) -> Self {
+        Self { queue_arn: ledger.batch().records.queue_arn().map(Cow::into_owned) }
     }
 
     pub(super) fn queue_arn(&self) -> Option<&str> {
@@ -55,24 +40,14 @@ impl Source {
     }
 }
 
-fn check_source(record: &Record) -> Result<(), Error> {
-    match record.event_source() {
-        Ok(Some(source)) if source != SQS => {
-            Err(Kind::Event(format!("a record comes from {source}, not from {SQS}")).into())
-        }
-        // Events written by hand leave it out.
-        _ => Ok(()),
-    }
-}
-
 /// The records of a FIFO batch with their groups, in order: each message once, and up to the first without a group,
 /// which may belong before or after any that follow.
 fn grouped(ledger: &Ledger) -> Vec<(usize, String)> {
     let mut grouped = Vec::with_capacity(ledger.len());
     for index in 0..ledger.len() {
         let record = ledger.record(index);
-        let Ok(Some(group)) = record.attribute("MessageGroupId") else { break };
-        if ledger.standing(index) == Standing::NotRun {
+        let Ok(Some(group)) = record.group_id() else { break };
+        if ledger.status(index) == Status::NotRun {
             grouped.push((index, group.into_owned()));
         }
     }

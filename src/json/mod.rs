@@ -6,7 +6,7 @@ mod error;
 mod scan;
 mod special;
 mod string;
-#[cfg(any(feature = "local", feature = "worker"))]
+#[cfg(feature = "local")]
 mod write;
 
 #[cfg(feature = "large-messages")]
@@ -16,5 +16,5 @@ pub(crate) use self::body::to_body;
 pub use self::error::JsonError;
 pub(crate) use self::scan::{Scanner, find};
 pub(crate) use self::string::text;
-#[cfg(any(feature = "local", feature = "worker"))]
+#[cfg(feature = "local")]
 pub(crate) use self::write::Object;

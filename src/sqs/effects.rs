@@ -23,7 +23,7 @@ use super::visibility::{Change, LONGEST_DELAY_ON_LAMBDA, VisibilityTimeout};
 use crate::batch::{Effect, Failed, Failure, Leased, OnFailure, Wish};
 use crate::moment::{Deadline, Moment};
 use crate::outcome::Outcome;
-use crate::record::Record;
+use crate::record::{LastRun, Record};
 
 /// Lets a consumer delay the retry of a record, and send a record to the dead-letter queue.
 ///
@@ -363,7 +363,9 @@ impl OnFailure for Effects {
             Effect::ComesBack
         })
     }
+}
 
+impl LastRun for Effects {
     fn is_last_run(&self, record: &Record) -> bool {
         self.dead_letter_at.is_some_and(|at| self.run_number(record) >= at)
     }
@@ -383,9 +385,6 @@ mod tests {
     use std::ptr;
 
     use super::*;
-    use crate::event::Event;
-    use crate::per_lane::PerLane;
-    use crate::record::Batch;
     use crate::sqs::client::ATTEMPT_TIMEOUT;
 
     const THIS: &str =
@@ -393,10 +392,7 @@ mod tests {
     const IN_CHILD: &str = "REDRIVE_TEST_CHILD";
 
     fn record() -> Record {
-        const EVENT: &str =
-            r#"{"Records":[{"receiptHandle":"r","eventSourceARN":"arn:aws:sqs:us-east-1:000000000000:orders"}]}"#;
-        let records = EVENT.parse::<Event>().and_then(Event::into_records).unwrap();
-        Record::new(PerLane::new(Batch { records, origin: Arc::new(()), is_kept: false, on_failure: None }), 0)
+        Record::of_json(r#"{"receiptHandle":"r","eventSourceARN":"arn:aws:sqs:us-east-1:000000000000:orders"}"#)
     }
 
     async fn fail(effects: &Effects, outcome: Outcome) -> Effect {

@@ -16,7 +16,7 @@ mod failed_runs;
 #[cfg(any(feature = "local", feature = "producer", feature = "worker"))]
 pub(crate) mod hex;
 pub(crate) mod limits;
-#[cfg(any(feature = "local", feature = "worker"))]
+#[cfg(feature = "local")]
 pub(crate) mod message;
 pub(crate) mod note;
 mod queue;

@@ -13,14 +13,14 @@ use super::hub::{Hub, Phase};
 use super::lease::Leases;
 use super::memory::MessageKey;
 use super::settler::Receipt;
-use crate::batch::{Fate, Invocation, Keeper, Place, Wait};
+use crate::batch::{Fate, Invocation, Keeper, Place, Statuses, Wait};
 use crate::moment::{Deadline, Moment};
-use crate::sqs::message::{CompleteMessage, event_of};
+use crate::record::{ReceivedMessage, ReceivedMessages, Records};
 
 /// A message that is to run, and may.
 pub(super) struct Fresh {
     pub(super) key: MessageKey,
-    pub(super) message: CompleteMessage,
+    pub(super) message: ReceivedMessage,
 }
 
 /// The messages of a poll, by their position in it.
@@ -60,10 +60,14 @@ enum Stage {
 
 /// Runs messages that were received at that time, and settles them.
 pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, hold: Hold, received: Moment) {
-    let event = event_of(fresh.iter().map(|fresh| &fresh.message), &hub.queue.source);
-    // All of it is in the event, and a body may be a mebibyte: nothing but the receipts remains.
     let length = hub.queue.lease.as_duration();
-    let (each, receipts): (Vec<_>, Vec<_>) = Message::all_of(fresh, Deadline::after(received, length));
+    let ends = Deadline::after(received, length);
+    let receipt = |fresh: &Fresh| Receipt::of(fresh.key.clone(), &fresh.message, ends);
+    let receipts: Vec<_> = fresh.iter().map(receipt).collect();
+    let (keys, messages): (Vec<_>, Vec<_>) = fresh.into_iter().map(|Fresh { key, message }| (key, message)).unzip();
+    let records = Records::Received(ReceivedMessages::new(messages, hub.queue.source.arn().into()));
+    let message = |(index, key)| Message::new(key, records.copy_of(index).unwrap_or(index));
+    let each = keys.into_iter().enumerate().map(message).collect();
     let leases = Leases::new(receipts, received, length);
     let (hold, refused, ended) = (Mutex::new(hold), Notify::new(), Notify::new());
     let messages = Arc::new(Messages { hub: hub.clone(), leases, each, hold, refused, ended });
@@ -73,20 +77,15 @@ pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, hold: Hold, received: 
         origin: Arc::new(()),
         handlers: hub.handlers.clone(),
         keeper: Some(messages.clone()),
+        may_fail_as_a_whole: false,
     };
-    let engine = hub.engine.clone().run(event, invocation);
-    let engine = async {
-        // Each record is settled by itself. What remains is said of Lambda's answer.
-        if let Err(error) = engine.await {
-            tracing::debug!(%error, "the answer to Lambda would be an error");
-        }
-    };
+    let engine = hub.engine.clone().run(records, invocation);
     let visibility = hub.queue.visibility();
     let settled = async {
         let mut engine = pin!(engine);
         // What is dropped here has taken nothing that it has not handed over: see `Messages::release`.
         tokio::select! {
-            () = &mut engine => {}
+            _ = &mut engine => {}
             () = messages.give_back_refused() => {}
             () = hub.until(Phase::Cut) => messages.cut_off(engine).await,
         }
@@ -100,15 +99,8 @@ pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, hold: Hold, received: 
 }
 
 impl Message {
-    fn all_of(fresh: Vec<Fresh>, ends: Deadline) -> (Vec<Self>, Vec<Receipt>) {
-        let mut each = Vec::<Self>::with_capacity(fresh.len());
-        let mut receipts = Vec::with_capacity(fresh.len());
-        for Fresh { key, message } in fresh {
-            let first = each.iter().position(|other| other.key == key).unwrap_or(each.len());
-            each.push(Self { key: key.clone(), first, stage: Mutex::new(Stage::Waiting), began: OnceLock::new() });
-            receipts.push(Receipt::of(key, message, ends));
-        }
-        (each, receipts)
+    fn new(key: MessageKey, first: usize) -> Self {
+        Self { key, first, stage: Mutex::new(Stage::Waiting), began: OnceLock::new() }
     }
 }
 
@@ -170,7 +162,7 @@ impl Messages {
     }
 
     /// Cancels what runs, and gives it back. What has run is settled meanwhile: it is neither to run again nor to be lost.
-    async fn cut_off(&self, engine: Pin<&mut impl Future<Output = ()>>) {
+    async fn cut_off(&self, engine: Pin<&mut impl Future<Output = Statuses>>) {
         tracing::warn!("the drain timeout is over: what still runs is cancelled, and given back");
         for index in 0..self.each.len() {
             self.look(index, Stage::cut_off);
@@ -179,7 +171,7 @@ impl Messages {
         self.leases.cut_off(&running);
         let settled = async {
             tokio::select! {
-                () = engine => {}
+                _ = engine => {}
                 // Handlers that block their thread would be waited for in vain.
                 () = self.nothing_settles() => {}
             }
@@ -335,7 +327,7 @@ mod tests {
         let (now, length) = (Moment::now(), Duration::from_secs(30));
         let receipt = Receipt { key: key.clone(), receipt_handle: "r".to_owned(), ends: Deadline::after(now, length) };
         let leases = Leases::new([receipt], now, length);
-        let each = vec![Message { key, first: 0, stage: Mutex::new(Stage::Waiting), began: OnceLock::new() }];
+        let each = vec![Message::new(key, 0)];
         let hold = Mutex::new(hub.desk.hold(hub.desk.turn().await.permits, each.len()));
         Messages { hub, leases, each, hold, refused: Notify::new(), ended: Notify::new() }
     }

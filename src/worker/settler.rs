@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use super::memory::{Memory, MessageKey};
 use super::queue::Queue;
 use crate::moment::Deadline;
+use crate::record::ReceivedMessage;
 use crate::sqs::coalesce::{BatchCall, Coalescer};
 use crate::sqs::delete::DeleteMessages;
 use crate::sqs::entries::EntryError;
-use crate::sqs::message::CompleteMessage;
 use crate::sqs::visibility::{Change, ChangeVisibility, VisibilityTimeout};
 
 /// How much may be on its way to the queue. When SQS takes no more, messages keep their permits, and nothing more is polled.
@@ -30,8 +30,8 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    pub(super) fn of(key: MessageKey, message: CompleteMessage, ends: Deadline) -> Self {
-        Self { key, receipt_handle: message.receipt_handle, ends }
+    pub(super) fn of(key: MessageKey, message: &ReceivedMessage, ends: Deadline) -> Self {
+        Self { key, receipt_handle: message.receipt_handle.clone(), ends }
     }
 }
 

@@ -10,7 +10,7 @@ use super::hub::Hub;
 use super::memory::{Known, MessageKey};
 use super::settler::Receipt;
 use crate::moment::Deadline;
-use crate::sqs::message::{CompleteMessage, group};
+use crate::record::ReceivedMessage;
 
 #[derive(Default)]
 pub(super) struct Sorted {
@@ -29,8 +29,8 @@ impl Sorted {
     pub(super) fn of(messages: Vec<Message>, ends: Deadline, asked: usize, hub: &Hub) -> Self {
         let mut sorted = Self { fresh: Vec::with_capacity(messages.len()), ..Self::default() };
         for message in messages {
-            let group = group(&message, &hub.queue.source).map(str::to_owned);
-            match CompleteMessage::new(message) {
+            let group = hub.queue.source.ordered_group(&message).map(str::to_owned);
+            match ReceivedMessage::new(message) {
                 Ok(message) => sorted.sort(message, group, ends, asked, hub),
                 Err(error) => {
                     tracing::error!(%error, "a message is left alone");
@@ -41,7 +41,7 @@ impl Sorted {
         sorted
     }
 
-    fn sort(&mut self, message: CompleteMessage, group: Option<String>, ends: Deadline, asked: usize, hub: &Hub) {
+    fn sort(&mut self, message: ReceivedMessage, group: Option<String>, ends: Deadline, asked: usize, hub: &Hub) {
         let key = MessageKey::of(&message.message_id);
         let is_behind = group.as_ref().is_some_and(|group| self.left_out.contains(group));
         let may_run = !is_behind && self.fresh.len() < asked;
@@ -59,11 +59,11 @@ impl Sorted {
             // Its group is left out, or it is more than was asked for: there may be no permit for it.
             Known::Nothing => {
                 hub.memory().ended(&key);
-                self.behind.push(Receipt::of(key, message, ends));
+                self.behind.push(Receipt::of(key, &message, ends));
             }
             Known::Done => {
                 tracing::info!(message_id = %key, "a message that was processed came back, and is deleted");
-                self.done.push(Receipt::of(key, message, ends));
+                self.done.push(Receipt::of(key, &message, ends));
             }
             // Its other receipt says what becomes of it. This one runs out: given back, the message would run beside itself.
             Known::Running => {

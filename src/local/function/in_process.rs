@@ -13,11 +13,10 @@ use super::places::Places;
 use super::report::Report;
 use super::{Invocation, PAYLOAD_LIMIT_BYTES};
 use crate::batch::{self, guard};
-use crate::event::Event;
 use crate::handler::{self, Consumer};
 use crate::local::mapping::config::MaximumConcurrency;
 use crate::outcome::BoxError;
-use crate::record::Origin;
+use crate::record::{Event, Origin};
 
 /// As many as a mapping has batches with its function where nothing bounds it, so that only the mapping bounds it.
 const PLACES: usize = MaximumConcurrency::WHERE_ABSENT;
@@ -44,8 +43,8 @@ impl InProcess {
             Box::pin(async move {
                 let (remaining, origin) = (Some(invocation.timeout), origin(&invocation));
                 let event = Event::of(invocation.event.into());
-                let invocation = batch::Invocation { remaining, origin, handlers: Handle::current(), keeper: None };
-                let answer = engine.run(event, invocation).await;
+                let invocation = batch::Invocation::of_a_whole_batch(remaining, origin, Handle::current());
+                let answer = crate::lambda::answer(engine, event, invocation).await;
                 let answer = answer.map_err(|error| Report::new("redrive::Error", error.to_string()))?;
                 let answer = serde_json::to_vec(&answer);
                 answer.map(Bytes::from).map_err(|error| Report::new("serde_json::Error", error.to_string()))
