@@ -50,10 +50,10 @@
     allow(dead_code, unused_imports, reason = "without a host nothing runs")
 )]
 
-mod batch;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+mod engine;
 mod error;
 mod extract;
 mod handler;
@@ -88,15 +88,14 @@ mod worker;
 
 pub mod docs;
 
+pub use self::engine::{Fifo, RecordService, Settled, SettledAs};
 pub use self::error::Error;
 pub use self::extract::{
     Attribute, AttributeValue, Body, DeduplicationId, EventBridge, FirstReceivedAt, FromAttribute, FromRecord, FromRef,
     GroupId, Json, LastReceive, Message, MessageId, QueueArn, ReceiptHandle, ReceiveCount, Rejection, S3,
     S3Notification, S3Record, SendId, SenderId, SentAt, SequenceNumber, Sns, SnsAttribute, State, TraceHeader,
 };
-pub use self::handler::{
-    Bulk, BulkArgs, Consumer, Each, Fifo, Handler, IntoOutcomes, Kind, RecordService, batch, handler,
-};
+pub use self::handler::{Bulk, BulkArgs, Consumer, Each, Handler, IntoOutcomes, Kind, batch, handler};
 pub use self::json::JsonError;
 #[cfg(feature = "lambda")]
 pub use self::lambda::Context;

@@ -4,10 +4,27 @@ use std::collections::HashSet;
 
 use aws_lambda_events::sqs::SqsBatchResponse;
 
-use crate::batch::{Engine, Invocation, Status, Statuses};
+use crate::engine::{Engine, Invocation, Options, Statuses};
 use crate::error::{Error, Kind};
-use crate::handler::Options;
+use crate::handler::Consumer;
 use crate::record::{Event, Records};
+
+impl<K> Consumer<K> {
+    /// Fails the invocation if any record of the batch failed. Off by default.
+    ///
+    /// This is for an event source mapping without `ReportBatchItemFailures`, which ignores the answer and deletes every
+    /// record, unless the invocation fails. The whole batch then comes back, and what was done runs again. A record that was sent to
+    /// the dead-letter queue is deleted at once, so that it does not come back.
+    pub fn fail_batch_on_any_failure(self) -> Self {
+        self.set(|options| options.fail_batch_on_any_failure = true)
+    }
+
+    /// Fails the invocation if every record of the batch failed, so that Lambda's `Errors` metric shows it. For the
+    /// records it makes no difference: all of them come back. Off by default.
+    pub fn error_when_all_fail(self) -> Self {
+        self.set(|options| options.error_when_all_fail = true)
+    }
+}
 
 /// Runs the records of an event, and answers for each of them.
 ///
@@ -34,7 +51,7 @@ pub(crate) async fn answer(
 /// fails the batch as well, only without saying why. And where the user asked for an error.
 fn name_failures(statuses: &Statuses, options: &Options) -> Result<SqsBatchResponse, Error> {
     let of = statuses.each().len();
-    let failed: Vec<usize> = (0..of).filter(|&index| !is_done(statuses.each()[index])).collect();
+    let failed: Vec<usize> = (0..of).filter(|&index| !statuses.each()[index].is_done()).collect();
     if !failed.is_empty() && (options.fail_batch_on_any_failure || (options.error_when_all_fail && failed.len() == of))
     {
         return Err(Kind::BatchFailed { failed: failed.len(), of }.into());
@@ -55,12 +72,5 @@ fn name_failures(statuses: &Statuses, options: &Options) -> Result<SqsBatchRespo
     match nameless.is_empty() {
         true => Ok(answer),
         false => Err(Kind::Unreportable { positions: nameless, of }.into()),
-    }
-}
-
-fn is_done(status: Status) -> bool {
-    match status {
-        Status::Done => true,
-        Status::NotRun | Status::Running | Status::Failed | Status::CopyOf(_) => false,
     }
 }

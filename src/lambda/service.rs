@@ -13,7 +13,7 @@ use tower::Service;
 
 use super::answer::answer;
 use super::Context;
-use crate::batch::Invocation;
+use crate::engine::Invocation;
 use crate::error::Error;
 use crate::extract::{FromRecord, Rejection};
 use crate::handler::{self, Consumer};

@@ -8,7 +8,7 @@ use super::envelope::Envelope;
 use super::object::{self, Got};
 use super::pointer::{Pointer, SIZE_ATTRIBUTES};
 use super::readable::Readable;
-use crate::batch::{Bodies, Fetch, Wanted, WithBody};
+use crate::engine::{BodySource, Fetch, Wanted, WithBody};
 use crate::outcome::BoxError;
 use crate::record::{FetchedBody, RawAttribute, Record};
 
@@ -157,7 +157,7 @@ fn said_bytes(record: &Record, attribute: &str) -> Option<usize> {
     record.message_attribute(attribute).ok()??.as_str()?.parse().ok()
 }
 
-impl Bodies for LargeMessages {
+impl BodySource for LargeMessages {
     fn fetch<'a>(&'a self, record: &'a Record) -> Fetch<'a, WithBody> {
         Box::pin(self.with_body(record))
     }

@@ -13,7 +13,7 @@ use super::hub::{Hub, Phase};
 use super::lease::Leases;
 use super::memory::MessageKey;
 use super::settler::Receipt;
-use crate::batch::{Fate, Invocation, Keeper, Place, Statuses, Wait};
+use crate::engine::{Cancel, Invocation, LeaseHolder, RecordSet, Settlement, Statuses, Wait};
 use crate::moment::{Deadline, Moment};
 use crate::record::{ReceivedMessage, ReceivedMessages, Records};
 
@@ -76,7 +76,7 @@ pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, hold: Hold, received: 
         remaining: None,
         origin: Arc::new(()),
         handlers: hub.handlers.clone(),
-        keeper: Some(messages.clone()),
+        lease_holder: Some(messages.clone()),
         may_fail_as_a_whole: false,
     };
     let engine = hub.engine.clone().run(records, invocation);
@@ -212,11 +212,11 @@ impl Messages {
     }
 
     /// Has a message that was processed deleted, and its copies. Says whether its line may go on.
-    async fn delete(&self, place: &Place) -> bool {
+    async fn delete(&self, set: &RecordSet) -> bool {
         let hub = &self.hub;
-        hub.memory().done(&self.each[place.index].key, Instant::now());
-        let room = hub.settler.room(1 + place.copies.len()).await;
-        let all = place.copies.iter().chain([&place.index]);
+        hub.memory().done(&self.each[set.index].key, Instant::now());
+        let room = hub.settler.room(1 + set.copies.len()).await;
+        let all = set.copies.iter().chain([&set.index]);
         let receipts = all.map(|&index| self.leases.receipt(index)).collect();
         if hub.queue.source.is_fifo() {
             // Should this process die when the next one of the group is done, this one must not come back behind it.
@@ -227,41 +227,41 @@ impl Messages {
     }
 }
 
-impl Keeper for Messages {
-    fn admits(&self, index: usize) -> bool {
+impl LeaseHolder for Messages {
+    fn may_start(&self, index: usize) -> bool {
         self.look(index, |stage| {
-            let admits = *stage == Stage::Waiting && self.hub.may_begin() && self.leases.is_ours(index);
-            if admits {
+            let may_start = *stage == Stage::Waiting && self.hub.may_begin() && self.leases.is_ours(index);
+            if may_start {
                 *stage = Stage::Running;
                 self.each[index].began.get_or_init(Instant::now);
             }
-            admits
+            may_start
         })
     }
 
-    fn refused(&self, place: &Place) {
-        for &index in [&place.index].into_iter().chain(&place.behind) {
+    fn skipped(&self, set: &RecordSet) {
+        for &index in [&set.index].into_iter().chain(&set.behind) {
             self.refuse(index);
         }
         self.refused.notify_one();
     }
 
-    fn lost(&self, index: usize) -> Wait<'_> {
+    fn lease_lost(&self, index: usize) -> Wait<'_, Cancel> {
         Box::pin(self.leases.lost(index))
     }
 
-    fn ends(&self, index: usize) -> bool {
+    fn begin_settling(&self, index: usize) -> bool {
         self.note_run_time(index);
         self.look(index, Stage::settles) && self.leases.is_ours(index)
     }
 
-    fn let_go<'a>(&'a self, place: &'a Place) -> Wait<'a, bool> {
-        self.note_run_time(place.index);
-        if !self.look(place.index, Stage::settles) {
+    fn stop_heartbeat<'a>(&'a self, set: &'a RecordSet) -> Wait<'a, bool> {
+        self.note_run_time(set.index);
+        if !self.look(set.index, Stage::settles) {
             // The cut has come before its end: the message is on its way back, or will be.
-            self.leases.cut_off(&[place.index]);
+            self.leases.cut_off(&[set.index]);
         }
-        Box::pin(self.leases.let_go(place.index, &place.copies, &place.behind))
+        Box::pin(self.leases.let_go(set.index, &set.copies, &set.behind))
     }
 
     fn lease_end(&self, index: usize) -> Deadline {
@@ -272,30 +272,32 @@ impl Keeper for Messages {
         }
     }
 
-    fn longest_delay(&self) -> Duration {
+    fn max_delay(&self) -> Duration {
         self.leases.longest_delay()
     }
 
-    fn settle<'a>(&'a self, place: &'a Place, fate: Fate) -> Wait<'a, bool> {
+    fn settle<'a>(&'a self, set: &'a RecordSet, settlement: Settlement) -> Wait<'a, bool> {
         Box::pin(async move {
-            let goes_on = match fate {
-                Fate::Done => {
-                    self.leases.keep_again(&place.behind);
-                    self.delete(place).await
+            let goes_on = match settlement {
+                Settlement::Delete | Settlement::DeadLettered => {
+                    self.leases.keep_again(&set.behind);
+                    self.delete(set).await
                 }
-                Fate::ComesBack | Fate::Delayed => false,
+                Settlement::Retry | Settlement::Delayed | Settlement::LeaseLost => false,
             };
-            for &index in place.copies.iter().chain([&place.index]) {
+            for &index in set.copies.iter().chain([&set.index]) {
                 self.end(index);
             }
-            match fate {
+            match settlement {
                 _ if goes_on => {}
                 // They come back with it, and the queue has been told.
-                Fate::Delayed => {
-                    self.leases.take(&place.behind).await;
-                    place.behind.iter().for_each(|&index| self.end(index));
+                Settlement::Delayed => {
+                    self.leases.take(&set.behind).await;
+                    set.behind.iter().for_each(|&index| self.end(index));
                 }
-                Fate::Done | Fate::ComesBack => self.release(&place.behind).await,
+                Settlement::Delete | Settlement::DeadLettered | Settlement::Retry | Settlement::LeaseLost => {
+                    self.release(&set.behind).await;
+                }
             }
             goes_on
         })
@@ -336,14 +338,14 @@ mod tests {
     async fn nothing_begins_by_a_lease_that_ended_while_the_process_was_suspended() {
         let messages = messages().await;
         set_wall_clock_ahead(Duration::from_secs(3_600));
-        assert!(!messages.admits(0), "another consumer may have it");
+        assert!(!messages.may_start(0), "another consumer may have it");
     }
 
     #[tokio::test]
     async fn nothing_begins_after_the_cut() {
         let messages = messages().await;
         messages.hub.enter(Phase::Cut);
-        assert!(!messages.admits(0));
+        assert!(!messages.may_start(0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -353,20 +355,20 @@ mod tests {
             let messages = messages().await;
             messages.hub.run_times.note(longest);
             messages.hub.close_by(Instant::now() + 5 * SECOND);
-            assert_eq!(messages.admits(0), begins, "others took {longest:?}");
+            assert_eq!(messages.may_start(0), begins, "others took {longest:?}");
         }
         let messages = messages().await;
         messages.hub.close_by(Instant::now() + SECOND);
         tokio::time::advance(SECOND).await;
-        assert!(!messages.admits(0), "there is no time left");
+        assert!(!messages.may_start(0), "there is no time left");
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_time_of_a_run_is_what_the_next_one_is_expected_to_take() {
         let messages = messages().await;
-        assert!(messages.admits(0));
+        assert!(messages.may_start(0));
         tokio::time::advance(Duration::from_secs(7)).await;
-        assert!(messages.ends(0));
+        assert!(messages.begin_settling(0));
         assert_eq!(messages.hub.run_times.expected(), Duration::from_secs(7));
     }
 
@@ -374,14 +376,14 @@ mod tests {
     async fn nothing_begins_while_what_has_not_begun_is_given_back() {
         let messages = messages().await;
         messages.refuse(0);
-        assert!(!messages.admits(0), "whoever has just seen that the worker is open comes too late");
+        assert!(!messages.may_start(0), "whoever has just seen that the worker is open comes too late");
         assert_eq!(messages.stage(0), Stage::Refused);
     }
 
     #[tokio::test]
     async fn what_has_begun_is_not_given_back_for_it_has_not() {
         let messages = messages().await;
-        assert!(messages.admits(0));
+        assert!(messages.may_start(0));
         messages.refuse(0);
         assert_eq!(messages.stage(0), Stage::Running);
     }
@@ -397,10 +399,10 @@ mod tests {
     #[tokio::test]
     async fn whose_handler_ends_right_after_the_cut_is_given_back_and_has_no_effect() {
         let messages = messages().await;
-        assert!(messages.admits(0));
+        assert!(messages.may_start(0));
         messages.look(0, Stage::cut_off);
-        let place = Place { index: 0, copies: Vec::new(), behind: Vec::new() };
-        assert!(!messages.ends(0) && !messages.let_go(&place).await, "it is to be given back");
+        let set = RecordSet { index: 0, copies: Vec::new(), behind: Vec::new() };
+        assert!(!messages.begin_settling(0) && !messages.stop_heartbeat(&set).await, "it is to be given back");
         assert_eq!(messages.leases.take(&[0]).await.len(), 1);
     }
 

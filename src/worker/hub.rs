@@ -18,7 +18,7 @@ use super::memory::Memory;
 use super::queue::Queue;
 use super::run_times::RunTimes;
 use super::settler::Settler;
-use crate::batch::Engine;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::moment::Moment;
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::settler::Receipt;
+use crate::engine::Cancel;
 use crate::moment::{Deadline, Moment};
 use crate::sqs::coalesce::BatchCall;
 use crate::sqs::entries::EntryError;
@@ -21,10 +22,29 @@ pub(super) struct Leases {
     /// Whether a heartbeat is under way. Nobody owns that: a lane whose turn had come would keep it for as long as a handler blocks the
     /// thread that the lane is to run on, and there would be no more heartbeats.
     beating: watch::Sender<bool>,
-    /// A bit for each that is lost, or cut off: a poll brings ten at most.
-    lost: watch::Sender<u16>,
+    lost: watch::Sender<Lost>,
     received: Moment,
     length: Duration,
+}
+
+/// Messages whose handlers are cancelled, by a bit for each: a poll brings ten at most.
+#[derive(Clone, Copy, Default)]
+struct Lost {
+    /// Their leases were lost.
+    leases: u16,
+    /// The worker ends.
+    cut_off: u16,
+}
+
+impl Lost {
+    fn cancel(self, index: usize) -> Option<Cancel> {
+        let has = |bits: u16| bits & 1 << index != 0;
+        match (has(self.leases), has(self.cut_off)) {
+            (true, _) => Some(Cancel::LeaseLost),
+            (false, true) => Some(Cancel::HostEnds),
+            (false, false) => None,
+        }
+    }
 }
 
 struct Lease {
@@ -55,7 +75,7 @@ impl Leases {
         Self {
             table: Mutex::new(receipts.into_iter().map(lease).collect()),
             beating: watch::Sender::new(false),
-            lost: watch::Sender::new(0),
+            lost: watch::Sender::new(Lost::default()),
             received,
             length,
         }
@@ -71,12 +91,14 @@ impl Leases {
     }
 
     /// Ends when that one is lost, or cut off.
-    pub(super) fn lost(&self, index: usize) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn lost(&self, index: usize) -> impl Future<Output = Cancel> + Send + use<> {
         let mut lost = self.lost.subscribe();
         async move {
-            if lost.wait_for(|lost| lost & 1 << index != 0).await.is_err() {
+            let cancel = lost.wait_for(|lost| lost.cancel(index).is_some()).await.ok().and_then(|lost| lost.cancel(index));
+            match cancel {
+                Some(cancel) => cancel,
                 // The batch is over, and nobody is left to tell.
-                std::future::pending().await
+                None => std::future::pending().await,
             }
         }
     }
@@ -88,7 +110,7 @@ impl Leases {
             indices.iter().for_each(|&index| table[index].cut_off());
         }
         let these = indices.iter().fold(0, |these, index| these | 1 << index);
-        self.lost.send_modify(|lost| *lost |= these);
+        self.lost.send_modify(|lost| lost.cut_off |= these);
     }
 
     /// Until when SQS keeps that one from others, by what it has confirmed.
@@ -249,7 +271,7 @@ impl Leases {
         let taken = self.table()[index].take();
         // Whoever has let it go meanwhile is done with it.
         let Some(Receipt { key, .. }) = taken else { return };
-        self.lost.send_modify(|lost| *lost |= 1 << index);
+        self.lost.send_modify(|lost| lost.leases |= 1 << index);
         tracing::warn!(message_id = %key, why, "a message is lost to others while it is here, and comes back there");
     }
 }

@@ -12,7 +12,7 @@ use super::error::FunctionError;
 use super::places::Places;
 use super::report::Report;
 use super::{Invocation, PAYLOAD_LIMIT_BYTES};
-use crate::batch::{self, guard};
+use crate::engine::{self, guard};
 use crate::handler::{self, Consumer};
 use crate::local::mapping::config::MaximumConcurrency;
 use crate::outcome::BoxError;
@@ -43,7 +43,7 @@ impl InProcess {
             Box::pin(async move {
                 let (remaining, origin) = (Some(invocation.timeout), origin(&invocation));
                 let event = Event::of(invocation.event.into());
-                let invocation = batch::Invocation::of_a_whole_batch(remaining, origin, Handle::current());
+                let invocation = engine::Invocation::of_a_whole_batch(remaining, origin, Handle::current());
                 let answer = crate::lambda::answer(engine, event, invocation).await;
                 let answer = answer.map_err(|error| Report::new("redrive::Error", error.to_string()))?;
                 let answer = serde_json::to_vec(&answer);

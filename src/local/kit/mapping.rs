@@ -1,5 +1,6 @@
 //! A mapping of a test's queue to a function.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +10,14 @@ use axum::body::Bytes;
 use super::lock;
 use super::queue::{TestQueue, refused};
 use crate::error::Error;
-use crate::handler::{self, Consumer, Observer};
+use crate::engine::{Settled, SettledAs};
+use crate::handler::{self, Consumer};
 use crate::local::function::{Function, InProcess};
 use crate::local::mapping::answer::problem::Severity;
 use crate::local::mapping::config::{BatchSize, Batching, FunctionTimeout, MaximumConcurrency, Window};
 use crate::local::mapping::filter::FilterCriteria;
 use crate::local::poller::{self, News, NewsSink};
 use crate::outcome::BoxError;
-use crate::record::Record;
 use crate::sqs::source::Source;
 
 /// An event source mapping that is to be made. Where nothing is said, it is as Lambda makes mappings, with
@@ -153,14 +154,16 @@ impl Mapping {
 /// The consumer as a function that tells the queue's history what its handler was given and what it said.
 pub(super) fn observed<K: handler::Kind + Sync>(queue: &TestQueue, consumer: Consumer<K>) -> InProcess {
     let history = queue.history.clone();
-    let observer = Observer::new(move |record: &Record, _, why| {
-        let text = |value: Option<std::borrow::Cow<'_, str>>| value.map(std::borrow::Cow::into_owned);
-        let (id, body) = (text(record.message_id()), text(record.body().ok().flatten()));
-        let count = text(record.attribute("ApproximateReceiveCount").ok().flatten());
-        let count = count.and_then(|count| count.parse().ok()).unwrap_or_default();
-        lock(&history).ran(id.unwrap_or_default(), count, body, why.map(str::to_owned));
-    });
-    InProcess::consumer(&consumer.observed(observer))
+    let told = move |settled: &Settled<'_>| {
+        if settled.outcome() == SettledAs::NotRun {
+            return;
+        }
+        let id = settled.message_id().map(Cow::into_owned).unwrap_or_default();
+        let body = settled.record().body().ok().flatten().map(Cow::into_owned);
+        let count = settled.receive_count().unwrap_or_default();
+        lock(&history).ran(id, count, body, settled.error().map(str::to_owned));
+    };
+    InProcess::consumer(&consumer.on_settled(told))
 }
 
 /// Tells the queue's history what becomes of batches.
