@@ -26,15 +26,6 @@ const LINGER: Duration = Duration::from_millis(5);
 /// How often it looks how many there are. Tokio's clock knows no shorter time.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// How often a poll that is right behind another gives way: to what is ready to run, and to what has come over the network meanwhile.
-/// Where many messages end at about the same time, the polls for their places would else all be made before the first answer is looked
-/// at, and its messages would begin no sooner than those of the last one.
-const WAYS: usize = 8;
-
-/// How soon after another a poll is right behind it when it has its permits. Handlers that keep the threads busy do not end that fast, and
-/// a poll that gave way to them would do so for long.
-const RIGHT_BEHIND: Duration = Duration::from_micros(300);
-
 /// What a poll is made with.
 pub(super) struct Turn {
     /// How many messages it may bring.
@@ -49,8 +40,8 @@ pub(super) struct Desk {
     calls: usize,
     /// How many messages a call has at most.
     call_size: usize,
-    /// When the last poll went from here. Held by the poller whose turn it is: if several took permits one by one, each would get some.
-    turn: tokio::sync::Mutex<Option<Instant>>,
+    /// Held by the poller whose turn it is: if several took permits one by one, each would get some.
+    turn: tokio::sync::Mutex<()>,
     pace: Option<Mutex<Pace>>,
 }
 
@@ -89,14 +80,10 @@ impl Desk {
 
     /// Waits for at least one permit, and a little for more: for ten messages at most.
     pub(super) async fn turn(&self) -> Turn {
-        let mut last = self.turn.lock().await;
+        let _turn = self.turn.lock().await;
         let mut permits = self.acquire(1).await;
         self.linger(&mut permits).await;
-        if let Some(last) = *last {
-            give_way(last).await;
-        }
         let messages = self.paced(permits.num_permits() * self.call_size).await;
-        *last = Some(Instant::now());
         Turn { messages, permits: self.for_messages(permits, messages) }
     }
 
@@ -161,16 +148,6 @@ impl Desk {
     }
 }
 
-/// Lets others go first, while that poll went just now.
-async fn give_way(last: Instant) {
-    for _ in 0..WAYS {
-        if last.elapsed() >= RIGHT_BEHIND {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
 /// The permits of what a poll has brought, until that has ended.
 pub(super) struct Hold {
     permits: OwnedSemaphorePermit,
@@ -190,7 +167,7 @@ impl Hold {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::task::{Context, Waker};
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
 
@@ -222,34 +199,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_poll_brings_begins_before_the_next_poll_goes() {
-        let desk = Arc::new(Desk::new(20, NonZeroUsize::MIN, None));
-        let (log, begin) = (Arc::new(Mutex::new(Vec::new())), Instant::now());
-        let first = desk.turn().await;
-        let (log_of_next, desk_of_next) = (log.clone(), desk.clone());
-        let next = tokio::spawn(async move {
-            let turn = desk_of_next.turn().await;
-            log_of_next.lock().unwrap().push("the next goes");
-            turn
-        });
-        // As often as tasks hand an answer on, from the connection to the handlers.
-        for _ in 0..WAYS / 2 {
-            tokio::task::yield_now().await;
-        }
-        log.lock().unwrap().push("what the first brings begins");
-        assert_eq!((first.messages, next.await.unwrap().messages), (10, 10));
-        assert_eq!(*log.lock().unwrap(), ["what the first brings begins", "the next goes"]);
-        assert_eq!(begin.elapsed(), Duration::ZERO, "it does not wait for it, though");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_poll_that_is_not_right_behind_another_goes_at_once() {
+    async fn a_poll_whose_permits_are_free_goes_at_once() {
         let desk = Desk::new(20, NonZeroUsize::MIN, None);
-        let goes_at_once = || pin!(desk.turn()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        assert!(goes_at_once(), "there is none before it");
-        assert!(!goes_at_once(), "right behind");
-        tokio::time::advance(RIGHT_BEHIND).await;
-        assert!(goes_at_once());
+        let mut held = Vec::new();
+        for poll in 0..2 {
+            let mut turn = pin!(desk.turn());
+            let Poll::Ready(turn) = turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+                panic!("poll {poll} waits");
+            };
+            assert_eq!(turn.messages, 10);
+            held.push(turn);
+        }
     }
 
     #[tokio::test(start_paused = true)]
