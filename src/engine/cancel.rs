@@ -26,7 +26,9 @@ impl fmt::Display for Cancel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Deadline => "cut off before the deadline",
-            Self::LeaseLost => "cut off: the message is no longer ours, as its visibility timeout could not be extended",
+            Self::LeaseLost => {
+                "cut off: the message is no longer ours, as its visibility timeout could not be extended"
+            }
             Self::HostEnds => "cut off: the worker ends",
         })
     }

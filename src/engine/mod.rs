@@ -38,12 +38,12 @@ use tracing::Instrument;
 
 #[cfg_attr(not(feature = "large-messages"), allow(unused_imports, reason = "who brings them is in `large`"))]
 pub(crate) use self::body_source::{BodySource, Fetch, Wanted, WithBody};
+#[cfg(feature = "worker")]
+pub(crate) use self::cancel::Cancel;
 pub(crate) use self::chunk::Chunk;
 pub use self::fifo::Fifo;
 pub(crate) use self::guard::{guard, note_places};
 pub(crate) use self::lease::LeaseHolder;
-#[cfg(feature = "worker")]
-pub(crate) use self::cancel::Cancel;
 #[cfg(feature = "worker")]
 pub(crate) use self::lease::{RecordSet, Wait};
 pub(crate) use self::on_failure::OnFailure;

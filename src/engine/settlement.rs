@@ -126,7 +126,10 @@ impl BatchContext {
             QueueAction::DeadLetter(_) => Settlement::DeadLettered,
         };
         let mut call = JoinSet::new();
-        call.spawn_on(async move { on_failure.perform(action, failed).await }.instrument(run.span().clone()), &self.host);
+        call.spawn_on(
+            async move { on_failure.perform(action, failed).await }.instrument(run.span().clone()),
+            &self.host,
+        );
         match call.join_next().await {
             Some(Ok(true)) => accepted,
             // It was not accepted; or it broke, or the host is gone, and nobody knows.

@@ -175,7 +175,9 @@ impl State {
         let mut unsettled = Vec::new();
         let end = |index| {
             // Each of the two fails where the slot says something else by now.
-            if self.change(index, Status::Waiting, Status::NotRun) || self.change(index, Status::Running, Status::CutOff) {
+            if self.change(index, Status::Waiting, Status::NotRun)
+                || self.change(index, Status::Running, Status::CutOff)
+            {
                 unsettled.push(index);
             }
             self.status(index)
@@ -196,7 +198,8 @@ impl State {
     /// Says whether this was the one to change it.
     fn change(&self, index: usize, from: Status, to: Status) -> bool {
         // What the record did happens before its slot says that it is done.
-        let changed = self.slot(index).compare_exchange(from.to_slot(), to.to_slot(), Ordering::Release, Ordering::Relaxed);
+        let changed =
+            self.slot(index).compare_exchange(from.to_slot(), to.to_slot(), Ordering::Release, Ordering::Relaxed);
         changed.is_ok()
     }
 
@@ -245,7 +248,8 @@ mod tests {
     #[test]
     fn copies_stand_as_the_first_one_does() {
         let record = r#"{"messageId":"a"}"#;
-        let state = State::new(Batch::of_event(&format!(r#"{{"Records":[{record},{record}]}}"#)), |_| Plan::any_order(2));
+        let state =
+            State::new(Batch::of_event(&format!(r#"{{"Records":[{record},{record}]}}"#)), |_| Plan::any_order(2));
         assert_eq!((state.next(), state.next()), (Some(0), None), "a copy does not run");
         state.finish(0, Status::Done);
         assert_eq!(state.close().statuses, [Status::Done, Status::Done]);

@@ -219,7 +219,8 @@ impl Record {
         };
         // SQS takes none without a value, and gives none out.
         let hidden = self.hidden_attribute();
-        attributes.retain(|name, value| (value.text.is_some() || value.bytes.is_some()) && Some(name.as_str()) != hidden);
+        attributes
+            .retain(|name, value| (value.text.is_some() || value.bytes.is_some()) && Some(name.as_str()) != hidden);
         Ok(attributes)
     }
 }

@@ -31,11 +31,7 @@ impl<K> Consumer<K> {
 /// # Errors
 ///
 /// Where this is not an SQS event, where a record failed that cannot be named, and where the user asked for an error.
-pub(crate) async fn answer(
-    engine: Engine,
-    event: Event,
-    invocation: Invocation,
-) -> Result<SqsBatchResponse, Error> {
+pub(crate) async fn answer(engine: Engine, event: Event, invocation: Invocation) -> Result<SqsBatchResponse, Error> {
     let records = event.into_records()?;
     let options = engine.options().clone();
     let may_fail_as_a_whole = options.fail_batch_on_any_failure || records.has_nameless();

@@ -11,8 +11,8 @@ use lambda_runtime::{Diagnostic, LambdaEvent};
 use tokio::runtime::Handle;
 use tower::Service;
 
-use super::answer::answer;
 use super::Context;
+use super::answer::answer;
 use crate::engine::Invocation;
 use crate::error::Error;
 use crate::extract::{FromRecord, Rejection};

@@ -40,9 +40,8 @@ pub(crate) struct ReceivedMessages {
 impl ReceivedMessages {
     pub(crate) fn new(messages: Vec<ReceivedMessage>, queue_arn: Arc<str>) -> Self {
         // A poll brings ten messages at most.
-        let first = |index: usize| {
-            messages[..index].iter().position(|other| other.message_id == messages[index].message_id)
-        };
+        let first =
+            |index: usize| messages[..index].iter().position(|other| other.message_id == messages[index].message_id);
         let copies = (0..messages.len()).map(first).collect();
         Self { messages, copies, queue_arn }
     }

@@ -356,7 +356,11 @@ impl OnFailure for Effects {
                     let end = failed.head.until.map_or(latest, |until| until.or_earlier(latest));
                     let done = until(end, self.delay(&failed, delay, end)).await;
                     if let Err(why) = &done {
-                        tracing::warn!(message_id, why, "not delayed: the record comes back after the visibility timeout");
+                        tracing::warn!(
+                            message_id,
+                            why,
+                            "not delayed: the record comes back after the visibility timeout"
+                        );
                     }
                     done.is_ok()
                 }
@@ -365,7 +369,11 @@ impl OnFailure for Effects {
                     match &done {
                         Ok(()) => self.bury(&failed).await,
                         Err(why) => {
-                            tracing::warn!(message_id, why, "not sent to the dead-letter queue: the record is retried instead");
+                            tracing::warn!(
+                                message_id,
+                                why,
+                                "not sent to the dead-letter queue: the record is retried instead"
+                            );
                         }
                     }
                     done.is_ok()

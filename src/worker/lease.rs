@@ -65,6 +65,9 @@ enum State {
     Gone,
 }
 
+/// A heartbeat comes when one part in so many of a lease is over: two may fail before it ends.
+const HEARTBEAT_FRACTION: u32 = 3;
+
 /// SQS counts the 12 hours from when it handed the message out, which is a little before we had it.
 const LONGEST: Duration = MAX_VISIBILITY_TIMEOUT.saturating_sub(Duration::from_secs(10));
 
@@ -94,7 +97,8 @@ impl Leases {
     pub(super) fn lost(&self, index: usize) -> impl Future<Output = Cancel> + Send + use<> {
         let mut lost = self.lost.subscribe();
         async move {
-            let cancel = lost.wait_for(|lost| lost.cancel(index).is_some()).await.ok().and_then(|lost| lost.cancel(index));
+            let cancel =
+                lost.wait_for(|lost| lost.cancel(index).is_some()).await.ok().and_then(|lost| lost.cancel(index));
             match cancel {
                 Some(cancel) => cancel,
                 // The batch is over, and nobody is left to tell.
@@ -114,18 +118,18 @@ impl Leases {
     }
 
     /// Until when SQS keeps that one from others, by what it has confirmed.
-    pub(super) fn ends(&self, index: usize) -> Deadline {
+    pub(super) fn end_of(&self, index: usize) -> Deadline {
         self.table()[index].receipt.ends
     }
 
     /// How long SQS lets these messages be hidden from now on.
-    pub(super) fn longest_delay(&self) -> Duration {
+    pub(super) fn max_delay(&self) -> Duration {
         LONGEST.saturating_sub(self.received.elapsed())
     }
 
     /// Extends these no more, and those not for the moment. Once this has ended no heartbeat is under way for either. Says whether
     /// the first one was still ours.
-    pub(super) async fn let_go(&self, index: usize, copies: &[usize], behind: &[usize]) -> bool {
+    pub(super) async fn stop_heartbeat(&self, index: usize, copies: &[usize], behind: &[usize]) -> bool {
         // The process may have been suspended, and nobody has looked since.
         self.expire();
         let was_ours = {
@@ -146,7 +150,7 @@ impl Leases {
     }
 
     /// Extends these again.
-    pub(super) fn keep_again(&self, indices: &[usize]) {
+    pub(super) fn resume_heartbeat(&self, indices: &[usize]) {
         let mut table = self.table();
         for &index in indices {
             table[index].rest(State::Kept);
@@ -177,11 +181,11 @@ impl Leases {
         let _ = self.beating.subscribe().wait_for(|beating| !beating).await;
     }
 
-    /// Extends what is ours at a third of its time, until this is dropped. After the process was suspended, what has ended is lost at
+    /// Extends what is ours at a third of its time ([`HEARTBEAT_FRACTION`]), until this is dropped. After the process was suspended, what has ended is lost at
     /// once, and the rest is extended at once where a heartbeat is due.
     pub(super) async fn keep(&self, queue: &ChangeVisibility, mut resumed: watch::Receiver<u64>) {
-        let third = self.length / 3;
-        let mut due = Deadline::after(self.received, third);
+        let interval = self.length / HEARTBEAT_FRACTION;
+        let mut due = Deadline::after(self.received, interval);
         let mut next = due.for_timer();
         loop {
             tokio::select! {
@@ -194,11 +198,11 @@ impl Leases {
             if now < next && !due.is_over() {
                 continue;
             }
-            due = Deadline::after(Moment::now(), third);
+            due = Deadline::after(Moment::now(), interval);
             next = match self.beat(queue).await {
-                Beat::All => now + third,
+                Beat::All => now + interval,
                 // There is time for some more before the lease is over.
-                Beat::Again => Instant::now() + (third / 10).mul_f64(1.0 + fastrand::f64()),
+                Beat::Again => Instant::now() + (interval / 10).mul_f64(1.0 + fastrand::f64()),
             };
         }
     }
@@ -206,10 +210,10 @@ impl Leases {
     /// One heartbeat.
     async fn beat(&self, queue: &ChangeVisibility) -> Beat {
         let began = Moment::now();
-        let third = Instant::now() + self.length / 3;
+        let next = Instant::now() + self.length / HEARTBEAT_FRACTION;
         // Whoever waits for this one longer sees too late that a lease is over.
-        let until = third.min(self.first_expiry().unwrap_or(third));
-        let extended = VisibilityTimeout::clamped(self.length, self.longest_delay());
+        let until = next.min(self.first_expiry().unwrap_or(next));
+        let extended = VisibilityTimeout::clamped(self.length, self.max_delay());
         if extended == VisibilityTimeout::ZERO {
             return Beat::All;
         }
@@ -323,7 +327,7 @@ mod tests {
     use super::*;
     use crate::local::{Faults, Sqs};
     use crate::moment::set_wall_clock_ahead;
-    use crate::worker::memory::MessageKey;
+    use crate::worker::recently_seen::MessageKey;
 
     const LEASE: Duration = Duration::from_secs(30);
 
@@ -368,7 +372,7 @@ mod tests {
     async fn what_is_left_of_twelve_hours_shrinks_while_the_process_sleeps() {
         let (_, leases) = leased(&Sqs::with_seed(1)).await;
         set_wall_clock_ahead(Duration::from_secs(11 * 3_600));
-        assert!(leases.longest_delay() <= Duration::from_secs(3_600));
+        assert!(leases.max_delay() <= Duration::from_secs(3_600));
         assert!(!leases.is_ours(0) && leases.take(&[0]).await.is_empty(), "there is nothing to give back");
     }
 
@@ -396,8 +400,8 @@ mod tests {
         let mut keeping = pin!(leases.keep(&queue, watch::Sender::new(0).subscribe()));
         let under_way = LEASE / 3 + Duration::from_millis(1);
         assert!(tokio::time::timeout(under_way, &mut keeping).await.is_err());
-        let mut let_go = pin!(leases.let_go(0, &[], &[]));
-        let first_poll = poll_fn(|context| Poll::Ready(let_go.as_mut().poll(context))).await;
+        let mut stopped = pin!(leases.stop_heartbeat(0, &[], &[]));
+        let first_poll = poll_fn(|context| Poll::Ready(stopped.as_mut().poll(context))).await;
         assert!(first_poll.is_pending(), "there is a heartbeat under way");
         sqs.set_faults(Faults::none());
 
@@ -405,6 +409,6 @@ mod tests {
         let visible = receive().send().await.unwrap().messages.unwrap_or_default();
         let bodies: Vec<_> = visible.iter().map(|message| message.body().unwrap()).collect();
         assert_eq!(bodies, ["ends"], "the other one still has its heartbeats");
-        assert!(let_go.await, "and none is under way");
+        assert!(stopped.await, "and none is under way");
     }
 }

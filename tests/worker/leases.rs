@@ -334,11 +334,8 @@ async fn listeners_are_told_of_delays_and_dead_letters_that_the_queue_has_accept
     });
     let worker = queue.run(consumer);
     queue.drained().await;
-    let expected = [
-        "Some(1) delayed Some(\"down\")",
-        "Some(2) delayed Some(\"down\")",
-        "Some(3) dead_lettered Some(\"down\")",
-    ];
+    let expected =
+        ["Some(1) delayed Some(\"down\")", "Some(2) delayed Some(\"down\")", "Some(3) dead_lettered Some(\"down\")"];
     assert_eq!(told.all(), expected);
     worker.end().await.unwrap();
 }

@@ -9,8 +9,8 @@ use axum::body::Bytes;
 
 use super::lock;
 use super::queue::{TestQueue, refused};
-use crate::error::Error;
 use crate::engine::{Settled, SettledAs};
+use crate::error::Error;
 use crate::handler::{self, Consumer};
 use crate::local::function::{Function, InProcess};
 use crate::local::mapping::answer::problem::Severity;
