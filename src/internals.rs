@@ -1,6 +1,6 @@
 //! Seams for the other crates of this repository. They are no part of the public API: any release may change them.
 
-pub use crate::batch::guard;
+pub use crate::engine::guard;
 #[cfg(feature = "producer")]
 pub use crate::extract::{SEND_ID, TRACEPARENT};
 pub use crate::json::to_body;
@@ -42,30 +42,7 @@ pub mod send_results {
     }
 }
 
-use crate::handler::{Consumer, Kind, Observer};
-
-/// How a record ended that a handler was given.
-pub struct Ended {
-    /// Empty where the event has none.
-    pub message_id: String,
-    /// 0 where the event has none.
-    pub receive_count: u32,
-    pub body: Option<String>,
-    /// The error, or the reason.
-    pub why: Option<String>,
-}
-
-/// Makes the consumer tell how each record ended.
-pub fn observed<K: Kind>(consumer: Consumer<K>, tell: impl Fn(Ended) + Send + Sync + 'static) -> Consumer<K> {
-    consumer.observed(Observer::new(move |record, _, why| {
-        tell(Ended {
-            message_id: record.message_id().unwrap_or_default().into_owned(),
-            receive_count: record.receive_count().unwrap_or_default(),
-            body: record.body().ok().flatten().map(std::borrow::Cow::into_owned),
-            why: why.map(str::to_owned),
-        });
-    }))
-}
+use crate::handler::{Consumer, Kind};
 
 /// A consumer as a function of an event's JSON, a context and the time that is left for the invocation.
 #[cfg(feature = "lambda")]
@@ -76,9 +53,8 @@ pub fn function<K: Kind>(
     move |event, context, remaining| {
         let handlers = tokio::runtime::Handle::current();
         let origin = std::sync::Arc::new(context);
-        let invocation = crate::batch::Invocation { remaining: Some(remaining), origin, handlers, keeper: None };
-        let engine = engine.clone();
-        Box::pin(async move { engine.run(crate::Event::of(event), invocation).await })
+        let invocation = crate::engine::Invocation::of_a_whole_batch(Some(remaining), origin, handlers);
+        Box::pin(crate::lambda::answer(engine.clone(), crate::Event::of(event), invocation))
     }
 }
 

@@ -47,15 +47,13 @@
     not(any(feature = "lambda", feature = "worker")),
     allow(dead_code, unused_imports, reason = "without a host nothing runs")
 )]
-
 #![cfg_attr(
     not(feature = "producer"),
     allow(unreachable_pub, reason = "the features decide what the seams export; with all of them the lint looks")
 )]
 
-mod batch;
+mod engine;
 mod error;
-mod event;
 mod extract;
 mod handler;
 #[cfg(any(feature = "lambda", feature = "worker"))]
@@ -90,8 +88,8 @@ mod worker;
 
 pub mod docs;
 
+pub use self::engine::{Fifo, RecordService, Settled, SettledAs};
 pub use self::error::Error;
-pub use self::event::Event;
 #[cfg(feature = "sqs")]
 pub use self::extract::LastReceive;
 pub use self::extract::{
@@ -99,9 +97,7 @@ pub use self::extract::{
     GroupId, Json, Message, MessageId, QueueArn, ReceiptHandle, ReceiveCount, Rejection, S3, S3Notification, S3Record,
     SendId, SenderId, SentAt, SequenceNumber, Sns, SnsAttribute, State, TraceHeader,
 };
-pub use self::handler::{
-    Bulk, BulkArgs, Consumer, Each, Fifo, Handler, IntoOutcomes, Kind, RecordService, batch, handler,
-};
+pub use self::handler::{Bulk, BulkArgs, Consumer, Each, Handler, IntoOutcomes, Kind, batch, handler};
 pub use self::json::JsonError;
 #[cfg(feature = "lambda")]
 pub use self::lambda::Context;
@@ -112,7 +108,7 @@ pub use self::outcome::{BoxError, HandlerError, IntoOutcome, Outcome};
 pub use self::producer::{
     GroupOrder, IntoOutgoing, Outgoing, Producer, ProducerBuilder, SendError, Sent, TraceContext,
 };
-pub use self::record::Record;
+pub use self::record::{Event, Record};
 pub use self::run::run;
 #[cfg(feature = "sqs")]
 pub use self::sqs::{Backoff, Effects};

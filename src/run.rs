@@ -45,8 +45,23 @@ where
     handler::handler(handler).run().await
 }
 
+impl<K> Consumer<K> {
+    /// Runs the consumer where the process finds itself: see [`run`](crate::run).
+    ///
+    /// # Errors
+    ///
+    /// Where no host is there that brings batches, or the one that is there stops.
+    // The bound stands here and not on the block, where the compiler would not say what of it is not met.
+    pub async fn run(self) -> Result<(), Error>
+    where
+        K: handler::Kind,
+    {
+        run_here(self).await
+    }
+}
+
 /// Finds the host, and runs the consumer on it.
-pub(crate) async fn run_here<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), Error> {
+async fn run_here<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), Error> {
     #[cfg(feature = "lambda")]
     if crate::lambda::is_here() {
         prepare(Lines::AtOnce);
@@ -65,7 +80,7 @@ pub(crate) async fn run_here<K: handler::Kind>(consumer: Consumer<K>) -> Result<
 #[cfg(any(feature = "lambda", feature = "worker"))]
 fn prepare(lines: Lines) {
     crate::subscriber::install(lines);
-    crate::batch::note_places();
+    crate::engine::note_places();
     // A profile that aborts cannot be undone at run time, and cargo-lambda brings one along unasked.
     if cfg!(panic = "abort") {
         tracing::warn!(

@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_lambda_events::encodings::Base64Data;
+#[cfg(feature = "worker")]
+use aws_sdk_sqs::types::MessageAttributeValue;
 use serde::Deserialize;
 
 use super::{FromRecord, Rejection};
 use crate::json::JsonError;
 use crate::outcome::BoxError;
-use crate::record::Record;
+#[cfg(feature = "sqs")]
+use crate::record::Backing;
+use crate::record::{RawAttribute, Record};
 
 /// One message attribute, as a type of yours that knows the attribute's name.
 ///
@@ -169,6 +173,17 @@ impl From<Wire> for AttributeValue {
     }
 }
 
+#[cfg(feature = "worker")]
+impl From<&MessageAttributeValue> for AttributeValue {
+    fn from(value: &MessageAttributeValue) -> Self {
+        Self {
+            data_type: value.data_type().to_owned(),
+            text: value.string_value().map(str::to_owned),
+            bytes: value.binary_value().map(|bytes| bytes.as_ref().to_vec()),
+        }
+    }
+}
+
 impl Record {
     /// A message attribute by its name.
     ///
@@ -176,20 +191,34 @@ impl Record {
     ///
     /// Where the attribute is there but malformed, or the attributes are not an object.
     pub fn message_attribute(&self, name: &str) -> Result<Option<AttributeValue>, JsonError> {
-        let Some(json) = self.raw_message_attribute(name)? else { return Ok(None) };
-        let wire: Option<Wire> = serde_json::from_str(json)?;
-        Ok(wire.map(AttributeValue::from))
+        match self.raw_message_attribute(name)? {
+            Some(RawAttribute::Json(json)) => {
+                let wire: Option<Wire> = serde_json::from_str(json)?;
+                Ok(wire.map(AttributeValue::from))
+            }
+            #[cfg(feature = "worker")]
+            Some(RawAttribute::Received(value)) => Ok(Some(value.into())),
+            None => Ok(None),
+        }
     }
 
     /// All message attributes, by name.
     #[cfg(feature = "sqs")]
     pub(crate) fn message_attributes(&self) -> Result<BTreeMap<String, AttributeValue>, JsonError> {
-        let mut attributes = match self.raw_message_attributes() {
-            "" => BTreeMap::new(),
-            json => attributes_from_json(json)?,
+        let mut attributes = match self.backing() {
+            Backing::Event(record) => match record.message_attributes() {
+                "" => BTreeMap::new(),
+                json => attributes_from_json(json)?,
+            },
+            #[cfg(feature = "worker")]
+            Backing::Received(received) => {
+                received.message_attributes().map(|(name, value)| (name.clone(), value.into())).collect()
+            }
         };
         // SQS takes none without a value, and gives none out.
-        attributes.retain(|_, value| value.text.is_some() || value.bytes.is_some());
+        let hidden = self.hidden_attribute();
+        attributes
+            .retain(|name, value| (value.text.is_some() || value.bytes.is_some()) && Some(name.as_str()) != hidden);
         Ok(attributes)
     }
 }

@@ -1,6 +1,5 @@
 //! A chunk of records a call.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
@@ -12,16 +11,10 @@ use tower::util::BoxCloneService;
 
 use super::Handler;
 use super::consumer::{Consumer, Kind};
-use super::each::{Classified, Classify, classified};
-use crate::batch::{Chunk, Pristine, Work, guard};
+use super::each::{Classify, classified};
+use crate::engine::{Chunk, Classified, ServiceTemplate, Work, guard};
 use crate::extract::{FromRecord, FromRef, State};
 use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome, rejected};
-
-/// What came of one record: an outcome, or the error that stands for a retry.
-pub(crate) type RecordResult = Result<Outcome, BoxError>;
-
-/// A chunk's way through extractors and handler.
-pub(crate) type ChunkService = BoxCloneService<Chunk, (), Infallible>;
 
 /// The kind of a consumer whose handler takes a chunk of records a call: see [`batch`].
 pub struct Bulk<H, Args, S, E> {
@@ -182,7 +175,7 @@ where
                 Ok(())
             }
         });
-        Work::Chunks { size: self.chunk_size, service: Pristine::new(BoxCloneService::new(service)) }
+        Work::Chunks { size: self.chunk_size, service: ServiceTemplate::new(BoxCloneService::new(service)) }
     }
 }
 

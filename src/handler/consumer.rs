@@ -4,9 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::options::{Fifo, Options};
-use crate::batch::{Engine, Work};
-use crate::error::Error;
+use crate::engine::{Engine, Fifo, Options, Settled, Work};
 
 /// A handler with its options: an SQS consumer, ready to [`run`](Consumer::run).
 ///
@@ -39,7 +37,8 @@ impl<K> Consumer<K> {
         Consumer { kind: map(self.kind), options: self.options, engine: Arc::default() }
     }
 
-    fn set(mut self, set: impl FnOnce(&mut Options)) -> Self {
+    /// The same consumer with other options.
+    pub(crate) fn set(mut self, set: impl FnOnce(&mut Options)) -> Self {
         set(&mut self.options);
         self.engine = Arc::default();
         self
@@ -64,21 +63,6 @@ impl<K> Consumer<K> {
         self.set(|options| options.fifo = fifo)
     }
 
-    /// Fails the invocation if any record of the batch failed. Off by default.
-    ///
-    /// This is for an event source mapping without `ReportBatchItemFailures`, which ignores the answer and deletes every
-    /// record, unless the invocation fails. The whole batch then comes back, and what was done runs again. A record that was sent to
-    /// the dead-letter queue is deleted at once, so that it does not come back.
-    pub fn fail_batch_on_any_failure(self) -> Self {
-        self.set(|options| options.fail_batch_on_any_failure = true)
-    }
-
-    /// Fails the invocation if every record of the batch failed, so that Lambda's `Errors` metric shows it. For the
-    /// records it makes no difference: all of them come back. Off by default.
-    pub fn error_when_all_fail(self) -> Self {
-        self.set(|options| options.error_when_all_fail = true)
-    }
-
     /// From which receive on a record is warned about. The default is 3: from then on SQS leaves a message out of
     /// [`ApproximateAgeOfOldestMessage`](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html),
     /// and no alarm on that metric sees it.
@@ -86,42 +70,42 @@ impl<K> Consumer<K> {
         self.set(|options| options.warn_from_receive_count = count)
     }
 
-    /// Lets the consumer have records come back later, and send them to the dead-letter queue: see
-    /// [`Effects`](crate::Effects). Without this it does nothing to its queue.
-    #[cfg(feature = "sqs")]
-    pub fn effects(self, effects: crate::Effects) -> Self {
-        self.set(|options| options.on_failure = Some(Arc::new(effects)))
-    }
-
-    /// Fetches the bodies of records whose bodies are in S3: see [`LargeMessages`](crate::LargeMessages). Layers, extractors and handler see
-    /// the message as it was sent. A body that cannot be fetched is a failure of its record, and a retry.
+    /// Calls a function once for each record, when it is settled: for metrics, an audit, a test. Further functions are called after the ones
+    /// that were added before.
     ///
-    /// A record waits for memory before its body is fetched: see [`memory_budget`](crate::LargeMessages::memory_budget).
-    #[cfg(feature = "large-messages")]
-    pub fn large_messages(self, large_messages: crate::LargeMessages) -> Self {
-        self.set(|options| options.bodies = Some(Arc::new(large_messages)))
-    }
-
-    #[cfg(feature = "sqs")]
-    pub(crate) fn observed(self, observer: super::Observer) -> Self {
-        self.set(|options| options.observer = observer)
+    /// ```no_run
+    /// use redrive::{Json, SettledAs};
+    ///
+    /// # #[derive(serde::Deserialize)] struct Order {}
+    /// async fn place(Json(order): Json<Order>) -> anyhow::Result<()> { /* ... */ Ok(()) }
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), redrive::Error> {
+    ///     redrive::handler(place)
+    ///         .on_settled(|settled| {
+    ///             if settled.outcome() == SettledAs::Malformed {
+    ///                 eprintln!("{:?} is malformed: {:?}", settled.message_id(), settled.error());
+    ///             }
+    ///         })
+    ///         .run()
+    ///         .await
+    /// }
+    /// ```
+    ///
+    /// It is called after what is done at the queue about the record, and before the next record of its message group runs. On Lambda the
+    /// message leaves the queue when the answer arrives; on a worker the delete of a message may still be under way. A message that a batch
+    /// has twice runs once, and is told of once.
+    ///
+    /// The function runs in the record's own task and is not to block. It does not change what becomes of the record: a panic in it is
+    /// logged, and that is all. Of records that were cut off or never ran it is told at the end of the batch, on a thread of its own. The
+    /// answer waits 100 ms for that, and not at all where the deadline came first: such a record may be told of when Lambda thaws the
+    /// process for the next invocation.
+    pub fn on_settled(self, told: impl Fn(&Settled<'_>) + Send + Sync + 'static) -> Self {
+        self.set(|options| options.on_settled.add(told))
     }
 }
 
 impl<K> Consumer<K> {
-    /// Runs the consumer where the process finds itself: see [`run`](crate::run).
-    ///
-    /// # Errors
-    ///
-    /// Where no host is there that brings batches, or the one that is there stops.
-    // The bound stands here and not on the block, where the compiler would not say what of it is not met.
-    pub async fn run(self) -> Result<(), Error>
-    where
-        K: Kind,
-    {
-        crate::run::run_here(self).await
-    }
-
     pub(crate) fn engine(&self) -> Engine
     where
         K: Kind,

@@ -1,6 +1,5 @@
 //! One record a call.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -9,14 +8,11 @@ use tower::{Layer, Service, service_fn};
 
 use super::Handler;
 use super::consumer::{Consumer, Kind};
-use crate::batch::{Pristine, Work};
+use crate::engine::{Classified, RecordService, ServiceTemplate, Work};
 use crate::extract::{FromRecord, Rejection};
 use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome, rejected};
 use crate::per_lane::PerLane;
 use crate::record::Record;
-
-/// One record's way through extractors and handler, as [layers](Consumer::layer) see it.
-pub type RecordService = BoxCloneService<Record, Outcome, BoxError>;
 
 /// The kind of a consumer whose handler takes one record a call: see [`handler`].
 pub struct Each<H, Args, S, E> {
@@ -79,8 +75,7 @@ impl<H, Args, S, E> Consumer<Each<H, Args, S, E>> {
     /// ```
     /// use redrive::Outcome;
     ///
-    /// # use std::fmt;
-    /// #[derive(Debug)]
+    /// #     /// #[derive(Debug)]
     /// enum OrderError { Invalid(&'static str), Database }
     /// # impl fmt::Display for OrderError {
     /// #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("it failed") }
@@ -148,7 +143,7 @@ where
             async move { call.with(record).await }
         });
         let service = self.layers.iter().fold(BoxCloneService::new(innermost), |service, wrap| wrap(service));
-        Work::Each(Pristine::new(service))
+        Work::Each(ServiceTemplate::new(service))
     }
 }
 
@@ -201,32 +196,6 @@ pub(super) fn classified<E: HandlerError>(error: E, classify: Option<&Classify<E
     match outcome {
         Outcome::Retry if !error.is::<Rejection>() => error,
         outcome => Box::new(Classified { outcome, error }),
-    }
-}
-
-/// A handler's error that is no plain retry. It goes out through the layers with its outcome on it, so that the outcome
-/// counts only if this very error comes out at the end: a layer that tries again, or that gives up with an error of
-/// its own, takes the outcome back with it.
-pub(crate) struct Classified {
-    pub(crate) outcome: Outcome,
-    pub(crate) error: BoxError,
-}
-
-impl fmt::Debug for Classified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.error, f)
-    }
-}
-
-impl fmt::Display for Classified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.error, f)
-    }
-}
-
-impl std::error::Error for Classified {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(self.error.as_ref())
     }
 }
 

@@ -3,19 +3,12 @@
 mod bulk;
 mod consumer;
 mod each;
-mod observer;
-mod options;
 
 use std::future::Future;
 
 pub use self::bulk::{Bulk, BulkArgs, IntoOutcomes, batch};
-pub(crate) use self::bulk::{ChunkService, RecordResult};
 pub use self::consumer::{Consumer, Kind};
-pub(crate) use self::each::Classified;
-pub use self::each::{Each, RecordService, handler};
-pub(crate) use self::observer::Observer;
-pub use self::options::Fifo;
-pub(crate) use self::options::Options;
+pub use self::each::{Each, handler};
 
 /// An async function (or a closure that returns a future) of up to eight arguments, each a
 /// [`FromRecord`](crate::FromRecord).

@@ -1,6 +1,4 @@
-//! Writes JSON, and knows where in it the values are.
-
-use std::ops::Range;
+//! Writes JSON.
 
 use super::special::{Text, has_special};
 
@@ -17,18 +15,18 @@ impl<'a> Object<'a> {
         Self { text, begin }
     }
 
-    /// Adds an entry with that text. Says where its value is.
-    pub(crate) fn text(&mut self, key: &str, value: &str) -> Range<usize> {
-        self.entry(key, |text| push_string(text, value))
+    /// Adds an entry with that text.
+    pub(crate) fn text(&mut self, key: &str, value: &str) {
+        self.entry(key, |text| push_string(text, value));
     }
 
-    /// Adds an entry that is an object, of those entries. Says where that is.
-    pub(crate) fn object(&mut self, key: &str, entries: impl FnOnce(&mut Object<'_>)) -> Range<usize> {
+    /// Adds an entry that is an object, of those entries.
+    pub(crate) fn object(&mut self, key: &str, entries: impl FnOnce(&mut Object<'_>)) {
         self.entry(key, |text| {
             let mut object = Object::begin(text);
             entries(&mut object);
             object.end();
-        })
+        });
     }
 
     /// Adds an entry whose value is an empty list.
@@ -36,21 +34,17 @@ impl<'a> Object<'a> {
         self.entry(key, |text| text.push_str("[]"));
     }
 
-    fn entry(&mut self, key: &str, value: impl FnOnce(&mut String)) -> Range<usize> {
+    fn entry(&mut self, key: &str, value: impl FnOnce(&mut String)) {
         if self.text.len() > self.begin + 1 {
             self.text.push(',');
         }
         push_string(self.text, key);
         self.text.push(':');
-        let begin = self.text.len();
         value(self.text);
-        begin..self.text.len()
     }
 
-    /// Says where the object is.
-    pub(crate) fn end(self) -> Range<usize> {
+    pub(crate) fn end(self) {
         self.text.push('}');
-        self.begin..self.text.len()
     }
 }
 
@@ -122,17 +116,16 @@ mod tests {
     }
 
     #[test]
-    fn an_object_says_where_its_values_are() {
+    fn an_object_has_its_entries_in_order() {
         let mut text = "[".to_owned();
         let mut object = Object::begin(&mut text);
-        let first = object.text("a\n", "\"");
-        let second = object.object("b", |inner| {
+        object.text("a\n", "\"");
+        object.object("b", |inner| {
             inner.empty_list("c");
             inner.text("d", "");
         });
-        let third = object.object("e", |_| {});
-        let whole = object.end();
-        let parts = [first, second, third, whole].map(|part| &text[part]);
-        assert_eq!(parts, [r#""\"""#, r#"{"c":[],"d":""}"#, "{}", r#"{"a\n":"\"","b":{"c":[],"d":""},"e":{}}"#]);
+        object.object("e", |_| {});
+        object.end();
+        assert_eq!(text, r#"[{"a\n":"\"","b":{"c":[],"d":""},"e":{}}"#);
     }
 }

@@ -8,14 +8,14 @@ use tokio::runtime::Handle;
 use tower::service_fn;
 use tower::util::MapResultLayer;
 
-use super::answer;
+use super::service::invoke;
 use super::stall::Stall;
 use super::unparsed::{Ticket, Unparsed};
 use crate::error::{Error, Kind};
-use crate::event::Event;
 use crate::handler::{self, Consumer};
 use crate::host_thread;
 use crate::outcome::BoxError;
+use crate::record::Event;
 
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 /// What else Lambda sets, and lambda_runtime would panic without.
@@ -63,7 +63,7 @@ async fn serve<K: handler::Kind>(consumer: Consumer<K>, handlers: Handle) -> Res
     let function = service_fn(move |event: LambdaEvent<Ticket>| {
         let (ticket, context) = event.into_parts();
         let event = LambdaEvent::new(Event::of(texts.take(ticket)), context);
-        watcher.clone().watch(handlers.clone(), answer(&consumer, event, handlers.clone()))
+        watcher.clone().watch(handlers.clone(), invoke(&consumer, event, handlers.clone()))
     });
     let end_if_stalled = MapResultLayer::new(move |answered: Result<(), BoxError>| {
         stall.end_process_if_found();

@@ -1,92 +1,18 @@
-//! A consumer as a function on AWS Lambda.
+//! A consumer as a function on AWS Lambda. The answer is made for the local mapping as well.
 
+mod answer;
+#[cfg(feature = "lambda")]
 mod host;
+#[cfg(feature = "lambda")]
+mod service;
+#[cfg(feature = "lambda")]
 mod stall;
+#[cfg(feature = "lambda")]
 mod unparsed;
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{self, Poll};
-use std::time::{Duration, SystemTime};
-
-use aws_lambda_events::sqs::SqsBatchResponse;
-use lambda_runtime::{Diagnostic, LambdaEvent};
-use tokio::runtime::Handle;
-use tower::Service;
-
+#[cfg(feature = "lambda")]
 pub use lambda_runtime::Context;
 
+pub(crate) use self::answer::answer;
+#[cfg(feature = "lambda")]
 pub(crate) use self::host::{is_here, run};
-
-use crate::batch::Invocation;
-use crate::error::Error;
-use crate::event::Event;
-use crate::extract::{FromRecord, Rejection};
-use crate::handler::{self, Consumer};
-use crate::record::{Origin, Record};
-
-/// The Lambda context of the invocation that brought the record: request id, deadline, the function's ARN.
-impl<S: Sync> FromRecord<S> for Context {
-    type Rejection = Rejection;
-
-    async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
-        let context = record.origin().downcast_ref::<Context>();
-        context.cloned().ok_or_else(|| Rejection::absent("Lambda context"))
-    }
-}
-
-type Answer = Pin<Box<dyn Future<Output = Result<SqsBatchResponse, Error>> + Send>>;
-
-/// A consumer is a function as lambda_runtime has them: an event in, the answer out.
-///
-/// Handlers run on the tokio runtime that calls it. If they block every thread of that, the answer is as late as they
-/// are; [`Consumer::run`] has a thread of its own against it.
-impl<K: handler::Kind> Service<LambdaEvent<Event>> for Consumer<K> {
-    type Response = SqsBatchResponse;
-    type Error = Error;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, event: LambdaEvent<Event>) -> Answer {
-        answer(self, event, Handle::current())
-    }
-}
-
-fn answer<K: handler::Kind>(consumer: &Consumer<K>, event: LambdaEvent<Event>, handlers: Handle) -> Answer {
-    let engine = consumer.engine();
-    let (event, context) = event.into_parts();
-    let remaining = remaining(context.deadline(), SystemTime::now());
-    let origin: Origin = Arc::new(context);
-    Box::pin(engine.run(event, Invocation { remaining, origin, handlers, keeper: None }))
-}
-
-/// The time until the deadline. A deadline that was past when the invocation arrived is none: `cargo lambda watch` sends
-/// one in 1970.
-fn remaining(deadline: SystemTime, now: SystemTime) -> Option<Duration> {
-    deadline.duration_since(now).ok().filter(|remaining| !remaining.is_zero())
-}
-
-/// What lambda_runtime reports of an invocation that failed.
-impl From<Error> for Diagnostic {
-    fn from(error: Error) -> Self {
-        Self { error_type: "redrive::Error".to_owned(), error_message: error.to_string() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deadline_that_is_past_is_none() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        assert_eq!(remaining(now + Duration::from_secs(3), now), Some(Duration::from_secs(3)));
-        assert_eq!(remaining(now, now), None);
-        assert_eq!(remaining(SystemTime::UNIX_EPOCH, now), None);
-        assert_eq!(remaining(SystemTime::UNIX_EPOCH + Duration::from_millis(600_000), now), None);
-    }
-}

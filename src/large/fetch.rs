@@ -8,10 +8,9 @@ use super::envelope::Envelope;
 use super::object::{self, Got};
 use super::pointer::{Pointer, SIZE_ATTRIBUTES};
 use super::readable::Readable;
-use crate::batch::{Bodies, Fetch, Wanted, WithBody};
-use crate::json::{find, text};
+use crate::engine::{BodySource, Fetch, Wanted, WithBody};
 use crate::outcome::BoxError;
-use crate::record::{FetchedBody, Record};
+use crate::record::{FetchedBody, RawAttribute, Record};
 
 /// How many bodies are fetched at a time. More of them share one line, and each is later.
 pub(super) const MAX_FETCHES: usize = 16;
@@ -51,7 +50,7 @@ impl LargeMessages {
             return Ok(Some(Pointed { record, place, attribute, envelope_of: None, said_bytes }));
         }
         // Hardly any record has a pointer inside its body, and to take the escapes out of all of them is work.
-        if !SIZE_ATTRIBUTES.into_iter().any(|name| record.in_parts().0.contains(name)) {
+        if !SIZE_ATTRIBUTES.into_iter().any(|name| record.body_may_contain(name)) {
             return Ok(None);
         }
         // What is wrong with a body that is no pointer is the matter of whoever asks for the body.
@@ -146,20 +145,19 @@ impl Pointed<'_> {
         match self.envelope_of.as_deref().and_then(Envelope::find) {
             Some(envelope) => {
                 let body = envelope.with_message(body)?;
-                self.record.with_body(FetchedBody::new(body, room), None)
+                Ok(self.record.with_body(FetchedBody::new(body, None, room)))
             }
-            None => self.record.with_body(FetchedBody::new(body, room), Some(self.attribute)),
+            None => Ok(self.record.with_body(FetchedBody::new(body, Some(self.attribute), room))),
         }
     }
 }
 
 /// How long the message says that its body is.
 fn said_bytes(record: &Record, attribute: &str) -> Option<usize> {
-    let attribute = record.raw_message_attribute(attribute).ok()??;
-    text(&attribute[find(attribute, "stringValue").ok()??]).ok()??.parse().ok()
+    record.message_attribute(attribute).ok()??.as_str()?.parse().ok()
 }
 
-impl Bodies for LargeMessages {
+impl BodySource for LargeMessages {
     fn fetch<'a>(&'a self, record: &'a Record) -> Fetch<'a, WithBody> {
         Box::pin(self.with_body(record))
     }
@@ -171,6 +169,11 @@ impl Bodies for LargeMessages {
 
 /// Which attribute says that the body is a pointer. What is wrong with attributes is the matter of whoever asks for one.
 fn size_attribute(record: &Record) -> Option<&'static str> {
-    let says_so = |name: &&str| matches!(record.raw_message_attribute(name), Ok(Some(json)) if json != "null");
+    let says_so = |name: &&str| match record.raw_message_attribute(name) {
+        Ok(Some(RawAttribute::Json(json))) => json != "null",
+        #[cfg(feature = "worker")]
+        Ok(Some(RawAttribute::Received(_))) => true,
+        Ok(None) | Err(_) => false,
+    };
     SIZE_ATTRIBUTES.into_iter().find(says_so)
 }

@@ -25,6 +25,7 @@ use self::budget::{Budget, longest_body_bytes};
 use self::fetch::MAX_FETCHES;
 #[cfg(feature = "producer")]
 pub(crate) use self::offload::Offloaded;
+use crate::handler::Consumer;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
 /// Messages that are larger than SQS takes: their bodies go through a bucket of S3.
@@ -65,6 +66,16 @@ pub struct LargeMessages {
     max_size: usize,
     budget: Budget,
     fetches: Arc<Semaphore>,
+}
+
+impl<K> Consumer<K> {
+    /// Fetches the bodies of records whose bodies are in S3: see [`LargeMessages`](crate::LargeMessages). Layers, extractors and handler see
+    /// the message as it was sent. A body that cannot be fetched is a failure of its record, and a retry.
+    ///
+    /// A record waits for memory before its body is fetched: see [`memory_budget`](crate::LargeMessages::memory_budget).
+    pub fn large_messages(self, large_messages: crate::LargeMessages) -> Self {
+        self.set(|options| options.body_source = Some(Arc::new(large_messages)))
+    }
 }
 
 /// A handler has the body in memory, and so have those that run beside it.

@@ -26,17 +26,13 @@ const LINGER: Duration = Duration::from_millis(5);
 /// A task that lingers for longer than this is on a runtime that nobody drives. The next entry begins another task.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-/// How long a full call lets others go first. Its messages have just ended, and the receives that fill their places go out at the same
-/// moment: a handler waits for those, and for this one nobody does.
-const COURTESY: Duration = Duration::from_millis(1);
-
 /// Tries of an entry that may pass. The SDK makes a call that failed as a whole again by itself; this is on top.
 const ATTEMPTS: u32 = 4;
 /// The wait before the second try, and before the last, at most.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_millis(400);
 
-/// Puts entries together: a call leaves a millisecond after it is full, or a few milliseconds after its first entry.
+/// Puts entries together: a call leaves when it is full, or a few milliseconds after its first entry.
 pub struct Coalescer<C: BatchCall> {
     shared: Arc<Shared<C>>,
 }
@@ -108,10 +104,7 @@ impl<C: BatchCall> Shared<C> {
         if open.waiting.len() == MAX_ENTRIES {
             let full = open.take();
             drop(open);
-            tokio::spawn(async move {
-                tokio::time::sleep(COURTESY).await;
-                Box::pin(self.send(full)).await;
-            });
+            tokio::spawn(async move { Box::pin(self.send(full)).await });
         } else if open.waiting.len() == 1 || open.is_overdue() {
             let turn = open.next_turn();
             drop(open);
@@ -255,12 +248,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn ten_leave_after_a_millisecond_and_fewer_after_a_few() {
+    async fn ten_leave_at_once_and_fewer_after_a_few_milliseconds() {
         let noted = Noted::answering([]);
         assert!(submit_all(&noted, 0..23).await.iter().all(Result::is_ok));
         assert_eq!(noted.entries(), [(0..10).collect::<Vec<_>>(), (10..20).collect(), (20..23).collect()]);
         let times: Vec<_> = noted.calls.lock().unwrap().iter().map(|(time, _)| *time).collect();
-        assert!(times[..2].iter().all(|time| (COURTESY..COURTESY * 3).contains(time)), "{times:?}");
+        assert_eq!(times[..2], [Duration::ZERO; 2]);
         assert!((LINGER..LINGER * 2).contains(&times[2]), "{times:?}");
     }
 

@@ -224,27 +224,13 @@ fn allowed(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::event::Event;
-    use crate::per_lane::PerLane;
-    use crate::record::Batch;
     use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
     fn record(record: Value) -> Record {
-        let event: Event = json!({ "Records": [record] }).to_string().parse().unwrap();
-        Record::new(
-            PerLane::new(Batch {
-                records: event.into_records().unwrap(),
-                origin: Arc::new(()),
-                is_kept: false,
-                on_failure: None,
-            }),
-            0,
-        )
+        Record::of_json(&record.to_string())
     }
 
     fn sent(json: Value, queue_url: &str) -> SendMessageInputBuilder {

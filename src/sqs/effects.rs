@@ -20,10 +20,11 @@ use super::failed_runs::FailedRuns;
 use super::queue::Queue;
 use super::region::in_region_of_url;
 use super::visibility::{Change, LONGEST_DELAY_ON_LAMBDA, VisibilityTimeout};
-use crate::batch::{Effect, Failed, Failure, Leased, OnFailure, Wish};
+use crate::engine::{Failed, Failure, Leased, OnFailure, QueueAction};
+use crate::handler::Consumer;
 use crate::moment::{Deadline, Moment};
 use crate::outcome::Outcome;
-use crate::record::Record;
+use crate::record::{LastRun, Record};
 
 /// Lets a consumer delay the retry of a record, and send a record to the dead-letter queue.
 ///
@@ -73,6 +74,14 @@ pub struct Effects {
     dead_letter_queues: DeadLetterQueues,
     /// By the ARN that records have.
     queues: Mutex<HashMap<String, Arc<QueueCell>>>,
+}
+
+impl<K> Consumer<K> {
+    /// Lets the consumer have records come back later, and send them to the dead-letter queue: see
+    /// [`Effects`](crate::Effects). Without this it does nothing to its queue.
+    pub fn effects(self, effects: crate::Effects) -> Self {
+        self.set(|options| options.on_failure = Some(Arc::new(effects)))
+    }
 }
 
 /// A queue that is looked up when it is first needed.
@@ -173,8 +182,8 @@ impl Effects {
         let record = &failed.head.record;
         let cell = self.cell(record)?;
         let queue = cell.0.get_or_try_init(|| self.find(record)).await?;
-        let delay = if failed.longest_delay.is_some() { delay.max(SHORTEST_DELAY_ON_A_WORKER) } else { delay };
-        let timeout = VisibilityTimeout::clamped(delay, failed.longest_delay.unwrap_or(LONGEST_DELAY_ON_LAMBDA));
+        let delay = if failed.max_delay.is_some() { delay.max(SHORTEST_DELAY_ON_A_WORKER) } else { delay };
+        let timeout = VisibilityTimeout::clamped(delay, failed.max_delay.unwrap_or(LONGEST_DELAY_ON_LAMBDA));
         let change = |leased: &Leased| {
             let receipt_handle = receipt_handle(&leased.record)?;
             let not_after = leased.until.map_or(end, |until| until.or_earlier(end));
@@ -311,16 +320,20 @@ fn function_name() -> Option<String> {
 }
 
 impl OnFailure for Effects {
-    fn wish(&self, failure: &Failure<'_>) -> Wish {
+    fn action(&self, failure: &Failure<'_>) -> Option<QueueAction> {
         let Failure { record, outcome, error, is_malformed } = *failure;
-        let receive_count = record.receive_count().unwrap_or(1);
+        let is_hopeless = || (is_malformed && self.dead_letters_malformed) || self.is_last_run(record);
         match outcome {
-            Outcome::DeadLetter(reason) => Wish::DeadLetter(reason.clone().into_owned()),
-            _ if (is_malformed && self.dead_letters_malformed) || self.is_last_run(record) => {
-                Wish::DeadLetter(error.unwrap_or("the handler asks for a retry").to_owned())
+            Outcome::DeadLetter(reason) => Some(QueueAction::DeadLetter(reason.clone().into_owned())),
+            Outcome::Retry | Outcome::RetryAfter(_) if is_hopeless() => {
+                Some(QueueAction::DeadLetter(error.unwrap_or("the handler asks for a retry").to_owned()))
             }
-            Outcome::RetryAfter(delay) => Wish::Delay(*delay),
-            _ => self.backoff.as_ref().map_or(Wish::Nothing, |backoff| Wish::Delay(backoff.delay(receive_count))),
+            Outcome::RetryAfter(delay) => Some(QueueAction::Delay(*delay)),
+            Outcome::Retry => {
+                let receive_count = record.receive_count().unwrap_or(1);
+                self.backoff.as_ref().map(|backoff| QueueAction::Delay(backoff.delay(receive_count)))
+            }
+            Outcome::Done | Outcome::Discard(_) => None,
         }
     }
 
@@ -334,38 +347,45 @@ impl OnFailure for Effects {
         }
     }
 
-    fn fulfil(&self, wish: Wish, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>> {
+    fn perform(&self, action: QueueAction, failed: Failed) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(async move {
             let latest = Deadline::after(Moment::now(), MAX_EFFECT_TIME);
-            let (done, effect) = match wish {
-                Wish::Nothing => return Effect::ComesBack,
-                Wish::Delay(delay) => {
-                    // After that the message may be another consumer's, and would be delayed there.
-                    let end = failed.head.until.map_or(latest, |until| until.or_earlier(latest));
-                    (until(end, self.delay(&failed, delay, end)).await, Effect::Delayed)
-                }
-                Wish::DeadLetter(reason) => {
-                    (until(latest, self.dead_letter(&failed, &reason)).await, Effect::DeadLettered)
-                }
-            };
             let message_id = failed.head.record.message_id();
             let message_id = message_id.as_deref();
-            let Err(why) = done else {
-                if effect == Effect::DeadLettered {
-                    self.bury(&failed).await;
+            match action {
+                QueueAction::Delay(delay) => {
+                    // After that the message may be another consumer's, and would be delayed there.
+                    let end = failed.head.until.map_or(latest, |until| until.or_earlier(latest));
+                    let done = until(end, self.delay(&failed, delay, end)).await;
+                    if let Err(why) = &done {
+                        tracing::warn!(
+                            message_id,
+                            why,
+                            "not delayed: the record comes back after the visibility timeout"
+                        );
+                    }
+                    done.is_ok()
                 }
-                return effect;
-            };
-            match effect {
-                Effect::DeadLettered => {
-                    tracing::warn!(message_id, why, "not sent to the dead-letter queue: the record is retried instead");
+                QueueAction::DeadLetter(reason) => {
+                    let done = until(latest, self.dead_letter(&failed, &reason)).await;
+                    match &done {
+                        Ok(()) => self.bury(&failed).await,
+                        Err(why) => {
+                            tracing::warn!(
+                                message_id,
+                                why,
+                                "not sent to the dead-letter queue: the record is retried instead"
+                            );
+                        }
+                    }
+                    done.is_ok()
                 }
-                _ => tracing::warn!(message_id, why, "not delayed: the record comes back after the visibility timeout"),
             }
-            Effect::ComesBack
         })
     }
+}
 
+impl LastRun for Effects {
     fn is_last_run(&self, record: &Record) -> bool {
         self.dead_letter_at.is_some_and(|at| self.run_number(record) >= at)
     }
@@ -385,9 +405,6 @@ mod tests {
     use std::ptr;
 
     use super::*;
-    use crate::event::Event;
-    use crate::per_lane::PerLane;
-    use crate::record::Batch;
     use crate::sqs::client::ATTEMPT_TIMEOUT;
 
     const THIS: &str =
@@ -395,19 +412,17 @@ mod tests {
     const IN_CHILD: &str = "REDRIVE_TEST_CHILD";
 
     fn record() -> Record {
-        const EVENT: &str =
-            r#"{"Records":[{"receiptHandle":"r","eventSourceARN":"arn:aws:sqs:us-east-1:000000000000:orders"}]}"#;
-        let records = EVENT.parse::<Event>().and_then(Event::into_records).unwrap();
-        Record::new(PerLane::new(Batch { records, origin: Arc::new(()), is_kept: false, on_failure: None }), 0)
+        Record::of_json(r#"{"receiptHandle":"r","eventSourceARN":"arn:aws:sqs:us-east-1:000000000000:orders"}"#)
     }
 
-    async fn fail(effects: &Effects, outcome: Outcome) -> Effect {
+    /// Whether something was done at the queue, and what.
+    async fn fail(effects: &Effects, outcome: Outcome) -> Option<bool> {
         let failure = Failure { record: &record(), outcome: &outcome, error: Some("down"), is_malformed: false };
-        let wish = effects.wish(&failure);
+        let action = effects.action(&failure)?;
         let error = Some("down".to_owned());
         let head = Leased { record: record(), until: None };
-        let failed = Failed { head, copies: Vec::new(), behind: Vec::new(), error, longest_delay: None, delete: false };
-        effects.fulfil(wish, failed).await
+        let failed = Failed { head, copies: Vec::new(), behind: Vec::new(), error, max_delay: None, delete: false };
+        Some(effects.perform(action, failed).await)
     }
 
     /// An environment is a process's: so the test is one that runs itself once more, with an SQS that refuses all.
@@ -440,13 +455,13 @@ mod tests {
 
     async fn in_the_environment() {
         let effects = Effects::from_env();
-        assert_eq!(fail(&effects, Outcome::Retry).await, Effect::ComesBack);
+        assert_eq!(fail(&effects, Outcome::Retry).await, None);
         assert!(effects.client.made().is_none(), "nothing was to be done");
-        assert_eq!(fail(&effects, Outcome::RetryAfter(Duration::from_secs(5))).await, Effect::ComesBack);
+        assert_eq!(fail(&effects, Outcome::RetryAfter(Duration::from_secs(5))).await, Some(false));
         let client = effects.client.made().expect("an effect needs it");
         let timeouts = client.config().timeout_config().unwrap();
         assert_eq!(timeouts.operation_attempt_timeout(), Some(ATTEMPT_TIMEOUT));
-        assert_eq!(fail(&effects, Outcome::DeadLetter("no use".into())).await, Effect::ComesBack);
+        assert_eq!(fail(&effects, Outcome::DeadLetter("no use".into())).await, Some(false));
         assert!(ptr::eq(client, effects.client.get().await), "there is one");
     }
 }

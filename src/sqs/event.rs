@@ -4,7 +4,7 @@ use std::fmt;
 
 use aws_sdk_sqs::types::Message;
 
-use super::message::{CompleteMessage, HEAD_AND_TAIL_BYTES, Incomplete, group, write_event};
+use super::message::{CompleteMessage, HEAD_AND_TAIL_BYTES, Incomplete, write_event};
 use super::source::Source;
 
 /// One message as a record of the event, with what is needed of it besides.
@@ -24,7 +24,7 @@ impl Record {
     ///
     /// Where the message lacks what SQS gives every message.
     pub fn new(message: Message, source: &Source) -> Result<Self, Incomplete> {
-        let group = group(&message, source).map(str::to_owned);
+        let group = source.ordered_group(&message).map(str::to_owned);
         let message = CompleteMessage::new(message)?;
         let mut json = String::with_capacity(message.expected_bytes());
         message.write(source, &mut json);

@@ -11,13 +11,8 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-#[cfg(feature = "worker")]
-use super::limits::MAX_ENTRIES;
 use super::source::Source;
-#[cfg(feature = "worker")]
-use crate::event::Event;
 use crate::json::Object;
-use crate::record::Parts;
 
 /// A message that has what SQS gives every message.
 pub(crate) struct CompleteMessage {
@@ -58,24 +53,21 @@ impl CompleteMessage {
         self.body.len() + self.body.len() / 4 + self.receipt_handle.len() + OTHER_BYTES
     }
 
-    /// Writes the record, and says where its parts are.
-    pub(super) fn write(&self, source: &Source, text: &mut String) -> Parts {
+    /// Writes the record.
+    pub(super) fn write(&self, source: &Source, text: &mut String) {
         let Self { message_id, receipt_handle, body, rest } = self;
         let message_attributes = message_attributes(rest);
         let md5_of_message_attributes = rest.md5_of_message_attributes().filter(|_| !message_attributes.is_empty());
-        let mut parts = Parts::default();
         let mut record = Object::begin(text);
         for (key, value) in [("messageId", message_id), ("receiptHandle", receipt_handle), ("body", body)] {
-            parts.set(key, record.text(key, value));
+            record.text(key, value);
         }
-        let attributes = record.object("attributes", |attributes| write_system_attributes(rest, attributes));
-        parts.set("attributes", attributes);
-        let message_attributes = record.object("messageAttributes", |object| {
+        record.object("attributes", |attributes| write_system_attributes(rest, attributes));
+        record.object("messageAttributes", |object| {
             for (name, value) in message_attributes {
                 object.object(name, |attribute| write_message_attribute(value, attribute));
             }
         });
-        parts.set("messageAttributes", message_attributes);
         let md5s = [("md5OfBody", rest.md5_of_body()), ("md5OfMessageAttributes", md5_of_message_attributes)];
         for (key, value) in md5s {
             if let Some(value) = value {
@@ -85,21 +77,14 @@ impl CompleteMessage {
         let of_the_queue =
             [("eventSource", "aws:sqs"), ("eventSourceARN", source.arn()), ("awsRegion", source.region())];
         for (key, value) in of_the_queue {
-            parts.set(key, record.text(key, value));
+            record.text(key, value);
         }
-        parts.are_of_object(record.end());
-        parts
+        record.end();
     }
 }
 
 /// What a record takes beside its body and its receipt handle, mostly.
 const OTHER_BYTES: usize = 768;
-
-/// The group of a message, complete or not, where its order counts: not on a standard queue, whatever its messages say.
-pub(crate) fn group<'a>(message: &'a Message, source: &Source) -> Option<&'a str> {
-    let group = || message.attributes.as_ref()?.get(&System::MessageGroupId);
-    if source.is_fifo() { group().map(String::as_str) } else { None }
-}
 
 /// The system attributes that Lambda passes on, all as text.
 ///
@@ -175,15 +160,6 @@ pub(super) fn write_event<T>(
     event
 }
 
-/// The event of these messages. It need not be looked through: where each record is written, and each of its parts, is known.
-#[cfg(feature = "worker")]
-pub(crate) fn event_of<'a>(messages: impl Iterator<Item = &'a CompleteMessage> + Clone, source: &Source) -> Event {
-    let room = messages.clone().map(CompleteMessage::expected_bytes).sum();
-    let mut parts = Vec::with_capacity(MAX_ENTRIES);
-    let text = write_event(room, messages, |message, text| parts.push(message.write(source, text)));
-    Event::written(text, parts)
-}
-
 /// A message that lacks what SQS gives every message.
 #[derive(Debug)]
 pub struct Incomplete {
@@ -255,14 +231,14 @@ mod tests {
         );
         let json = json(message.clone(), FIFO_ARN);
         assert!(json.contains(expected), "{json}");
-        assert_eq!(group(&message.build(), &Source::from_arn(FIFO_ARN).unwrap()), Some("1"));
+        assert_eq!(Source::from_arn(FIFO_ARN).unwrap().ordered_group(&message.build()), Some("1"));
     }
 
     #[test]
     fn a_fair_queue_passes_the_group_on_and_keeps_no_order() {
         let message = message("a").attributes(System::MessageGroupId, "tenant");
         assert!(json(message.clone(), ARN).contains(r#""MessageGroupId":"tenant""#));
-        assert_eq!(group(&message.build(), &Source::from_arn(ARN).unwrap()), None);
+        assert_eq!(Source::from_arn(ARN).unwrap().ordered_group(&message.build()), None);
     }
 
     #[test]
@@ -309,20 +285,5 @@ mod tests {
         assert!(refused(message("").build()).contains("without MessageId"), "two of them would be one message");
         assert!(refused(Message::builder().message_id("a").build()).contains("without ReceiptHandle"));
         assert!(refused(Message::builder().message_id("a").receipt_handle("h").build()).contains("without Body"));
-    }
-
-    #[cfg(feature = "worker")]
-    proptest::proptest! {
-        /// Else a handler would get another message's body, or none.
-        #[test]
-        fn where_the_records_are_is_what_would_be_found(
-            messages in proptest::collection::vec(("a|b|\"|é", "\\PC{0,9}|[\"\\\\\n]{0,9}"), 0..10),
-        ) {
-            let messages: Vec<_> = messages.iter().map(|(id, body)| complete(message(id).body(body))).collect();
-            let source = Source::from_arn(ARN).unwrap();
-            let written = event_of(messages.iter(), &source).into_records().unwrap();
-            let found = Event::of(written.text().to_owned().into_bytes()).into_records().unwrap();
-            proptest::prop_assert_eq!(written.parts(), found.parts());
-        }
     }
 }

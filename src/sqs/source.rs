@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as System};
+
 /// The queue that records come from, as they name it.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -33,6 +35,12 @@ impl Source {
     /// Only the name decides. Messages of a standard queue may have a group as well.
     pub fn is_fifo(&self) -> bool {
         self.arn.ends_with(".fifo")
+    }
+
+    /// Returns the group of a message where its order counts. On a standard queue it does not, whatever its messages say.
+    pub(crate) fn ordered_group<'a>(&self, message: &'a Message) -> Option<&'a str> {
+        let group = || message.attributes.as_ref()?.get(&System::MessageGroupId);
+        if self.is_fifo() { group().map(String::as_str) } else { None }
     }
 }
 

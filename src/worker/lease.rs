@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::settler::Receipt;
+use crate::engine::Cancel;
 use crate::moment::{Deadline, Moment};
 use crate::sqs::coalesce::BatchCall;
 use crate::sqs::entries::EntryError;
@@ -21,10 +22,29 @@ pub(super) struct Leases {
     /// Whether a heartbeat is under way. Nobody owns that: a lane whose turn had come would keep it for as long as a handler blocks the
     /// thread that the lane is to run on, and there would be no more heartbeats.
     beating: watch::Sender<bool>,
-    /// A bit for each that is lost, or cut off: a poll brings ten at most.
-    lost: watch::Sender<u16>,
+    lost: watch::Sender<Lost>,
     received: Moment,
     length: Duration,
+}
+
+/// Messages whose handlers are cancelled, by a bit for each: a poll brings ten at most.
+#[derive(Clone, Copy, Default)]
+struct Lost {
+    /// Their leases were lost.
+    leases: u16,
+    /// The worker ends.
+    cut_off: u16,
+}
+
+impl Lost {
+    fn cancel(self, index: usize) -> Option<Cancel> {
+        let has = |bits: u16| bits & 1 << index != 0;
+        match (has(self.leases), has(self.cut_off)) {
+            (true, _) => Some(Cancel::LeaseLost),
+            (false, true) => Some(Cancel::HostEnds),
+            (false, false) => None,
+        }
+    }
 }
 
 struct Lease {
@@ -45,6 +65,9 @@ enum State {
     Gone,
 }
 
+/// A heartbeat comes when one part in so many of a lease is over: two may fail before it ends.
+const HEARTBEAT_FRACTION: u32 = 3;
+
 /// SQS counts the 12 hours from when it handed the message out, which is a little before we had it.
 const LONGEST: Duration = MAX_VISIBILITY_TIMEOUT.saturating_sub(Duration::from_secs(10));
 
@@ -55,7 +78,7 @@ impl Leases {
         Self {
             table: Mutex::new(receipts.into_iter().map(lease).collect()),
             beating: watch::Sender::new(false),
-            lost: watch::Sender::new(0),
+            lost: watch::Sender::new(Lost::default()),
             received,
             length,
         }
@@ -71,12 +94,15 @@ impl Leases {
     }
 
     /// Ends when that one is lost, or cut off.
-    pub(super) fn lost(&self, index: usize) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn lost(&self, index: usize) -> impl Future<Output = Cancel> + Send + use<> {
         let mut lost = self.lost.subscribe();
         async move {
-            if lost.wait_for(|lost| lost & 1 << index != 0).await.is_err() {
+            let cancel =
+                lost.wait_for(|lost| lost.cancel(index).is_some()).await.ok().and_then(|lost| lost.cancel(index));
+            match cancel {
+                Some(cancel) => cancel,
                 // The batch is over, and nobody is left to tell.
-                std::future::pending().await
+                None => std::future::pending().await,
             }
         }
     }
@@ -88,22 +114,22 @@ impl Leases {
             indices.iter().for_each(|&index| table[index].cut_off());
         }
         let these = indices.iter().fold(0, |these, index| these | 1 << index);
-        self.lost.send_modify(|lost| *lost |= these);
+        self.lost.send_modify(|lost| lost.cut_off |= these);
     }
 
     /// Until when SQS keeps that one from others, by what it has confirmed.
-    pub(super) fn ends(&self, index: usize) -> Deadline {
+    pub(super) fn end_of(&self, index: usize) -> Deadline {
         self.table()[index].receipt.ends
     }
 
     /// How long SQS lets these messages be hidden from now on.
-    pub(super) fn longest_delay(&self) -> Duration {
+    pub(super) fn max_delay(&self) -> Duration {
         LONGEST.saturating_sub(self.received.elapsed())
     }
 
     /// Extends these no more, and those not for the moment. Once this has ended no heartbeat is under way for either. Says whether
     /// the first one was still ours.
-    pub(super) async fn let_go(&self, index: usize, copies: &[usize], behind: &[usize]) -> bool {
+    pub(super) async fn stop_heartbeat(&self, index: usize, copies: &[usize], behind: &[usize]) -> bool {
         // The process may have been suspended, and nobody has looked since.
         self.expire();
         let was_ours = {
@@ -124,7 +150,7 @@ impl Leases {
     }
 
     /// Extends these again.
-    pub(super) fn keep_again(&self, indices: &[usize]) {
+    pub(super) fn resume_heartbeat(&self, indices: &[usize]) {
         let mut table = self.table();
         for &index in indices {
             table[index].rest(State::Kept);
@@ -155,11 +181,11 @@ impl Leases {
         let _ = self.beating.subscribe().wait_for(|beating| !beating).await;
     }
 
-    /// Extends what is ours at a third of its time, until this is dropped. After the process was suspended, what has ended is lost at
+    /// Extends what is ours at a third of its time ([`HEARTBEAT_FRACTION`]), until this is dropped. After the process was suspended, what has ended is lost at
     /// once, and the rest is extended at once where a heartbeat is due.
     pub(super) async fn keep(&self, queue: &ChangeVisibility, mut resumed: watch::Receiver<u64>) {
-        let third = self.length / 3;
-        let mut due = Deadline::after(self.received, third);
+        let interval = self.length / HEARTBEAT_FRACTION;
+        let mut due = Deadline::after(self.received, interval);
         let mut next = due.for_timer();
         loop {
             tokio::select! {
@@ -172,11 +198,11 @@ impl Leases {
             if now < next && !due.is_over() {
                 continue;
             }
-            due = Deadline::after(Moment::now(), third);
+            due = Deadline::after(Moment::now(), interval);
             next = match self.beat(queue).await {
-                Beat::All => now + third,
+                Beat::All => now + interval,
                 // There is time for some more before the lease is over.
-                Beat::Again => Instant::now() + (third / 10).mul_f64(1.0 + fastrand::f64()),
+                Beat::Again => Instant::now() + (interval / 10).mul_f64(1.0 + fastrand::f64()),
             };
         }
     }
@@ -184,10 +210,10 @@ impl Leases {
     /// One heartbeat.
     async fn beat(&self, queue: &ChangeVisibility) -> Beat {
         let began = Moment::now();
-        let third = Instant::now() + self.length / 3;
+        let next = Instant::now() + self.length / HEARTBEAT_FRACTION;
         // Whoever waits for this one longer sees too late that a lease is over.
-        let until = third.min(self.first_expiry().unwrap_or(third));
-        let extended = VisibilityTimeout::clamped(self.length, self.longest_delay());
+        let until = next.min(self.first_expiry().unwrap_or(next));
+        let extended = VisibilityTimeout::clamped(self.length, self.max_delay());
         if extended == VisibilityTimeout::ZERO {
             return Beat::All;
         }
@@ -249,7 +275,7 @@ impl Leases {
         let taken = self.table()[index].take();
         // Whoever has let it go meanwhile is done with it.
         let Some(Receipt { key, .. }) = taken else { return };
-        self.lost.send_modify(|lost| *lost |= 1 << index);
+        self.lost.send_modify(|lost| lost.leases |= 1 << index);
         tracing::warn!(message_id = %key, why, "a message is lost to others while it is here, and comes back there");
     }
 }
@@ -300,7 +326,7 @@ mod tests {
 
     use super::*;
     use crate::moment::set_wall_clock_ahead;
-    use crate::worker::memory::MessageKey;
+    use crate::worker::recently_seen::MessageKey;
     use redrive_local::{Faults, Sqs};
 
     const LEASE: Duration = Duration::from_secs(30);
@@ -346,7 +372,7 @@ mod tests {
     async fn what_is_left_of_twelve_hours_shrinks_while_the_process_sleeps() {
         let (_, leases) = leased(&Sqs::with_seed(1)).await;
         set_wall_clock_ahead(Duration::from_secs(11 * 3_600));
-        assert!(leases.longest_delay() <= Duration::from_secs(3_600));
+        assert!(leases.max_delay() <= Duration::from_secs(3_600));
         assert!(!leases.is_ours(0) && leases.take(&[0]).await.is_empty(), "there is nothing to give back");
     }
 
@@ -374,8 +400,8 @@ mod tests {
         let mut keeping = pin!(leases.keep(&queue, watch::Sender::new(0).subscribe()));
         let under_way = LEASE / 3 + Duration::from_millis(1);
         assert!(tokio::time::timeout(under_way, &mut keeping).await.is_err());
-        let mut let_go = pin!(leases.let_go(0, &[], &[]));
-        let first_poll = poll_fn(|context| Poll::Ready(let_go.as_mut().poll(context))).await;
+        let mut stopped = pin!(leases.stop_heartbeat(0, &[], &[]));
+        let first_poll = poll_fn(|context| Poll::Ready(stopped.as_mut().poll(context))).await;
         assert!(first_poll.is_pending(), "there is a heartbeat under way");
         sqs.set_faults(Faults::none());
 
@@ -383,6 +409,6 @@ mod tests {
         let visible = receive().send().await.unwrap().messages.unwrap_or_default();
         let bodies: Vec<_> = visible.iter().map(|message| message.body().unwrap()).collect();
         assert_eq!(bodies, ["ends"], "the other one still has its heartbeats");
-        assert!(let_go.await, "and none is under way");
+        assert!(stopped.await, "and none is under way");
     }
 }

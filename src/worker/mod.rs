@@ -1,30 +1,30 @@
 //! The same handler as a worker, which polls its queue itself.
 //!
 //! ```text
-//! desk (permits) -> poll -> batch: the engine, with a lease a message -> settler (deletes, visibility)
+//! permits -> poll -> triage -> received: the engine, with a lease a message -> settler (deletes, visibility)
 //! ```
 //!
-//! [`hub`] has what all of these share, [`pollers`] says how many polls there are at a time.
+//! [`shared`] has what all of these share, [`pollers`] says how many polls there are at a time.
 
-mod batch;
-mod desk;
 mod environment;
 mod fault;
 mod handle;
 mod health;
-mod hub;
 mod idle;
 mod lease;
-mod memory;
-mod pace;
+mod permits;
 mod poll;
 mod pollers;
 mod queue;
+mod rate_limit;
+mod received;
+mod recently_seen;
 mod run_times;
 mod settler;
-mod sorted;
+mod shared;
 #[cfg(test)]
 mod suspended;
+mod triage;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -43,8 +43,8 @@ pub(crate) use self::environment::{queue_url, run};
 pub use self::handle::WorkerHandle;
 
 use self::health::Health;
-use self::hub::Hub;
 use self::pollers::Pollers;
+use self::shared::Shared;
 use crate::error::Error;
 use crate::handler::{self, Consumer};
 use crate::sqs::visibility::MAX_VISIBILITY_TIMEOUT;
@@ -228,19 +228,19 @@ impl<K: handler::Kind> Worker<K> {
     async fn work_until(self, shutdown: impl Future<Output = ()>, health: Arc<Health>) -> Result<(), Error> {
         let mut shutdown = pin!(shutdown);
         let (engine, drain_timeout) = (self.consumer.engine(), self.settings.drain_timeout);
-        let hub = tokio::select! {
-            hub = Hub::begin(engine, &self.client, self.queue_url, self.settings, health) => hub?,
+        let shared = tokio::select! {
+            shared = Shared::begin(engine, &self.client, self.queue_url, self.settings, health) => shared?,
             () = &mut shutdown => return Ok(()),
         };
         let work = async {
-            let mut pollers = Pollers::begin(hub.clone());
+            let mut pollers = Pollers::begin(shared.clone());
             let result = pollers.run_until(shutdown).await;
             pollers.end_by(Instant::now() + drain_timeout).await;
             result
         };
         tokio::select! {
             result = work => result,
-            never = hub.notice_suspends() => match never {},
+            never = shared.notice_suspends() => match never {},
         }
     }
 }

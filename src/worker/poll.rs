@@ -8,15 +8,14 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::batch;
-use super::desk::Turn;
 use super::fault::Fault;
 use super::health::Stage;
-use super::hub::{Hub, Phase};
 use super::idle::IdlePause;
-use super::pollers::Batches;
+use super::permits::PollGrant;
 use super::queue::{in_ms, wait_after};
-use super::sorted::Sorted;
+use super::received::{self, RunningBatches};
+use super::shared::{Phase, Shared};
+use super::triage::Triage;
 use crate::error::{Error, Kind};
 use crate::moment::{Deadline, Moment};
 use crate::sqs::hex::hex;
@@ -33,35 +32,35 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// Where the queue never could be polled, and waiting cannot help.
-pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
+pub(super) async fn poll(shared: Arc<Shared>, batches: RunningBatches) -> Result<(), Error> {
     let (mut unanswered, mut failures, mut idle) = (None, 0, IdlePause::default());
-    while let Some(attempt) = next_turn(&hub, unanswered.take()).await {
+    while let Some(attempt) = next_attempt(&shared, unanswered.take()).await {
         let (asked, began) = (attempt.messages, Instant::now());
-        match hub.receive(&attempt).await {
+        match shared.receive(&attempt).await {
             Ok(received) => {
-                hub.has_polled.store(true, Ordering::Relaxed);
-                hub.health.note(Stage::Polling);
+                shared.has_polled.store(true, Ordering::Relaxed);
+                shared.health.note(Stage::Polling);
                 failures = 0;
                 let count = received.messages.len();
-                hub.desk.unused(asked - count.min(asked));
-                hub.clone().take(received, attempt, &batches).await;
+                shared.permits.unused(asked - count.min(asked));
+                shared.clone().take(received, attempt, &batches).await;
                 // Who adds one is mostly on a thread of its own, and would be woken for nothing at each poll.
-                if count == asked && hub.may_have_one_more() {
-                    hub.more.notify_one();
-                } else if count == 0 && hub.has_one_too_many() {
+                if count == asked && shared.may_have_one_more() {
+                    shared.more.notify_one();
+                } else if count == 0 && shared.has_one_too_many() {
                     return Ok(());
                 }
                 match count {
-                    0 => hub.rest(idle.after_empty(began.elapsed())).await,
+                    0 => shared.rest(idle.after_empty(began.elapsed())).await,
                     _ => idle.reset(),
                 }
             }
-            Err(Fault::Lasting(problem)) if !hub.has_polled.load(Ordering::Relaxed) => {
+            Err(Fault::Lasting(problem)) if !shared.has_polled.load(Ordering::Relaxed) => {
                 return Err(Kind::Queue(problem).into());
             }
             Err(fault) => {
-                hub.health.note(Stage::Failing);
-                unanswered = hub.again(attempt);
+                shared.health.note(Stage::Failing);
+                unanswered = shared.again(attempt);
                 failures += 1;
                 let wait = wait_after(failures);
                 let (error, next_attempt_in_ms) = (fault.into_text(), in_ms(wait));
@@ -71,7 +70,7 @@ pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
                     next_attempt_in_ms,
                     "the queue could not be polled; the worker tries again"
                 );
-                hub.rest(wait).await;
+                shared.rest(wait).await;
             }
         }
     }
@@ -79,24 +78,24 @@ pub(super) async fn poll(hub: Arc<Hub>, batches: Batches) -> Result<(), Error> {
 }
 
 /// Waits for permits, or has those of a receive that was not answered, unless the worker closes.
-async fn next_turn(hub: &Hub, mut unanswered: Option<Attempt>) -> Option<Attempt> {
-    let turn = async {
+async fn next_attempt(shared: &Shared, mut unanswered: Option<Attempt>) -> Option<Attempt> {
+    let next = async {
         loop {
-            hub.handle.not_paused().await;
-            if let Some(again) = unanswered.take().and_then(|attempt| hub.again(attempt)) {
+            shared.handle.not_paused().await;
+            if let Some(again) = unanswered.take().and_then(|attempt| shared.again(attempt)) {
                 return again;
             }
-            let turn = hub.desk.turn().await;
-            if !hub.handle.is_paused() {
-                return Attempt::new(turn, hub);
+            let grant = shared.permits.grant().await;
+            if !shared.handle.is_paused() {
+                return Attempt::new(grant, shared);
             }
-            hub.desk.unused(turn.messages);
+            shared.permits.unused(grant.messages);
         }
     };
     tokio::select! {
         biased;
-        () = hub.until(Phase::Closing) => None,
-        attempt = turn => Some(attempt),
+        () = shared.until(Phase::Closing) => None,
+        attempt = next => Some(attempt),
     }
 }
 
@@ -113,8 +112,8 @@ struct Attempt {
 
 impl Attempt {
     /// One that is made now.
-    fn new(Turn { messages, permits }: Turn, hub: &Hub) -> Self {
-        let id = hub.queue.source.is_fifo().then(|| hex(u128::from_be_bytes(random())));
+    fn new(PollGrant { messages, permits }: PollGrant, shared: &Shared) -> Self {
+        let id = shared.queue.source.is_fifo().then(|| hex(u128::from_be_bytes(random())));
         Self { id, messages, permits, since: Moment::now() }
     }
 }
@@ -126,7 +125,7 @@ pub(super) struct Received {
     since: Moment,
 }
 
-impl Hub {
+impl Shared {
     /// Waits for so long, but not beyond a shutdown.
     async fn rest(&self, pause: Duration) {
         if pause.is_zero() {
@@ -164,19 +163,19 @@ impl Hub {
         if attempt.id.is_some() && attempt.since.elapsed() <= ATTEMPT_ID_TIME {
             return Some(attempt);
         }
-        self.desk.unused(attempt.messages);
+        self.permits.unused(attempt.messages);
         None
     }
 
     /// Begins what is new of that, and deletes what was done before. On a FIFO queue, what stands behind a message that is not begun is
     /// given back: SQS hands it out again when that one is settled.
-    async fn take(self: Arc<Self>, received: Received, attempt: Attempt, batches: &Batches) {
+    async fn take(self: Arc<Self>, received: Received, attempt: Attempt, batches: &RunningBatches) {
         let ends = Deadline::after(received.since, self.queue.lease.as_duration());
-        let Sorted { fresh, done, behind, .. } = Sorted::of(received.messages, ends, attempt.messages, &self);
-        let hold = self.desk.hold(attempt.permits, fresh.len());
+        let Triage { fresh, done, behind, .. } = Triage::of(received.messages, ends, attempt.messages, &self);
+        let in_flight = self.permits.in_flight(attempt.permits, fresh.len());
         // First of all: their time runs, and the rest may have to wait until SQS has taken what was before it.
         if !fresh.is_empty() {
-            batches.spawn(batch::run(self.clone(), fresh, hold, received.since));
+            batches.spawn(received::run(self.clone(), fresh, in_flight, received.since));
         }
         if !done.is_empty() {
             let room = self.settler.room(done.len()).await;

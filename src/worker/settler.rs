@@ -8,13 +8,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
-use super::memory::{Memory, MessageKey};
 use super::queue::Queue;
+use super::recently_seen::{MessageKey, RecentlySeen};
 use crate::moment::Deadline;
+use crate::record::ReceivedMessage;
 use crate::sqs::coalesce::{BatchCall, Coalescer};
 use crate::sqs::delete::DeleteMessages;
 use crate::sqs::entries::EntryError;
-use crate::sqs::message::CompleteMessage;
 use crate::sqs::visibility::{Change, ChangeVisibility, VisibilityTimeout};
 
 /// How much may be on its way to the queue. When SQS takes no more, messages keep their permits, and nothing more is polled.
@@ -30,8 +30,8 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    pub(super) fn of(key: MessageKey, message: CompleteMessage, ends: Deadline) -> Self {
-        Self { key, receipt_handle: message.receipt_handle, ends }
+    pub(super) fn of(key: MessageKey, message: &ReceivedMessage, ends: Deadline) -> Self {
+        Self { key, receipt_handle: message.receipt_handle.clone(), ends }
     }
 }
 
@@ -74,19 +74,19 @@ pub(super) struct Settler {
     visibility: Coalescer<ChangeVisibility>,
     slots: Arc<Semaphore>,
     /// Told which messages are deleted, and which are not.
-    memory: Arc<Mutex<Memory>>,
+    recently_seen: Arc<Mutex<RecentlySeen>>,
     /// Where the calls are made.
     host: Handle,
 }
 
 impl Settler {
     /// One that makes its calls on this runtime.
-    pub(super) fn new(queue: &Queue, memory: Arc<Mutex<Memory>>) -> Self {
+    pub(super) fn new(queue: &Queue, recently_seen: Arc<Mutex<RecentlySeen>>) -> Self {
         Self {
             deletes: Coalescer::new(queue.deletes()),
             visibility: Coalescer::new(queue.visibility()),
             slots: Arc::new(Semaphore::new(MAX_SETTLING as usize)),
-            memory,
+            recently_seen,
             host: Handle::current(),
         }
     }
@@ -111,7 +111,7 @@ impl Settler {
     }
 
     fn submit_deletes(&self, room: Room, receipts: Vec<Receipt>, all_done: Option<oneshot::Sender<bool>>) {
-        let memory = self.memory.clone();
+        let recently_seen = self.recently_seen.clone();
         let told = move |key: &MessageKey, ends: Deadline, result: &Result<(), EntryError>| {
             // SQS says of a receipt that is too old that the message is deleted, and deletes nothing.
             let error = match result {
@@ -120,7 +120,7 @@ impl Settler {
                 Err(error) => Some(error.text()),
             };
             let is_deleted = error.is_none();
-            memory.lock().unwrap_or_else(PoisonError::into_inner).deleted(key, is_deleted, Instant::now());
+            recently_seen.lock().unwrap_or_else(PoisonError::into_inner).deleted(key, is_deleted, Instant::now());
             if let Some(error) = error {
                 tracing::warn!(message_id = %key, error, "a message was processed and may not be deleted; when it comes back, the worker deletes it");
             }
@@ -177,7 +177,7 @@ mod tests {
     use crate::moment::{Moment, set_wall_clock_ahead};
     use crate::worker::handle::WorkerHandle;
     use crate::worker::health::Health;
-    use crate::worker::memory::Known;
+    use crate::worker::recently_seen::Known;
     use redrive_local::Sqs;
 
     #[tokio::test(start_paused = true)]
@@ -191,7 +191,7 @@ mod tests {
             client.send_message().queue_url(&url).message_body("an order").send().await.unwrap();
             let received = client.receive_message().queue_url(&url).send().await.unwrap().messages.unwrap();
             let receipt_handle = received[0].receipt_handle().unwrap().to_owned();
-            let settler = Settler::new(&queue, Arc::new(Mutex::new(Memory::new(Duration::from_secs(30)))));
+            let settler = Settler::new(&queue, Arc::new(Mutex::new(RecentlySeen::new(Duration::from_secs(30)))));
             let ends = Deadline::after(Moment::now(), Duration::from_secs(30));
             set_wall_clock_ahead(asleep);
             let receipt = Receipt { key: MessageKey::of("m"), receipt_handle, ends };
@@ -211,8 +211,8 @@ mod tests {
         let mut received = client.receive_message().queue_url(&url).send().await.unwrap();
         let queue =
             Queue::find(&client, url, None, Duration::ZERO, &Health::new(WorkerHandle::default())).await.unwrap();
-        let memory = Arc::new(Mutex::new(Memory::new(Duration::from_secs(30))));
-        let settler = Settler::new(&queue, memory.clone());
+        let recently_seen = Arc::new(Mutex::new(RecentlySeen::new(Duration::from_secs(30))));
+        let settler = Settler::new(&queue, recently_seen.clone());
         let (deleted, left, now) = (MessageKey::of("deleted"), MessageKey::of("left"), Instant::now());
         let ends = Deadline::after(Moment::now(), Duration::from_secs(30));
         let receipts = vec![
@@ -224,15 +224,15 @@ mod tests {
             Receipt { key: left.clone(), receipt_handle: "none".to_owned(), ends },
         ];
         for receipt in &receipts {
-            memory.lock().unwrap().done(&receipt.key, now);
+            recently_seen.lock().unwrap().done(&receipt.key, now);
         }
         assert!(!settler.delete_all(settler.room(2).await, receipts).await, "one of them is not");
-        let mut memory = memory.lock().unwrap();
+        let mut recently_seen = recently_seen.lock().unwrap();
         for number in 0..100_000 {
-            memory.done(&MessageKey::Uuid(number), now);
-            memory.deleted(&MessageKey::Uuid(number), true, now);
+            recently_seen.done(&MessageKey::Uuid(number), now);
+            recently_seen.deleted(&MessageKey::Uuid(number), true, now);
         }
-        assert_eq!(memory.receive(&left, now), Known::Done);
-        assert_eq!(memory.receive(&deleted, now), Known::Nothing);
+        assert_eq!(recently_seen.receive(&left, now), Known::Done);
+        assert_eq!(recently_seen.receive(&deleted, now), Known::Nothing);
     }
 }

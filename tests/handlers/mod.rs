@@ -7,4 +7,5 @@ mod fifo;
 mod layers;
 mod outcomes;
 mod panics;
+mod settled;
 mod small_batches;

@@ -301,3 +301,41 @@ async fn the_visibility_timeout_of_the_worker_goes_before_that_of_the_queue() {
     sleep(secs(61)).await;
     assert_eq!(queue.counts().await, (1, 0), "after a crash it is back soon");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_lease_is_what_listeners_are_told() {
+    let (queue, told) = (Queue::with_messages(1).await, Notes::default());
+    let noted = told.clone();
+    let consumer = redrive::handler(never_ends_at_first).with_state(Notes::default()).on_settled(move |settled| {
+        noted.add(format!("{} after {} s", settled.outcome(), settled.duration().as_secs()));
+    });
+    let worker = queue.run(consumer);
+    sleep(secs(5)).await;
+    queue.sqs.set_faults(Faults::none().throttles(1.0));
+    told.until(1).await;
+    assert_eq!(told.all(), ["lease_lost after 30 s"]);
+    queue.sqs.set_faults(Faults::none());
+    queue.drained().await;
+    assert_eq!(told.all()[1..], ["done after 0 s"]);
+    worker.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn listeners_are_told_of_delays_and_dead_letters_that_the_queue_has_accepted() {
+    let (queue, _dead) = Queue::with_dead_letters("orders", 5).await;
+    queue.send("an order").await;
+    let fail = |Body(_): Body| async { Err::<(), _>("down") };
+    let backoff = Backoff::exponential(secs(10)..secs(10));
+    let effects = Effects::with_client(queue.client.clone()).backoff(backoff).dead_letter_at(3);
+    let told = Notes::default();
+    let noted = told.clone();
+    let consumer = redrive::handler(fail).effects(effects).on_settled(move |settled| {
+        noted.add(format!("{:?} {} {:?}", settled.receive_count(), settled.outcome(), settled.error()));
+    });
+    let worker = queue.run(consumer);
+    queue.drained().await;
+    let expected =
+        ["Some(1) delayed Some(\"down\")", "Some(2) delayed Some(\"down\")", "Some(3) dead_lettered Some(\"down\")"];
+    assert_eq!(told.all(), expected);
+    worker.end().await.unwrap();
+}

@@ -1,13 +1,13 @@
 //! A mapping of a test's queue to a function.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use axum::body::Bytes;
-use redrive::BoxError;
-use redrive::Consumer;
 use redrive::internals::source::Source;
+use redrive::{BoxError, Consumer, Settled, SettledAs};
 
 use super::lock;
 use super::queue::{TestQueue, refused};
@@ -152,10 +152,16 @@ impl Mapping {
 /// The consumer as a function that tells the queue's history what its handler was given and what it said.
 pub(super) fn observed<K: redrive::Kind + Sync>(queue: &TestQueue, consumer: Consumer<K>) -> InProcess {
     let history = queue.history.clone();
-    let observed = redrive::internals::observed(consumer, move |ended| {
-        lock(&history).ran(ended.message_id, ended.receive_count, ended.body, ended.why);
-    });
-    InProcess::consumer(&observed)
+    let told = move |settled: &Settled<'_>| {
+        if settled.outcome() == SettledAs::NotRun {
+            return;
+        }
+        let id = settled.message_id().map(Cow::into_owned).unwrap_or_default();
+        let body = settled.record().body().ok().flatten().map(Cow::into_owned);
+        let count = settled.receive_count().unwrap_or_default();
+        lock(&history).ran(id, count, body, settled.error().map(str::to_owned));
+    };
+    InProcess::consumer(&consumer.on_settled(told))
 }
 
 /// Tells the queue's history what becomes of batches.

@@ -449,3 +449,20 @@ async fn effects_on_a_queue_that_goes_silent_end_and_the_record_comes_back() {
     let warnings = warnings.lock().unwrap();
     assert!(warnings.iter().any(|text| text.contains("not sent to the dead-letter queue")), "{warnings:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn listeners_are_told_of_delays_and_dead_letters_that_the_queue_has_accepted() {
+    let kit = Kit::with_seed(1);
+    let orders = kit.queue("orders").max_receive_count(5).create().await.unwrap();
+    let fail = |Body(_): Body| async { Err::<(), _>("down") };
+    let backoff = Backoff::exponential(secs(10)..secs(10));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let noted = told.clone();
+    let consumer = redrive::handler(fail)
+        .effects(effects(&orders).backoff(backoff).dead_letter_at(3))
+        .on_settled(move |settled| noted.lock().unwrap().push(settled.outcome().to_string()));
+    orders.mapping(consumer).start().unwrap();
+    orders.send("an order").await.unwrap();
+    kit.until_idle().await;
+    assert_eq!(*told.lock().unwrap(), ["delayed", "delayed", "dead_lettered"]);
+}

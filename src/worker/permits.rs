@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use super::pace::Pace;
+use super::rate_limit::RateLimit;
 
 /// What SQS hands out at a time.
 const MAX_MESSAGES: usize = 10;
@@ -26,42 +26,33 @@ const LINGER: Duration = Duration::from_millis(5);
 /// How often it looks how many there are. Tokio's clock knows no shorter time.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// How often a poll that is right behind another gives way: to what is ready to run, and to what has come over the network meanwhile.
-/// Where many messages end at about the same time, the polls for their places would else all be made before the first answer is looked
-/// at, and its messages would begin no sooner than those of the last one.
-const WAYS: usize = 8;
-
-/// How soon after another a poll is right behind it when it has its permits. Handlers that keep the threads busy do not end that fast, and
-/// a poll that gave way to them would do so for long.
-const RIGHT_BEHIND: Duration = Duration::from_micros(300);
-
 /// What a poll is made with.
-pub(super) struct Turn {
+pub(super) struct PollGrant {
     /// How many messages it may bring.
     pub(super) messages: usize,
     /// As many as there may be calls of them.
     pub(super) permits: OwnedSemaphorePermit,
 }
 
-pub(super) struct Desk {
-    permits: Arc<Semaphore>,
+pub(super) struct Permits {
+    semaphore: Arc<Semaphore>,
     /// How many calls may run at a time.
     calls: usize,
     /// How many messages a call has at most.
     call_size: usize,
-    /// When the last poll went from here. Held by the poller whose turn it is: if several took permits one by one, each would get some.
-    turn: tokio::sync::Mutex<Option<Instant>>,
-    pace: Option<Mutex<Pace>>,
+    /// Held by the poller whose turn it is: if several took permits one by one, each would get some.
+    turn: tokio::sync::Mutex<()>,
+    rate_limit: Option<Mutex<RateLimit>>,
 }
 
-impl Desk {
+impl Permits {
     pub(super) fn new(concurrency: usize, call_size: NonZeroUsize, messages_per_second: Option<f64>) -> Self {
-        let pace = messages_per_second.map(|limit| Mutex::new(Pace::new(limit, Instant::now())));
+        let rate_limit = messages_per_second.map(|limit| Mutex::new(RateLimit::new(limit, Instant::now())));
         // A chunk is of one poll.
         let call_size = call_size.get().min(MAX_MESSAGES);
         let calls = concurrency.clamp(1, Semaphore::MAX_PERMITS);
-        let permits = Arc::new(Semaphore::new(calls));
-        Self { permits, calls, call_size, turn: tokio::sync::Mutex::default(), pace }
+        let semaphore = Arc::new(Semaphore::new(calls));
+        Self { semaphore, calls, call_size, turn: tokio::sync::Mutex::default(), rate_limit }
     }
 
     /// How many polls it takes to fill it.
@@ -83,21 +74,17 @@ impl Desk {
     }
 
     /// Holds the permits of so many messages that a poll has brought.
-    pub(super) fn hold(&self, permits: OwnedSemaphorePermit, messages: usize) -> Hold {
-        Hold { permits: self.for_messages(permits, messages), messages }
+    pub(super) fn in_flight(&self, permits: OwnedSemaphorePermit, messages: usize) -> InFlight {
+        InFlight { permits: self.for_messages(permits, messages), messages }
     }
 
     /// Waits for at least one permit, and a little for more: for ten messages at most.
-    pub(super) async fn turn(&self) -> Turn {
-        let mut last = self.turn.lock().await;
+    pub(super) async fn grant(&self) -> PollGrant {
+        let _turn = self.turn.lock().await;
         let mut permits = self.acquire(1).await;
         self.linger(&mut permits).await;
-        if let Some(last) = *last {
-            give_way(last).await;
-        }
-        let messages = self.paced(permits.num_permits() * self.call_size).await;
-        *last = Some(Instant::now());
-        Turn { messages, permits: self.for_messages(permits, messages) }
+        let messages = self.rate_limited(permits.num_permits() * self.call_size).await;
+        PollGrant { messages, permits: self.for_messages(permits, messages) }
     }
 
     /// Waits for as many permits as a poll has use for, while more of them come.
@@ -127,25 +114,25 @@ impl Desk {
     }
 
     async fn acquire(&self, count: usize) -> OwnedSemaphorePermit {
-        // Ten at most; and nobody closes what is the desk's own.
-        self.permits.clone().acquire_many_owned(count as u32).await.expect("the semaphore is never closed")
+        // Ten at most; and nobody closes what is their own.
+        self.semaphore.clone().acquire_many_owned(count as u32).await.expect("the semaphore is never closed")
     }
 
     /// Adds what is free, up to what a poll has use for, and says how many there are then.
     fn add_free(&self, permits: &mut OwnedSemaphorePermit) -> usize {
         let missing = self.calls_of_a_poll() - permits.num_permits();
         // Nobody else takes any meanwhile: the turn is this poller's.
-        let free = self.permits.available_permits().min(missing);
-        if let Ok(more) = self.permits.clone().try_acquire_many_owned(free as u32) {
+        let free = self.semaphore.available_permits().min(missing);
+        if let Ok(more) = self.semaphore.clone().try_acquire_many_owned(free as u32) {
             permits.merge(more);
         }
         permits.num_permits()
     }
 
-    async fn paced(&self, most: usize) -> usize {
-        let Some(pace) = &self.pace else { return most };
+    async fn rate_limited(&self, most: usize) -> usize {
+        let Some(rate_limit) = &self.rate_limit else { return most };
         loop {
-            let taken = pace.lock().unwrap_or_else(PoisonError::into_inner).take(most, Instant::now());
+            let taken = rate_limit.lock().unwrap_or_else(PoisonError::into_inner).take(most, Instant::now());
             match taken {
                 Ok(taken) => return taken,
                 Err(wait) => tokio::time::sleep(wait).await,
@@ -155,30 +142,20 @@ impl Desk {
 
     /// So many messages less than a poll was for have come of it.
     pub(super) fn unused(&self, count: usize) {
-        if let Some(pace) = &self.pace {
-            pace.lock().unwrap_or_else(PoisonError::into_inner).give_back(count, Instant::now());
+        if let Some(rate_limit) = &self.rate_limit {
+            rate_limit.lock().unwrap_or_else(PoisonError::into_inner).give_back(count, Instant::now());
         }
-    }
-}
-
-/// Lets others go first, while that poll went just now.
-async fn give_way(last: Instant) {
-    for _ in 0..WAYS {
-        if last.elapsed() >= RIGHT_BEHIND {
-            return;
-        }
-        tokio::task::yield_now().await;
     }
 }
 
 /// The permits of what a poll has brought, until that has ended.
-pub(super) struct Hold {
+pub(super) struct InFlight {
     permits: OwnedSemaphorePermit,
     /// How many messages have not ended.
     messages: usize,
 }
 
-impl Hold {
+impl InFlight {
     /// One of the messages has ended. The rest may be in a call each: no more permits than that are held.
     pub(super) fn one_ended(&mut self) {
         self.messages = self.messages.saturating_sub(1);
@@ -190,15 +167,15 @@ impl Hold {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::task::{Context, Waker};
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
 
-    /// For how many messages a turn is, and after how many ms, of a desk of ten all of whose permits but one are held. They are
+    /// For how many messages a grant is, and after how many ms, of ten permits all but one of which are held. They are
     /// given up after so many ms each, of a paused clock.
-    async fn turn_of(given_up_after: impl IntoIterator<Item = u64>) -> (usize, u64) {
-        let desk = Desk::new(10, NonZeroUsize::MIN, None);
-        let mut held = desk.acquire(9).await;
+    async fn grant_of(given_up_after: impl IntoIterator<Item = u64>) -> (usize, u64) {
+        let permits = Permits::new(10, NonZeroUsize::MIN, None);
+        let mut held = permits.acquire(9).await;
         for after in given_up_after {
             let permit = held.split(1).expect("nine are held");
             tokio::spawn(async move {
@@ -207,55 +184,38 @@ mod tests {
             });
         }
         let begin = Instant::now();
-        let turn = desk.turn().await;
+        let grant = permits.grant().await;
         // Each wait may be a millisecond longer than it is to be.
-        (turn.messages, begin.elapsed().as_millis() as u64)
+        (grant.messages, begin.elapsed().as_millis() as u64)
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_has_a_permit_waits_a_little_for_more() {
-        assert!(matches!(turn_of([]).await, (1, 5..=6)));
-        assert!(matches!(turn_of([3]).await, (2, 5..=6)));
-        assert!(matches!(turn_of([4, 5, 6, 7]).await, (2..=4, 5..=6)), "no longer than that in all");
-        assert!(matches!(turn_of([3; 9]).await, (10, 3..=4)), "nor longer than there is use for");
-        assert!(matches!(turn_of(1..=9).await, (4..=5, 4..=5)), "each comes while it is worth the wait");
+        assert!(matches!(grant_of([]).await, (1, 5..=6)));
+        assert!(matches!(grant_of([3]).await, (2, 5..=6)));
+        assert!(matches!(grant_of([4, 5, 6, 7]).await, (2..=4, 5..=6)), "no longer than that in all");
+        assert!(matches!(grant_of([3; 9]).await, (10, 3..=4)), "nor longer than there is use for");
+        assert!(matches!(grant_of(1..=9).await, (4..=5, 4..=5)), "each comes while it is worth the wait");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_poll_brings_begins_before_the_next_poll_goes() {
-        let desk = Arc::new(Desk::new(20, NonZeroUsize::MIN, None));
-        let (log, begin) = (Arc::new(Mutex::new(Vec::new())), Instant::now());
-        let first = desk.turn().await;
-        let (log_of_next, desk_of_next) = (log.clone(), desk.clone());
-        let next = tokio::spawn(async move {
-            let turn = desk_of_next.turn().await;
-            log_of_next.lock().unwrap().push("the next goes");
-            turn
-        });
-        // As often as tasks hand an answer on, from the connection to the handlers.
-        for _ in 0..WAYS / 2 {
-            tokio::task::yield_now().await;
+    async fn a_poll_whose_permits_are_free_goes_at_once() {
+        let permits = Permits::new(20, NonZeroUsize::MIN, None);
+        let mut held = Vec::new();
+        for poll in 0..2 {
+            let mut grant = pin!(permits.grant());
+            let Poll::Ready(grant) = grant.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+                panic!("poll {poll} waits");
+            };
+            assert_eq!(grant.messages, 10);
+            held.push(grant);
         }
-        log.lock().unwrap().push("what the first brings begins");
-        assert_eq!((first.messages, next.await.unwrap().messages), (10, 10));
-        assert_eq!(*log.lock().unwrap(), ["what the first brings begins", "the next goes"]);
-        assert_eq!(begin.elapsed(), Duration::ZERO, "it does not wait for it, though");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_poll_that_is_not_right_behind_another_goes_at_once() {
-        let desk = Desk::new(20, NonZeroUsize::MIN, None);
-        let goes_at_once = || pin!(desk.turn()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        assert!(goes_at_once(), "there is none before it");
-        assert!(!goes_at_once(), "right behind");
-        tokio::time::advance(RIGHT_BEHIND).await;
-        assert!(goes_at_once());
     }
 
     #[tokio::test(start_paused = true)]
     async fn those_that_are_there_do_not_wait_long_for_one_that_takes_its_time() {
-        assert!(matches!(turn_of([0; 8]).await, (9, 1..=2)));
-        assert!(matches!(turn_of([1; 8]).await, (9, 1..=3)));
-        assert!(matches!(turn_of([0; 3]).await, (4, 1..=2)));
+        assert!(matches!(grant_of([0; 8]).await, (9, 1..=2)));
+        assert!(matches!(grant_of([1; 8]).await, (9, 1..=3)));
+        assert!(matches!(grant_of([0; 3]).await, (4, 1..=2)));
     }
 }

@@ -20,7 +20,7 @@ const DONE_FOR: Duration = Duration::from_secs(3_600);
 
 /// The messages of a worker, by their ids.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct RecentlySeen {
     done: Aged,
     /// Done, and their deletes under way: no more than the settler has room for, and those that wait for it with their permits.
     deleting: HashSet<MessageKey>,
@@ -71,7 +71,7 @@ impl fmt::Display for MessageKey {
     }
 }
 
-impl Memory {
+impl RecentlySeen {
     /// One of messages that are hidden for so long when they are received.
     pub(super) fn new(lease: Duration) -> Self {
         Self {
@@ -157,65 +157,65 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(30);
 
     /// One that has seen the message done and deleted.
-    fn done_and_deleted(memory: &mut Memory, number: usize, now: Instant) {
-        memory.done(&key(number), now);
-        memory.deleted(&key(number), true, now);
+    fn done_and_deleted(recently_seen: &mut RecentlySeen, number: usize, now: Instant) {
+        recently_seen.done(&key(number), now);
+        recently_seen.deleted(&key(number), true, now);
     }
 
     #[test]
     fn a_message_runs_once_at_a_time_and_not_after_it_is_done() {
-        let (mut memory, now) = (Memory::new(LEASE), Instant::now());
-        assert_eq!(memory.receive(&key(1), now), Known::Nothing);
-        assert_eq!(memory.receive(&key(1), now), Known::Running);
-        memory.ended(&key(1));
-        assert_eq!(memory.receive(&key(1), now), Known::Nothing, "it has failed, and comes back");
-        memory.done(&key(1), now);
-        memory.ended(&key(1));
-        assert_eq!(memory.receive(&key(1), now), Known::Done);
-        assert_eq!(memory.receive(&key(2), now), Known::Nothing);
+        let (mut recently_seen, now) = (RecentlySeen::new(LEASE), Instant::now());
+        assert_eq!(recently_seen.receive(&key(1), now), Known::Nothing);
+        assert_eq!(recently_seen.receive(&key(1), now), Known::Running);
+        recently_seen.ended(&key(1));
+        assert_eq!(recently_seen.receive(&key(1), now), Known::Nothing, "it has failed, and comes back");
+        recently_seen.done(&key(1), now);
+        recently_seen.ended(&key(1));
+        assert_eq!(recently_seen.receive(&key(1), now), Known::Done);
+        assert_eq!(recently_seen.receive(&key(2), now), Known::Nothing);
     }
 
     #[test]
     fn what_is_done_is_forgotten_after_a_time() {
-        let (mut memory, now) = (Memory::new(LEASE), Instant::now());
-        done_and_deleted(&mut memory, 1, now);
-        done_and_deleted(&mut memory, 1, now + DONE_FOR / 2);
-        assert_eq!(memory.receive(&key(1), now + DONE_FOR), Known::Done, "it was done once more");
-        assert_eq!(memory.receive(&key(1), now + DONE_FOR * 3 / 2), Known::Nothing);
-        assert!(memory.done.since.is_empty() && memory.done.order.is_empty());
+        let (mut recently_seen, now) = (RecentlySeen::new(LEASE), Instant::now());
+        done_and_deleted(&mut recently_seen, 1, now);
+        done_and_deleted(&mut recently_seen, 1, now + DONE_FOR / 2);
+        assert_eq!(recently_seen.receive(&key(1), now + DONE_FOR), Known::Done, "it was done once more");
+        assert_eq!(recently_seen.receive(&key(1), now + DONE_FOR * 3 / 2), Known::Nothing);
+        assert!(recently_seen.done.since.is_empty() && recently_seen.done.order.is_empty());
     }
 
     #[test]
     fn there_is_a_bound_to_it() {
-        let (mut memory, now) = (Memory::new(LEASE), Instant::now());
-        (0..MAX_DONE + 10).for_each(|number| done_and_deleted(&mut memory, number, now));
-        assert_eq!((memory.done.since.len(), memory.done.order.len()), (MAX_DONE, MAX_DONE));
-        assert_eq!(memory.receive(&key(9), now), Known::Nothing);
-        assert_eq!(memory.receive(&key(10), now), Known::Done);
+        let (mut recently_seen, now) = (RecentlySeen::new(LEASE), Instant::now());
+        (0..MAX_DONE + 10).for_each(|number| done_and_deleted(&mut recently_seen, number, now));
+        assert_eq!((recently_seen.done.since.len(), recently_seen.done.order.len()), (MAX_DONE, MAX_DONE));
+        assert_eq!(recently_seen.receive(&key(9), now), Known::Nothing);
+        assert_eq!(recently_seen.receive(&key(10), now), Known::Done);
     }
 
     #[test]
     fn what_is_not_deleted_is_remembered_though_many_are_done_after_it() {
-        let (mut memory, now) = (Memory::new(LEASE), Instant::now());
-        memory.done(&key(0), now);
-        memory.done(&key(1), now);
-        memory.deleted(&key(1), false, now);
-        (2..MAX_DONE + 10).for_each(|number| done_and_deleted(&mut memory, number, now));
-        assert_eq!(memory.receive(&key(0), now), Known::Done, "its delete is under way");
-        assert_eq!(memory.receive(&key(1), now), Known::Done, "its delete has failed");
-        assert_eq!(memory.receive(&key(2), now), Known::Nothing);
+        let (mut recently_seen, now) = (RecentlySeen::new(LEASE), Instant::now());
+        recently_seen.done(&key(0), now);
+        recently_seen.done(&key(1), now);
+        recently_seen.deleted(&key(1), false, now);
+        (2..MAX_DONE + 10).for_each(|number| done_and_deleted(&mut recently_seen, number, now));
+        assert_eq!(recently_seen.receive(&key(0), now), Known::Done, "its delete is under way");
+        assert_eq!(recently_seen.receive(&key(1), now), Known::Done, "its delete has failed");
+        assert_eq!(recently_seen.receive(&key(2), now), Known::Nothing);
     }
 
     #[test]
     fn what_is_not_deleted_is_remembered_for_two_leases_and_within_a_bound() {
         let (lease, now) = (DONE_FOR * 2, Instant::now());
-        let mut memory = Memory::new(lease);
-        memory.done(&key(1), now);
-        memory.deleted(&key(1), false, now);
-        assert_eq!(memory.receive(&key(1), now + 2 * lease - LEASE), Known::Done);
-        assert_eq!(memory.receive(&key(1), now + 2 * lease), Known::Nothing);
-        (0..MAX_LEFT + 10).for_each(|number| memory.deleted(&key(number), false, now));
-        assert_eq!(memory.left.since.len(), MAX_LEFT);
+        let mut recently_seen = RecentlySeen::new(lease);
+        recently_seen.done(&key(1), now);
+        recently_seen.deleted(&key(1), false, now);
+        assert_eq!(recently_seen.receive(&key(1), now + 2 * lease - LEASE), Known::Done);
+        assert_eq!(recently_seen.receive(&key(1), now + 2 * lease), Known::Nothing);
+        (0..MAX_LEFT + 10).for_each(|number| recently_seen.deleted(&key(number), false, now));
+        assert_eq!(recently_seen.left.since.len(), MAX_LEFT);
     }
 
     #[test]

@@ -1,37 +1,40 @@
 //! What one poll has brought, from its receive until all of it is settled.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::desk::Hold;
-use super::hub::{Hub, Phase};
 use super::lease::Leases;
-use super::memory::MessageKey;
+use super::permits::InFlight;
+use super::recently_seen::MessageKey;
 use super::settler::Receipt;
-use crate::batch::{Fate, Invocation, Keeper, Place, Wait};
+use super::shared::{Phase, Shared};
+use crate::engine::{Cancel, Invocation, LeaseHolder, RecordSet, Settlement, Statuses, Wait};
 use crate::moment::{Deadline, Moment};
-use crate::sqs::message::{CompleteMessage, event_of};
+use crate::record::{ReceivedMessage, ReceivedMessages, Records};
 
 /// A message that is to run, and may.
 pub(super) struct Fresh {
     pub(super) key: MessageKey,
-    pub(super) message: CompleteMessage,
+    pub(super) message: ReceivedMessage,
 }
 
 /// The messages of a poll, by their position in it.
 struct Messages {
-    hub: Arc<Hub>,
+    shared: Arc<Shared>,
     leases: Leases,
     each: Vec<Message>,
     /// Given up as messages end, so that others can run.
-    hold: Mutex<Hold>,
-    /// Told when one is refused.
-    refused: Notify,
+    in_flight: Mutex<InFlight>,
+    /// Told when one is skipped.
+    skipped: Notify,
     /// Told when one has ended.
     ended: Notify,
 }
@@ -40,79 +43,91 @@ struct Message {
     key: MessageKey,
     /// The position of the first one of the same id. Only that runs, and what holds for it holds for its copies.
     first: usize,
-    stage: Mutex<Stage>,
+    stage: Mutex<RunStage>,
     /// When its handler began.
     began: OnceLock<Instant>,
 }
 
 /// How far the run of a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// It may begin, or be refused: whichever is first, as both look and write in one go.
+enum RunStage {
+    /// It may begin, or be skipped: whichever is first, as both look and write in one go.
     Waiting,
     /// It will not run here, and is to be given back.
-    Refused,
+    Skipped,
     Running,
     /// Its handler has ended, and its end is on its way to the queue.
     Settling,
     Ended,
 }
 
+/// The batches of all polls, while they run.
+#[derive(Clone, Default)]
+pub(super) struct RunningBatches(Arc<Mutex<JoinSet<()>>>);
+
+impl RunningBatches {
+    pub(super) fn spawn(&self, batch: impl Future<Output = ()> + Send + 'static) {
+        let mut batches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A set keeps what has ended until somebody asks.
+        while batches.try_join_next().is_some() {}
+        batches.spawn(batch);
+    }
+
+    /// Waits for all that have begun. To drop this cancels none of them.
+    pub(super) async fn end(&self) {
+        let next =
+            |context: &mut Context<'_>| self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_join_next(context);
+        while poll_fn(next).await.is_some() {}
+    }
+}
+
 /// Runs messages that were received at that time, and settles them.
-pub(super) async fn run(hub: Arc<Hub>, fresh: Vec<Fresh>, hold: Hold, received: Moment) {
-    let event = event_of(fresh.iter().map(|fresh| &fresh.message), &hub.queue.source);
-    // All of it is in the event, and a body may be a mebibyte: nothing but the receipts remains.
-    let length = hub.queue.lease.as_duration();
-    let (each, receipts): (Vec<_>, Vec<_>) = Message::all_of(fresh, Deadline::after(received, length));
+pub(super) async fn run(shared: Arc<Shared>, fresh: Vec<Fresh>, in_flight: InFlight, received: Moment) {
+    let length = shared.queue.lease.as_duration();
+    let ends = Deadline::after(received, length);
+    let receipt = |fresh: &Fresh| Receipt::of(fresh.key.clone(), &fresh.message, ends);
+    let receipts: Vec<_> = fresh.iter().map(receipt).collect();
+    let (keys, messages): (Vec<_>, Vec<_>) = fresh.into_iter().map(|Fresh { key, message }| (key, message)).unzip();
+    let records = Records::Received(ReceivedMessages::new(messages, shared.queue.source.arn().into()));
+    let message = |(index, key)| Message::new(key, records.copy_of(index).unwrap_or(index));
+    let each = keys.into_iter().enumerate().map(message).collect();
     let leases = Leases::new(receipts, received, length);
-    let (hold, refused, ended) = (Mutex::new(hold), Notify::new(), Notify::new());
-    let messages = Arc::new(Messages { hub: hub.clone(), leases, each, hold, refused, ended });
+    let (in_flight, skipped, ended) = (Mutex::new(in_flight), Notify::new(), Notify::new());
+    let messages = Arc::new(Messages { shared: shared.clone(), leases, each, in_flight, skipped, ended });
 
     let invocation = Invocation {
         remaining: None,
         origin: Arc::new(()),
-        handlers: hub.handlers.clone(),
-        keeper: Some(messages.clone()),
+        handlers: shared.handlers.clone(),
+        lease_holder: Some(messages.clone()),
+        may_fail_as_a_whole: false,
     };
-    let engine = hub.engine.clone().run(event, invocation);
-    let engine = async {
-        // Each record is settled by itself. What remains is said of Lambda's answer.
-        if let Err(error) = engine.await {
-            tracing::debug!(%error, "the answer to Lambda would be an error");
-        }
-    };
-    let visibility = hub.queue.visibility();
+    let engine = shared.engine.clone().run(records, invocation);
+    let visibility = shared.queue.visibility();
     let settled = async {
         let mut engine = pin!(engine);
         // What is dropped here has taken nothing that it has not handed over: see `Messages::release`.
         tokio::select! {
-            () = &mut engine => {}
-            () = messages.give_back_refused() => {}
-            () = hub.until(Phase::Cut) => messages.cut_off(engine).await,
+            _ = &mut engine => {}
+            () = messages.give_back_skipped() => {}
+            () = shared.until(Phase::Cut) => messages.cut_off(engine).await,
         }
         messages.release(&messages.at(|_| true)).await;
     };
     // To the very end: a heartbeat that is dropped halfway may still arrive, and hide what was given back.
     tokio::select! {
         () = settled => {}
-        () = messages.leases.keep(&visibility, hub.resumed.subscribe()) => {}
+        () = messages.leases.keep(&visibility, shared.resumed.subscribe()) => {}
     }
 }
 
 impl Message {
-    fn all_of(fresh: Vec<Fresh>, ends: Deadline) -> (Vec<Self>, Vec<Receipt>) {
-        let mut each = Vec::<Self>::with_capacity(fresh.len());
-        let mut receipts = Vec::with_capacity(fresh.len());
-        for Fresh { key, message } in fresh {
-            let first = each.iter().position(|other| other.key == key).unwrap_or(each.len());
-            each.push(Self { key: key.clone(), first, stage: Mutex::new(Stage::Waiting), began: OnceLock::new() });
-            receipts.push(Receipt::of(key, message, ends));
-        }
-        (each, receipts)
+    fn new(key: MessageKey, first: usize) -> Self {
+        Self { key, first, stage: Mutex::new(RunStage::Waiting), began: OnceLock::new() }
     }
 }
 
-impl Stage {
+impl RunStage {
     /// Its handler has ended. Says whether something may come of that.
     fn settles(&mut self) -> bool {
         if *self == Self::Running {
@@ -124,62 +139,62 @@ impl Stage {
     /// Nothing comes of it any more, unless its end is on its way already.
     fn cut_off(&mut self) {
         if *self == Self::Running {
-            *self = Self::Refused;
+            *self = Self::Skipped;
         }
     }
 }
 
 impl Messages {
-    fn look<T>(&self, index: usize, look: impl FnOnce(&mut Stage) -> T) -> T {
+    fn look<T>(&self, index: usize, look: impl FnOnce(&mut RunStage) -> T) -> T {
         // No user's code runs under this lock.
         look(&mut self.each[index].stage.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How far the run is that decides about the message.
-    fn stage(&self, index: usize) -> Stage {
+    fn stage(&self, index: usize) -> RunStage {
         self.look(self.each[index].first, |stage| *stage)
     }
 
     /// The positions of those whose runs are at a stage that is asked for.
-    fn at(&self, stage: impl Fn(Stage) -> bool) -> Vec<usize> {
+    fn at(&self, stage: impl Fn(RunStage) -> bool) -> Vec<usize> {
         (0..self.each.len()).filter(|&index| stage(self.stage(index))).collect()
     }
 
     /// The handler of that message has ended.
     fn note_run_time(&self, index: usize) {
         if let Some(began) = self.each[index].began.get() {
-            self.hub.run_times.note(began.elapsed());
+            self.shared.run_times.note(began.elapsed());
         }
     }
 
-    /// Has the message not begin, if it has not.
-    fn refuse(&self, index: usize) {
+    /// Skips the message, if it has not begun.
+    fn skip(&self, index: usize) {
         self.look(index, |stage| {
-            if *stage == Stage::Waiting {
-                *stage = Stage::Refused;
+            if *stage == RunStage::Waiting {
+                *stage = RunStage::Skipped;
             }
         });
     }
 
     /// Gives back what does not run here any more, while others do. Does not end.
-    async fn give_back_refused(&self) {
+    async fn give_back_skipped(&self) {
         loop {
-            self.refused.notified().await;
-            self.release(&self.at(|stage| stage == Stage::Refused)).await;
+            self.skipped.notified().await;
+            self.release(&self.at(|stage| stage == RunStage::Skipped)).await;
         }
     }
 
     /// Cancels what runs, and gives it back. What has run is settled meanwhile: it is neither to run again nor to be lost.
-    async fn cut_off(&self, engine: Pin<&mut impl Future<Output = ()>>) {
+    async fn cut_off(&self, engine: Pin<&mut impl Future<Output = Statuses>>) {
         tracing::warn!("the drain timeout is over: what still runs is cancelled, and given back");
         for index in 0..self.each.len() {
-            self.look(index, Stage::cut_off);
+            self.look(index, RunStage::cut_off);
         }
-        let running = self.at(|stage| stage != Stage::Settling);
+        let running = self.at(|stage| stage != RunStage::Settling);
         self.leases.cut_off(&running);
         let settled = async {
             tokio::select! {
-                () = engine => {}
+                _ = engine => {}
                 // Handlers that block their thread would be waited for in vain.
                 () = self.nothing_settles() => {}
             }
@@ -192,7 +207,7 @@ impl Messages {
         loop {
             let mut ended = pin!(self.ended.notified());
             ended.as_mut().enable();
-            if self.at(|stage| stage == Stage::Settling).is_empty() {
+            if self.at(|stage| stage == RunStage::Settling).is_empty() {
                 return;
             }
             ended.await;
@@ -202,108 +217,110 @@ impl Messages {
     /// Has those visible at once that are neither settled nor lost. Whoever drops this may begin it anew: what it has taken is handed over
     /// in the same moment.
     async fn release(&self, indices: &[usize]) {
-        let room = self.hub.settler.room(indices.len()).await;
+        let room = self.shared.settler.room(indices.len()).await;
         let receipts = self.leases.take(indices).await;
-        self.hub.settler.release(room, receipts);
+        self.shared.settler.release(room, receipts);
         indices.iter().for_each(|&index| self.end(index));
     }
 
     /// The message does not run, and will not.
     fn end(&self, index: usize) {
-        let stage = self.look(index, |stage| std::mem::replace(stage, Stage::Ended));
+        let stage = self.look(index, |stage| std::mem::replace(stage, RunStage::Ended));
         // Who has ended may have been received anew since.
-        if stage != Stage::Ended {
-            self.hub.memory().ended(&self.each[index].key);
-            self.hold.lock().unwrap_or_else(PoisonError::into_inner).one_ended();
+        if stage != RunStage::Ended {
+            self.shared.recently_seen().ended(&self.each[index].key);
+            self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).one_ended();
         }
         self.ended.notify_waiters();
     }
 
     /// Has a message that was processed deleted, and its copies. Says whether its line may go on.
-    async fn delete(&self, place: &Place) -> bool {
-        let hub = &self.hub;
-        hub.memory().done(&self.each[place.index].key, Instant::now());
-        let room = hub.settler.room(1 + place.copies.len()).await;
-        let all = place.copies.iter().chain([&place.index]);
+    async fn delete(&self, set: &RecordSet) -> bool {
+        let shared = &self.shared;
+        shared.recently_seen().done(&self.each[set.index].key, Instant::now());
+        let room = shared.settler.room(1 + set.copies.len()).await;
+        let all = set.copies.iter().chain([&set.index]);
         let receipts = all.map(|&index| self.leases.receipt(index)).collect();
-        if hub.queue.source.is_fifo() {
+        if shared.queue.source.is_fifo() {
             // Should this process die when the next one of the group is done, this one must not come back behind it.
-            return hub.settler.delete_all(room, receipts).await;
+            return shared.settler.delete_all(room, receipts).await;
         }
-        hub.settler.delete(room, receipts);
+        shared.settler.delete(room, receipts);
         true
     }
 }
 
-impl Keeper for Messages {
-    fn admits(&self, index: usize) -> bool {
+impl LeaseHolder for Messages {
+    fn may_start(&self, index: usize) -> bool {
         self.look(index, |stage| {
-            let admits = *stage == Stage::Waiting && self.hub.may_begin() && self.leases.is_ours(index);
-            if admits {
-                *stage = Stage::Running;
+            let may_start = *stage == RunStage::Waiting && self.shared.may_begin() && self.leases.is_ours(index);
+            if may_start {
+                *stage = RunStage::Running;
                 self.each[index].began.get_or_init(Instant::now);
             }
-            admits
+            may_start
         })
     }
 
-    fn refused(&self, place: &Place) {
-        for &index in [&place.index].into_iter().chain(&place.behind) {
-            self.refuse(index);
+    fn skipped(&self, set: &RecordSet) {
+        for &index in [&set.index].into_iter().chain(&set.behind) {
+            self.skip(index);
         }
-        self.refused.notify_one();
+        self.skipped.notify_one();
     }
 
-    fn lost(&self, index: usize) -> Wait<'_> {
+    fn lease_lost(&self, index: usize) -> Wait<'_, Cancel> {
         Box::pin(self.leases.lost(index))
     }
 
-    fn ends(&self, index: usize) -> bool {
+    fn begin_settling(&self, index: usize) -> bool {
         self.note_run_time(index);
-        self.look(index, Stage::settles) && self.leases.is_ours(index)
+        self.look(index, RunStage::settles) && self.leases.is_ours(index)
     }
 
-    fn let_go<'a>(&'a self, place: &'a Place) -> Wait<'a, bool> {
-        self.note_run_time(place.index);
-        if !self.look(place.index, Stage::settles) {
+    fn stop_heartbeat<'a>(&'a self, set: &'a RecordSet) -> Wait<'a, bool> {
+        self.note_run_time(set.index);
+        if !self.look(set.index, RunStage::settles) {
             // The cut has come before its end: the message is on its way back, or will be.
-            self.leases.cut_off(&[place.index]);
+            self.leases.cut_off(&[set.index]);
         }
-        Box::pin(self.leases.let_go(place.index, &place.copies, &place.behind))
+        Box::pin(self.leases.stop_heartbeat(set.index, &set.copies, &set.behind))
     }
 
     fn lease_end(&self, index: usize) -> Deadline {
         match self.stage(index) {
             // It is given back, or was: another consumer may have it at any time.
-            Stage::Refused | Stage::Ended => Deadline::at(Instant::now()),
-            Stage::Waiting | Stage::Running | Stage::Settling => self.leases.ends(index),
+            RunStage::Skipped | RunStage::Ended => Deadline::at(Instant::now()),
+            RunStage::Waiting | RunStage::Running | RunStage::Settling => self.leases.end_of(index),
         }
     }
 
-    fn longest_delay(&self) -> Duration {
-        self.leases.longest_delay()
+    fn max_delay(&self) -> Duration {
+        self.leases.max_delay()
     }
 
-    fn settle<'a>(&'a self, place: &'a Place, fate: Fate) -> Wait<'a, bool> {
+    fn settle<'a>(&'a self, set: &'a RecordSet, settlement: Settlement) -> Wait<'a, bool> {
         Box::pin(async move {
-            let goes_on = match fate {
-                Fate::Done => {
-                    self.leases.keep_again(&place.behind);
-                    self.delete(place).await
+            let goes_on = match settlement {
+                Settlement::Delete | Settlement::DeadLettered => {
+                    self.leases.resume_heartbeat(&set.behind);
+                    self.delete(set).await
                 }
-                Fate::ComesBack | Fate::Delayed => false,
+                Settlement::Retry | Settlement::Delayed | Settlement::LeaseLost => false,
             };
-            for &index in place.copies.iter().chain([&place.index]) {
+            for &index in set.copies.iter().chain([&set.index]) {
                 self.end(index);
             }
-            match fate {
+            match settlement {
                 _ if goes_on => {}
                 // They come back with it, and the queue has been told.
-                Fate::Delayed => {
-                    self.leases.take(&place.behind).await;
-                    place.behind.iter().for_each(|&index| self.end(index));
+                Settlement::Delayed => {
+                    self.leases.take(&set.behind).await;
+                    set.behind.iter().for_each(|&index| self.end(index));
                 }
-                Fate::Done | Fate::ComesBack => self.release(&place.behind).await,
+                Settlement::Delete | Settlement::DeadLettered | Settlement::Retry | Settlement::LeaseLost => {
+                    self.release(&set.behind).await;
+                }
             }
             goes_on
         })
@@ -330,28 +347,28 @@ mod tests {
         let url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
         let engine = crate::handler(|| async {}).engine();
         let health = Arc::new(Health::new(WorkerHandle::default()));
-        let hub = Hub::begin(engine, &client, url, Settings::default(), health).await.unwrap();
+        let shared = Shared::begin(engine, &client, url, Settings::default(), health).await.unwrap();
         let key = MessageKey::of("m");
         let (now, length) = (Moment::now(), Duration::from_secs(30));
         let receipt = Receipt { key: key.clone(), receipt_handle: "r".to_owned(), ends: Deadline::after(now, length) };
         let leases = Leases::new([receipt], now, length);
-        let each = vec![Message { key, first: 0, stage: Mutex::new(Stage::Waiting), began: OnceLock::new() }];
-        let hold = Mutex::new(hub.desk.hold(hub.desk.turn().await.permits, each.len()));
-        Messages { hub, leases, each, hold, refused: Notify::new(), ended: Notify::new() }
+        let each = vec![Message::new(key, 0)];
+        let in_flight = Mutex::new(shared.permits.in_flight(shared.permits.grant().await.permits, each.len()));
+        Messages { shared, leases, each, in_flight, skipped: Notify::new(), ended: Notify::new() }
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_begins_by_a_lease_that_ended_while_the_process_was_suspended() {
         let messages = messages().await;
         set_wall_clock_ahead(Duration::from_secs(3_600));
-        assert!(!messages.admits(0), "another consumer may have it");
+        assert!(!messages.may_start(0), "another consumer may have it");
     }
 
     #[tokio::test]
     async fn nothing_begins_after_the_cut() {
         let messages = messages().await;
-        messages.hub.enter(Phase::Cut);
-        assert!(!messages.admits(0));
+        messages.shared.enter(Phase::Cut);
+        assert!(!messages.may_start(0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -359,56 +376,56 @@ mod tests {
         const SECOND: Duration = Duration::from_secs(1);
         for (longest, begins) in [(Duration::ZERO, true), (4 * SECOND, true), (5 * SECOND, false)] {
             let messages = messages().await;
-            messages.hub.run_times.note(longest);
-            messages.hub.close_by(Instant::now() + 5 * SECOND);
-            assert_eq!(messages.admits(0), begins, "others took {longest:?}");
+            messages.shared.run_times.note(longest);
+            messages.shared.close_by(Instant::now() + 5 * SECOND);
+            assert_eq!(messages.may_start(0), begins, "others took {longest:?}");
         }
         let messages = messages().await;
-        messages.hub.close_by(Instant::now() + SECOND);
+        messages.shared.close_by(Instant::now() + SECOND);
         tokio::time::advance(SECOND).await;
-        assert!(!messages.admits(0), "there is no time left");
+        assert!(!messages.may_start(0), "there is no time left");
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_time_of_a_run_is_what_the_next_one_is_expected_to_take() {
         let messages = messages().await;
-        assert!(messages.admits(0));
+        assert!(messages.may_start(0));
         tokio::time::advance(Duration::from_secs(7)).await;
-        assert!(messages.ends(0));
-        assert_eq!(messages.hub.run_times.expected(), Duration::from_secs(7));
+        assert!(messages.begin_settling(0));
+        assert_eq!(messages.shared.run_times.expected(), Duration::from_secs(7));
     }
 
     #[tokio::test]
     async fn nothing_begins_while_what_has_not_begun_is_given_back() {
         let messages = messages().await;
-        messages.refuse(0);
-        assert!(!messages.admits(0), "whoever has just seen that the worker is open comes too late");
-        assert_eq!(messages.stage(0), Stage::Refused);
+        messages.skip(0);
+        assert!(!messages.may_start(0), "whoever has just seen that the worker is open comes too late");
+        assert_eq!(messages.stage(0), RunStage::Skipped);
     }
 
     #[tokio::test]
     async fn what_has_begun_is_not_given_back_for_it_has_not() {
         let messages = messages().await;
-        assert!(messages.admits(0));
-        messages.refuse(0);
-        assert_eq!(messages.stage(0), Stage::Running);
+        assert!(messages.may_start(0));
+        messages.skip(0);
+        assert_eq!(messages.stage(0), RunStage::Running);
     }
 
     #[tokio::test]
     async fn what_was_given_back_is_not_delayed_with_the_head_of_its_group() {
         let messages = messages().await;
         assert!(!messages.lease_end(0).is_over());
-        messages.refuse(0);
+        messages.skip(0);
         assert!(messages.lease_end(0).is_over(), "another consumer may have it");
     }
 
     #[tokio::test]
     async fn whose_handler_ends_right_after_the_cut_is_given_back_and_has_no_effect() {
         let messages = messages().await;
-        assert!(messages.admits(0));
-        messages.look(0, Stage::cut_off);
-        let place = Place { index: 0, copies: Vec::new(), behind: Vec::new() };
-        assert!(!messages.ends(0) && !messages.let_go(&place).await, "it is to be given back");
+        assert!(messages.may_start(0));
+        messages.look(0, RunStage::cut_off);
+        let set = RecordSet { index: 0, copies: Vec::new(), behind: Vec::new() };
+        assert!(!messages.begin_settling(0) && !messages.stop_heartbeat(&set).await, "it is to be given back");
         assert_eq!(messages.leases.take(&[0]).await.len(), 1);
     }
 
@@ -422,7 +439,7 @@ mod tests {
         let messages = messages().await;
         let mut rooms = Vec::new();
         for _ in 0..100 {
-            rooms.push(messages.hub.settler.room(10).await);
+            rooms.push(messages.shared.settler.room(10).await);
         }
         assert!(!release_at_once(&messages).await && messages.leases.is_ours(0));
         drop(rooms);

@@ -8,9 +8,9 @@ use std::str::FromStr;
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 use serde_json::value::RawValue;
 
+use super::parts::{EventRecord, Parts};
 use crate::error::{Error, Kind};
 use crate::json::{JsonError, Scanner};
-use crate::record::Parts;
 
 /// The payload of an invocation: its text, and where in it the records are.
 ///
@@ -33,15 +33,19 @@ use crate::record::Parts;
 #[derive(Clone)]
 pub struct Event {
     /// Or what is wrong with the event.
-    records: Result<Records, String>,
+    records: Result<EventRecords, String>,
 }
 
 /// The records of an event, in its text.
 #[derive(Clone)]
-pub(crate) struct Records {
+pub(crate) struct EventRecords {
     text: String,
     parts: Vec<Parts>,
+    has_nameless: bool,
 }
+
+/// The `eventSource` of SQS's records.
+const SQS: &str = "aws:sqs";
 
 impl Event {
     /// Splits an event's bytes.
@@ -50,24 +54,23 @@ impl Event {
     ///
     /// Where the bytes are not an SQS event.
     pub fn from_slice(json: &[u8]) -> Result<Self, Error> {
-        let records = Self::of(json.to_vec()).into_records()?;
+        let records = Self::of(json.to_vec()).records.map_err(Kind::Event)?;
         Ok(Self { records: Ok(records) })
     }
 
     /// Splits an event, whatever it is.
     pub(crate) fn of(json: Vec<u8>) -> Self {
         let text = String::from_utf8(json).map_err(|error| format!("it is not JSON: {}", error.utf8_error()));
-        Self { records: text.and_then(Records::find) }
+        Self { records: text.and_then(EventRecords::find) }
     }
 
-    /// An event that was written here, with the places at which its records are.
-    #[cfg(feature = "worker")]
-    pub(crate) fn written(text: String, parts: Vec<Parts>) -> Self {
-        Self { records: Ok(Records::written(text, parts)) }
-    }
-
-    pub(crate) fn into_records(self) -> Result<Records, Error> {
-        self.records.map_err(|problem| Kind::Event(problem).into())
+    /// # Errors
+    ///
+    /// Where it is not an SQS event, or its records are of another service.
+    pub(crate) fn into_records(self) -> Result<EventRecords, Error> {
+        let records = self.records.map_err(Kind::Event)?;
+        records.check_source()?;
+        Ok(records)
     }
 }
 
@@ -82,7 +85,7 @@ impl FromStr for Event {
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json: Box<str> = Box::<RawValue>::deserialize(deserializer)?.into();
-        Ok(Self { records: Records::find(json.into()) })
+        Ok(Self { records: EventRecords::find(json.into()) })
     }
 }
 
@@ -96,7 +99,7 @@ impl fmt::Debug for Event {
     }
 }
 
-impl Records {
+impl EventRecords {
     fn find(text: String) -> Result<Self, String> {
         // Places in the text are kept in 32 bits. Lambda's events have 6 MB at most.
         if u32::try_from(text.len()).is_err() {
@@ -104,35 +107,51 @@ impl Records {
         }
         let mut scanner = Scanner::new(&text);
         let found = find_records(&mut scanner).filter(|_| scanner.is_at_end());
-        let parts = found.ok_or_else(|| not_json(&text))??;
-        Ok(Self { text, parts })
+        let Found { parts, has_nameless } = found.ok_or_else(|| not_json(&text))??;
+        Ok(Self { text, parts, has_nameless })
     }
 
-    /// Of a poll, which brings ten messages at most. Each has an id.
-    #[cfg(feature = "worker")]
-    fn written(text: String, mut parts: Vec<Parts>) -> Self {
-        let ids: Vec<_> = parts.iter().map(|record| record.message_id(&text)).collect();
-        for (index, (id, record)) in ids.iter().zip(&mut parts).enumerate() {
-            record.copy_of = ids[..index].iter().position(|other| other == id);
-        }
-        Self { text, parts }
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.parts.len()
     }
 
-    pub(crate) fn message_id(&self, index: usize) -> Option<Cow<'_, str>> {
-        self.parts.get(index)?.message_id(&self.text)
+    pub(super) fn copy_of(&self, index: usize) -> Option<usize> {
+        self.parts[index].copy_of
     }
 
-    /// Where the parts of each record are.
-    pub(crate) fn parts(&self) -> &[Parts] {
-        &self.parts
+    pub(super) fn get(&self, index: usize) -> EventRecord<'_> {
+        EventRecord { text: &self.text, parts: &self.parts[index] }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = EventRecord<'_>> {
+        self.parts.iter().map(|parts| EventRecord { text: &self.text, parts })
+    }
+
+    /// Returns whether there is a record without an id to report it by. If it fails, the whole batch does.
+    pub(crate) fn has_nameless(&self) -> bool {
+        self.has_nameless
+    }
+
+    /// Returns the ARN of the first record that says which queue it is from.
+    pub(super) fn queue_arn(&self) -> Option<Cow<'_, str>> {
+        self.iter().find_map(|record| record.queue_arn().ok().flatten())
+    }
+
+    /// Looks at the records up to the first that says which queue it is from. That one speaks for all of them.
+    fn check_source(&self) -> Result<(), Error> {
+        for record in self.iter() {
+            match record.event_source() {
+                Ok(Some(source)) if source != SQS => {
+                    return Err(Kind::Event(format!("a record comes from {source}, not from {SQS}")).into());
+                }
+                // Events written by hand leave it out.
+                Ok(_) | Err(_) => {}
+            }
+            if let Ok(Some(_)) = record.queue_arn() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -141,10 +160,15 @@ const NO_RECORDS: &str = "it has no `Records`";
 const RECORDS_TWICE: &str = "it has `Records` twice";
 const NOT_A_LIST: &str = "its `Records` is not a list";
 
-/// `None` where this is not JSON, and an error where it is, but not an SQS event.
-type Found = Option<Result<Vec<Parts>, &'static str>>;
+struct Found {
+    parts: Vec<Parts>,
+    has_nameless: bool,
+}
 
-fn find_records(scanner: &mut Scanner<'_>) -> Found {
+/// `None` where this is not JSON, and an error where it is, but not an SQS event.
+type FoundOrNot = Option<Result<Found, &'static str>>;
+
+fn find_records(scanner: &mut Scanner<'_>) -> FoundOrNot {
     match scanner.peek()? {
         (_, b'{') => {}
         // EventBridge Pipes invoke a function with the list alone.
@@ -172,26 +196,30 @@ fn find_records(scanner: &mut Scanner<'_>) -> Found {
 /// Bytes of JSON. A record of SQS's with little in it has about as many.
 const SHORT_RECORD: usize = 512;
 
-fn find_list(scanner: &mut Scanner<'_>) -> Found {
+fn find_list(scanner: &mut Scanner<'_>) -> FoundOrNot {
     let (_, b'[') = scanner.peek()? else {
         scanner.value()?;
         return Some(Err(NOT_A_LIST));
     };
     let event = scanner.text();
-    let mut records = Vec::with_capacity(scanner.rest() / SHORT_RECORD);
-    let mut first_of = HashMap::with_capacity(records.capacity());
+    let mut parts = Vec::with_capacity(scanner.rest() / SHORT_RECORD);
+    let mut first_of = HashMap::with_capacity(parts.capacity());
+    let mut has_nameless = false;
     scanner.list(|scanner| {
-        let index = records.len();
+        let index = parts.len();
         let mut record = Parts::find(scanner)?;
         // Here, where the id has just been read: to come back for it costs twice as much.
-        if let Some(id) = record.message_id(event) {
-            let first = *first_of.entry(id).or_insert(index);
-            record.copy_of = (first != index).then_some(first);
+        match record.message_id(event) {
+            Some(id) => {
+                let first = *first_of.entry(id).or_insert(index);
+                record.copy_of = (first != index).then_some(first);
+            }
+            None => has_nameless = true,
         }
-        records.push(record);
+        parts.push(record);
         Some(())
     })?;
-    Some(Ok(records))
+    Some(Ok(Found { parts, has_nameless }))
 }
 
 /// The parser says what is wrong, and where.
@@ -204,11 +232,7 @@ fn not_json(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::per_lane::PerLane;
-    use crate::record::{Batch, Record};
 
     fn problem(json: &str) -> String {
         json.parse::<Event>().unwrap_err().to_string()
@@ -248,10 +272,7 @@ mod tests {
     }
 
     fn texts(event: Event) -> Vec<String> {
-        let records = event.into_records().unwrap();
-        let indices = 0..records.len();
-        let batch = PerLane::new(Batch { records, origin: Arc::new(()), is_kept: false, on_failure: None });
-        indices.map(|index| Record::new(batch.clone(), index).as_json().to_owned()).collect()
+        event.into_records().unwrap().iter().map(|record| record.json().to_owned()).collect()
     }
 
     #[test]

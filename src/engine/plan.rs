@@ -1,8 +1,9 @@
 //! Which record may run next. No clock, no I/O: indices in, indices out.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::fifo::FifoLines;
 
 /// The order in which the records of a batch may run.
 pub(super) enum Plan {
@@ -11,47 +12,29 @@ pub(super) enum Plan {
         next: Alone<AtomicUsize>,
         len: usize,
     },
-    InLines(Mutex<Lines>),
+    InLines(Mutex<FifoLines>),
 }
 
-/// Alone on its cache lines. All threads change the counter at every record, and what they only read beside it would
+/// Alone on its cache lines. All threads change the counter at every record, and the data next to it, which they only read, would
 /// have to be fetched again each time.
 #[repr(align(128))]
 pub(super) struct Alone<T>(T);
-
-/// Records that stand in lines. The head of a line may run; the one behind it may when the head has passed; and when the
-/// head fails, the line ends there. A record that stands in no line never runs.
-pub(super) struct Lines {
-    lines: Vec<VecDeque<usize>>,
-    /// For each record the line that it stands in.
-    line_of: Vec<Option<usize>>,
-    /// Lines whose head may run now.
-    ready: VecDeque<usize>,
-}
 
 impl Plan {
     pub(super) fn any_order(records: usize) -> Self {
         Self::AnyOrder { next: Alone(AtomicUsize::new(0)), len: records }
     }
 
-    /// Each of the lines runs in its order, beside the others.
+    /// Each of the lines runs in its order, at the same time as the others.
     pub(super) fn in_lines(records: usize, lines: Vec<Vec<usize>>) -> Self {
-        let mut line_of = vec![None; records];
-        for (line, indices) in lines.iter().enumerate() {
-            for &index in indices {
-                line_of[index] = Some(line);
-            }
-        }
-        let ready = (0..lines.len()).filter(|&line| !lines[line].is_empty()).collect();
-        let lines = lines.into_iter().map(VecDeque::from).collect();
-        Self::InLines(Mutex::new(Lines { lines, line_of, ready }))
+        Self::InLines(Mutex::new(FifoLines::new(records, lines)))
     }
 
     /// How many records can run at a time, at most. Asked before the first one is taken.
     pub(super) fn width(&self) -> usize {
         match self {
             Self::AnyOrder { len, .. } => *len,
-            Self::InLines(lines) => lock(lines).ready.len(),
+            Self::InLines(lines) => lock(lines).width(),
         }
     }
 
@@ -65,34 +48,28 @@ impl Plan {
                 let index = next.0.fetch_add(1, Ordering::Relaxed);
                 (index < *len).then_some(index)
             }
-            Self::InLines(lines) => {
-                let mut lines = lock(lines);
-                let line = lines.ready.pop_front()?;
-                lines.lines[line].pop_front()
-            }
+            Self::InLines(lines) => lock(lines).next(),
         }
     }
 
     /// What stands behind a record that was taken, in the order of its line.
     pub(super) fn behind(&self, index: usize) -> Vec<usize> {
-        let Self::InLines(lines) = self else { return Vec::new() };
-        let lines = lock(lines);
-        let line = lines.line_of[index].map(|line| &lines.lines[line]);
-        line.into_iter().flatten().copied().collect()
+        match self {
+            Self::AnyOrder { .. } => Vec::new(),
+            Self::InLines(lines) => lock(lines).behind(index),
+        }
     }
 
     /// A record that was taken has come to its end. Where it failed, its line is never ready again.
-    pub(super) fn finish(&self, index: usize, passed: bool) {
-        let Self::InLines(lines) = self else { return };
-        let mut lines = lock(lines);
-        let Some(line) = lines.line_of[index] else { return };
-        if passed && !lines.lines[line].is_empty() {
-            lines.ready.push_back(line);
+    pub(super) fn finish(&self, index: usize, is_done: bool) {
+        match self {
+            Self::AnyOrder { .. } => {}
+            Self::InLines(lines) => lock(lines).finish(index, is_done),
         }
     }
 }
 
-fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
+fn lock(lines: &Mutex<FifoLines>) -> MutexGuard<'_, FifoLines> {
     // Nothing under this lock calls a user's code.
     lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -115,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn only_heads_are_ready_and_each_passes_the_turn_on() {
+    fn only_heads_are_ready_and_each_that_is_done_makes_the_next_one_ready() {
         let plan = Plan::in_lines(5, vec![vec![0, 2, 4], vec![1, 3]]);
         assert_eq!(plan.width(), 2);
         assert_eq!(drain(&plan), [0, 1]);

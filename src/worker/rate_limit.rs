@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 /// A bucket that fills at a steady rate, up to what a second brings, and at least one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct RateLimit {
     per_second: f64,
     tokens: f64,
     at: Instant,
 }
 
-impl Pace {
+impl RateLimit {
     pub(super) fn new(per_second: f64, now: Instant) -> Self {
         Self { per_second, tokens: per_second.max(1.0), at: now }
     }
@@ -56,39 +56,39 @@ mod tests {
     #[test]
     fn no_more_than_the_rate_after_a_first_second() {
         let now = Instant::now();
-        let mut pace = Pace::new(5.0, now);
-        assert_eq!(pace.take(10, now), Ok(5));
-        assert_eq!(pace.take(10, now), Err(SECOND / 5));
-        assert_eq!(pace.take(10, now + SECOND / 2), Ok(2));
-        assert_eq!(pace.take(1, now + SECOND * 100), Ok(1), "no more than asked for");
-        assert_eq!(pace.take(10, now + SECOND * 100), Ok(4), "and no more than a second's worth");
+        let mut rate_limit = RateLimit::new(5.0, now);
+        assert_eq!(rate_limit.take(10, now), Ok(5));
+        assert_eq!(rate_limit.take(10, now), Err(SECOND / 5));
+        assert_eq!(rate_limit.take(10, now + SECOND / 2), Ok(2));
+        assert_eq!(rate_limit.take(1, now + SECOND * 100), Ok(1), "no more than asked for");
+        assert_eq!(rate_limit.take(10, now + SECOND * 100), Ok(4), "and no more than a second's worth");
     }
 
     #[test]
     fn a_rate_below_one_is_one_now_and_then() {
         let now = Instant::now();
-        let mut pace = Pace::new(0.1, now);
-        assert_eq!(pace.take(10, now), Ok(1));
-        assert_eq!(pace.take(10, now + SECOND), Err(SECOND * 9));
-        assert_eq!(pace.take(10, now + SECOND * 11), Ok(1));
+        let mut rate_limit = RateLimit::new(0.1, now);
+        assert_eq!(rate_limit.take(10, now), Ok(1));
+        assert_eq!(rate_limit.take(10, now + SECOND), Err(SECOND * 9));
+        assert_eq!(rate_limit.take(10, now + SECOND * 11), Ok(1));
     }
 
     #[test]
     fn a_rate_of_next_to_nothing_is_one_for_good() {
         let now = Instant::now();
         for rate in [1e-20, f64::MIN_POSITIVE, 5e-324] {
-            let mut pace = Pace::new(rate, now);
-            assert_eq!(pace.take(10, now), Ok(1));
-            assert!(pace.take(10, now).is_err_and(|wait| wait > SECOND * 1_000_000_000), "{rate}");
+            let mut rate_limit = RateLimit::new(rate, now);
+            assert_eq!(rate_limit.take(10, now), Ok(1));
+            assert!(rate_limit.take(10, now).is_err_and(|wait| wait > SECOND * 1_000_000_000), "{rate}");
         }
     }
 
     #[test]
     fn what_was_not_needed_is_given_back() {
         let now = Instant::now();
-        let mut pace = Pace::new(5.0, now);
-        assert_eq!(pace.take(5, now), Ok(5));
-        pace.give_back(4, now);
-        assert_eq!(pace.take(10, now), Ok(4));
+        let mut rate_limit = RateLimit::new(5.0, now);
+        assert_eq!(rate_limit.take(5, now), Ok(5));
+        rate_limit.give_back(4, now);
+        assert_eq!(rate_limit.take(10, now), Ok(4));
     }
 }

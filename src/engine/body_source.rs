@@ -19,12 +19,12 @@ pub(crate) struct Wanted {
     pub(crate) bytes: Option<usize>,
 }
 
-/// Who brings them: asked before layers, extractors and handler see a record. What happens at the queue still goes by the record as it
+/// Fetches them: asked before layers, extractors and handler see a record. What happens at the queue still goes by the record as it
 /// came, so that a dead letter is as large as the message was.
 ///
 /// A body takes memory from before it is fetched until its record is dropped. A fetch waits for that memory, and whoever drops the fetch
 /// gives it back.
-pub(crate) trait Bodies: fmt::Debug + Send + Sync {
+pub(crate) trait BodySource: fmt::Debug + Send + Sync {
     fn fetch<'a>(&'a self, record: &'a Record) -> Fetch<'a, WithBody>;
 
     /// The same for several at a time. It waits for the memory of the first body alone, so that nobody waits who holds some. The others are

@@ -1,6 +1,6 @@
-//! What must happen at the queue before a record that failed is settled.
+//! Who says what is done at the queue about records that failed, and does it.
 //!
-//! The engine knows no queue. Who does is asked here, once the handler has ended and before the slot is set; so nothing
+//! The engine knows no queue. It asks here, once the handler has ended and before the slot is set; so nothing
 //! is acknowledged that did not arrive where it was meant to go.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::moment::Deadline;
 use crate::outcome::Outcome;
-use crate::record::Record;
+use crate::record::{LastRun, Record};
 
 /// A record, and when its visibility must not be changed any more.
 pub(crate) struct Leased {
@@ -29,7 +29,7 @@ pub(crate) struct Failed {
     /// The error, with its causes, where there is one.
     pub(crate) error: Option<String>,
     /// How long SQS lets the message be hidden from now on, where the host knows.
-    pub(crate) longest_delay: Option<Duration>,
+    pub(crate) max_delay: Option<Duration>,
     /// Whether the message comes back though its dead letter was accepted, as its batch may fail as a whole. It must be deleted once the
     /// dead letter is there, or it is sent there again at each retry of the batch.
     pub(crate) delete: bool,
@@ -45,38 +45,23 @@ pub(crate) struct Failure<'a> {
     pub(crate) is_malformed: bool,
 }
 
-/// What is to be done at the queue with a record that failed.
+/// What is to be done at the queue about a record that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
-    Nothing,
+pub(crate) enum QueueAction {
     /// Its visibility is changed: nobody else may change that meanwhile.
     Delay(Duration),
     /// It is sent to another queue, with that reason. Its visibility is not touched.
     DeadLetter(String),
 }
 
-/// What became of a record that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// It comes back when its visibility timeout runs out: nothing was to be done, or it could not be done.
-    ComesBack,
-    /// It comes back after a delay that the queue has been told of.
-    Delayed,
-    /// It is in the dead-letter queue.
-    DeadLettered,
-}
+/// Says what is done at the queue about records that failed, and does it.
+pub(crate) trait OnFailure: LastRun + fmt::Debug {
+    /// Returns what is to be done. `None`: the record comes back when its visibility timeout runs out.
+    fn action(&self, failure: &Failure<'_>) -> Option<QueueAction>;
 
-/// Who says what becomes of records that failed, and does it.
-pub(crate) trait OnFailure: fmt::Debug + Send + Sync {
-    /// What is to be done.
-    fn wish(&self, failure: &Failure<'_>) -> Wish;
-
-    /// Remembers that a run of the record has failed. Called after [`OnFailure::wish`], once for each run.
+    /// Remembers that a run of the record has failed. Called after [`OnFailure::action`], once for each run.
     fn remember_failure(&self, record: &Record);
 
-    /// Does it, and says what has come of it.
-    fn fulfil(&self, wish: Wish, failed: Failed) -> Pin<Box<dyn Future<Output = Effect> + Send + '_>>;
-
-    /// Whether the record goes to the dead-letter queue if its run that is under way fails, however it fails.
-    fn is_last_run(&self, record: &Record) -> bool;
+    /// Does it, and returns whether the queue has accepted it.
+    fn perform(&self, action: QueueAction, failed: Failed) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 }

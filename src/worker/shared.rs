@@ -11,26 +11,26 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::Settings;
-use super::desk::Desk;
 use super::handle::WorkerHandle;
 use super::health::{Health, Stage};
-use super::memory::Memory;
+use super::permits::Permits;
 use super::queue::Queue;
+use super::recently_seen::RecentlySeen;
 use super::run_times::RunTimes;
 use super::settler::Settler;
-use crate::batch::Engine;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::moment::Moment;
 
 /// How soon after it goes on a process that was suspended finds out.
 const LOOK_FOR_SUSPEND_EVERY: Duration = Duration::from_secs(1);
 
-pub(super) struct Hub {
+pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) engine: Engine,
     /// Where handlers run.
     pub(super) handlers: Handle,
-    pub(super) desk: Desk,
+    pub(super) permits: Permits,
     pub(super) settler: Settler,
     pub(super) handle: WorkerHandle,
     pub(super) health: Arc<Health>,
@@ -44,7 +44,7 @@ pub(super) struct Hub {
     pub(super) run_times: RunTimes,
     /// Counts how often the process went on after it was suspended.
     pub(super) resumed: watch::Sender<u64>,
-    memory: Arc<Mutex<Memory>>,
+    recently_seen: Arc<Mutex<RecentlySeen>>,
     phase: watch::Sender<Phase>,
     /// When handlers are cancelled, once the worker closes.
     cut: OnceLock<Instant>,
@@ -62,7 +62,7 @@ pub(super) enum Phase {
     Cut,
 }
 
-impl Hub {
+impl Shared {
     pub(super) async fn begin(
         engine: Engine,
         client: &Client,
@@ -73,10 +73,10 @@ impl Hub {
         let wait_time = settings.poll_wait();
         let queue = Queue::find(client, queue_url, settings.visibility_timeout, wait_time, &health).await?;
         health.note(Stage::Begun);
-        let memory = Arc::new(Mutex::new(Memory::new(queue.lease.as_duration())));
+        let recently_seen = Arc::new(Mutex::new(RecentlySeen::new(queue.lease.as_duration())));
         Ok(Arc::new(Self {
-            desk: Desk::new(engine.concurrency(), engine.call_size(), settings.messages_per_second),
-            settler: Settler::new(&queue, memory.clone()),
+            permits: Permits::new(engine.concurrency(), engine.call_size(), settings.messages_per_second),
+            settler: Settler::new(&queue, recently_seen.clone()),
             handlers: settings.handlers.unwrap_or_else(Handle::current),
             queue,
             engine,
@@ -88,7 +88,7 @@ impl Hub {
             has_polled: AtomicBool::new(false),
             run_times: RunTimes::default(),
             resumed: watch::Sender::new(0),
-            memory,
+            recently_seen,
             phase: watch::Sender::new(Phase::Open),
             cut: OnceLock::new(),
             _held: settings.held,
@@ -111,9 +111,9 @@ impl Hub {
         }
     }
 
-    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+    pub(super) fn recently_seen(&self) -> MutexGuard<'_, RecentlySeen> {
         // No user's code runs under this lock.
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recently_seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a handler may begin. After a shutdown it has to end before the cut, as far as others tell how long it takes: cut off, it would
@@ -146,7 +146,7 @@ impl Hub {
 
     /// Whether there is to be one more poller after a full poll.
     pub(super) fn may_have_one_more(&self) -> bool {
-        self.pollers.load(Ordering::Relaxed) < self.desk.polls()
+        self.pollers.load(Ordering::Relaxed) < self.permits.polls()
     }
 
     /// Whether a poller that found nothing may end: one is enough for an empty queue.

@@ -4,35 +4,27 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::observer::Observer;
-use crate::batch::{Bodies, OnFailure, WithBody};
-use crate::record::Record;
-
-/// What a failure stops on a FIFO queue. In either case the records that it stopped are reported, unrun.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Fifo {
-    /// The rest of its message group. Groups run in parallel, each in order.
-    #[default]
-    StopGroup,
-    /// The rest of the batch. Records run one at a time, in the order of the batch.
-    StopBatch,
-}
+use super::body_source::BodySource;
+use super::fifo::Fifo;
+use super::on_failure::OnFailure;
+use super::settled::Listeners;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) concurrency: usize,
     pub(crate) deadline_margin: Duration,
     pub(crate) fifo: Fifo,
+    /// For a host that answers for the batch as a whole, as the next one.
     pub(crate) fail_batch_on_any_failure: bool,
     pub(crate) error_when_all_fail: bool,
     pub(crate) warn_from_receive_count: u32,
     /// Queues of which it was said that messages of a group come back unrun.
     pub(crate) warned_of_unrun: Warned,
-    pub(crate) observer: Observer,
+    pub(crate) on_settled: Listeners,
     /// Without it nothing is done to the queue.
     pub(crate) on_failure: Option<Arc<dyn OnFailure>>,
     /// Without it a body is what the record says.
-    pub(crate) bodies: Option<Arc<dyn Bodies>>,
+    pub(crate) body_source: Option<Arc<dyn BodySource>>,
 }
 
 impl Default for Options {
@@ -47,9 +39,9 @@ impl Default for Options {
             // queue's age sees it any more, so the log has to.
             warn_from_receive_count: 3,
             warned_of_unrun: Warned::default(),
-            observer: Observer::default(),
+            on_settled: Listeners::default(),
             on_failure: None,
-            bodies: None,
+            body_source: None,
         }
     }
 }
@@ -75,14 +67,6 @@ impl Options {
             self.override_concurrency(&value);
         }
         self
-    }
-
-    /// The record as layers and extractors are to see it.
-    pub(crate) async fn with_body(&self, record: &Record) -> WithBody {
-        match &self.bodies {
-            Some(bodies) => bodies.fetch(record).await,
-            None => Ok(record.clone()),
-        }
     }
 
     /// A bad value is no reason not to start: a function that cannot start sends its whole queue to the DLQ.

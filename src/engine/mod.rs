@@ -1,0 +1,214 @@
+//! Runs a batch: from its records to how each of them stands at the end. Knows no host, and no type of a handler.
+//!
+//! ```text
+//! Engine::run -> State (what may run next) -> lane -> service (layers, extractors, handler) -> Verdict -> Settlement -> State
+//! ```
+//!
+//! [`pool`] starts lanes and waits for them. [`fifo`] has everything about the order of message groups.
+
+mod body_source;
+mod cancel;
+mod chunk;
+mod context;
+mod fifo;
+mod guard;
+mod lane;
+#[cfg_attr(not(feature = "worker"), allow(dead_code, reason = "the worker is one, and Lambda is none"))]
+mod lease;
+#[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "who has an effect on the queue is in `sqs`"))]
+mod on_failure;
+mod options;
+mod plan;
+mod pool;
+mod report;
+mod service;
+mod settled;
+mod settlement;
+mod state;
+mod verdict;
+
+use std::borrow::Cow;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+#[cfg_attr(not(feature = "large-messages"), allow(unused_imports, reason = "who brings them is in `large`"))]
+pub(crate) use self::body_source::{BodySource, Fetch, Wanted, WithBody};
+#[cfg(feature = "worker")]
+pub(crate) use self::cancel::Cancel;
+pub(crate) use self::chunk::Chunk;
+pub use self::fifo::Fifo;
+pub use self::guard::guard;
+pub(crate) use self::guard::note_places;
+pub(crate) use self::lease::LeaseHolder;
+#[cfg(feature = "worker")]
+pub(crate) use self::lease::{RecordSet, Wait};
+pub(crate) use self::on_failure::OnFailure;
+#[cfg(feature = "sqs")]
+pub(crate) use self::on_failure::{Failed, Failure, Leased, QueueAction};
+pub(crate) use self::options::Options;
+pub use self::service::RecordService;
+pub(crate) use self::service::{ChunkService, Classified, ServiceTemplate};
+pub use self::settled::{Settled, SettledAs};
+#[cfg(feature = "worker")]
+pub(crate) use self::settlement::Settlement;
+pub(crate) use self::state::Status;
+
+use self::context::BatchContext;
+use self::fifo::Source;
+use self::pool::Pool;
+use self::state::State;
+use crate::per_lane::PerLane;
+use crate::record::{Batch, LastRun, Origin, Records};
+
+/// What is done with records, of whatever types the user's handler is.
+#[derive(Clone)]
+pub(crate) enum Work {
+    /// One record a call.
+    Each(ServiceTemplate<RecordService>),
+    /// Up to so many records a call.
+    Chunks { size: NonZeroUsize, service: ServiceTemplate<ChunkService> },
+}
+
+/// A consumer, ready to take batches; clones share what its layers share.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    work: Work,
+    options: Arc<Options>,
+}
+
+/// What a host says of a batch besides its records.
+pub(crate) struct Invocation {
+    /// How long there is until the batch must be answered, if there is an end to it.
+    pub(crate) remaining: Option<Duration>,
+    pub(crate) origin: Origin,
+    /// Where handlers run. The host may wait for them elsewhere, so that none of them can keep the answer back.
+    pub(crate) handlers: Handle,
+    /// Who holds the leases of the messages while they run, if they may slip away.
+    pub(crate) lease_holder: Option<Arc<dyn LeaseHolder>>,
+    /// Whether the host may bring all records of the batch again, whatever has become of each.
+    pub(crate) may_fail_as_a_whole: bool,
+}
+
+impl Invocation {
+    /// One of a host that keeps the messages itself, and settles the whole batch by one answer.
+    #[cfg(feature = "lambda")]
+    pub(crate) fn of_a_whole_batch(remaining: Option<Duration>, origin: Origin, handlers: Handle) -> Self {
+        Self { remaining, origin, handlers, lease_holder: None, may_fail_as_a_whole: false }
+    }
+}
+
+/// How each record of a batch stands at its end.
+pub(crate) struct Statuses {
+    batch: PerLane<Batch>,
+    each: Vec<Status>,
+}
+
+impl Statuses {
+    /// By position. A copy of a message has the status of the first one.
+    pub(crate) fn each(&self) -> &[Status] {
+        &self.each
+    }
+
+    pub(crate) fn message_id(&self, index: usize) -> Option<Cow<'_, str>> {
+        self.batch.records.message_id(index)
+    }
+}
+
+/// Ends a batch for its listeners, though whoever runs it be dropped. It changes nothing where the batch has ended.
+struct Abandoned(Arc<BatchContext>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(work: Work, options: Options) -> Self {
+        Self { work, options: Arc::new(options) }
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// How many calls of the handler there may be at a time.
+    #[cfg(feature = "worker")]
+    pub(crate) fn concurrency(&self) -> usize {
+        self.options.concurrency
+    }
+
+    /// How many records a call has at most.
+    #[cfg(feature = "worker")]
+    pub(crate) fn call_size(&self) -> NonZeroUsize {
+        match &self.work {
+            Work::Each(_) => NonZeroUsize::MIN,
+            Work::Chunks { size, .. } => *size,
+        }
+    }
+
+    /// Runs a batch, and returns how each of its records stands when all have ended, or when the time is over.
+    pub(crate) async fn run(self, records: Records, invocation: Invocation) -> Statuses {
+        let end = invocation.remaining.and_then(|remaining| self.end_of_batch(remaining));
+        let last_run = self.options.on_failure.clone().map(|on_failure| on_failure as Arc<dyn LastRun>);
+        let is_kept = invocation.lease_holder.is_some();
+        let batch = Batch { records, origin: invocation.origin.clone(), is_kept, last_run };
+        let source = Source::of(&batch);
+        let span = report::batch_span(&source, batch.records.len());
+        let state = State::new(batch, |batch| source.plan(batch, self.options.fifo));
+        let handlers = invocation.handlers.clone();
+        let context = Arc::new(BatchContext::new(state, self.options.clone(), invocation, end));
+
+        let _abandoned = Abandoned(context.clone());
+        let mut lanes = self.start(&context, &span);
+        let in_time = lanes.end_by(end).await;
+        // From here on nothing changes the answer, whatever still runs. What can be cancelled is, when `lanes` drops; a
+        // handler that blocks its thread cannot, and goes on for nothing.
+        let each = context.close(in_time).await;
+        let statuses = Statuses { batch: context.state.batch().clone(), each: each.clone() };
+        if in_time {
+            span.in_scope(|| report::batch_end(&context, &each, &source));
+        } else {
+            // Not here: a handler that still runs may hold what the log needs, standard output for one.
+            handlers.spawn_blocking(move || span.in_scope(|| report::batch_cut_off(&context, &each, &source)));
+        }
+        statuses
+    }
+
+    /// Starts the first lanes: few where the host can wait, and all where it has the permits for them.
+    fn start(&self, context: &Arc<BatchContext>, span: &tracing::Span) -> pool::RunningLanes {
+        let calls = match &self.work {
+            Work::Each(_) => context.state.width(),
+            Work::Chunks { size, .. } => context.state.width().div_ceil(size.get()),
+        };
+        let limit = calls.min(self.options.concurrency);
+        let at_first = match &context.lease_holder {
+            Some(_) => limit,
+            None => context.handlers.metrics().num_workers(),
+        };
+        let (work, context, span) = (self.work.clone(), context.clone(), span.clone());
+        let handlers = context.handlers.clone();
+        Pool::start(limit, at_first, handlers, move |slot| {
+            let (work, context) = (work.clone(), context.clone());
+            let lane = async move {
+                match work {
+                    Work::Each(service) => lane::run(context, slot, service).await,
+                    Work::Chunks { size, service } => chunk::run(context, slot, size, service).await,
+                }
+            };
+            lane.instrument(span.clone())
+        })
+    }
+
+    /// When the batch ends, whatever still runs: before the margin, which takes no more than half of the time that there is. `None`
+    /// where that is beyond what a clock can tell.
+    fn end_of_batch(&self, remaining: Duration) -> Option<Instant> {
+        let margin = self.options.deadline_margin.min(remaining / 2);
+        Instant::now().checked_add(remaining - margin)
+    }
+}

@@ -1,0 +1,86 @@
+//! A handler with its layers, as the engine calls it.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tower::util::BoxCloneService;
+use tower::{Service, ServiceExt};
+
+use super::chunk::Chunk;
+use crate::outcome::{BoxError, Outcome};
+use crate::record::Record;
+
+/// One record's way through extractors and handler, as [layers](crate::Consumer::layer) see it.
+pub type RecordService = BoxCloneService<Record, Outcome, BoxError>;
+
+/// A chunk's way through extractors and handler.
+pub(crate) type ChunkService = BoxCloneService<Chunk, (), Infallible>;
+
+/// What came of one record: an outcome, or the error that stands for a retry.
+pub(crate) type RecordResult = Result<Outcome, BoxError>;
+
+/// A handler's error that is no plain retry. It goes out through the layers with its outcome on it, so that the outcome
+/// counts only if this very error comes out at the end: a layer that tries again, or that gives up with an error of
+/// its own, takes the outcome back with it.
+pub(crate) struct Classified {
+    pub(crate) outcome: Outcome,
+    pub(crate) error: BoxError,
+}
+
+impl fmt::Debug for Classified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.error, f)
+    }
+}
+
+impl fmt::Display for Classified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl std::error::Error for Classified {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.error.as_ref())
+    }
+}
+
+/// A service that is only ever cloned. Each lane takes its clone under the guard: a layer's `clone` is a user's code.
+pub(crate) struct ServiceTemplate<S>(Arc<Mutex<S>>);
+
+impl<S: Clone> ServiceTemplate<S> {
+    pub(crate) fn new(service: S) -> Self {
+        Self(Arc::new(Mutex::new(service)))
+    }
+
+    pub(super) fn copy(&self) -> S {
+        // A clone that panicked has changed nothing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl<S> Clone for ServiceTemplate<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// A lane's own clone of the record service. It serves one record after the other, until a panic leaves it in pieces.
+pub(super) struct LaneService {
+    template: ServiceTemplate<RecordService>,
+    used: Option<RecordService>,
+}
+
+impl LaneService {
+    pub(super) fn new(template: ServiceTemplate<RecordService>) -> Self {
+        Self { template, used: None }
+    }
+
+    pub(super) async fn call(&mut self, record: Record) -> RecordResult {
+        let mut service = self.used.take().unwrap_or_else(|| self.template.copy());
+        let result = service.ready().await?.call(record).await;
+        self.used = Some(service);
+        result
+    }
+}

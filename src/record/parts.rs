@@ -1,0 +1,151 @@
+//! Where the parts of a record are in an event's text.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::json::{JsonError, Scanner, find, text};
+
+/// The parts of one record, as spans of the event's text.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parts {
+    whole: Span,
+    /// Whether this is a record at all.
+    is_object: bool,
+    /// The first record in the batch with the same id, where that is another one.
+    pub(super) copy_of: Option<usize>,
+    message_id: Span,
+    receipt_handle: Span,
+    body: Span,
+    attributes: Span,
+    message_attributes: Span,
+    event_source: Span,
+    event_source_arn: Span,
+}
+
+/// A part of the text; empty where the record has no such part.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    begin: u32,
+    end: u32,
+}
+
+impl Parts {
+    /// Goes past a record, or what stands in the place of one.
+    pub(super) fn find(scanner: &mut Scanner<'_>) -> Option<Self> {
+        let mut parts = Self::default();
+        let (_, first) = scanner.peek()?;
+        parts.is_object = first == b'{';
+        let whole = match parts.is_object {
+            true => scanner.object(|key, scanner| {
+                parts.set(key, scanner.value()?);
+                Some(())
+            })?,
+            false => scanner.value()?,
+        };
+        parts.whole = whole.into();
+        Some(parts)
+    }
+
+    /// Returns the record's id, if it has one. A value that is not a text, or an empty one, cannot be reported, and so is no id.
+    pub(super) fn message_id<'a>(&self, event: &'a str) -> Option<Cow<'a, str>> {
+        text(self.message_id.of(event)).ok()?.filter(|id| !id.is_empty())
+    }
+
+    fn set(&mut self, key: &str, value: Range<usize>) {
+        let part = match key {
+            "messageId" => &mut self.message_id,
+            "receiptHandle" => &mut self.receipt_handle,
+            "body" => &mut self.body,
+            "attributes" => &mut self.attributes,
+            "messageAttributes" => &mut self.message_attributes,
+            // SNS writes its own `EventSource` so; it is read for the error message that names it.
+            "eventSource" | "EventSource" => &mut self.event_source,
+            "eventSourceARN" => &mut self.event_source_arn,
+            _ => return,
+        };
+        *part = value.into();
+    }
+}
+
+impl From<Range<usize>> for Span {
+    /// An event is shorter than 4 GiB: longer ones are refused before.
+    fn from(range: Range<usize>) -> Self {
+        let place = |at| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { begin: place(range.start), end: place(range.end) }
+    }
+}
+
+impl Span {
+    fn of(self, text: &str) -> &str {
+        text.get(self.begin as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// A record in an event's text. Each part is parsed when it is asked for, so an odd attribute does not matter to a handler that does not
+/// read it.
+#[derive(Clone, Copy)]
+pub(crate) struct EventRecord<'a> {
+    pub(super) text: &'a str,
+    pub(super) parts: &'a Parts,
+}
+
+type Text<'a> = Result<Option<Cow<'a, str>>, JsonError>;
+
+impl<'a> EventRecord<'a> {
+    pub(super) fn message_id(self) -> Option<Cow<'a, str>> {
+        self.parts.message_id(self.text)
+    }
+
+    pub(super) fn receipt_handle(self) -> Text<'a> {
+        text(self.parts.receipt_handle.of(self.text))
+    }
+
+    pub(super) fn body(self) -> Text<'a> {
+        text(self.raw_body())
+    }
+
+    /// Returns the JSON of the body.
+    pub(super) fn raw_body(self) -> &'a str {
+        self.parts.body.of(self.text)
+    }
+
+    pub(super) fn attribute(self, name: &str) -> Text<'a> {
+        text(entry(self.parts.attributes.of(self.text), name)?.unwrap_or_default())
+    }
+
+    /// Returns the JSON of an attribute that the sender gave the message.
+    pub(super) fn message_attribute(self, name: &str) -> Result<Option<&'a str>, JsonError> {
+        entry(self.message_attributes(), name)
+    }
+
+    /// Returns the JSON of all attributes that the sender gave the message.
+    pub(crate) fn message_attributes(self) -> &'a str {
+        self.parts.message_attributes.of(self.text)
+    }
+
+    pub(super) fn queue_arn(self) -> Text<'a> {
+        text(self.parts.event_source_arn.of(self.text))
+    }
+
+    /// Returns the service that the record says it comes from.
+    pub(super) fn event_source(self) -> Text<'a> {
+        text(self.parts.event_source.of(self.text))
+    }
+
+    pub(super) fn is_object(self) -> bool {
+        self.parts.is_object
+    }
+
+    /// Returns the whole record, as it came.
+    pub(crate) fn json(self) -> &'a str {
+        self.parts.whole.of(self.text)
+    }
+}
+
+/// The value of an entry of an object. Nothing there, and `null`, have no entries.
+fn entry<'a>(object: &'a str, name: &str) -> Result<Option<&'a str>, JsonError> {
+    match object {
+        "" | "null" => Ok(None),
+        _ => Ok(find(object, name)?.and_then(|value| object.get(value))),
+    }
+}
