@@ -10,8 +10,7 @@ pub use crate::moment::{Deadline, Moment};
 #[cfg(feature = "producer")]
 pub use crate::producer::{Stored, TraceSource};
 pub use crate::sqs::{
-    call_error, client, coalesce, delete, entries, event, hex, limits, note, region, safe_text, size_limit, source,
-    visibility,
+    call_error, client, coalesce, delete, entries, hex, limits, note, region, safe_text, size_limit, source, visibility,
 };
 
 /// An id that no other process draws.

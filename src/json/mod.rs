@@ -6,8 +6,6 @@ mod error;
 mod scan;
 mod special;
 mod string;
-#[cfg(feature = "sqs")]
-mod write;
 
 #[cfg(feature = "large-messages")]
 pub(crate) use self::body::escaped;
@@ -16,5 +14,3 @@ pub use self::body::to_body;
 pub use self::error::JsonError;
 pub(crate) use self::scan::{Scanner, find};
 pub(crate) use self::string::text;
-#[cfg(feature = "sqs")]
-pub(crate) use self::write::Object;

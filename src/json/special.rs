@@ -17,17 +17,6 @@ pub(super) fn special(bytes: &[u8], begin: usize) -> Option<usize> {
     Some(at + found)
 }
 
-/// Whether there is a special byte at all.
-#[cfg(feature = "sqs")]
-pub(super) fn has_special(bytes: &[u8]) -> bool {
-    let found = |word: &[u8; 8]| lowest_special(u64::from_le_bytes(*word));
-    match bytes.last_chunk() {
-        // All words are looked at, without a branch between them. What is behind the last whole one is in the last eight bytes.
-        Some(last) => bytes.as_chunks().0.iter().fold(found(last), |all, word| all | found(word)) != 0,
-        None => bytes.iter().any(|&byte| is_special(byte)),
-    }
-}
-
 /// A long text, for who asks for one special byte after the other.
 ///
 /// A block of it is looked at as a whole, and remembered. Else each search would have to wait for the place where the one
@@ -126,8 +115,6 @@ mod tests {
             let is_special = matches!(byte, b'"' | b'\\' | 0..0x20);
             for len in [1, 8] {
                 assert_eq!(special(&vec![byte; len], 0), is_special.then_some(0), "{byte}");
-                #[cfg(feature = "sqs")]
-                assert_eq!(has_special(&vec![byte; len]), is_special, "{byte}");
             }
             assert_eq!(specials(&[byte; BLOCK_BYTES]), if is_special { u64::MAX } else { 0 }, "{byte}");
         }
@@ -140,8 +127,6 @@ mod tests {
             for at in (0..text.len()).step_by(around.len_utf8()) {
                 let mut text = text.clone();
                 text.insert(at, found);
-                #[cfg(feature = "sqs")]
-                assert!(has_special(text.as_bytes()), "{found:?} at {at}");
                 for begin in 0..=text.len() {
                     let expected = (begin <= at).then_some(at);
                     assert_eq!(special(text.as_bytes(), begin), expected, "{found:?} at {at} from {begin}");
@@ -156,8 +141,6 @@ mod tests {
         fn none_is_left_out_and_none_is_made_up(text in "[\"\\\\\u{0}\u{1f} !\\[\\]\u{7f}é]{0,300}") {
             let is_special = |&(_, byte): &(usize, u8)| matches!(byte, b'"' | b'\\' | 0..0x20);
             let expected: Vec<_> = text.bytes().enumerate().filter(is_special).map(|(at, _)| at).collect();
-            #[cfg(feature = "sqs")]
-            prop_assert_eq!(has_special(text.as_bytes()), !expected.is_empty());
             prop_assert_eq!(all(&text), expected);
         }
     }

@@ -15,14 +15,11 @@ pub mod delete;
 mod effects;
 #[allow(missing_docs, reason = "a seam")]
 pub mod entries;
-#[allow(missing_docs, reason = "a seam")]
-pub mod event;
 mod failed_runs;
 #[allow(missing_docs, reason = "a seam")]
 pub mod hex;
 #[allow(missing_docs, reason = "a seam")]
 pub mod limits;
-pub(crate) mod message;
 #[allow(missing_docs, reason = "a seam")]
 pub mod note;
 mod queue;

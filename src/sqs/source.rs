@@ -38,7 +38,7 @@ impl Source {
     }
 
     /// Returns the group of a message where its order counts. On a standard queue it does not, whatever its messages say.
-    pub(crate) fn ordered_group<'a>(&self, message: &'a Message) -> Option<&'a str> {
+    pub fn ordered_group<'a>(&self, message: &'a Message) -> Option<&'a str> {
         let group = || message.attributes.as_ref()?.get(&System::MessageGroupId);
         if self.is_fifo() { group().map(String::as_str) } else { None }
     }

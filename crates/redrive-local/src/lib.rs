@@ -7,6 +7,9 @@ mod callers;
 mod clock;
 mod connector;
 mod error;
+#[doc(hidden)]
+#[allow(missing_docs, reason = "a seam")]
+pub mod event;
 mod faults;
 #[doc(hidden)]
 #[allow(missing_docs, reason = "a seam")]

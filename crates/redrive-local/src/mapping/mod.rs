@@ -15,9 +15,10 @@ pub mod gather;
 mod tests {
     use std::time::Duration;
 
-    use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as System};
-    use redrive::internals::event::{Record, event};
     use redrive::internals::source::Source;
+
+    use crate::event::{Record, event};
+    use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as System};
 
     use super::answer::judge;
     use super::config::{BatchSize, Batching, Window};

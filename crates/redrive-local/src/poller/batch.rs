@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::event::{Record, event};
 use axum::body::Bytes;
-use redrive::internals::event::{Record, event};
 use tokio::sync::watch;
 use tokio::time::Instant;
 

@@ -4,8 +4,9 @@ use redrive::internals::client::with_attempt_timeout;
 use redrive::internals::coalesce::BatchCall as _;
 use redrive::internals::delete::DeleteMessages;
 use redrive::internals::entries::EntryError;
-use redrive::internals::event::Record;
 use redrive::internals::limits::MAX_ENTRIES;
+
+use crate::event::Record;
 
 use super::{CALL_LIMIT, Mapping, News, backoff};
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use redrive::internals::Deadline;
 use redrive::internals::coalesce::BatchCall as _;
-use redrive::internals::event::Record;
 use redrive::internals::limits::MAX_ENTRIES;
 use redrive::internals::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
+
+use crate::event::Record;
 use tokio::time::{Instant, timeout};
 
 use super::{CALL_LIMIT, Mapping, sleep_until};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redrive::internals::event::Record;
+use crate::event::Record;
 
 use crate::mapping::answer::Verdict;
 use crate::mapping::answer::problem::Severity;

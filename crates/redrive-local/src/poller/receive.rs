@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
-use redrive::internals::event::Record;
 use redrive::internals::safe_text::text_of;
+
+use crate::event::Record;
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 

@@ -1,7 +1,8 @@
 //! What was received and is not invoked goes back to the queue at once.
 
-use redrive::internals::event::Record;
 use redrive::internals::visibility::VisibilityTimeout;
+
+use crate::event::Record;
 
 use super::Mapping;
 use super::hide::Lease;

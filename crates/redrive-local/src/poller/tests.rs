@@ -287,10 +287,8 @@ async fn what_somebody_else_may_have_is_not_given_back() {
     let source = Source::from_arn("arn:aws:sqs:us-east-1:000000000000:orders").unwrap();
     let receive = || bench.client.receive_message().queue_url(bench.url("orders")).send();
     let message = receive().await.unwrap().messages.unwrap().pop().unwrap();
-    let (record, lease) = (
-        redrive::internals::event::Record::new(message, &source).unwrap(),
-        hide::Lease::new(Instant::now(), VISIBILITY_TIMEOUT),
-    );
+    let (record, lease) =
+        (crate::event::Record::new(message, &source).unwrap(), hide::Lease::new(Instant::now(), VISIBILITY_TIMEOUT));
     tokio::time::sleep(VISIBILITY_TIMEOUT + SECOND).await;
     assert_eq!(receive().await.unwrap().messages().len(), 1, "another consumer has it");
     let mapping = bench.mapping("orders", &function(1, SECOND, &Runs::default()), &ONE_BY_ONE);
@@ -305,7 +303,7 @@ async fn messages_of_a_suspended_mapping_are_not_given_back() {
     let source = Source::from_arn("arn:aws:sqs:us-east-1:000000000000:orders").unwrap();
     let receive = || bench.client.receive_message().queue_url(bench.url("orders")).send();
     let message = receive().await.unwrap().messages.unwrap().pop().unwrap();
-    let record = redrive::internals::event::Record::new(message, &source).unwrap();
+    let record = crate::event::Record::new(message, &source).unwrap();
     let lease = hide::Lease::new(Instant::now(), VISIBILITY_TIMEOUT);
     set_wall_clock_ahead(VISIBILITY_TIMEOUT + SECOND);
     let mapping = bench.mapping("orders", &function(1, SECOND, &Runs::default()), &ONE_BY_ONE);

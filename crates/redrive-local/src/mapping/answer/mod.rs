@@ -11,7 +11,7 @@ mod tests;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use redrive::internals::event::Record;
+use crate::event::Record;
 use serde_json::{Map, Value};
 
 use self::problem::{Cause, Problem};

@@ -15,7 +15,7 @@ mod pattern;
 mod rule;
 mod wildcard;
 
-use redrive::internals::event::Record;
+use crate::event::Record;
 use serde_json::Value;
 
 pub use self::error::PatternError;

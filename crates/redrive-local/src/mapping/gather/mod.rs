@@ -10,7 +10,7 @@ mod tests;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use redrive::internals::event::{ENVELOPE_BYTES, Record};
+use crate::event::{ENVELOPE_BYTES, Record};
 
 pub use self::permits::{Permit, Permits};
 use super::config::Batching;

@@ -84,7 +84,7 @@ fn the_message_that_would_take_the_event_over_6_mb_begins_the_next_batch() {
         // Full, and so before its window ends.
         let (ids, batch) = next(&mut gatherer, START);
         assert_eq!(ids, expected);
-        assert!(redrive::internals::event::event(batch.unwrap().records()).len() <= MAX_EVENT_BYTES);
+        assert!(crate::event::event(batch.unwrap().records()).len() <= MAX_EVENT_BYTES);
         assert!(gatherer.next_batch(START).is_none());
         assert_eq!(gatherer.waiting(), 3 - expected.split(' ').count());
     }

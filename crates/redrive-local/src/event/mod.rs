@@ -1,11 +1,15 @@
 //! Messages as records by themselves, until it is known which of them make an event together.
 
+mod message;
+mod object;
+
 use std::fmt;
 
 use aws_sdk_sqs::types::Message;
 
-use super::message::{CompleteMessage, HEAD_AND_TAIL_BYTES, Incomplete, write_event};
-use super::source::Source;
+use redrive::internals::source::Source;
+
+use self::message::{CompleteMessage, HEAD_AND_TAIL_BYTES, Incomplete, write_event};
 
 /// One message as a record of the event, with what is needed of it besides.
 #[derive(Clone)]
@@ -70,7 +74,7 @@ impl Record {
         self.json.len() + ",".len()
     }
 
-    #[cfg(any(test, feature = "test-util"))]
+    #[cfg(test)]
     pub fn for_test(message_id: &str, group: Option<&str>, json: &str) -> Self {
         Self {
             message_id: message_id.to_owned(),
@@ -83,7 +87,7 @@ impl Record {
     }
 }
 
-#[cfg(any(test, feature = "test-util"))]
+#[cfg(test)]
 impl Record {
     pub fn in_order(self, sequence_number: u128) -> Self {
         Self { sequence_number: Some(sequence_number), ..self }

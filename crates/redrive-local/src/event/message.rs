@@ -11,8 +11,9 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::source::Source;
-use crate::json::Object;
+use redrive::internals::source::Source;
+
+use super::object::Object;
 
 /// A message that has what SQS gives every message.
 pub(crate) struct CompleteMessage {
