@@ -19,6 +19,7 @@ pub(super) fn special(bytes: &[u8], begin: usize) -> Option<usize> {
 
 /// Whether there is a special byte at all.
 #[cfg(any(feature = "local", feature = "worker"))]
+#[cfg(feature = "local")]
 pub(super) fn has_special(bytes: &[u8]) -> bool {
     let found = |word: &[u8; 8]| lowest_special(u64::from_le_bytes(*word));
     match bytes.last_chunk() {

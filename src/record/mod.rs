@@ -3,7 +3,9 @@
 //! A [`Record`] asks its backing for what a handler wants to know. There are two: a span of a Lambda event's text, and a message that a worker
 //! received by the SDK.
 
+#[cfg_attr(not(any(feature = "lambda", feature = "local")), allow(dead_code, reason = "a worker gets no events"))]
 mod event;
+#[cfg_attr(not(any(feature = "lambda", feature = "local")), allow(dead_code, reason = "a worker gets no events"))]
 mod parts;
 #[cfg(feature = "worker")]
 mod received;
@@ -50,6 +52,7 @@ pub(crate) trait LastRun: Send + Sync {
 
 /// The records of a batch, in the form in which the host has them.
 pub(crate) enum Records {
+    #[cfg_attr(not(any(feature = "lambda", feature = "local")), allow(dead_code, reason = "a worker gets no events"))]
     Event(EventRecords),
     #[cfg(feature = "worker")]
     Received(ReceivedMessages),
@@ -73,6 +76,7 @@ impl Records {
         }
     }
 
+    #[cfg(any(feature = "lambda", feature = "local"))]
     pub(crate) fn message_id(&self, index: usize) -> Option<Cow<'_, str>> {
         self.get(index).message_id()
     }

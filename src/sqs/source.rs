@@ -8,6 +8,7 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as System};
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     arn: String,
+    #[cfg_attr(not(feature = "local"), allow(dead_code, reason = "only an event that is written has it"))]
     region: String,
 }
 
@@ -28,6 +29,7 @@ impl Source {
         &self.arn
     }
 
+    #[cfg(feature = "local")]
     pub(crate) fn region(&self) -> &str {
         &self.region
     }
