@@ -18,8 +18,10 @@ pub(crate) enum Kind {
     /// The event is JSON, but not an SQS event.
     Event(String),
     /// Records at these positions failed, and carry no id to report them by.
+    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker answers for each message"))]
     Unreportable { positions: Vec<usize>, of: usize },
     /// The user asked for an error where this many records failed.
+    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker answers for each message"))]
     BatchFailed { failed: usize, of: usize },
     /// There is no host here that could bring batches.
     NoHost,

@@ -41,6 +41,7 @@ pub mod send_results {
     }
 }
 
+#[cfg(feature = "lambda")]
 use crate::handler::{Consumer, Kind};
 
 /// A consumer as a function of an event's JSON, a context and the time that is left for the invocation.

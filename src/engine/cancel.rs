@@ -7,7 +7,8 @@ use std::task::Poll;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::lease::Wait;
+/// A wait of whoever holds leases.
+pub(crate) type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Why a handler was cancelled, as the error of its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! A lane of a batch handler takes one chunk of records after the other.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
@@ -7,17 +8,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use tokio::task::JoinSet;
+use tower::util::BoxCloneService;
 use tower::{Service, ServiceExt};
 
 use super::body_source::{BodySource, Wanted, WithBody};
-use super::cancel::Cancel;
+use super::cancel::{Cancel, Wait};
 use super::context::BatchContext;
 use super::guard::{Panicked, catch, guard};
-use super::lease::{LeaseHolder, Wait};
+use super::lease::LeaseHolder;
 use super::pool::LaneSlot;
-use super::service::{ChunkService, RecordResult, ServiceTemplate};
+use super::service::{RecordResult, ServiceTemplate};
 use super::verdict::{Run, Verdict};
 use crate::record::Record;
+
+/// A chunk's way through extractors and handler.
+pub(crate) type ChunkService = BoxCloneService<Chunk, (), Infallible>;
 
 /// Runs chunks of that size until no record is left for this lane.
 pub(super) async fn run(

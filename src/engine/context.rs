@@ -4,16 +4,34 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::cancel::{Cancel, CancelAt};
-use super::lease::{LeaseHolder, Wait};
-use super::settled::{Settled, SettledAs};
-use super::settlement::Settlement;
-use super::state::{Closed, State, Status};
-use super::verdict::{Run, Verdict};
-use super::{Invocation, Options};
+use super::cancel::{Cancel, CancelAt, Wait};
+use super::lease::LeaseHolder;
+use super::options::Options;
+use super::state::{State, Status};
+use crate::record::Origin;
+
+/// What a host says of a batch besides its records.
+pub(crate) struct Invocation {
+    /// How long there is until the batch must be answered, if there is an end to it.
+    pub(crate) remaining: Option<Duration>,
+    pub(crate) origin: Origin,
+    /// Where handlers run. The host may wait for them elsewhere, so that none of them can keep the answer back.
+    pub(crate) handlers: Handle,
+    /// Who holds the leases of the messages while they run, if they may slip away.
+    pub(crate) lease_holder: Option<Arc<dyn LeaseHolder>>,
+    /// Whether the host may bring all records of the batch again, whatever has become of each.
+    pub(crate) may_fail_as_a_whole: bool,
+}
+
+impl Invocation {
+    /// One of a host that keeps the messages itself, and settles the whole batch by one answer.
+    #[cfg(feature = "lambda")]
+    pub(crate) fn of_a_whole_batch(remaining: Option<Duration>, origin: Origin, handlers: Handle) -> Self {
+        Self { remaining, origin, handlers, lease_holder: None, may_fail_as_a_whole: false }
+    }
+}
 
 /// A batch while it runs.
 pub(super) struct BatchContext {
@@ -30,14 +48,8 @@ pub(super) struct BatchContext {
     /// Where calls to the queue are made: with the host, whom no handler can block.
     pub(super) host: Handle,
     /// When each record began. Empty where no listener asks.
-    began: Vec<OnceLock<Instant>>,
+    pub(super) began: Vec<OnceLock<Instant>>,
 }
-
-/// How long the end of a batch waits for listeners.
-const TOLD_WITHIN: Duration = Duration::from_millis(100);
-
-/// The error of a record whose handler ran when the deadline came.
-pub(super) const CUT_OFF: &str = "cut off at the deadline";
 
 /// How much of the time until the end is kept for calls to the queue: as much as a slow call takes, and at most a quarter.
 const QUEUE_TIME: Duration = Duration::from_secs(1);
@@ -88,59 +100,5 @@ impl BatchContext {
     /// Returns when a handler is cancelled: the time is over, or `lost` ends.
     pub(super) fn cancel_at<'a>(&self, lost: Option<Wait<'a, Cancel>>) -> CancelAt<'a> {
         CancelAt { end: self.handlers_end, lost }
-    }
-
-    /// Ends a record that has run and is settled. Listeners are told before the next one of its line begins.
-    pub(super) fn finish(&self, index: usize, run: Run, verdict: &Verdict, settlement: Settlement, status: Status) {
-        let settled_now = self.state.finish(index, status);
-        if settled_now && !self.options.on_settled.is_empty() {
-            self.tell(index, SettledAs::of(verdict, settlement), verdict.why());
-        }
-        run.end(verdict, settlement);
-        self.state.go_on(index, status);
-    }
-
-    /// Ends the batch. Listeners are told of those that did not run, or not to their end.
-    pub(super) async fn close(self: &Arc<Self>, in_time: bool) -> Vec<Status> {
-        let Closed { statuses, unsettled } = self.state.close();
-        let told = self.tell_elsewhere(unsettled);
-        // The answer does not wait for long: a listener may block its thread, as a handler may. And where the deadline came first there is
-        // no time left.
-        if let Some(told) = told.filter(|_| in_time) {
-            let _ = timeout(TOLD_WITHIN, told).await;
-        }
-        statuses
-    }
-
-    /// The same where nobody waits for the batch any more.
-    pub(super) fn abandon(self: &Arc<Self>) {
-        drop(self.tell_elsewhere(self.state.close().unsettled));
-    }
-
-    fn tell_elsewhere(self: &Arc<Self>, unsettled: Vec<usize>) -> Option<JoinHandle<()>> {
-        if unsettled.is_empty() || self.options.on_settled.is_empty() {
-            return None;
-        }
-        let context = self.clone();
-        Some(self.handlers.spawn_blocking(move || context.tell_unsettled(&unsettled)))
-    }
-
-    /// Tells listeners of records that did not run, or not to their end.
-    fn tell_unsettled(&self, indices: &[usize]) {
-        for &index in indices {
-            match self.state.status(index) {
-                Status::CutOff => self.tell(index, SettledAs::CutOff, Some(CUT_OFF)),
-                Status::NotRun | Status::Skipped => self.tell(index, SettledAs::NotRun, None),
-                // Listeners were told of these, or never are of copies.
-                Status::Waiting | Status::Running | Status::Failed | Status::Done | Status::CopyOf(_) => {}
-            }
-        }
-    }
-
-    fn tell(&self, index: usize, outcome: SettledAs, error: Option<&str>) {
-        let began = self.began.get(index).and_then(OnceLock::get);
-        let duration = began.map_or(Duration::ZERO, |began| began.elapsed());
-        let record = self.state.record(index);
-        self.options.on_settled.tell(&Settled { record: &record, outcome, duration, error });
     }
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 
-use super::plan::Plan;
 use crate::per_lane::PerLane;
 use crate::record::{Batch, Record};
 
@@ -35,19 +34,14 @@ impl Source {
     pub(super) fn is_fifo(&self) -> bool {
         self.queue_arn().is_some_and(|arn| arn.ends_with(".fifo"))
     }
+}
 
-    /// The order in which the records may run.
-    pub(super) fn plan(&self, batch: &PerLane<Batch>, fifo: Fifo) -> Plan {
-        let len = batch.records.len();
-        if !self.is_fifo() {
-            return Plan::any_order(len);
-        }
-        let grouped = grouped(batch);
-        let lines = match fifo {
-            Fifo::StopGroup => lines_by_group(grouped),
-            Fifo::StopBatch => vec![grouped.into_iter().map(|(index, _)| index).collect()],
-        };
-        Plan::in_lines(len, lines)
+/// The lines in which the records of a FIFO batch stand.
+pub(super) fn lines(batch: &PerLane<Batch>, fifo: Fifo) -> Vec<Vec<usize>> {
+    let grouped = grouped(batch);
+    match fifo {
+        Fifo::StopGroup => lines_by_group(grouped),
+        Fifo::StopBatch => vec![grouped.into_iter().map(|(index, _)| index).collect()],
     }
 }
 

@@ -3,25 +3,12 @@
 //! Lambda is not one: there an answer settles the whole batch, and until then Lambda keeps the messages itself.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
-use super::cancel::Cancel;
+use super::cancel::{Cancel, Wait};
 use super::settlement::Settlement;
+use super::state::RecordSet;
 use crate::moment::Deadline;
-
-/// A record, and those that fare as it does.
-pub(crate) struct RecordSet {
-    pub(crate) index: usize,
-    /// The same message once more.
-    pub(crate) copies: Vec<usize>,
-    /// On a FIFO queue the records of its group that stand behind it, each with its copies: they come back with it. Where a failure stops the
-    /// batch, others stand in its line too; the batch is over then, and they are not delayed with it.
-    pub(crate) behind: Vec<usize>,
-}
-
-pub(crate) type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Holds the leases of the messages of one batch.
 pub(crate) trait LeaseHolder: fmt::Debug + Send + Sync {

@@ -6,11 +6,13 @@
 //!
 //! [`pool`] starts lanes and waits for them. [`fifo`] has everything about the order of message groups.
 
+#[cfg_attr(not(feature = "large-messages"), allow(dead_code, reason = "who fetches bodies is in `large`"))]
 mod body_source;
 mod cancel;
 mod chunk;
 mod context;
 mod fifo;
+mod finish;
 mod guard;
 mod lane;
 #[cfg_attr(not(feature = "worker"), allow(dead_code, reason = "the worker is one, and Lambda is none"))]
@@ -22,48 +24,51 @@ mod plan;
 mod pool;
 mod report;
 mod service;
+mod settle;
 mod settled;
 mod settlement;
 mod state;
 mod verdict;
 
+#[cfg(feature = "lambda")]
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-#[cfg_attr(not(feature = "large-messages"), allow(unused_imports, reason = "who brings them is in `large`"))]
+#[cfg(feature = "large-messages")]
 pub(crate) use self::body_source::{BodySource, Fetch, Wanted, WithBody};
 #[cfg(feature = "worker")]
-pub(crate) use self::cancel::Cancel;
-pub(crate) use self::chunk::Chunk;
+pub(crate) use self::cancel::{Cancel, Wait};
+pub(crate) use self::chunk::{Chunk, ChunkService};
+pub(crate) use self::context::Invocation;
 pub use self::fifo::Fifo;
 pub use self::guard::guard;
 pub(crate) use self::guard::note_places;
-pub(crate) use self::lease::LeaseHolder;
 #[cfg(feature = "worker")]
-pub(crate) use self::lease::{RecordSet, Wait};
-pub(crate) use self::on_failure::OnFailure;
+pub(crate) use self::lease::LeaseHolder;
 #[cfg(feature = "sqs")]
-pub(crate) use self::on_failure::{Failed, Failure, Leased, QueueAction};
+pub(crate) use self::on_failure::{Failed, Failure, Leased, OnFailure, QueueAction};
 pub(crate) use self::options::Options;
 pub use self::service::RecordService;
-pub(crate) use self::service::{ChunkService, Classified, ServiceTemplate};
+pub(crate) use self::service::{Classified, ServiceTemplate};
 pub use self::settled::{Settled, SettledAs};
 #[cfg(feature = "worker")]
 pub(crate) use self::settlement::Settlement;
-pub(crate) use self::state::Status;
+#[cfg(feature = "worker")]
+pub(crate) use self::state::RecordSet;
+use self::state::Status;
 
 use self::context::BatchContext;
 use self::fifo::Source;
+use self::plan::Plan;
 use self::pool::Pool;
 use self::state::State;
 use crate::per_lane::PerLane;
-use crate::record::{Batch, LastRun, Origin, Records};
+use crate::record::{Batch, LastRun, Records};
 
 /// What is done with records, of whatever types the user's handler is.
 #[derive(Clone)]
@@ -81,39 +86,25 @@ pub(crate) struct Engine {
     options: Arc<Options>,
 }
 
-/// What a host says of a batch besides its records.
-pub(crate) struct Invocation {
-    /// How long there is until the batch must be answered, if there is an end to it.
-    pub(crate) remaining: Option<Duration>,
-    pub(crate) origin: Origin,
-    /// Where handlers run. The host may wait for them elsewhere, so that none of them can keep the answer back.
-    pub(crate) handlers: Handle,
-    /// Who holds the leases of the messages while they run, if they may slip away.
-    pub(crate) lease_holder: Option<Arc<dyn LeaseHolder>>,
-    /// Whether the host may bring all records of the batch again, whatever has become of each.
-    pub(crate) may_fail_as_a_whole: bool,
-}
-
-impl Invocation {
-    /// One of a host that keeps the messages itself, and settles the whole batch by one answer.
-    #[cfg(feature = "lambda")]
-    pub(crate) fn of_a_whole_batch(remaining: Option<Duration>, origin: Origin, handlers: Handle) -> Self {
-        Self { remaining, origin, handlers, lease_holder: None, may_fail_as_a_whole: false }
-    }
-}
-
 /// How each record of a batch stands at its end.
 pub(crate) struct Statuses {
+    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "Lambda's answer has the ids"))]
     batch: PerLane<Batch>,
     each: Vec<Status>,
 }
 
 impl Statuses {
-    /// By position. A copy of a message has the status of the first one.
-    pub(crate) fn each(&self) -> &[Status] {
-        &self.each
+    #[cfg(feature = "lambda")]
+    pub(crate) fn len(&self) -> usize {
+        self.each.len()
     }
 
+    /// The positions of the records that must come back. A copy of a message fares as the first one.
+    pub(crate) fn not_done(&self) -> Vec<usize> {
+        (0..self.each.len()).filter(|&index| !self.each[index].is_done()).collect()
+    }
+
+    #[cfg(feature = "lambda")]
     pub(crate) fn message_id(&self, index: usize) -> Option<Cow<'_, str>> {
         self.batch.records.message_id(index)
     }
@@ -133,6 +124,7 @@ impl Engine {
         Self { work, options: Arc::new(options) }
     }
 
+    #[cfg(feature = "lambda")]
     pub(crate) fn options(&self) -> &Options {
         &self.options
     }
@@ -160,7 +152,7 @@ impl Engine {
         let batch = Batch { records, origin: invocation.origin.clone(), is_kept, last_run };
         let source = Source::of(&batch);
         let span = report::batch_span(&source, batch.records.len());
-        let state = State::new(batch, |batch| source.plan(batch, self.options.fifo));
+        let state = State::new(batch, |batch| Plan::of(batch, &source, self.options.fifo));
         let handlers = invocation.handlers.clone();
         let context = Arc::new(BatchContext::new(state, self.options.clone(), invocation, end));
 

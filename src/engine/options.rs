@@ -15,7 +15,9 @@ pub(crate) struct Options {
     pub(crate) deadline_margin: Duration,
     pub(crate) fifo: Fifo,
     /// For a host that answers for the batch as a whole, as the next one.
+    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker answers for each message"))]
     pub(crate) fail_batch_on_any_failure: bool,
+    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker answers for each message"))]
     pub(crate) error_when_all_fail: bool,
     pub(crate) warn_from_receive_count: u32,
     /// Queues of which it was said that messages of a group come back unrun.

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::fifo::FifoLines;
+use super::fifo::{self, Fifo, FifoLines, Source};
+use crate::per_lane::PerLane;
+use crate::record::Batch;
 
 /// The order in which the records of a batch may run.
 pub(super) enum Plan {
@@ -21,6 +23,12 @@ pub(super) enum Plan {
 pub(super) struct Alone<T>(T);
 
 impl Plan {
+    /// The order in which the records of a batch from that queue may run.
+    pub(super) fn of(batch: &PerLane<Batch>, source: &Source, fifo: Fifo) -> Self {
+        let records = batch.records.len();
+        if source.is_fifo() { Self::in_lines(records, fifo::lines(batch, fifo)) } else { Self::any_order(records) }
+    }
+
     pub(super) fn any_order(records: usize) -> Self {
         Self::AnyOrder { next: Alone(AtomicUsize::new(0)), len: records }
     }

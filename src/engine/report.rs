@@ -3,8 +3,9 @@
 use tracing::field::Empty;
 use tracing::{Span, error, info_span, warn};
 
-use super::context::{BatchContext, CUT_OFF};
+use super::context::BatchContext;
 use super::fifo::Source;
+use super::finish::CUT_OFF;
 use super::state::Status;
 
 pub(super) fn batch_span(source: &Source, records: usize) -> Span {

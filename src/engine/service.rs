@@ -1,21 +1,16 @@
 //! A handler with its layers, as the engine calls it.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tower::util::BoxCloneService;
 use tower::{Service, ServiceExt};
 
-use super::chunk::Chunk;
 use crate::outcome::{BoxError, Outcome};
 use crate::record::Record;
 
 /// One record's way through extractors and handler, as [layers](crate::Consumer::layer) see it.
 pub type RecordService = BoxCloneService<Record, Outcome, BoxError>;
-
-/// A chunk's way through extractors and handler.
-pub(crate) type ChunkService = BoxCloneService<Chunk, (), Infallible>;
 
 /// What came of one record: an outcome, or the error that stands for a retry.
 pub(crate) type RecordResult = Result<Outcome, BoxError>;

@@ -1,15 +1,11 @@
-//! What listeners are told of each record: see [`Consumer::on_settled`](crate::Consumer::on_settled).
+//! What became of a record, and who is told: see [`Consumer::on_settled`](crate::Consumer::on_settled).
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cancel::Cancel;
 use super::guard::catch;
-use super::settlement::Settlement;
-use super::verdict::{Cause, Verdict};
-use crate::outcome::Outcome;
 use crate::record::Record;
 
 /// What became of a record. [`Consumer::on_settled`](crate::Consumer::on_settled) passes it on.
@@ -124,26 +120,6 @@ impl SettledAs {
             | Self::CutOff
             | Self::NotRun
             | Self::LeaseLost => false,
-        }
-    }
-
-    pub(super) fn of(verdict: &Verdict, settlement: Settlement) -> Self {
-        let comes_back = |otherwise| match verdict.cause {
-            Cause::Malformed => Self::Malformed,
-            Cause::Panicked => Self::Panicked,
-            Cause::Cancelled(Cancel::Deadline | Cancel::HostEnds) => Self::CutOff,
-            Cause::Cancelled(Cancel::LeaseLost) => Self::LeaseLost,
-            Cause::Handler => otherwise,
-        };
-        match settlement {
-            Settlement::Delete => match verdict.outcome {
-                Outcome::Discard(_) => Self::Discarded,
-                Outcome::Done | Outcome::Retry | Outcome::RetryAfter(_) | Outcome::DeadLetter(_) => Self::Done,
-            },
-            Settlement::DeadLettered => Self::DeadLettered,
-            Settlement::Delayed => comes_back(Self::Delayed),
-            Settlement::Retry => comes_back(Self::Retried),
-            Settlement::LeaseLost => comes_back(Self::LeaseLost),
         }
     }
 }

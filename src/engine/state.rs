@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::lease::RecordSet;
 use super::plan::Plan;
 use crate::per_lane::PerLane;
 use crate::record::{Batch, Record};
@@ -82,6 +81,16 @@ impl Status {
             | Self::CopyOf(_) => false,
         }
     }
+}
+
+/// A record, and those that fare as it does.
+pub(crate) struct RecordSet {
+    pub(crate) index: usize,
+    /// The same message once more.
+    pub(crate) copies: Vec<usize>,
+    /// On a FIFO queue the records of its group that stand behind it, each with its copies: they come back with it. Where a failure stops the
+    /// batch, others stand in its line too; the batch is over then, and they are not delayed with it.
+    pub(crate) behind: Vec<usize>,
 }
 
 /// How the records of a batch stand at its end.

@@ -7,12 +7,11 @@ use std::time::Instant;
 use tracing::field::Empty;
 use tracing::{Level, Span, debug_span, error, info, warn};
 
-use super::Options;
 use super::cancel::Cancel;
 use super::guard::Panicked;
 use super::on_failure::Failure;
+use super::options::Options;
 use super::service::{Classified, RecordResult};
-use super::settlement::Settlement;
 use crate::extract::Rejection;
 use crate::outcome::Outcome;
 use crate::record::Record;
@@ -26,7 +25,7 @@ pub(super) struct Run {
     outcome: &'static str,
 }
 
-/// How a run ended. What is done about it is a [`Settlement`].
+/// How a run ended. It does not say what is done about that.
 pub(super) struct Verdict {
     pub(super) outcome: Outcome,
     pub(super) cause: Cause,
@@ -71,13 +70,9 @@ impl Run {
         &self.span
     }
 
-    /// Ends the run in its span.
-    pub(super) fn end(mut self, verdict: &Verdict, settlement: Settlement) {
-        self.outcome = match settlement {
-            Settlement::Delete | Settlement::Retry | Settlement::LeaseLost => verdict.name(),
-            Settlement::Delayed => "retry_after",
-            Settlement::DeadLettered => "dead_letter",
-        };
+    /// Ends the run, with that outcome in its span.
+    pub(super) fn end(mut self, outcome: &'static str) {
+        self.outcome = outcome;
     }
 
     /// The verdict on a run that ended in a panic: the record does not leave the queue.
@@ -176,7 +171,7 @@ impl Verdict {
     }
 
     /// Its name in the span.
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match (&self.outcome, self.cause) {
             (Outcome::Retry, Cause::Panicked) => "panic",
             (Outcome::Done, _) => "done",

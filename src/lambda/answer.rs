@@ -46,8 +46,7 @@ pub(crate) async fn answer(engine: Engine, event: Event, invocation: Invocation)
 /// Where one of them has no id: an answer that left it out would make Lambda delete it, and an empty id in the answer
 /// fails the batch as well, only without saying why. And where the user asked for an error.
 fn name_failures(statuses: &Statuses, options: &Options) -> Result<SqsBatchResponse, Error> {
-    let of = statuses.each().len();
-    let failed: Vec<usize> = (0..of).filter(|&index| !statuses.each()[index].is_done()).collect();
+    let (of, failed) = (statuses.len(), statuses.not_done());
     if !failed.is_empty() && (options.fail_batch_on_any_failure || (options.error_when_all_fail && failed.len() == of))
     {
         return Err(Kind::BatchFailed { failed: failed.len(), of }.into());

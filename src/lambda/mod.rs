@@ -13,6 +13,7 @@ mod unparsed;
 #[cfg(feature = "lambda")]
 pub use lambda_runtime::Context;
 
+#[cfg(all(feature = "lambda", feature = "sqs"))]
 pub(crate) use self::answer::answer;
 #[cfg(feature = "lambda")]
 pub(crate) use self::host::{is_here, run};

@@ -3,7 +3,9 @@
 //! A [`Record`] asks its backing for what a handler wants to know. There are two: a span of a Lambda event's text, and a message that a worker
 //! received by the SDK.
 
+#[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker gets no events"))]
 mod event;
+#[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker gets no events"))]
 mod parts;
 #[cfg(feature = "worker")]
 mod received;
@@ -39,10 +41,12 @@ pub(crate) struct Batch {
     #[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "only effects ask for it"))]
     pub(crate) is_kept: bool,
     /// `None` where runs have no limit.
+    #[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "only effects know the last run"))]
     pub(crate) last_run: Option<Arc<dyn LastRun>>,
 }
 
 /// Knows which run of a record is its last.
+#[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "only effects know the last run"))]
 pub(crate) trait LastRun: Send + Sync {
     /// Returns whether the record goes to the dead-letter queue if its run that is under way fails, however it fails.
     fn is_last_run(&self, record: &Record) -> bool;
@@ -50,6 +54,7 @@ pub(crate) trait LastRun: Send + Sync {
 
 /// The records of a batch, in the form in which the host has them.
 pub(crate) enum Records {
+    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker gets no events"))]
     Event(EventRecords),
     #[cfg(feature = "worker")]
     Received(ReceivedMessages),
@@ -73,6 +78,7 @@ impl Records {
         }
     }
 
+    #[cfg(feature = "lambda")]
     pub(crate) fn message_id(&self, index: usize) -> Option<Cow<'_, str>> {
         self.get(index).message_id()
     }
@@ -292,6 +298,7 @@ impl Record {
     }
 
     /// Returns whether a failure now would be the record's last.
+    #[cfg(feature = "sqs")]
     pub(crate) fn is_last_receive(&self) -> bool {
         self.batch.last_run.as_ref().is_some_and(|last_run| last_run.is_last_run(self))
     }

@@ -107,12 +107,15 @@ pub(super) async fn run(shared: Arc<Shared>, fresh: Vec<Fresh>, in_flight: InFli
     let settled = async {
         let mut engine = pin!(engine);
         // What is dropped here has taken nothing that it has not handed over: see `Messages::release`.
-        tokio::select! {
-            _ = &mut engine => {}
-            () = messages.give_back_skipped() => {}
-            () = shared.until(Phase::Cut) => messages.cut_off(engine).await,
-        }
-        messages.release(&messages.at(|_| true)).await;
+        let left = tokio::select! {
+            statuses = &mut engine => statuses.not_done(),
+            () = messages.give_back_skipped() => messages.at(|_| true),
+            () = shared.until(Phase::Cut) => {
+                messages.cut_off(engine).await;
+                messages.at(|_| true)
+            }
+        };
+        messages.release(&left).await;
     };
     // To the very end: a heartbeat that is dropped halfway may still arrive, and hide what was given back.
     tokio::select! {
