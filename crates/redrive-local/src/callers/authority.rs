@@ -1,8 +1,8 @@
-//! Names and addresses of hosts, as `Host` and `Origin` headers have them.
+//! Parses names and addresses of hosts in `Host` and `Origin` headers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A host, and a port where one is given.
+/// A host with an optional port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Authority {
     host: Host,
@@ -11,18 +11,18 @@ pub(super) struct Authority {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
-    /// In lower case, without the period that may end it.
+    /// Lower case, without a trailing period.
     Name(String),
     Address(IpAddr),
 }
 
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
-/// Of a name in DNS.
+/// The limit of DNS for a name.
 const MAX_NAME_CHARS: usize = 253;
 
 impl Authority {
-    /// Reads `name`, `127.0.0.1` or `[::1]`, with or without a port. Nothing else: no user, no scheme, no path.
+    /// Parses `name`, `127.0.0.1` or `[::1]`, with or without a port. Refuses a user, a scheme and a path.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -44,7 +44,7 @@ impl Authority {
         }
     }
 
-    /// Whether a request to the other is one to this. Without a port this is any port.
+    /// Returns whether a request to `other` is a request to this host. An authority without a port covers every port.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.host == other.host && self.port.is_none_or(|port| port == other.port.unwrap_or(HTTP_PORT))
     }
@@ -64,7 +64,7 @@ impl Host {
     }
 }
 
-/// The port behind a host: nothing, `:`, or `:` and a number.
+/// Reads the port after a host: nothing, `:`, or `:` and a number.
 fn read_port(text: &str) -> Result<Option<u16>, ()> {
     let Some(digits) = text.strip_prefix(':') else { return if text.is_empty() { Ok(None) } else { Err(()) } };
     match digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -74,7 +74,7 @@ fn read_port(text: &str) -> Result<Option<u16>, ()> {
     }
 }
 
-/// An origin in the form in which browsers send it: in lower case, without the port that its scheme implies.
+/// Returns an origin in the form that browsers send: in lower case, without the scheme's default port.
 pub(super) fn origin(text: &str) -> Option<String> {
     let text = text.to_ascii_lowercase();
     let (scheme, host) = text.split_once("://")?;
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_has_no_port_that_its_scheme_implies() {
+    fn default_port_of_the_scheme_is_removed_from_an_origin() {
         for (given, expected) in [
             ("HTTP://LOCALHOST:80", "http://localhost"),
             ("https://a.test:443", "https://a.test"),

@@ -1,4 +1,4 @@
-//! Callers as a layer round a router: what is refused does not reach it.
+//! Wraps a router in a layer that refuses unknown callers before a request reaches the router.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::{Callers, Refused};
 
-/// How a server words what it refuses.
+/// Turns a refusal into the server's own error response.
 pub(crate) type Refusal = fn(&Refused) -> Response;
 
 #[derive(Clone)]
@@ -19,7 +19,7 @@ struct Guard {
     refusal: Refusal,
 }
 
-/// A router that answers these callers only.
+/// Returns a router that answers only these callers.
 pub(crate) fn guarded(router: Router, callers: Callers, refusal: Refusal) -> Router {
     router.layer(from_fn_with_state(Guard { callers: Arc::new(callers), refusal }, guard))
 }
@@ -28,7 +28,7 @@ async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Resp
     let origin = match guard.callers.check(request.uri(), request.headers()) {
         Ok(origin) => origin,
         Err(refused) => {
-            tracing::debug!(?refused, "refused a request");
+            tracing::debug!(?refused, "refused a request from an unknown caller");
             return (guard.refusal)(&refused);
         }
     };
@@ -37,12 +37,12 @@ async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Resp
     readable_by(origin, response)
 }
 
-/// Whether a browser asks if a page may make a call, before it makes it.
+/// Returns whether a browser asks for permission before it makes the call of a page.
 fn is_preflight(request: &Request) -> bool {
     request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The page may send any header that it asks for: its origin is allowed.
+/// Answers a preflight request. The page's origin is allowed, so the page may send any header.
 fn preflight(request: &Request) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();

@@ -1,8 +1,8 @@
-//! Who may call a server on this machine.
+//! Decides who may call a server on this machine.
 //!
-//! A web page can send requests to every port of loopback. Under DNS rebinding the page's own name leads there, and the
-//! browser lets the page read the answers. No page can choose the `Host`, `Origin` and `Sec-Fetch-Site` that its browser
-//! sends, so a server that looks at these three is out of its reach.
+//! A web page can send requests to every port of loopback. With DNS rebinding, the page's own name resolves to
+//! loopback, and the browser lets the page read the answers. A page cannot choose the `Host`, `Origin` and
+//! `Sec-Fetch-Site` headers that its browser sends. A server that checks these three headers is therefore protected.
 
 mod authority;
 mod guard;
@@ -15,8 +15,8 @@ use crate::error::Error;
 
 /// The callers that a [served](super::Sqs::serve_to) SQS answers.
 ///
-/// By default these are programs that reach it under a loopback name or address: `localhost`, a name that ends in
-/// `.localhost`, 127.0.0.0/8 or `[::1]`, with any port. Requests of web pages are refused.
+/// By default, these are programs that use a loopback name or address: `localhost`, a name that ends in `.localhost`,
+/// 127.0.0.0/8 or `[::1]`, with any port. Requests from web pages are refused.
 ///
 /// ```
 /// use redrive_local::Callers;
@@ -29,43 +29,44 @@ use crate::error::Error;
 #[derive(Clone, Debug, Default)]
 pub struct Callers {
     hosts: Vec<Authority>,
-    /// In lower case, as browsers send them.
+    /// Lower case, as browsers send them.
     origins: Vec<String>,
 }
 
-/// Why a request is refused.
+/// The reason for refusing a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// Its `Host` is missing, or there is more than one.
+    /// The `Host` header is missing or occurs more than once.
     NoHost,
-    /// It was sent to a name that is none of loopback's, or to something that is no name.
+    /// The request names a host outside loopback, or the value is not a host.
     Host(String),
-    /// It comes from a web page.
+    /// The request comes from a web page.
     Origin(String),
-    /// It comes from a web page that sends no `Origin`: by an image, a link or a form.
+    /// The request comes from a web page that sends no `Origin`: an image, a link or a form.
     Page,
 }
 
-/// A value of a header is shown up to so many characters.
+/// The limit for a header value in an error message.
 const MAX_SHOWN_CHARS: usize = 255;
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 impl Callers {
-    /// Returns callers on this machine that are not web pages.
+    /// Returns the default: programs on this machine, and no web pages.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Answers requests to this name or address too, such as `host.docker.internal`. With a port, only to that port.
+    /// Answers requests to this name or address too, such as `host.docker.internal`. A port limits the permission to
+    /// that port.
     ///
     /// # Errors
     ///
-    /// Where it is not a name or an address: a URL, a pattern, or nothing.
+    /// Returns an error when `host` is not a name or an address, for example a URL, a pattern or an empty text.
     pub fn allow_host(mut self, host: &str) -> Result<Self, Error> {
         let Some(authority) = Authority::parse(host) else {
             return Err(Error::new(format!(
-                "{host:?} is not a host to allow: give a name or an address, and a port if only that one counts, \
-                 like host.docker.internal or queue.test:9324"
+                "{host:?} is not a host name or address, so it cannot be allowed; give a host, and a port to allow \
+                 only that port, like host.docker.internal or queue.test:9324"
             )));
         };
         self.hosts.push(authority);
@@ -76,24 +77,24 @@ impl Callers {
     ///
     /// # Errors
     ///
-    /// Where it is not an origin. `*` and `null` are refused as well: every page can have these.
+    /// Returns an error when `origin` is not an origin. Also refuses `*` and `null`, because any page can send these.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
         let Some(origin) = authority::origin(origin) else {
             return Err(Error::new(format!(
-                "{origin:?} is not an origin to allow: give a scheme, a host and a port, without a path, \
-                 like http://localhost:3000"
+                "{origin:?} is not an origin, so it cannot be allowed; give a scheme, a host and a port, without a \
+                 path, like http://localhost:3000"
             )));
         };
         self.origins.push(origin);
         Ok(self)
     }
 
-    /// Checks where a request was sent to, and what sent it. Returns the origin of the page, if it is an allowed one.
+    /// Checks the target and the sender of a request. Returns the page's origin if it is an allowed one.
     pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refused> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Refused::NoHost) };
         self.check_host(host.as_bytes())?;
-        // A request that names a whole URL was sent to that host, whatever its header says.
+        // A request line with a whole URL decides the host. The header may differ.
         uri.authority().map_or(Ok(()), |authority| self.check_host(authority.as_str().as_bytes()))?;
 
         if let Some(unknown) = headers.get_all(header::ORIGIN).iter().find(|origin| !self.allows_origin(origin)) {
@@ -122,33 +123,33 @@ impl Callers {
 }
 
 impl Refused {
-    /// Says what was refused, why, and what to do.
+    /// Returns a text that says what was refused, why, and what to do.
     pub(crate) fn message(&self, server: &str) -> String {
         match self {
             Self::NoHost => format!(
-                "The request has no Host header, or more than one, and {server} has to know under which name it was \
+                "The request has no Host header, or more than one, and {server} needs the name under which it was \
                  called. Send one Host header, like localhost:9324."
             ),
             Self::Host(host) => format!(
-                "The request was sent to the host {host}, and {server} answers to loopback names and addresses only \
-                 (localhost, 127.0.0.1, [::1]), to be safe from DNS rebinding. Call it under one of these, or allow the \
-                 name: with --allow-host {host} of `redrive dev`, or with Callers::allow_host."
+                "The request was sent to the host {host}, and {server} answers only to loopback names and addresses \
+                 (localhost, 127.0.0.1, [::1]) as a protection against DNS rebinding. Use one of these, or allow the \
+                 host with --allow-host {host} of `redrive dev` or Callers::allow_host."
             ),
             Self::Origin(origin) => format!(
-                "The request comes from a web page of the origin {origin}, and {server} answers no page that is not \
-                 allowed. If the page is yours, allow it: with --allow-origin {origin} of `redrive dev`, or with \
+                "The request comes from a web page of the origin {origin}, and {server} answers only pages of allowed \
+                 origins. If the page is yours, allow its origin with --allow-origin {origin} of `redrive dev` or \
                  Callers::allow_origin."
             ),
             Self::Page => format!(
-                "The request comes from a web page, as its Sec-Fetch-Site header says, and {server} answers no page \
-                 that does not send an allowed Origin. Call it from a program, or by a script of a page whose origin is \
-                 allowed with --allow-origin of `redrive dev`, or with Callers::allow_origin."
+                "The Sec-Fetch-Site header says that the request comes from a web page, and {server} answers only \
+                 pages that send an allowed Origin. Call it from a program, or from a script of a page whose origin is \
+                 allowed with --allow-origin of `redrive dev` or Callers::allow_origin."
             ),
         }
     }
 }
 
-/// The beginning of a header's value, without what a terminal would take for a command.
+/// Returns the beginning of a header's value, without control characters that a terminal would execute.
 fn shown(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
     text.chars().filter(|char| !char.is_control()).take(MAX_SHOWN_CHARS).collect()
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_none_is_refused() {
+    fn malformed_host_is_refused() {
         for bad in [
             "",
             ":9324",
@@ -246,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_a_host_or_with_two_is_refused() {
+    fn missing_or_repeated_host_header_is_refused() {
         assert_eq!(check(&Callers::new(), "/", &[]), Err(Refused::NoHost));
         let twice = [("host", "localhost"), ("host", "localhost")];
         assert_eq!(check(&Callers::new(), "/", &twice), Err(Refused::NoHost));
     }
 
     #[test]
-    fn a_whole_url_counts_as_its_host_does() {
+    fn absolute_request_url_is_checked_like_the_host_header() {
         let headers = [("host", "localhost")];
         assert_eq!(check(&Callers::new(), "http://localhost:9324/", &headers), Ok(None));
         let other = check(&Callers::new(), "http://evil.example/", &headers);
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn an_allowed_host_is_answered_and_no_other() {
+    fn allowed_host_is_answered_and_others_are_refused() {
         let callers = Callers::new().allow_host("Queue.Test").unwrap().allow_host("10.0.0.1:9324").unwrap();
         for good in ["queue.test", "QUEUE.TEST:1", "queue.test.", "10.0.0.1:9324", "localhost"] {
             assert_eq!(host(&callers, good), Ok(None), "{good}");
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_and_no_origin_cannot_be_allowed() {
+    fn malformed_hosts_and_origins_cannot_be_allowed() {
         for bad in ["", "*", "*.test", "http://queue.test", "queue.test/", "a b", "u@queue.test", "queue.test:x"] {
             let error = Callers::new().allow_host(bad).unwrap_err();
             assert!(error.to_string().contains("queue.test:9324"), "{bad:?}: {error}");
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn every_origin_is_refused_but_one_that_is_allowed() {
+    fn origins_are_refused_unless_they_are_allowed() {
         for bad in ["http://evil.example", "null", "", "http://localhost", "http://localhost:9324", "http://127.0.0.1"]
         {
             assert_eq!(origin(&Callers::new(), &[bad]), Err(Refused::Origin(bad.to_owned())), "{bad}");
@@ -310,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_sends_no_origin_is_known_by_its_fetch_site() {
+    fn page_without_an_origin_is_detected_by_its_fetch_site() {
         let site = |site| check(&Callers::new(), "/", &[("host", "localhost"), ("sec-fetch-site", site)]);
         for bad in ["cross-site", "same-site", "something-new"] {
             assert_eq!(site(bad), Err(Refused::Page), "{bad}");

@@ -1,9 +1,9 @@
-//! The settings of an event source mapping. A value of these types is one that AWS takes.
+//! Models the settings of an event source mapping. Each type holds only values that AWS accepts.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How messages are gathered into batches.
+/// The rules for gathering messages into batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batching {
     size: BatchSize,
@@ -13,7 +13,7 @@ pub struct Batching {
 impl Batching {
     /// # Errors
     ///
-    /// Where AWS takes the size and the window each, but not together, or not on this queue.
+    /// Returns an error when AWS accepts size and window separately, but not together or not on this type of queue.
     pub fn new(is_fifo: bool, size: BatchSize, window: Window) -> Result<Self, Refused> {
         let (messages, seconds) = (size.0, window.0);
         if is_fifo && seconds > 0 {
@@ -37,7 +37,7 @@ impl Batching {
     }
 }
 
-/// `BatchSize`: how many messages a batch has at most.
+/// `BatchSize`: the largest number of messages in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchSize(u16);
 
@@ -48,7 +48,7 @@ impl BatchSize {
 
     /// # Errors
     ///
-    /// Where AWS takes no such size on any queue.
+    /// Returns an error when AWS refuses this size on every queue.
     pub fn new(messages: i64) -> Result<Self, Refused> {
         bounded("BatchSize", "messages", messages, 1, Self::MAX).map(Self)
     }
@@ -60,30 +60,30 @@ impl Default for BatchSize {
     }
 }
 
-/// `MaximumBatchingWindowInSeconds`: how long the first message of a batch waits for others.
+/// `MaximumBatchingWindowInSeconds`: the longest time that the first message of a batch waits for others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window(u16);
 
 impl Window {
     /// # Errors
     ///
-    /// Where AWS takes no such window.
+    /// Returns an error when AWS refuses this window.
     pub fn new(seconds: i64) -> Result<Self, Refused> {
         bounded("MaximumBatchingWindowInSeconds", "seconds", seconds, 0, 300).map(Self)
     }
 }
 
-/// `ScalingConfig.MaximumConcurrency`: how many batches are with the function at a time, at most.
+/// `ScalingConfig.MaximumConcurrency`: the largest number of concurrent batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaximumConcurrency(u16);
 
 impl MaximumConcurrency {
-    /// Where the setting is absent, Lambda goes up to this many. It takes minutes to get there; here it is at once.
+    /// The limit without this setting. Lambda reaches it after minutes; this implementation starts with it.
     pub const WHERE_ABSENT: usize = 1_250;
 
     /// # Errors
     ///
-    /// Where AWS takes no such bound.
+    /// Returns an error when AWS refuses this limit.
     pub fn new(batches: i64) -> Result<Self, Refused> {
         bounded("ScalingConfig.MaximumConcurrency", "batches", batches, 2, 1_000).map(Self)
     }
@@ -93,14 +93,14 @@ impl MaximumConcurrency {
     }
 }
 
-/// How long the function may take: no longer than the queue hides its messages meanwhile.
+/// The function's timeout, which is never longer than the queue's visibility timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FunctionTimeout(Duration);
 
 impl FunctionTimeout {
     /// # Errors
     ///
-    /// Where messages would be handed out again while the function still has them.
+    /// Returns an error when the queue would deliver messages again while the function still processes them.
     pub fn new(function: Duration, visibility: Duration) -> Result<Self, Refused> {
         match function > visibility {
             true => Err(Refused::FunctionOutlivesVisibility { function, visibility }),
@@ -113,7 +113,7 @@ impl FunctionTimeout {
     }
 }
 
-/// A setting that AWS refuses to make a mapping with.
+/// A setting with which AWS refuses to create a mapping.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
     OutOfBounds { setting: &'static str, unit: &'static str, found: i64, least: i64, most: i64 },
@@ -127,26 +127,25 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfBounds { setting, unit, found, least, most } => {
-                write!(f, "{setting} is {found}, and AWS takes {least} to {most} {unit}")
+                write!(f, "{setting} is {found}, but AWS accepts {least} to {most} {unit}")
             }
             Self::SizeOnFifo { messages } => write!(
                 f,
-                "BatchSize is {messages}, and AWS takes at most 10 messages on a FIFO queue; set it to 10 or less"
+                "BatchSize is {messages}, but AWS accepts at most 10 messages on a FIFO queue; set it to 10 or less"
             ),
             Self::WindowOnFifo { seconds } => write!(
                 f,
-                "MaximumBatchingWindowInSeconds is {seconds}, and AWS takes no window on a FIFO queue; leave it out"
+                "MaximumBatchingWindowInSeconds is {seconds}, but AWS accepts no window on a FIFO queue; leave it out"
             ),
             Self::SizeWithoutWindow { messages } => write!(
                 f,
-                "BatchSize is {messages} without a window, and AWS takes more than 10 messages only with a window of \
+                "BatchSize is {messages} without a window, but AWS accepts more than 10 messages only with a window of \
                  at least 1 second; set MaximumBatchingWindowInSeconds to 1 or more, or BatchSize to 10 or less"
             ),
             Self::FunctionOutlivesVisibility { function, visibility } => write!(
                 f,
-                "the function's Timeout is {function:?} and the queue's VisibilityTimeout {visibility:?}, and AWS \
-                 takes no queue that hides messages for less time than the function has; AWS advises a \
-                 VisibilityTimeout of six times the Timeout, {:?}",
+                "the function's Timeout {function:?} is above the queue's VisibilityTimeout {visibility:?}, which AWS \
+                 refuses; AWS advises a VisibilityTimeout of six times the Timeout, {:?}",
                 *function * 6
             ),
         }
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn each_setting_has_its_bounds() {
+    fn settings_outside_their_bounds_are_refused() {
         assert!(BatchSize::new(1).is_ok() && BatchSize::new(10_000).is_ok());
         assert!(BatchSize::new(0).is_err() && BatchSize::new(10_001).is_err() && BatchSize::new(70_000).is_err());
         assert!(Window::new(0).is_ok() && Window::new(300).is_ok());
@@ -182,17 +181,17 @@ mod tests {
         assert!(MaximumConcurrency::new(1_000).is_ok());
         assert!(MaximumConcurrency::new(1).is_err() && MaximumConcurrency::new(1_001).is_err());
         let error = Window::new(301).unwrap_err().to_string();
-        assert_eq!(error, "MaximumBatchingWindowInSeconds is 301, and AWS takes 0 to 300 seconds");
+        assert_eq!(error, "MaximumBatchingWindowInSeconds is 301, but AWS accepts 0 to 300 seconds");
     }
 
     #[test]
-    fn what_is_absent_is_ten_messages_and_no_window() {
+    fn defaults_are_ten_messages_and_no_window() {
         let batching = Batching::new(true, BatchSize::default(), Window::default()).unwrap();
         assert_eq!((batching.size(), batching.window()), (10, Duration::ZERO));
     }
 
     #[test]
-    fn more_than_ten_messages_need_a_window() {
+    fn more_than_ten_messages_without_a_window_are_refused() {
         assert_eq!(Batching::new(false, size(11), window(0)), Err(Refused::SizeWithoutWindow { messages: 11 }));
         assert!(Batching::new(false, size(10), window(0)).is_ok());
         let batching = Batching::new(false, size(10_000), window(1)).unwrap();
@@ -200,24 +199,24 @@ mod tests {
     }
 
     #[test]
-    fn a_fifo_queue_has_no_window_and_small_batches() {
+    fn window_and_large_batches_are_refused_on_a_fifo_queue() {
         assert_eq!(Batching::new(true, size(10), window(1)), Err(Refused::WindowOnFifo { seconds: 1 }));
         assert_eq!(Batching::new(true, size(11), window(0)), Err(Refused::SizeOnFifo { messages: 11 }));
         assert!(Batching::new(true, size(10), window(0)).is_ok());
     }
 
     #[test]
-    fn a_function_may_not_outlive_the_visibility_timeout() {
+    fn function_timeout_above_the_visibility_timeout_is_refused() {
         let seconds = Duration::from_secs;
         assert_eq!(FunctionTimeout::new(seconds(30), seconds(30)).map(FunctionTimeout::get), Ok(seconds(30)));
         let error = FunctionTimeout::new(seconds(31), seconds(30)).unwrap_err().to_string();
-        assert!(error.contains("Timeout is 31s") && error.contains("30s") && error.contains("186s"), "{error}");
+        assert!(error.contains("Timeout 31s") && error.contains("30s") && error.contains("186s"), "{error}");
     }
 
     #[test]
     fn every_refusal_says_what_to_do() {
         let refusals = [
-            (Refused::SizeOnFifo { messages: 20 }, "BatchSize is 20, and AWS takes at most 10"),
+            (Refused::SizeOnFifo { messages: 20 }, "BatchSize is 20, but AWS accepts at most 10"),
             (Refused::WindowOnFifo { seconds: 5 }, "leave it out"),
             (Refused::SizeWithoutWindow { messages: 20 }, "to 1 or more, or BatchSize to 10 or less"),
         ];

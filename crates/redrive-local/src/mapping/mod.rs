@@ -1,10 +1,10 @@
-//! The pure core of the event source mapping: what Lambda does between a queue and a function, without its I/O.
+//! Implements the pure core of the event source mapping: Lambda's work between a queue and a function, without I/O.
 //!
 //! ```text
-//! messages -> event (a record each) -> filter -> gather (batches) -> [the function] -> answer (who comes back)
+//! messages -> event (a record each) -> filter -> gather (batches) -> [the function] -> answer (records to retry)
 //! ```
 //!
-//! Time and bytes come in as arguments. Whoever polls, invokes and deletes drives this from outside.
+//! Time and bytes come in as arguments. The caller polls, invokes and deletes.
 
 pub mod answer;
 pub mod config;
@@ -35,9 +35,9 @@ mod tests {
         Record::new(message.build(), source).unwrap()
     }
 
-    /// As recorded on AWS: a batch 1, 2, 3, 4 of one group that reports 2, 3, 4 is followed by a batch 2, 3, 4.
+    /// Recorded on AWS: a batch 1, 2, 3, 4 of one group that reports 2, 3, 4 is followed by a batch 2, 3, 4.
     #[test]
-    fn a_group_that_fails_at_its_second_message_comes_back_from_there() {
+    fn group_that_fails_at_its_second_message_is_retried_from_there() {
         let source = Source::from_arn("arn:aws:sqs:eu-central-1:123456789012:orders.fifo").unwrap();
         let criteria = FilterCriteria::parse(&[r#"{"body":{"order":[{"numeric":["<",5]}]}}"#]).unwrap();
         let batching = Batching::new(source.is_fifo(), BatchSize::default(), Window::default()).unwrap();

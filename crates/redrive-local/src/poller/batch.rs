@@ -1,4 +1,4 @@
-//! A batch, from its place at the function to its end.
+//! Runs a batch from its invocation to its settlement.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::mapping::answer::problem::Severity;
 use crate::mapping::answer::{Failed, judge};
 use crate::mapping::gather::Batch;
 
-/// A batch that has waited longer than this beyond its window has waited for a place, and is hidden for its full time anew.
+/// The limit for an ordinary delay after the window. A batch that waited longer is hidden for its full timeout again.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// A batch that is settled.
+/// A settled batch.
 pub(super) struct Finished {
     pub(super) batch: Batch,
-    /// The positions in it that come back.
+    /// The positions of the messages that are retried.
     pub(super) come_back: Vec<usize>,
-    /// For the next batch.
+    /// The place, free for the next batch.
     pub(super) place: Place,
 }
 
@@ -67,8 +67,8 @@ impl Mapping {
         Finished { batch, come_back, place }
     }
 
-    /// Invokes the function until it has run: a function that does not start has seen no message, and none of them has failed.
-    /// They stay hidden meanwhile. None where the mapping is to stop before.
+    /// Invokes the function until it runs. A function that did not start has seen no message, so no message has failed,
+    /// and the messages stay hidden. Returns `None` if the mapping stops first.
     async fn invoke(
         &self,
         place: &mut Place,
@@ -100,7 +100,7 @@ impl Mapping {
     }
 }
 
-/// Lambda's is a UUID of no meaning. This one names the batch by its first message, so that the same run has the same.
+/// Returns a request id made from the first message. Lambda uses a random UUID; this id makes a run repeatable.
 fn request_id(records: &[Record]) -> String {
     let first = records.first();
     let receives = first.and_then(Record::receive_count).unwrap_or_default();
@@ -116,8 +116,8 @@ fn failed(error: &FunctionError) -> Failed {
 
 fn outlived(visibility_timeout: Duration) -> String {
     format!(
-        "the batch ended later than the visibility timeout of {visibility_timeout:?} after its receive; SQS may have handed \
-         its messages out again, and then they are not deleted and run again, as on AWS; set a VisibilityTimeout of six \
-         times the function's Timeout, and the batching window"
+        "the batch ended after the visibility timeout of {visibility_timeout:?}; SQS may have delivered its messages \
+         again, and as on AWS such messages are not deleted and run again; set the VisibilityTimeout to six times the \
+         function's Timeout, plus the batching window"
     )
 }

@@ -1,4 +1,4 @@
-//! What is done leaves the queue, ten at a time.
+//! Deletes processed messages, ten in a call.
 
 use redrive::internals::client::with_attempt_timeout;
 use redrive::internals::coalesce::BatchCall as _;
@@ -10,11 +10,11 @@ use crate::event::Record;
 
 use super::{CALL_LIMIT, Mapping, News, backoff};
 
-/// Beyond these the message runs again, which it may at any time.
+/// The limit of attempts. After it the message runs again, which at-least-once delivery allows.
 const ATTEMPTS: u32 = 8;
 
 impl Mapping {
-    /// Deletes the messages of these records. Gives back the ids of those that could not be.
+    /// Deletes the messages of these records. Returns the ids of messages that could not be deleted.
     pub(super) async fn delete(&self, records: impl Iterator<Item = &Record>) -> Vec<String> {
         let records: Vec<_> = records.collect();
         let mut kept = Vec::new();
@@ -27,7 +27,7 @@ impl Mapping {
         kept
     }
 
-    /// Tries again what failed for no fault of ours. Gives back what is left, and why.
+    /// Deletes up to ten messages and retries transient failures. Returns the remaining messages with their errors.
     async fn delete_ten<'a>(&self, records: &[&'a Record]) -> Vec<(&'a Record, String)> {
         let mut left: Vec<_> = records.iter().map(|&record| (record, String::new())).collect();
         let mut refused = Vec::new();
@@ -40,7 +40,7 @@ impl Mapping {
                 match result {
                     Ok(()) => {}
                     Err(EntryError::SenderFault(error) | EntryError::Denied(error)) => refused.push((record, error)),
-                    // It may be deleted or not; deleting it once more does no harm.
+                    // The message may be deleted already. Deleting it again does no harm.
                     Err(EntryError::MayPass(error)) => left.push((record, error)),
                 }
             }

@@ -1,7 +1,7 @@
-//! What a mapping does next.
+//! Decides what a mapping does next.
 //!
-//! A place at the function is taken before messages are received, and goes with their batch. Messages that wait for their
-//! window to end keep a place as well. So whatever has been received can begin when it is due.
+//! A mapping takes a place at the function before it receives messages, and their batch keeps the place. Messages that
+//! wait for the end of their window keep a place as well. Every received batch can therefore start on time.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use super::{Mapping, backoff, done, sleep_until};
 use crate::function::Place;
 use crate::mapping::gather::{Batch, Gatherer, Permits, Waiting};
 
-/// The longest pause between polls of an empty queue, where mappings wait for each other's places. A poll that waits at the
-/// queue would hold a place meanwhile.
+/// The longest pause between polls of an empty queue when mappings wait for each other's places. A long poll would hold
+/// a place for its whole wait.
 const MAX_IDLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// SQS waits for messages in whole seconds.
@@ -28,17 +28,17 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(super) struct Driver {
     mapping: Arc<Mapping>,
     gatherer: Gatherer,
-    /// Places for messages that wait.
+    /// The places of messages that wait for their batch.
     hand: Vec<Place>,
-    /// One at most.
+    /// The running poll, at most one.
     polls: JoinSet<Polled>,
     batches: JoinSet<Finished>,
     began: Instant,
-    /// Polls in a row that failed.
+    /// The number of consecutive failed polls.
     failures: u32,
-    /// Polls in a row that did not wait, and brought nothing.
+    /// The number of consecutive polls that did not wait and found no message.
     idle: u32,
-    /// Whether the last poll brought as many messages as it asked for, so that there may be more.
+    /// Whether the last poll found as many messages as it asked for, so the queue may have more.
     has_backlog: bool,
     stopped: watch::Sender<bool>,
 }
@@ -64,7 +64,7 @@ impl Driver {
         loop {
             if !self.stops() {
                 self.dispatch();
-                // What waits needs no more of them.
+                // Waiting messages need one place per batch, so surplus places become free.
                 self.hand.truncate(self.gatherer.batches());
                 self.poll();
             } else if self.polls.is_empty() && self.batches.is_empty() {
@@ -72,7 +72,7 @@ impl Driver {
             }
             let wake_at = self.wake_at();
             tokio::select! {
-                // In this order, and not in a random one, so that a run can be repeated.
+                // A fixed order instead of a random one makes a run repeatable.
                 biased;
                 Some(polled) = self.polls.join_next() => self.polled(done(polled)),
                 Some(finished) = self.batches.join_next() => self.finished(done(finished)).await,
@@ -88,13 +88,13 @@ impl Driver {
         *self.stopped.borrow()
     }
 
-    /// When a window ends. A place that a poll has borrowed comes back with the poll.
+    /// Returns when a window ends. Places that a poll borrowed return with the poll.
     fn wake_at(&self) -> Option<Instant> {
         let wake_at = self.gatherer.wake_at().filter(|_| !self.stops() && !self.hand.is_empty());
         wake_at.map(|at| self.began + at)
     }
 
-    /// Sends out the batches that are due and have a place.
+    /// Starts the batches that are ready and have a place.
     fn dispatch(&mut self) {
         while !self.hand.is_empty()
             && let Some(batch) = self.next_batch()
@@ -106,7 +106,7 @@ impl Driver {
         }
     }
 
-    /// Where other mappings wait for the place, a window ends when the queue has nothing more to add to the batch.
+    /// Returns the next batch. If other mappings wait for the place, its window ends once the queue is empty.
     fn next_batch(&mut self) -> Option<Batch> {
         if self.mapping.function.places().are_crowded() && !self.has_backlog {
             return self.gatherer.next_batch_without_window();
@@ -114,7 +114,7 @@ impl Driver {
         self.gatherer.next_batch(self.began.elapsed())
     }
 
-    /// Begins a poll, if none is under way and a message that it brings could begin.
+    /// Starts a poll, unless one is running or a received message could not start.
     fn poll(&mut self) {
         if !self.polls.is_empty() {
             return;
@@ -136,7 +136,7 @@ impl Driver {
             in_hand,
             waiting,
             has_backlog: self.has_backlog,
-            // A batch for which there was no place goes out before more is received.
+            // A batch without a place starts before the mapping receives more messages.
             receives: in_hand > 0 || self.gatherer.batches() == 0,
             ends: None,
         };
@@ -154,7 +154,7 @@ impl Driver {
         self.borrowing(poll)
     }
 
-    /// A poll with the places of messages that wait, for more messages of their batches. It is over when their window is.
+    /// Returns a poll for more messages of the waiting batches, with their places. It ends with their window.
     fn borrowing(&mut self, poll: Poll) -> Option<Poll> {
         let ends = self.began + self.gatherer.wake_at()?;
         let is_nearly_over = ends.saturating_duration_since(Instant::now()) < SECOND;
@@ -179,14 +179,14 @@ impl Driver {
     }
 
     async fn finished(&mut self, Finished { batch, come_back, place }: Finished) {
-        // Whatever waits for this batch has its place.
+        // Messages that waited for this batch reuse its place.
         self.hand.push(place);
-        let let_go = self.gatherer.finish(batch, &come_back);
-        give_back(&self.mapping, self.began, let_go).await;
+        let released = self.gatherer.finish(batch, &come_back);
+        give_back(&self.mapping, self.began, released).await;
     }
 }
 
-/// Messages that were received by the same poll go back together.
+/// Makes messages visible again. Messages of one receive share a lease, so they go back together.
 async fn give_back(mapping: &Mapping, began: Instant, waiting: Vec<Waiting>) {
     for together in waiting.chunk_by(|one, next| one.since == next.since) {
         let lease = Lease::new(began + together[0].since, mapping.visibility_timeout);

@@ -1,7 +1,7 @@
 //! Keeps messages hidden beyond their visibility timeout.
 //!
-//! Lambda never does that, as it ends an invocation at the function's timeout. Here a batch may wait for what Lambda does not
-//! have: a build, or a function that does not start.
+//! Lambda never does this, because it ends an invocation at the function's timeout. Here a batch may also wait for a
+//! build, or for a function that does not start.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use tokio::time::{Instant, timeout};
 
 use super::{CALL_LIMIT, Mapping, sleep_until};
 
-/// How long before its end a lease is renewed, at most. It leaves time for the call.
+/// The longest time before its end at which a lease is renewed. It leaves time for the call.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// How long after a failed renewal the next one is tried.
+/// The pause after a failed renewal.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Until when the queue hides the messages of a batch.
+/// The time until which the queue hides the messages of a batch.
 pub(super) struct Lease {
     until: Deadline,
     renew_at: Instant,
@@ -41,7 +41,7 @@ impl Lease {
 }
 
 impl Mapping {
-    /// Waits for something, and renews the lease meanwhile.
+    /// Waits for `work` and renews the lease in the meantime.
     pub(super) async fn while_hidden<T>(
         &self,
         records: &[Record],
@@ -50,7 +50,7 @@ impl Mapping {
     ) -> T {
         let mut work = pin!(work);
         loop {
-            // After its end the messages may be with others.
+            // After the lease, another consumer may have received the messages.
             let renew_at = Some(lease.renew_at).filter(|_| !lease.is_over() && !self.visibility_timeout.is_zero());
             tokio::select! {
                 biased;
@@ -60,20 +60,21 @@ impl Mapping {
         }
     }
 
-    /// Hides the messages for their full visibility timeout from now on.
+    /// Hides the messages for a full visibility timeout from now.
     pub(super) async fn hide(&self, records: &[Record], lease: &mut Lease) {
         let renewed = Lease::new(Instant::now(), self.visibility_timeout);
         let visibility_timeout = VisibilityTimeout::clamped(self.visibility_timeout, MAX_VISIBILITY_TIMEOUT);
         match self.change_visibility(records, visibility_timeout, lease).await {
             Ok(()) => *lease = renewed,
             Err(error) => {
-                tracing::warn!(error, "messages that wait for their function could not be hidden for longer");
+                tracing::warn!(error, "failed to hide waiting messages for longer; another consumer may receive them");
                 lease.renew_at = Instant::now() + AGAIN;
             }
         }
     }
 
-    /// Sets the visibility timeout of these messages while the lease lasts. A later change could hit another consumer's message.
+    /// Sets the visibility timeout of messages while the lease lasts. A later call could change another consumer's
+    /// message.
     pub(super) async fn change_visibility(
         &self,
         records: &[Record],

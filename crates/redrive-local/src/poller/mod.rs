@@ -1,11 +1,11 @@
-//! The event source mapping at work: it polls, invokes, and deletes what the function's answer lets it delete.
+//! Runs the event source mapping: it polls, invokes the function, and deletes messages by the function's answer.
 //!
 //! ```text
 //! place at the function -> receive -> gather -> invoke -> delete
 //! ```
 //!
-//! A place comes first: what is received can begin at once. Decisions are made in [`mapping`](super::mapping); this module
-//! does the I/O, and tells what happened.
+//! The place comes first, so a received batch can start at once. [`mapping`](super::mapping) makes the decisions. This
+//! module does the I/O and reports events.
 
 mod batch;
 mod delete;
@@ -38,10 +38,10 @@ use super::function::Function;
 use super::mapping::config::{Batching, FunctionTimeout, MaximumConcurrency};
 use super::mapping::filter::FilterCriteria;
 
-/// How long a call to SQS may take. A connection that has died would otherwise be waited at for ever. A long poll takes 20 s.
+/// The limit for a call to SQS, so that a dead connection cannot block for ever. A long poll takes 20 s.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// A queue, a function, and how the one reaches the other.
+/// A queue, a function, and the settings that connect them.
 pub struct Mapping {
     pub client: Client,
     pub queue_url: String,
@@ -54,16 +54,16 @@ pub struct Mapping {
     pub function: Function,
     pub function_arn: String,
     pub timeout: FunctionTimeout,
-    /// How long the queue hides a message that was received.
+    /// The time for which the queue hides a received message.
     pub visibility_timeout: Duration,
     pub news: NewsSink,
-    /// Counts the messages that it has done with, deleted or left to come back: each as often as it was received.
+    /// The number of settled messages, deleted or retried. Every receive of a message counts.
     pub settled: Arc<AtomicU64>,
 }
 
 impl Mapping {
-    /// Runs until the shutdown, and then for as long as a receive is under way or the function has a batch. What has been
-    /// received and not invoked goes back to the queue.
+    /// Polls until the shutdown, and then waits for running receives and batches. Received messages without an
+    /// invocation become visible again.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         Driver::new(Arc::new(self)).run(pin!(shutdown)).await;
     }
@@ -72,13 +72,13 @@ impl Mapping {
         (self.news)(news);
     }
 
-    /// So many messages are done with: deleted, given back, or left to come back.
+    /// Counts messages as settled: deleted, made visible again, or left for a retry.
     fn settle(&self, messages: usize) {
         self.settled.fetch_add(messages as u64, Ordering::Release);
     }
 }
 
-/// A task's result. They are cancelled with their mapping only, and a panic is a fault of ours.
+/// Returns a task's result. Tasks are cancelled only together with their mapping, so a missing result is a panic.
 fn done<T>(result: Result<T, JoinError>) -> T {
     match result {
         Ok(result) => result,
@@ -93,19 +93,19 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// Limits each attempt of a call to SQS.
+/// Returns a timeout for each attempt of a call to SQS.
 fn limited() -> Builder {
     let limit = TimeoutConfig::builder().operation_attempt_timeout(CALL_LIMIT).build();
     Config::builder().timeout_config(limit)
 }
 
-/// Resolves when the mapping is to stop.
+/// Resolves when the mapping has to stop.
 async fn stop(mut stopped: watch::Receiver<bool>) {
-    // It is an error only where the mapping is gone.
+    // The wait fails only if the mapping no longer exists.
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// How long to wait before something is tried again that failed so often: longer each time, up to a bound.
+/// Returns the pause after this many failures. It grows up to a limit.
 fn backoff(failures: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(100);
     const MOST: Duration = Duration::from_secs(5);

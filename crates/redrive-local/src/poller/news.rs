@@ -1,4 +1,4 @@
-//! What a mapping tells of its work.
+//! The events that a mapping reports.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,24 +8,25 @@ use crate::event::Record;
 use crate::mapping::answer::Verdict;
 use crate::mapping::answer::problem::Severity;
 
-/// Takes the news as they come. It must not block.
+/// Receives the events of a mapping. It must not block.
 pub type NewsSink = Arc<dyn Fn(News) + Send + Sync>;
 
 #[derive(Debug)]
 pub enum News {
-    /// A batch has come back from the function.
+    /// The function returned from a batch.
     Batch(BatchNews),
-    /// Messages matched no filter, and are deleted unread.
+    /// Messages matched no filter and are deleted without an invocation.
     Filtered { message_ids: Vec<String> },
-    /// The function does not start, or is not served. Its messages stay in the queue, or hidden, until it does.
+    /// The function does not start, or its server does not answer. Its messages stay in the queue or hidden until it
+    /// does.
     NotReady {
         error: String,
-        /// How often that was tried in a row.
+        /// The number of consecutive attempts.
         attempts: u32,
     },
-    /// A receive failed, and is tried again.
+    /// A receive failed and is retried.
     PollFailed { error: String },
-    /// A message that is done could not be deleted, and runs again.
+    /// A processed message could not be deleted and runs again.
     DeleteFailed { message_id: String, error: String },
 }
 
@@ -37,13 +38,13 @@ pub struct BatchNews {
     pub took: Duration,
 }
 
-/// A message in a batch.
+/// A message of a batch.
 #[derive(Debug)]
 pub struct MessageNews {
     pub message_id: String,
     pub group: Option<String>,
     pub receive_count: u32,
-    /// If not, it comes back.
+    /// Whether the message is deleted. Otherwise it is retried.
     pub is_deleted: bool,
 }
 

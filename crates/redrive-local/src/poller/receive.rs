@@ -1,4 +1,4 @@
-//! From the queue to records.
+//! Receives messages and turns them into records.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,29 +13,29 @@ use tokio::time::Instant;
 use super::{Mapping, News, limited, stop};
 use crate::function::Place;
 
-/// The most that SQS waits for a message.
+/// SQS's limit for waiting for a message.
 const MAX_WAIT: Duration = Duration::from_secs(20);
 const MAX_MESSAGES: usize = 10;
 
-/// A poll that is to be made.
+/// A planned poll.
 pub(super) struct Poll {
-    /// Places that it has. Where there are none it waits for one.
+    /// The places that the poll has. Without one, it waits for a place first.
     pub(super) places: Vec<Place>,
-    /// How many places it may take beyond these.
+    /// The number of places that it may take in addition.
     pub(super) may_take: usize,
-    /// How many places wait with the messages that were received before.
+    /// The number of places that earlier messages hold while they wait for their batch.
     pub(super) in_hand: usize,
-    /// How many messages these are.
+    /// The number of these earlier messages.
     pub(super) waiting: usize,
-    /// Whether the queue has more messages, as far as is known.
+    /// Whether the queue probably has more messages.
     pub(super) has_backlog: bool,
-    /// Whether it asks for messages, or is for a place alone.
+    /// Whether the poll receives messages. Otherwise it only takes a place.
     pub(super) receives: bool,
-    /// When it has to be over, as its places are borrowed from messages whose window ends then.
+    /// The end of the poll, if its places are borrowed from messages whose window ends then.
     pub(super) ends: Option<Instant>,
 }
 
-/// A poll that is over, with the places that it has.
+/// A finished poll with its places.
 pub(super) struct Polled {
     pub(super) places: Vec<Place>,
     pub(super) outcome: Outcome,
@@ -43,22 +43,22 @@ pub(super) struct Polled {
 
 pub(super) enum Outcome {
     Received {
-        /// Without those that match no filter.
+        /// The records that match a filter.
         records: Vec<Record>,
         asked: usize,
         found: usize,
-        /// Whether the queue was to wait for a message.
+        /// Whether the receive was a long poll.
         waited: bool,
     },
-    /// It was stopped before it asked, or had no room for a message.
+    /// The poll was stopped before the receive, or had no room for a message.
     Unasked,
-    /// The function could not be made ready, or the queue not be polled. The news have said why.
+    /// The function was not ready, or the receive failed. The mapping has reported the reason.
     Failed,
 }
 
 impl Mapping {
-    /// One receive, for as many messages as can begin. To stop it ends the wait for a place, and never a receive: SQS may have
-    /// handed out messages already.
+    /// Receives once, at most as many messages as can start. A stop ends only the wait for a place, and never a running
+    /// receive, because SQS may already have delivered messages.
     pub(super) async fn poll(
         self: Arc<Self>,
         mut poll: Poll,
@@ -78,7 +78,7 @@ impl Mapping {
         Polled { places: poll.places, outcome }
     }
 
-    /// Takes a place, and more of them where more messages are there.
+    /// Takes a place, and further places if the queue has more messages.
     async fn prepare(&self, poll: &mut Poll, pause: Duration, failures: u32) -> Result<(), Outcome> {
         tokio::time::sleep(pause).await;
         if poll.places.is_empty() {
@@ -91,7 +91,7 @@ impl Mapping {
             }
             poll.may_take = poll.may_take.saturating_sub(1);
         }
-        // A FIFO queue has one batch a receive: what is behind it in its group would wait for it to end.
+        // On a FIFO queue a second batch of a receive could wait for the first, because they may share a group.
         let most = if self.source.is_fifo() { 1 } else { MAX_MESSAGES.div_ceil(self.batching.size()) };
         while poll.places.len() < most
             && poll.may_take > 0
@@ -109,7 +109,7 @@ impl Mapping {
         room.saturating_sub(poll.waiting).min(MAX_MESSAGES)
     }
 
-    /// What matches no filter is deleted.
+    /// Receives messages and deletes those that match no filter.
     async fn receive(&self, poll: &Poll) -> Outcome {
         let (asked, wait_seconds) = (self.room(poll), self.wait(poll).as_secs());
         let Ok(messages) = self.receive_message(asked, wait_seconds).await else { return Outcome::Failed };
@@ -134,7 +134,7 @@ impl Mapping {
         Outcome::Received { records, asked, found, waited: wait_seconds > 0 }
     }
 
-    /// How long the queue is to wait for a message. A poll with a place that another mapping may need does not wait.
+    /// Returns how long the receive waits. A poll does not wait if another mapping may need its place.
     fn wait(&self, poll: &Poll) -> Duration {
         let places = self.function.places();
         match poll.ends {

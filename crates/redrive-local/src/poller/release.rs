@@ -1,4 +1,4 @@
-//! What was received and is not invoked goes back to the queue at once.
+//! Makes received messages without an invocation visible again at once.
 
 use redrive::internals::visibility::VisibilityTimeout;
 
@@ -8,10 +8,10 @@ use super::Mapping;
 use super::hide::Lease;
 
 impl Mapping {
-    /// Makes these visible, for whoever polls next. Where that fails they come back by themselves, only later.
+    /// Makes these messages visible for the next receive. After a failure their visibility timeout has to expire first.
     pub(super) async fn give_back(&self, records: &[Record], lease: &Lease) {
         if let Err(error) = self.change_visibility(records, VisibilityTimeout::ZERO, lease).await {
-            tracing::debug!(error, "messages are not given back; they wait for their visibility timeout");
+            tracing::debug!(error, "failed to release messages; their visibility timeout has to expire first");
         }
         self.settle(records.len());
     }
@@ -33,11 +33,11 @@ mod tests {
     use crate::mapping::filter::FilterCriteria;
 
     #[tokio::test(start_paused = true)]
-    async fn what_waits_for_its_batch_at_the_end_is_visible_at_once() {
+    async fn messages_that_wait_for_their_batch_are_visible_at_once_after_the_shutdown() {
         let client = Sqs::with_seed(1).client();
         let queue_url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
         client.send_message().queue_url(&queue_url).message_body("an order").send().await.unwrap();
-        let never = |_| async { panic!("the window is still open") as Result<String, BoxError> };
+        let never = |_| async { panic!("invoked although the window is open") as Result<String, BoxError> };
         let (size, window) = (BatchSize::new(10).unwrap(), Window::new(300).unwrap());
         let mapping = Mapping {
             client: client.clone(),

@@ -1,4 +1,4 @@
-//! Mappings before functions that take few invocations at a time, on a paused clock.
+//! Tests mappings of functions with few places, on a paused clock.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use crate::mapping::config::{BatchSize, Window};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Queues with a dead-letter queue each, and the mappings of a test.
+/// The queues of a test, their dead-letter queues, and their mappings.
 struct Bench {
     sqs: Sqs,
     client: Client,
@@ -27,7 +27,7 @@ struct Bench {
     began: Instant,
 }
 
-/// What a mapping is made from, where it is not what most tests have.
+/// The settings of a mapping in which the tests differ.
 struct Shape {
     batch_size: i64,
     window: i64,
@@ -35,7 +35,7 @@ struct Shape {
 
 const ONE_BY_ONE: Shape = Shape { batch_size: 1, window: 0 };
 
-/// As AWS advises: six times the function's timeout.
+/// AWS's advice: six times the function's timeout.
 const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(12);
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -120,13 +120,13 @@ impl Bench {
         self.sqs.messages(&format!("{queue}-dead")).len()
     }
 
-    /// How long it has taken so far, in seconds.
+    /// Returns the elapsed seconds.
     fn seconds(&self) -> f64 {
         self.began.elapsed().as_secs_f64()
     }
 }
 
-/// Notes which bodies its invocations had, one after the other.
+/// Records the bodies of invocations in their order.
 #[derive(Clone, Default)]
 struct Runs(Arc<Mutex<Vec<String>>>);
 
@@ -143,7 +143,7 @@ impl Runs {
     }
 }
 
-/// A function that takes so long for an invocation, and so many of them at a time.
+/// Returns a function with this many places whose invocations take this long.
 fn function(places: usize, takes: Duration, runs: &Runs) -> Function {
     let runs = runs.clone();
     let function = move |event: axum::body::Bytes| {
@@ -157,7 +157,7 @@ fn function(places: usize, takes: Duration, runs: &Runs) -> Function {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_messages_before_few_places_run_once_each() {
+async fn each_of_a_thousand_messages_runs_once_with_few_places() {
     for (places, batch_size) in [(1, 1), (4, 1), (4, 10)] {
         let (mut bench, runs) = (Bench::with(&["orders"]).await, Runs::default());
         bench.send("orders", 1_000).await;
@@ -166,12 +166,12 @@ async fn a_thousand_messages_before_few_places_run_once_each() {
         bench.until_empty("orders").await;
         assert_eq!((runs.count(), bench.dead("orders")), (1_000, 0), "{places} places");
         let least = 1_000.0 / (places as f64 * batch_size as f64) / 10.0;
-        assert!(bench.seconds() < least + 1.0, "{} s where {least} s would do", bench.seconds());
+        assert!(bench.seconds() < least + 1.0, "took {} s, and {least} s is enough", bench.seconds());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backlog_keeps_no_other_mapping_waiting() {
+async fn backlog_of_one_mapping_does_not_delay_another_mapping() {
     let (mut bench, runs) = (Bench::with(&["busy", "quiet"]).await, Runs::default());
     let function = function(1, SECOND, &runs);
     bench.map("busy", &function, &ONE_BY_ONE);
@@ -181,14 +181,14 @@ async fn a_backlog_keeps_no_other_mapping_waiting() {
     let sent = bench.seconds();
     bench.send("quiet", 1).await;
     bench.until_empty("quiet").await;
-    assert!(bench.seconds() - sent < 4.0, "one pause, one turn of the other, and its own: {}", bench.seconds() - sent);
+    assert!(bench.seconds() - sent < 4.0, "more than a pause and two invocations: {}", bench.seconds() - sent);
     bench.until_empty("busy").await;
     assert_eq!((runs.count(), bench.dead("busy")), (101, 0));
-    assert!(bench.seconds() < 103.0, "an empty queue costs the backlog nothing: {}", bench.seconds());
+    assert!(bench.seconds() < 103.0, "the empty queue delays the backlog: {}", bench.seconds());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_queue_whose_mapping_waits_for_places_is_not_polled_without_a_pause() {
+async fn empty_queue_is_polled_with_pauses_while_its_mapping_waits_for_places() {
     let (mut bench, runs) = (Bench::with(&["one", "two"]).await, Runs::default());
     let function = function(1, SECOND, &runs);
     bench.map("one", &function, &ONE_BY_ONE);
@@ -206,7 +206,7 @@ async fn an_empty_queue_whose_mapping_waits_for_places_is_not_polled_without_a_p
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_keeps_no_other_mapping_waiting() {
+async fn window_of_one_mapping_does_not_delay_another_mapping() {
     let (mut bench, runs) = (Bench::with(&["slow", "prompt"]).await, Runs::default());
     let function = function(1, SECOND / 10, &runs);
     bench.map("slow", &function, &Shape { batch_size: 100, window: 300 });
@@ -217,11 +217,11 @@ async fn a_window_keeps_no_other_mapping_waiting() {
     bench.until_empty("slow").await;
     assert!(bench.seconds() < 5.0, "{}", bench.seconds());
     let batches = bench.news.lock().unwrap().iter().filter(|news| matches!(news, News::Batch(_))).count();
-    assert!(batches <= 3, "what is there at once is a batch still: {batches}");
+    assert!(batches <= 3, "messages that are available together are in separate batches: {batches}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_lasts_where_there_are_places_for_all() {
+async fn window_lasts_its_full_time_when_places_are_plenty() {
     let (mut bench, runs) = (Bench::with(&["slow", "prompt"]).await, Runs::default());
     let function = function(2, SECOND / 10, &runs);
     bench.map("slow", &function, &Shape { batch_size: 100, window: 9 });
@@ -232,13 +232,13 @@ async fn a_window_lasts_where_there_are_places_for_all() {
     bench.until_empty("slow").await;
     assert!((9.0..10.5).contains(&bench.seconds()), "{}", bench.seconds());
     let news = bench.news.lock().unwrap();
-    let [News::Batch(batch)] = &news[..] else { panic!("one batch: {news:?}") };
+    let [News::Batch(batch)] = &news[..] else { panic!("expected one batch: {news:?}") };
     assert_eq!(batch.messages.len(), 10);
 }
 
-/// A batch of two groups, of which one has its message visible again, as RetryAfter does, while the other runs.
+/// In a batch of two groups, one group makes its message visible again, like RetryAfter, while the other runs.
 #[tokio::test(start_paused = true)]
-async fn a_retry_of_a_group_runs_when_its_neighbours_have_ended() {
+async fn retry_of_a_group_runs_when_its_batch_has_ended() {
     let mut bench = Bench::with(&["orders.fifo"]).await;
     let (client, url, runs) = (bench.client.clone(), bench.url("orders.fifo"), Runs::default());
     let of_function = runs.clone();
@@ -260,12 +260,12 @@ async fn a_retry_of_a_group_runs_when_its_neighbours_have_ended() {
     bench.send_to("orders.fifo", "b", "b").await;
     bench.map("orders.fifo", &InProcess::closure(function).into(), &Shape { batch_size: 10, ..ONE_BY_ONE });
     bench.until_empty("orders.fifo").await;
-    assert!(bench.seconds() < 3.0, "not at its visibility timeout: {}", bench.seconds());
+    assert!(bench.seconds() < 3.0, "the retry waited for the visibility timeout: {}", bench.seconds());
     assert_eq!(*runs.0.lock().unwrap(), ["a", "b", "a"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_received_while_the_function_does_not_start() {
+async fn no_message_is_received_while_the_function_does_not_start() {
     let mut bench = Bench::with(&["orders"]).await;
     let sink: LogSink = Arc::new(|_| {});
     let processes = Processes::new(Program::new("/no/such/function"), Settings::default(), 4, sink);
@@ -275,13 +275,13 @@ async fn nothing_is_received_while_the_function_does_not_start() {
     let messages = bench.sqs.messages("orders");
     assert_eq!(messages.iter().map(|message| message.receive_count).collect::<Vec<_>>(), [0, 0, 0]);
     let news = bench.news.lock().unwrap();
-    assert!(news.len() < 200, "it is tried after a pause: {}", news.len());
+    assert!(news.len() < 200, "attempts follow without a pause: {}", news.len());
     assert!(matches!(&news[0], News::NotReady { error, .. } if error.contains("/no/such/function")), "{news:?}");
 }
 
-/// A change of visibility with an old receipt handle is one of the next consumer's flight.
+/// A visibility change with a stale receipt handle affects the flight of the next consumer.
 #[tokio::test(start_paused = true)]
-async fn what_somebody_else_may_have_is_not_given_back() {
+async fn message_that_another_consumer_may_have_is_not_released() {
     let bench = Bench::with(&["orders"]).await;
     bench.send("orders", 1).await;
     let source = Source::from_arn("arn:aws:sqs:us-east-1:000000000000:orders").unwrap();
@@ -290,14 +290,14 @@ async fn what_somebody_else_may_have_is_not_given_back() {
     let (record, lease) =
         (crate::event::Record::new(message, &source).unwrap(), hide::Lease::new(Instant::now(), VISIBILITY_TIMEOUT));
     tokio::time::sleep(VISIBILITY_TIMEOUT + SECOND).await;
-    assert_eq!(receive().await.unwrap().messages().len(), 1, "another consumer has it");
+    assert_eq!(receive().await.unwrap().messages().len(), 1, "the other consumer receives nothing");
     let mapping = bench.mapping("orders", &function(1, SECOND, &Runs::default()), &ONE_BY_ONE);
     mapping.give_back(&[record], &lease).await;
-    assert_eq!(receive().await.unwrap().messages().len(), 0, "and keeps it");
+    assert_eq!(receive().await.unwrap().messages().len(), 0, "the other consumer lost its message");
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_of_a_suspended_mapping_are_not_given_back() {
+async fn messages_of_a_suspended_mapping_are_not_released() {
     let bench = Bench::with(&["orders"]).await;
     bench.send("orders", 1).await;
     let source = Source::from_arn("arn:aws:sqs:us-east-1:000000000000:orders").unwrap();
@@ -308,10 +308,10 @@ async fn messages_of_a_suspended_mapping_are_not_given_back() {
     set_wall_clock_ahead(VISIBILITY_TIMEOUT + SECOND);
     let mapping = bench.mapping("orders", &function(1, SECOND, &Runs::default()), &ONE_BY_ONE);
     mapping.give_back(&[record], &lease).await;
-    assert_eq!(receive().await.unwrap().messages().len(), 0, "another consumer may have it");
+    assert_eq!(receive().await.unwrap().messages().len(), 0, "the other consumer lost its message");
 }
 
-/// Serves an answer each time, on the paused clock.
+/// Serves one kind of answer on the paused clock.
 async fn served<F, Fut>(running: &mut JoinSet<()>, respond: F) -> String
 where
     F: Fn(axum::body::Bytes) -> Fut + Clone + Send + Sync + 'static,
@@ -325,11 +325,11 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_of_a_function_that_is_built_first_stay_hidden() {
+async fn messages_stay_hidden_while_their_function_is_built() {
     let (mut bench, runs) = (Bench::with(&["orders"]).await, Runs::default());
-    let of_server = runs.clone();
+    let counter = runs.clone();
     let url = served(&mut bench.running, move |event| {
-        of_server.add(&event);
+        counter.add(&event);
         async {
             tokio::time::sleep(10 * VISIBILITY_TIMEOUT).await;
             StatusCode::OK.into_response()
@@ -337,7 +337,7 @@ async fn messages_of_a_function_that_is_built_first_stay_hidden() {
     })
     .await;
     bench.send("orders", 1).await;
-    // Another place is free, and would receive the message if it were visible.
+    // The second place is free. The mapping would receive the message with it if the message were visible.
     bench.map("orders", &InvokeUrl::new(&url, "orders", 2).unwrap().into(), &ONE_BY_ONE);
     bench.until_empty("orders").await;
     assert_eq!((runs.count(), bench.dead("orders")), (1, 0));
@@ -345,11 +345,11 @@ async fn messages_of_a_function_that_is_built_first_stay_hidden() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_that_is_throttled_has_not_failed() {
+async fn throttled_function_is_retried_without_a_failed_batch() {
     let (mut bench, asked) = (Bench::with(&["orders"]).await, Arc::new(AtomicUsize::new(0)));
-    let of_server = asked.clone();
+    let counter = asked.clone();
     let url = served(&mut bench.running, move |_| {
-        let number = of_server.fetch_add(1, Ordering::Relaxed);
+        let number = counter.fetch_add(1, Ordering::Relaxed);
         let status = if number < 20 { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
         async move { status.into_response() }
     })
@@ -361,6 +361,6 @@ async fn a_function_that_is_throttled_has_not_failed() {
     let news = bench.news.lock().unwrap();
     let batches: Vec<_> =
         news.iter().filter_map(|news| if let News::Batch(batch) = news { Some(batch) } else { None }).collect();
-    assert_eq!(batches.len(), 1, "one receive was enough: {news:?}");
+    assert_eq!(batches.len(), 1, "expected one receive: {news:?}");
     assert_eq!(batches[0].messages[0].receive_count, 1);
 }

@@ -1,4 +1,4 @@
-//! All queues of an account in one region.
+//! Holds all queues of an account in one region.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,31 +13,30 @@ use super::settings::Settings;
 use super::store::Store;
 use super::time::Time;
 
-/// The account that all queues belong to.
+/// The owner of all queues.
 pub(super) const ACCOUNT_ID: &str = "000000000000";
 
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_PurgeQueue.html>
 const SETTLING_TIME: Duration = Duration::from_secs(60);
 
-/// SQS, as a state machine. It has no clock: each call says what time it is. It has no randomness of its own either: ids
-/// come from the seed.
+/// SQS as a state machine. It has no clock: every call passes the time. It has no randomness: ids come from the seed.
 #[derive(Debug)]
 pub struct Account {
     region: String,
-    /// By name.
+    /// The queues by name.
     pub(super) queues: BTreeMap<String, Queue>,
-    /// Names of queues that were deleted, and when: SQS does not give them out again at once.
+    /// The names and deletion times of deleted queues. SQS refuses such a name for a while.
     pub(super) deleted: BTreeMap<String, Time>,
     pub(super) tasks: MoveTasks,
     pub(super) rng: fastrand::Rng,
     next_queue: u64,
-    /// How long a purge or a deletion takes: the queue is not purged again, or its name not given out again, before.
+    /// The delay before a queue can be purged again, or its name be used again after a deletion.
     pub(super) settling_time: Duration,
     changed: BTreeSet<QueueId>,
     happenings: Vec<Happening>,
 }
 
-/// Another one for each queue, even of the same name.
+/// Identifies a queue. A new queue has a new id, even under an old name.
 pub type QueueId = u64;
 
 #[derive(Debug)]
@@ -54,16 +53,16 @@ pub(super) struct Queue {
     pub(super) deduplication: Deduplication,
     pub(super) attempts: Attempts,
     pub(super) next_sequence: u64,
-    /// How many messages receives have handed out, each as often as it was.
+    /// The number of receives of all messages.
     pub(super) handed_out: u64,
 }
 
-/// What happened to a message that no answer to a call tells.
+/// An event that no answer to a call reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
-    /// A RedrivePolicy moved it.
+    /// A RedrivePolicy moved a message.
     DeadLettered { from: String, to: String, message_id: String, receive_count: u32 },
-    /// It was in the queue for the retention period.
+    /// A message reached the retention period.
     Expired { from: String, message_id: String, receive_count: u32 },
 }
 
@@ -82,7 +81,7 @@ impl Account {
         }
     }
 
-    /// Lets queues be purged again, and their names given out again, at once.
+    /// Allows purging a queue again, and creating a deleted queue again, without a delay.
     pub fn settle_at_once(&mut self) {
         self.settling_time = Duration::ZERO;
     }
@@ -112,7 +111,7 @@ impl Account {
         self.queues.entry(name).insert_entry(queue).into_mut()
     }
 
-    /// The queue that a URL leads to, as it is by now.
+    /// Returns the queue of a URL, advanced to `now`.
     pub(super) fn queue(&mut self, url: &str, now: Time) -> Result<&mut Queue, SqsError> {
         let name = name_in(url)?;
         self.advance(now);
@@ -123,7 +122,7 @@ impl Account {
         self.queues.values_mut().find(|queue| &*queue.arn == arn)
     }
 
-    /// Lets the time pass for all queues.
+    /// Advances all queues to `now`.
     pub fn advance(&mut self, now: Time) {
         for queue in self.queues.values_mut() {
             let expired = queue.store.advance(now, queue.settings.retention);
@@ -136,31 +135,31 @@ impl Account {
         self.advance_tasks(now);
     }
 
-    /// When something becomes visible, or is moved, next.
+    /// Returns the time of the next change: a message becomes visible or is moved.
     pub fn next_due(&self) -> Option<Time> {
         let queues = self.queues.values().filter_map(|queue| queue.store.next_due());
         queues.chain(self.tasks.next_due()).min()
     }
 
-    /// Whether a queue has no message: none visible, in flight or delayed.
+    /// Returns whether a queue has no visible, in-flight or delayed messages.
     pub fn is_empty(&mut self, name: &str, now: Time) -> bool {
         self.advance(now);
         self.queues.get(name).is_none_or(|queue| queue.store.messages().next().is_none())
     }
 
-    /// How many messages a queue has handed out so far, and whether a receive would find another.
+    /// Returns the number of receives of a queue so far, and whether it has a receivable message.
     pub fn activity(&mut self, name: &str, now: Time) -> (u64, bool) {
         self.advance(now);
         let queue = self.queues.get(name);
         queue.map_or((0, false), |queue| (queue.handed_out, queue.store.has_receivable()))
     }
 
-    /// Whether messages are on their way from a queue to another.
+    /// Returns whether a message move task is running.
     pub fn is_moving(&self) -> bool {
         self.tasks.is_any_running()
     }
 
-    /// The messages of a queue, the oldest first.
+    /// Returns the messages of a queue, oldest first.
     pub fn messages(&self, name: &str) -> impl Iterator<Item = &Message> {
         self.queues.get(name).into_iter().flat_map(|queue| queue.store.messages())
     }
@@ -169,7 +168,7 @@ impl Account {
         MessageId::random(&mut self.rng)
     }
 
-    /// Puts messages that a queue gave up into its dead-letter queue. On a FIFO queue their retention begins anew.
+    /// Puts messages that one queue removed into its dead-letter queue. On a FIFO queue the retention period restarts.
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html>
     pub(super) fn dead_letter(&mut self, from: &str, to: &str, messages: Vec<Message>, now: Time) {
         let Some(source) = self.queues.get(from).map(|queue| queue.arn.clone()) else { return };
@@ -193,17 +192,17 @@ impl Account {
         }
     }
 
-    /// Notes that a queue may have something for those who wait at it.
+    /// Marks a queue as changed, for the receives that wait at it.
     pub(super) fn has_changed(&mut self, queue: QueueId) {
         self.changed.insert(queue);
     }
 
-    /// The queues that may have something new since this was last asked.
+    /// Returns the queues that changed since the last call.
     pub fn take_changed(&mut self) -> BTreeSet<QueueId> {
         std::mem::take(&mut self.changed)
     }
 
-    /// What has happened since this was last asked.
+    /// Returns the events since the last call.
     pub fn take_happenings(&mut self) -> Vec<Happening> {
         std::mem::take(&mut self.happenings)
     }
@@ -214,11 +213,11 @@ impl Queue {
         self.settings.fifo.is_some()
     }
 
-    /// Takes a message over from another queue.
+    /// Adds a message from another queue.
     pub(super) fn adopt(&mut self, mut message: Message, now: Time) {
         let sequence_number = self.next_sequence();
         if let Some(fifo) = &mut message.fifo {
-            // Its own id might be one of the last five minutes here, and a duplicate would be dropped.
+            // With its own deduplication id the message could be dropped as a duplicate in this queue.
             fifo.deduplication_id = message.id.to_string().into();
             fifo.sequence_number = sequence_number;
         }
@@ -230,8 +229,8 @@ pub(super) fn no_such_queue() -> SqsError {
     SqsError::new(Code::QueueDoesNotExist, "The specified queue does not exist.")
 }
 
-/// The name is the last part of a URL, or the name alone stands for the URL. What is before the name is not looked at: the
-/// same queue has other URLs over a socket and in a container.
+/// Returns the queue's name: the last part of a URL, or a text without slashes. The rest of the URL is ignored, because
+/// the same queue has other URLs over a socket and in a container.
 fn name_in(url: &str) -> Result<&str, SqsError> {
     if url.is_empty() {
         return Err(SqsError::missing("QueueUrl"));

@@ -1,4 +1,4 @@
-//! The attributes that a sender gives a message.
+//! Models the message attributes that a sender sets.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::error::{Code, SqsError};
 use super::message::{Md5Sum, is_allowed};
 
-/// A message's attributes by name, in the order that their MD5 is made in.
+/// The attributes of a message, sorted by name. Their MD5 is computed in this order.
 ///
-/// A list: a message has ten at most, and a single node of a B-tree takes more memory than most messages do.
+/// This is a list: a message has at most ten, and a single B-tree node takes more memory than most messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes(Box<[(String, Attribute)]>);
 
 const MAX_ATTRIBUTES: usize = 10;
 const MAX_NAME_CHARS: usize = 256;
 
-/// The value of an attribute, in the form that it comes and goes in.
+/// The value of an attribute, in its wire form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Attribute {
@@ -30,7 +30,7 @@ pub struct Attribute {
     binary_value: Option<Binary>,
 }
 
-/// Bytes, base64 in JSON.
+/// Bytes, encoded in JSON as base64.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Binary(Vec<u8>);
 
@@ -53,7 +53,7 @@ impl Attributes {
 }
 
 impl FromIterator<(String, Attribute)> for Attributes {
-    /// Of two with the same name the later one counts, as everywhere in JSON.
+    /// Keeps the last attribute of a repeated name, as JSON parsers do.
     fn from_iter<I: IntoIterator<Item = (String, Attribute)>>(attributes: I) -> Self {
         let mut all: Vec<_> = attributes.into_iter().collect();
         all.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -95,12 +95,12 @@ impl<'de> de::Visitor<'de> for InAnyOrder {
 }
 
 impl Attribute {
-    /// The text, of an attribute of type String or Number.
+    /// Returns the text of a String or Number attribute.
     pub fn as_text(&self) -> Option<&str> {
         self.string_value.as_deref()
     }
 
-    /// The text, of an attribute of type String and no other.
+    /// Returns the text of an attribute of type String.
     pub fn as_string(&self) -> Option<&str> {
         self.as_text().filter(|_| self.data_type == "String")
     }
@@ -113,7 +113,7 @@ impl Attribute {
         }
     }
 
-    /// Checks that the value is there, and is what its type says.
+    /// Checks that the value is present and has the declared type.
     fn check(&self, name: &str) -> Result<(), SqsError> {
         let invalid = |reason: &str| Err(invalid(name, reason));
         let basic = self.data_type.split('.').next().unwrap_or_default();
@@ -148,9 +148,8 @@ impl Attribute {
     }
 }
 
-/// Checks the attributes of a message by the
-/// [rules](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html#sqs-message-attributes)
-/// for their number, names, types and values.
+/// Checks number, names, types and values of a message's attributes by AWS's
+/// [rules](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html#sqs-message-attributes).
 pub(super) fn check_attributes(attributes: &Attributes) -> Result<(), SqsError> {
     if attributes.len() > MAX_ATTRIBUTES {
         let reason = format!(
@@ -196,18 +195,18 @@ fn invalid(name: &str, reason: &str) -> SqsError {
     SqsError::new(Code::InvalidParameterValue, format!("The message attribute '{name}' is invalid: {reason}."))
 }
 
-/// The bytes that attributes add to the size of their message: those of names, types and values.
+/// Returns the bytes that attributes add to the message size: names, types and values.
 pub(super) fn size_of(attributes: &Attributes) -> usize {
     attributes.iter().map(|(name, value)| name.len() + value.data_type.len() + value.bytes().len()).sum()
 }
 
-/// The digest that SDKs check:
+/// Computes the digest that SDKs check:
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html#sqs-attributes-md5-message-digest-calculation>.
 pub(super) fn md5_of<'a>(attributes: impl IntoIterator<Item = (&'a str, &'a Attribute)>) -> Md5Sum {
     let mut encoded = Vec::new();
     let mut put = |bytes: &[u8], kind: Option<u8>| {
         encoded.extend(kind);
-        // Nothing in a message is longer than 1 MiB.
+        // No text in a message is longer than 1 MiB, so the conversion cannot fail.
         encoded.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
         encoded.extend(bytes);
     };
@@ -247,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn the_md5_is_the_one_that_sdks_compute() {
-        // One that others have computed: it is in moto's tests.
+    fn md5_of_attributes_equals_the_md5_of_sdks() {
+        // The expected digest is from moto's tests.
         let given = attributes(r#"{"timestamp": {"DataType": "Number", "StringValue": "1493147359900"}}"#);
         assert_eq!(md5_of(given.iter()).to_string(), "235c5c510d26fb653d073faed50ae77c");
     }
 
     #[test]
-    fn they_are_in_the_order_of_their_names_and_of_two_the_later_one_counts() {
+    fn attributes_are_sorted_by_name_and_the_last_duplicate_counts() {
         let given = attributes(
             r#"{"b": {"DataType": "String", "StringValue": "1"}, "a": {"DataType": "String", "StringValue": "2"},
                 "b": {"DataType": "String", "StringValue": "3"}}"#,
@@ -265,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sqs_does_not_take_is_refused() {
+    fn malformed_attributes_are_refused() {
         let good = [
             r#"{"a-b_c.d": {"DataType": "String", "StringValue": "x"}}"#,
             r#"{"a": {"DataType": "Number.float", "StringValue": "-1.5e3"}}"#,

@@ -1,4 +1,4 @@
-//! Calls with several entries, each of which has a result of its own.
+//! Models batch calls, in which each entry has its own result.
 
 use std::collections::HashSet;
 
@@ -29,7 +29,7 @@ pub struct Failed {
     pub message: String,
 }
 
-/// An entry that succeeded, with nothing to say of it.
+/// A successful entry without further data.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Succeeded {
@@ -55,7 +55,7 @@ impl Failed {
     }
 }
 
-/// Checks the ids of a batch of such entries: it fails as a whole where there are too few, too many, or two that are the same.
+/// Checks the ids of a batch. Refuses the whole batch if it has too few or too many entries, or a repeated id.
 pub(super) fn check_ids<'a>(entry: &str, ids: impl ExactSizeIterator<Item = &'a str>) -> Result<(), SqsError> {
     match ids.len() {
         0 => {
@@ -82,7 +82,7 @@ pub(super) fn check_ids<'a>(entry: &str, ids: impl ExactSizeIterator<Item = &'a 
     Ok(())
 }
 
-/// Whether a text may be an id, or a label.
+/// Returns whether a text is a valid id or label.
 pub(super) fn is_id(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=MAX_ID_CHARS).contains(&text.len()) && text.bytes().all(is_allowed)

@@ -1,4 +1,4 @@
-//! What a FIFO queue has accepted of late.
+//! Remembers which messages a FIFO queue accepted in the last five minutes.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::message::{MessageId, SequenceNumber};
 use super::time::Time;
 
-/// How long a message that has the same deduplication id as another is not delivered. Deleting the first changes nothing.
+/// The time in which another message with the same deduplication id is not delivered. A deletion does not shorten it.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-exactly-once-processing.html>
 pub(super) const DEDUPLICATION_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
@@ -17,15 +17,15 @@ pub(super) struct Deduplication {
     by_age: VecDeque<(Time, Key)>,
 }
 
-/// What may be there only once.
+/// The key that identifies a duplicate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    /// Where ids are compared within a group only.
+    /// The group, if the queue compares ids only within a group.
     pub group: Option<Arc<str>>,
     pub id: Box<str>,
 }
 
-/// What the sender of the first message was told; the sender of a duplicate is told the same.
+/// The answer to the sender of the first message. The sender of a duplicate receives the same answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Accepted {
     pub message_id: MessageId,

@@ -1,15 +1,15 @@
-//! What SQS refuses, under the names it has for that.
+//! The errors of SQS, under AWS's own names.
 
 use std::fmt;
 
-/// A call, or an entry of a batch call, that was refused.
+/// The refusal of a call, or of one entry of a batch call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqsError {
     pub code: Code,
     pub message: String,
 }
 
-/// The errors of SQS, by the names in its
+/// The error codes of SQS, by the names in the
 /// [API reference](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
@@ -40,7 +40,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// The shape's name, as `__type` has it.
+    /// Returns the shape's name for `__type`.
     pub fn shape(self) -> &'static str {
         match self {
             Self::AccessDenied => "com.amazon.coral.service#AccessDeniedException",
@@ -70,8 +70,8 @@ impl Code {
         }
     }
 
-    /// What the error was called before SQS spoke JSON. Entries of a batch and the header `x-amzn-query-error` have it,
-    /// and SDKs go by that header.
+    /// Returns the error's name in the query protocol. Batch entries and the header `x-amzn-query-error` contain this
+    /// name, and SDKs read that header.
     pub fn query_code(self) -> &'static str {
         match self {
             Self::BatchEntryIdsNotDistinct => "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
@@ -91,12 +91,12 @@ impl Code {
         }
     }
 
-    /// Whether the caller is to blame; a call that failed for no fault of the caller's may be tried again.
+    /// Returns whether the sender caused the error. The sender may retry any other error.
     pub fn is_sender_fault(self) -> bool {
         !matches!(self, Self::InternalFailure | Self::RequestThrottled)
     }
 
-    /// The status of an HTTP answer.
+    /// Returns the HTTP status.
     pub fn status(self) -> u16 {
         match self {
             Self::AccessDenied | Self::OverLimit | Self::PurgeQueueInProgress => 403,
@@ -116,18 +116,18 @@ impl SqsError {
         Self::new(Code::MissingParameter, format!("The request must contain the parameter {parameter}."))
     }
 
-    /// A value that a parameter cannot have.
+    /// Returns the error for an invalid value of a parameter.
     pub fn parameter(name: &str, value: impl fmt::Display, reason: &str) -> Self {
         let message = format!("Value {value} for parameter {name} is invalid. Reason: {reason}");
         Self::new(Code::InvalidParameterValue, message)
     }
 
-    /// A value that an attribute of a queue cannot have.
+    /// Returns the error for an invalid value of a queue attribute.
     pub fn attribute(name: &str, reason: &str) -> Self {
         Self::new(Code::InvalidAttributeValue, format!("Invalid value for the parameter {name}. Reason: {reason}"))
     }
 
-    /// A parameter that queues of the other type have. The grammar is AWS's.
+    /// Returns the error for a parameter that only the other queue type takes. The grammar is AWS's.
     pub fn wrong_queue_type(name: &str, value: impl fmt::Display) -> Self {
         Self::parameter(name, value, "The request include parameter that is not valid for this queue type.")
     }

@@ -1,4 +1,4 @@
-//! A message, as a queue keeps it.
+//! Models a message as a queue stores it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::attribute::Attributes;
 use super::error::{Code, SqsError};
 use super::time::Time;
 
-/// The bytes of one message, and of one batch call, at most: 1 MiB.
+/// The size limit of one message and of one batch call: 1 MiB.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 pub(super) const MAX_MESSAGE_BYTES: usize = 1_048_576;
 
@@ -19,48 +19,48 @@ pub struct Message {
     pub id: MessageId,
     pub body: Box<str>,
     pub md5_of_body: Md5Sum,
-    /// Few messages have any.
+    /// The attributes. Few messages have any, so the list takes no room without them.
     pub attributes: Option<Attributes>,
     pub trace_header: Option<Box<str>>,
-    /// On a FIFO queue every message has one, on a standard queue those for fair queues.
+    /// The message group id. A FIFO queue requires it; on a standard queue it serves fair queues.
     pub group: Option<Arc<str>>,
     pub fifo: Option<Box<FifoPart>>,
-    /// When it was sent. A standard queue's keeps that when it is moved to a dead-letter queue.
+    /// The time of the send. A message of a standard queue keeps it in the dead-letter queue.
     pub sent: Time,
     pub first_received: Option<Time>,
     pub receive_count: u32,
-    /// How many of its receives were in queues that dead-lettered it. They do not count against this queue's
-    /// maxReceiveCount: in a circle of queues it would go round for ever.
+    /// The number of receives in queues that dead-lettered the message. They do not count against this queue's
+    /// maxReceiveCount. Otherwise a message would move without end in a circle of queues.
     pub received_elsewhere: u32,
-    /// The ARN of the queue that it was moved here from, if a RedrivePolicy did that.
+    /// The ARN of the queue from which a RedrivePolicy moved the message.
     pub dead_letter_source: Option<Arc<str>>,
 }
 
 impl Message {
-    /// How often this queue has handed it out.
+    /// Returns the number of receives in this queue.
     pub fn received_here(&self) -> u32 {
         self.receive_count - self.received_elsewhere
     }
 
-    /// Whether that receive was one of this queue's.
+    /// Returns whether this receive count belongs to a receive of this queue.
     pub fn was_handed_out_here(&self, receive_count: u32) -> bool {
         receive_count > self.received_elsewhere && receive_count <= self.receive_count
     }
 
-    /// An attribute of the message, where it has that and it is text or a number.
+    /// Returns the text or number of an attribute, if the message has it.
     pub fn text_attribute(&self, name: &str) -> Option<&str> {
         self.attributes.as_ref()?.get(name)?.as_text()
     }
 }
 
-/// What only the messages of FIFO queues have.
+/// The fields that only messages of FIFO queues have.
 #[derive(Clone, Debug)]
 pub struct FifoPart {
     pub deduplication_id: Box<str>,
     pub sequence_number: SequenceNumber,
 }
 
-/// A UUID, version 4.
+/// A random UUID, version 4.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(u128);
 
@@ -85,7 +85,7 @@ impl fmt::Debug for MessageId {
     }
 }
 
-/// Larger for each message of a queue: 20 digits, as SQS's are, and like SQS's not consecutive.
+/// A sequence number, which grows with each message of a queue. It has 20 digits and gaps, like those of SQS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SequenceNumber(u64);
 
@@ -101,7 +101,7 @@ impl fmt::Display for SequenceNumber {
     }
 }
 
-/// An MD5 digest, shown in hexadecimal digits.
+/// An MD5 digest. `Display` writes hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Md5Sum([u8; 16]);
 
@@ -117,7 +117,7 @@ impl fmt::Display for Md5Sum {
     }
 }
 
-/// Checks that a body has what SQS allows: at least one character, and of Unicode those that XML 1.0 has.
+/// Checks a body: SQS requires at least one character and allows only the characters of XML 1.0.
 pub fn check_body(body: &str) -> Result<(), SqsError> {
     if body.is_empty() {
         return Err(SqsError::missing("MessageBody"));
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_id_is_a_random_uuid() {
+    fn message_id_is_a_random_uuid() {
         let mut rng = fastrand::Rng::with_seed(1);
         let id = MessageId::random(&mut rng).to_string();
         let lengths: Vec<_> = id.split('-').map(str::len).collect();
@@ -162,14 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn the_md5_of_a_body_is_that_of_its_bytes() {
-        // As AWS's own example of a record has it.
+    fn md5_of_a_body_is_computed_from_its_bytes() {
+        // The expected digest is in AWS's own example of a record.
         assert_eq!(Md5Sum::of(b"Test message.").to_string(), "e4e68fb7bd0e697a0ae8f1bb342846b3");
         assert_eq!(Md5Sum::of(b"").to_string(), "d41d8cd98f00b204e9800998ecf8427e");
     }
 
     #[test]
-    fn a_body_has_only_what_xml_allows() {
+    fn body_with_characters_outside_xml_is_refused() {
         for body in ["a", "\t\n\r ", "\u{d7ff}\u{e000}\u{fffd}\u{10000}\u{10ffff}"] {
             assert_eq!(check_body(body), Ok(()), "{body:?}");
         }

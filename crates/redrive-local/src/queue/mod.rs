@@ -1,8 +1,7 @@
-//! SQS as a state machine: no I/O, no clock of its own, no randomness of its own.
+//! Implements SQS as a state machine, without I/O, a clock or randomness of its own.
 //!
-//! [`Account`] has all queues. Each call is a method of it, in the file of that call, beside the request and the answer
-//! in the form that they have on the wire; each is told what time it is. A queue's messages are in `store`, and which
-//! of them comes next is in `order`.
+//! [`Account`] holds all queues. Each call is a method of `Account`, in a file with the wire form of its request and
+//! answer. The caller passes the time. `store` holds a queue's messages, and `order` decides which one comes next.
 
 mod account;
 mod attempt;

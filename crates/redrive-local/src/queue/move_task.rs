@@ -1,4 +1,4 @@
-//! StartMessageMoveTask, CancelMessageMoveTask and ListMessageMoveTasks: a dead-letter queue's way back.
+//! Implements StartMessageMoveTask, CancelMessageMoveTask and ListMessageMoveTasks, the redrive of a dead-letter queue.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub struct TaskHandle {
     pub task_handle: String,
 }
 
-/// What a handle is made of: JSON, in base64.
+/// The content of a task handle: JSON, encoded as base64.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct HandleParts {
@@ -36,7 +36,7 @@ struct HandleParts {
 
 impl HandleParts {
     fn to_handle(&self) -> String {
-        // Two texts: that cannot fail.
+        // The object contains only two texts, so serializing cannot fail.
         BASE64.encode(serde_json::to_vec(self).unwrap_or_default())
     }
 
@@ -82,7 +82,7 @@ struct MoveTaskEntry {
     started_timestamp: u64,
 }
 
-/// The tasks of all queues, in the order in which they were started.
+/// The tasks of all queues, in the order of their starts.
 #[derive(Debug, Default)]
 pub(super) struct MoveTasks(Vec<MoveTask>);
 
@@ -90,11 +90,11 @@ pub(super) struct MoveTasks(Vec<MoveTask>);
 struct MoveTask {
     handle: String,
     source_arn: String,
-    /// Each message goes back where it came from, where none is given.
+    /// The destination. Without one, each message returns to its source queue.
     destination_arn: Option<String>,
     per_second: Option<u32>,
     started: Time,
-    /// What the queue had when the task was started. What comes later stays.
+    /// The number of messages at the start of the task. Later messages are not moved.
     to_move: u64,
     moved: u64,
     status: Status,
@@ -110,10 +110,10 @@ enum Status {
     Failed,
 }
 
-/// The most that a caller may ask for; what AWS calls "system optimized" is this here.
+/// The highest rate that a caller may set, and the rate that AWS calls "system optimized".
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html>
 const MAX_PER_SECOND: u32 = 500;
-/// As many are listed, and kept, for a queue.
+/// The limit of stored and listed tasks of a queue.
 const MAX_TASKS: u32 = 10;
 
 impl Account {
@@ -146,7 +146,7 @@ impl Account {
         Ok(TaskHandle { task_handle: handle })
     }
 
-    /// Says how many messages the queue has.
+    /// Checks the source queue and returns its number of messages.
     fn check_source(&mut self, arn: &str) -> Result<u64, SqsError> {
         if arn.is_empty() {
             return Err(SqsError::missing("SourceArn"));
@@ -226,7 +226,7 @@ impl Account {
     }
 
     pub(super) fn advance_tasks(&mut self, now: Time) {
-        // Taken out, as moving a message is a matter of the whole account.
+        // The tasks leave the account for the loop, because moving a message borrows the whole account.
         let mut tasks = std::mem::take(&mut self.tasks);
         for task in &mut tasks.0 {
             while task.next_due().is_some_and(|due| due <= now) {
@@ -236,7 +236,7 @@ impl Account {
         self.tasks = tasks;
     }
 
-    /// Moves one message, or ends the task.
+    /// Moves one message or ends the task.
     fn advance_task(&mut self, task: &mut MoveTask, now: Time) {
         if task.moved == task.to_move {
             task.status = Status::Completed;
@@ -244,12 +244,12 @@ impl Account {
         }
         let oldest = self.queue_by_arn(&task.source_arn).and_then(|queue| queue.store.oldest_receivable());
         let Some((place, message)) = oldest else {
-            // What it was to move is gone, or in flight.
+            // The remaining messages were deleted or are in flight.
             task.status = Status::Completed;
             return;
         };
         let destination = task.destination_arn.as_deref().or(message.dead_letter_source.as_deref()).map(str::to_owned);
-        // It leaves its place only for another: put back, it would be behind those that came after it.
+        // A message without a destination keeps its place: put back, it would stand behind later messages.
         let Some(destination) = destination else { return task.fail("CouldNotDetermineMessageSource") };
         if self.queue_by_arn(&destination).is_none() {
             return task.fail("AWS.SimpleQueueService.NonExistentQueue");
@@ -265,7 +265,7 @@ impl Account {
     }
 }
 
-/// A message that is moved back counts as a new one: it has another id, and is as old as the move.
+/// Turns a moved message into a new one: it has a new id, and its age starts at the move.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html>
 fn renewed(message: Message, id: MessageId, now: Time) -> Message {
     Message {
@@ -310,7 +310,7 @@ impl MoveTask {
         self.failure = Some(reason.to_owned());
     }
 
-    /// When the next message is to be moved, or the task is found to be done.
+    /// Returns the time at which the task moves its next message or ends.
     fn next_due(&self) -> Option<Time> {
         let millis = self.moved * 1_000 / u64::from(self.per_second.unwrap_or(MAX_PER_SECOND));
         (self.status == Status::Running).then(|| self.started + Duration::from_millis(millis))

@@ -1,29 +1,30 @@
-//! Which of the visible messages of a queue comes next.
+//! Decides which visible message of a queue comes next.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::store::Place;
 
-/// The messages that are visible, oldest first.
+/// The visible messages, oldest first.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// On a standard queue any message may be received at any time. AWS promises no order; this is the oldest first.
+    /// A standard queue may deliver any message at any time. AWS promises no order; this implementation delivers oldest
+    /// first.
     Any(BTreeSet<Place>),
-    /// On a FIFO queue a message in flight holds back the later messages of its group.
+    /// In a FIFO queue a message in flight holds back the later messages of its group.
     ByGroup(Groups),
 }
 
-/// The groups of a FIFO queue. They take turns: a group that a receive took from goes behind the others that wait.
+/// The groups of a FIFO queue. They take turns: after a receive, its group goes behind the other waiting groups.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     groups: HashMap<Arc<str>, Group>,
-    /// The groups that have a message to hand out.
+    /// The groups that have a receivable message.
     waiting: BTreeMap<Turn, Arc<str>>,
     last_turn: Turn,
 }
 
-/// The group with the lowest turn comes next. No two groups have the same.
+/// The position of a group in the rotation. The lowest turn comes next, and every group has its own.
 type Turn = u64;
 
 #[derive(Debug)]
@@ -33,11 +34,12 @@ struct Group {
     in_flight: BTreeSet<Place>,
 }
 
-/// The messages that one receive may take from one group.
+/// The messages of one group that one receive may take.
 #[derive(Debug)]
 pub(super) struct Share {
     group: Arc<str>,
-    /// The oldest message that was in flight before. What the receive itself takes holds nothing back from it.
+    /// The oldest message in flight before the receive. Messages that the receive itself takes hold nothing back from
+    /// it.
     before: Option<Place>,
 }
 
@@ -60,7 +62,7 @@ impl Group {
 }
 
 impl Groups {
-    /// The share of the group whose turn it is. That group goes behind the others.
+    /// Returns the share of the next group and moves that group behind the others.
     pub(super) fn take_turn(&mut self) -> Option<Share> {
         let (_, name) = self.waiting.pop_first()?;
         let turn = self.new_turn();
@@ -70,13 +72,13 @@ impl Groups {
         Some(Share { before: group.in_flight.first().copied(), group: name })
     }
 
-    /// The oldest message that is left of a share.
+    /// Returns the oldest remaining message of a share.
     pub(super) fn next_of(&self, share: &Share) -> Option<Place> {
         let oldest = self.groups.get(&share.group)?.visible.first().copied();
         oldest.filter(|&place| share.before.is_none_or(|before| place < before))
     }
 
-    /// Whether a message waits until an earlier one of its group is no longer in flight.
+    /// Returns whether an earlier message of the group is in flight and holds this message back.
     pub(super) fn holds_back(&self, place: Place, group: Option<&Arc<str>>) -> bool {
         group.and_then(|group| self.groups.get(group)).is_some_and(|group| group.holds_back(place))
     }
@@ -107,7 +109,7 @@ impl Order {
         if fifo { Self::ByGroup(Groups::default()) } else { Self::Any(BTreeSet::new()) }
     }
 
-    /// The message becomes visible.
+    /// Marks a message as visible.
     pub(super) fn show(&mut self, place: Place, group: Option<&Arc<str>>) {
         match (self, group) {
             (Self::Any(visible), _) => {
@@ -121,7 +123,7 @@ impl Order {
         }
     }
 
-    /// A receive takes the message: it is in flight.
+    /// Marks a message as in flight.
     pub(super) fn take(&mut self, place: Place, group: Option<&Arc<str>>) {
         match (self, group) {
             (Self::Any(visible), _) => {
@@ -135,7 +137,7 @@ impl Order {
         }
     }
 
-    /// The message leaves the queue.
+    /// Removes a message.
     pub(super) fn remove(&mut self, place: Place, group: Option<&Arc<str>>) {
         match (self, group) {
             (Self::Any(visible), _) => {
@@ -149,7 +151,7 @@ impl Order {
         }
     }
 
-    /// Whether a receive would find a message.
+    /// Returns whether a receive would find a message.
     pub(super) fn has_next(&self) -> bool {
         match self {
             Self::Any(visible) => !visible.is_empty(),

@@ -1,5 +1,5 @@
-//! AddPermission and RemovePermission. Both change the queue's policy, and none of it is enforced: everybody here is the
-//! owner.
+//! Implements AddPermission and RemovePermission. Both change the queue's policy. Nothing enforces the policy: every
+//! caller is the owner.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -28,7 +28,8 @@ pub struct RemovePermission {
 }
 
 const MAX_ACTIONS: usize = 7;
-/// What may be given to others: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_AddPermission.html>.
+/// The actions that a policy can grant:
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_AddPermission.html>.
 const ACTIONS: [&str; 7] = [
     "*",
     "ChangeMessageVisibility",
@@ -91,10 +92,10 @@ impl AddPermission {
     }
 }
 
-/// A queue's policy: its owner may have written it, or these two calls, or both.
+/// A queue's policy. The owner, these two calls, or both may have written it.
 struct Policy {
     statements: Vec<Value>,
-    /// All but the statements.
+    /// Everything except the statements.
     rest: Map<String, Value>,
 }
 
@@ -107,14 +108,14 @@ impl Policy {
         });
         let statements = match rest.remove("Statement") {
             Some(Value::Array(statements)) => statements,
-            // One alone needs no list.
+            // A policy may contain a single statement without a list.
             Some(statement) => vec![statement],
             None => Vec::new(),
         };
         Self { statements, rest }
     }
 
-    /// Nothing, where it says nothing.
+    /// Returns nothing for a policy without statements.
     fn into_text(mut self) -> Option<String> {
         let says_something = !self.statements.is_empty();
         self.rest.insert("Statement".to_owned(), self.statements.into());
@@ -128,7 +129,7 @@ fn statement(arn: &str, label: &str, account_ids: &[String], actions: &[String])
     json!({"Sid": label, "Effect": "Allow", "Principal": {"AWS": principals}, "Action": actions, "Resource": arn})
 }
 
-/// A list, or the text alone where there is one.
+/// Returns a list, or the text itself if there is only one.
 fn one_or_more(texts: impl Iterator<Item = String>) -> Value {
     let mut texts: Vec<_> = texts.map(Value::from).collect();
     if texts.len() == 1 { texts.remove(0) } else { texts.into() }

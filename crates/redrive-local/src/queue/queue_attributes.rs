@@ -1,4 +1,4 @@
-//! GetQueueAttributes and SetQueueAttributes.
+//! Implements GetQueueAttributes and SetQueueAttributes.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub struct SetQueueAttributes {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// All that SQS knows, those too that this queue has no value for.
+/// All attribute names of SQS, including those for which a queue has no value.
 const NAMES: [&str; 21] = [
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesDelayed",
@@ -80,7 +80,7 @@ impl Account {
         }
         let settings = queue.settings.with(&request.attributes)?;
         let (arn, fifo) = (queue.arn.clone(), queue.is_fifo());
-        // Only where it is set: the dead-letter queue that was right then may be gone by now.
+        // The check runs only for a new policy. The dead-letter queue of an old policy may be deleted by now.
         if request.attributes.contains_key("RedrivePolicy") {
             self.check_redrive(&arn, fifo, &settings)?;
         }

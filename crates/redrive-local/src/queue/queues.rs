@@ -1,4 +1,4 @@
-//! The calls that make, find and end queues.
+//! Implements the calls that create, find, purge and delete queues.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::time::Time;
 pub struct CreateQueue {
     pub queue_name: String,
     pub attributes: Option<BTreeMap<String, String>>,
-    /// The one parameter whose name is written so.
+    /// The request's only parameter in lower case.
     #[serde(rename = "tags")]
     pub tags: Option<BTreeMap<String, String>>,
 }
@@ -34,7 +34,7 @@ pub struct QueueUrl {
     pub queue_url: String,
 }
 
-/// A call that says of which queue only: DeleteQueue, PurgeQueue, ListQueueTags.
+/// A call whose only parameter is the queue: DeleteQueue, PurgeQueue, ListQueueTags.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct OfQueue {
@@ -66,7 +66,7 @@ pub struct QueueUrls {
     pub next_token: Option<String>,
 }
 
-/// Like [`QueueUrls`], but for the name that AWS gave the list here.
+/// Like [`QueueUrls`], but with AWS's other name for the list.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct SourceQueueUrls {
@@ -113,7 +113,7 @@ impl Account {
         Ok(())
     }
 
-    /// Checks that the dead-letter queue is there, of the same kind, and lets itself be used as one.
+    /// Checks that the dead-letter queue exists, has the same type, and allows this source queue.
     pub(super) fn check_redrive(&mut self, source_arn: &str, fifo: bool, settings: &Settings) -> Result<(), SqsError> {
         let Some(policy) = &settings.redrive else { return Ok(()) };
         let refused = |reason: &str| Err(SqsError::attribute("RedrivePolicy", reason));
@@ -213,8 +213,8 @@ pub(super) fn url(base_url: &str, name: &str) -> String {
     format!("{base_url}/{ACCOUNT_ID}/{name}")
 }
 
-/// A page of names, and where the next one begins: behind the last name of this one. Without a number of results AWS
-/// gives up to 1,000, and no token for more.
+/// Returns a page of names, and the name after which the next page begins. Without a number of results AWS returns up
+/// to 1,000 names and no token.
 fn page<'a>(
     names: impl Iterator<Item = &'a String>,
     token: Option<&str>,

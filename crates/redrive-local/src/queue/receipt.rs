@@ -1,4 +1,4 @@
-//! Receipt handles: what a consumer holds of a message that it received.
+//! Encodes receipt handles, which identify one receive of a message.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE as BASE64;
@@ -6,10 +6,10 @@ use base64::engine::general_purpose::URL_SAFE as BASE64;
 use super::error::{Code, SqsError};
 use super::store::Place;
 
-/// One receive of one message. A later receive of the same message has another, and this one is stale then.
+/// One receive of one message. A later receive of the same message has another receipt and makes this one stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Receipt {
-    /// Which queue gave it out: handles of another one, or of one deleted since, are refused.
+    /// The queue of the receive. Handles of other queues, and of deleted queues, are refused.
     pub queue: u64,
     pub place: Place,
     pub receive_count: u32,
@@ -26,7 +26,7 @@ impl Receipt {
         BASE64.encode(bytes)
     }
 
-    /// The receipt that a handle of this queue is for.
+    /// Decodes a handle of this queue.
     pub(super) fn of_handle(handle: &str, queue: u64) -> Result<Self, SqsError> {
         if handle.is_empty() {
             return Err(SqsError::missing("ReceiptHandle"));
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_handle_leads_back_to_its_receipt_and_to_no_other_queue() {
+    fn handle_decodes_to_its_receipt_and_only_in_its_queue() {
         let receipt = Receipt { queue: 7, place: 1 << 40, receive_count: 3 };
         let handle = receipt.to_handle();
         assert_eq!(Receipt::of_handle(&handle, 7), Ok(receipt));

@@ -1,4 +1,4 @@
-//! ReceiveMessage.
+//! Implements ReceiveMessage.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,17 +53,17 @@ pub struct ReceivedMessage {
     message_attributes: Attributes,
 }
 
-/// "About 120,000 messages" may be in flight, on queues of both kinds.
+/// AWS's limit on messages in flight is "about 120,000" for both types of queue.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html>
 pub(super) const MAX_IN_FLIGHT: usize = 120_000;
 
 const MAX_MESSAGES: u32 = 10;
 const MAX_WAIT_SECONDS: u32 = 20;
-/// SQS gives an id of the sender's principal.
+/// SQS returns the id of the sender's principal.
 const SENDER_ID: &str = "AIDAIENQZJOLO23YVJ4VO";
 
 impl Account {
-    /// Receives what there is. Waiting is the caller's: see [`Account::wait_time`].
+    /// Receives the available messages. The caller does the waiting, see [`Account::wait_time`].
     pub fn receive_message(&mut self, request: &ReceiveMessage, now: Time) -> Result<Received, SqsError> {
         let queue = self.queue(&request.queue_url, now)?;
         let wanted = Wanted::of(request, queue)?;
@@ -71,7 +71,7 @@ impl Account {
             return Ok(queue.show(&repeated, request));
         }
         let (name, redrive) = (queue.name.clone(), queue.settings.redrive.clone());
-        // Without its dead-letter queue a message stays where it is, rather than nowhere.
+        // Without its dead-letter queue a message stays in the queue, so that it is not lost.
         let redrive = redrive.filter(|policy| self.queue_by_arn(&policy.target_arn).is_some());
         let queue = self.queue(&request.queue_url, now)?;
         let Taken { received, dead } =
@@ -88,7 +88,7 @@ impl Account {
         Ok(shown)
     }
 
-    /// Leaves a message that was received visible to others: standard queues do that now and then.
+    /// Makes a received message visible to others, as standard queues do now and then.
     pub fn duplicate(&mut self, url: &str, handle: &str, now: Time) {
         if let Ok(queue) = self.queue(url, now)
             && !queue.is_fifo()
@@ -100,14 +100,14 @@ impl Account {
         }
     }
 
-    /// How long a receive waits for a message, and at which queue.
+    /// Returns the queue of a receive, and how long the receive waits for a message.
     pub fn wait_time(&mut self, request: &ReceiveMessage, now: Time) -> Result<(u64, Duration), SqsError> {
         let queue = self.queue(&request.queue_url, now)?;
         Ok((queue.id, Wanted::of(request, queue)?.wait))
     }
 }
 
-/// A request whose values are right, with the queue's own where it says nothing.
+/// A checked request, with the queue's own values where the request has none.
 struct Wanted {
     max: usize,
     visibility_timeout: Duration,
@@ -132,7 +132,7 @@ impl Wanted {
     }
 }
 
-/// AWS words this range in another way than others.
+/// Checks the wait time. AWS words this range differently from others.
 fn wait_time(seconds: i64) -> Result<Duration, SqsError> {
     let seconds_in_range = u32::try_from(seconds).ok().filter(|seconds| *seconds <= MAX_WAIT_SECONDS);
     seconds_in_range.map(|seconds| Duration::from_secs(seconds.into())).ok_or_else(|| {
@@ -170,7 +170,7 @@ impl ReceiveMessage {
         self.system_names().any(|wanted| wanted == "All" || wanted == name)
     }
 
-    /// By name, by its beginning (`order.*`), or all (`All`, `*`).
+    /// Returns whether the request asks for an attribute: by name, by prefix (`order.*`), or for all (`All`, `*`).
     fn wants(&self, name: &str) -> bool {
         self.message_attribute_names.iter().any(|wanted| match wanted.strip_suffix(".*") {
             _ if matches!(wanted.as_str(), "All" | "*") => true,
@@ -190,7 +190,7 @@ impl Queue {
         Ok(self.store.receive(wanted.max.min(room), now, now + wanted.visibility_timeout, max_receive_count))
     }
 
-    /// Gives an attempt that is repeated what it got the first time, if all of that is in flight still as it was.
+    /// Returns the earlier receipts of a repeated attempt, if all their messages are still in flight and unchanged.
     fn repeat(&mut self, wanted: &Wanted, request: &ReceiveMessage, now: Time) -> Option<Vec<Receipt>> {
         let id = request.receive_request_attempt_id.as_deref()?;
         let receipts = self.attempts.get(id, now)?.to_vec();
@@ -235,7 +235,7 @@ impl ReceivedMessage {
             md5_of_body: message.md5_of_body.to_string(),
             body: message.body.clone(),
             attributes: system_attributes(message, request),
-            // Of those that are given out, as SDKs check it.
+            // The digest covers only the returned attributes, because SDKs check it against these.
             md5_of_message_attributes: (!attributes.is_empty()).then(|| md5_of(attributes.iter().copied()).to_string()),
             message_attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
         }

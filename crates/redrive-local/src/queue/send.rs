@@ -1,4 +1,4 @@
-//! SendMessage and SendMessageBatch.
+//! Implements SendMessage and SendMessageBatch.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -29,11 +29,11 @@ pub struct SendMessageBatch {
     pub entries: Vec<Outgoing>,
 }
 
-/// A message, as its sender gives it.
+/// A message in its sender's form.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Outgoing {
-    /// Of an entry of a batch.
+    /// The id of a batch entry. Empty in a single call.
     pub id: String,
     pub message_body: String,
     pub delay_seconds: Option<i64>,
@@ -41,7 +41,7 @@ pub struct Outgoing {
     pub message_system_attributes: Option<Attributes>,
     pub message_deduplication_id: Option<String>,
     pub message_group_id: Option<String>,
-    /// The `X-Amzn-Trace-Id` of the call, for a message that brings no trace header.
+    /// The `X-Amzn-Trace-Id` of the call, for a message without its own trace header.
     #[serde(skip)]
     pub trace_id: Option<String>,
 }
@@ -96,7 +96,7 @@ impl Account {
 }
 
 impl Outgoing {
-    /// What counts against the limits. System attributes do not.
+    /// Returns the size that counts against the limits. System attributes do not count.
     fn size(&self) -> usize {
         self.message_body.len() + self.message_attributes.as_ref().map_or(0, size_of)
     }
@@ -106,7 +106,7 @@ impl Outgoing {
         self.message_attributes.as_ref().map_or(Ok(()), check_attributes)?;
         self.trace_header()?;
         if self.size() > max_bytes {
-            // AWS words it so for a message alone, and so for an entry of a batch.
+            // AWS words this error differently for a single message and for a batch entry.
             let problem = if self.id.is_empty() { "are invalid" } else { "cannot be validated" };
             let message =
                 format!("One or more parameters {problem}. Reason: Message must be shorter than {max_bytes} bytes.");
@@ -116,7 +116,7 @@ impl Outgoing {
         check_token("MessageDeduplicationId", self.message_deduplication_id.as_deref())
     }
 
-    /// The one system attribute that a sender may give.
+    /// Returns the trace header, the only system attribute that a sender may set.
     fn trace_header(&self) -> Result<Option<&str>, SqsError> {
         let given = self.message_system_attributes.iter().flat_map(Attributes::iter);
         let mut header = None;
@@ -143,7 +143,7 @@ impl Outgoing {
     }
 }
 
-/// Group and deduplication ids, and those of attempts to receive: 1 to 128 printable characters of ASCII, without spaces.
+/// Checks a group, deduplication or attempt id: 1 to 128 printable characters of ASCII, without spaces.
 pub(super) fn check_token(name: &str, token: Option<&str>) -> Result<(), SqsError> {
     match token {
         Some(token)
@@ -197,7 +197,7 @@ impl Queue {
         Ok(sent)
     }
 
-    /// What the sender of the same message was told before, if it was sent before. If not, it is from now on.
+    /// Returns the earlier answer for a duplicate. Otherwise records this message as accepted.
     fn accepted_before(&mut self, message: &Message, now: Time) -> Option<Accepted> {
         let (fifo, settings) = (message.fifo.as_ref()?, self.settings.fifo?);
         let group = message.group.clone().filter(|_| settings.deduplicates_by_group);
@@ -210,7 +210,8 @@ impl Queue {
         before
     }
 
-    /// Without a group or a deduplication id in one entry, a FIFO queue refuses the whole batch.
+    /// Checks the ids of an entry. An entry without a group or a deduplication id fails the whole batch on a FIFO
+    /// queue.
     fn check_fifo_ids(&self, entry: &Outgoing) -> Result<(), SqsError> {
         let Some(settings) = self.settings.fifo else { return Ok(()) };
         if entry.message_group_id.is_none() {

@@ -1,4 +1,4 @@
-//! The attributes of a queue that can be set.
+//! Models the attributes of a queue that a caller can set.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{Code, SqsError};
 use super::message::MAX_MESSAGE_BYTES;
 
-/// What a queue was told, with AWS's
+/// The settings of a queue, with AWS's
 /// [defaults and ranges](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html).
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
@@ -20,18 +20,18 @@ pub(super) struct Settings {
     pub max_message_bytes: usize,
     pub redrive: Option<RedrivePolicy>,
     pub redrive_allow: Option<RedriveAllowPolicy>,
-    /// Of a FIFO queue.
+    /// The settings that only FIFO queues have.
     pub fifo: Option<FifoSettings>,
-    /// What changes nothing here: policies and encryption.
+    /// Attributes without an effect in this implementation: policies and encryption.
     inert: BTreeMap<&'static str, String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct FifoSettings {
     pub content_based_deduplication: bool,
-    /// Ids are compared within a group only, not within the queue.
+    /// Whether ids are compared within a group. By default they are compared within the queue.
     pub deduplicates_by_group: bool,
-    /// Quotas are not enforced here, so this is only kept.
+    /// Stored only, because this implementation enforces no throughput quotas.
     throughput_by_group: bool,
 }
 
@@ -60,7 +60,7 @@ enum RedrivePermission {
     ByQueue,
 }
 
-/// Policies and templates write the number both ways.
+/// Reads a number or a text, because policies and templates write both.
 fn number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -86,7 +86,7 @@ impl RedriveAllowPolicy {
 
 pub(super) const FIFO_QUEUE: &str = "FifoQueue";
 
-/// Attributes that are kept and given back.
+/// Attributes that are stored and returned without an effect.
 const INERT: [&str; 4] = [KMS_KEY_REUSE, KMS_KEY, "Policy", SQS_MANAGED];
 const KMS_KEY: &str = "KmsMasterKeyId";
 const KMS_KEY_REUSE: &str = "KmsDataKeyReusePeriodSeconds";
@@ -96,7 +96,7 @@ const MAX_SOURCE_ARNS: usize = 10;
 const MAX_RECEIVE_COUNT: RangeInclusive<u32> = 1..=1_000;
 
 impl Settings {
-    /// What a queue has where nothing is said.
+    /// Returns the defaults.
     pub(super) fn new(fifo: bool) -> Self {
         Self {
             visibility_timeout: Duration::from_secs(30),
@@ -111,7 +111,7 @@ impl Settings {
         }
     }
 
-    /// The settings with these attributes changed; all of them, or none.
+    /// Returns the settings with these attributes changed. An invalid attribute leaves all unchanged.
     pub(super) fn with(&self, attributes: &BTreeMap<String, String>) -> Result<Self, SqsError> {
         let mut changed = self.clone();
         attributes.iter().try_for_each(|(name, value)| changed.set(name, value))?;
@@ -123,7 +123,7 @@ impl Settings {
         Ok(changed)
     }
 
-    /// The first of these attributes that has another value here.
+    /// Returns the first of these attributes whose value differs from the setting.
     pub(super) fn first_that_differs<'a>(
         &self,
         attributes: &'a BTreeMap<String, String>,
@@ -133,7 +133,7 @@ impl Settings {
         Ok(names.find(|name| own.get(name) != others.get(name)))
     }
 
-    /// A queue is encrypted with a key of KMS, or with one that SQS manages, but not with both.
+    /// Applies the choice of encryption. AWS allows a KMS key or an SQS-managed key, but not both.
     fn choose_encryption(&mut self, changed: &BTreeMap<String, String>) -> Result<(), SqsError> {
         if !self.inert.contains_key(KMS_KEY) {
             return Ok(());
@@ -227,7 +227,7 @@ impl Settings {
         }
     }
 
-    /// The attributes by name, in the form that they are set in.
+    /// Returns the attributes by name, in their wire form.
     pub(super) fn to_attributes(&self) -> BTreeMap<&'static str, String> {
         let mut attributes = self.inert.clone();
         if !attributes.contains_key(KMS_KEY) {
@@ -267,12 +267,12 @@ fn seconds(name: &str, value: &str, range: RangeInclusive<u64>) -> Result<Durati
     integer(name, value, range).map(Duration::from_secs)
 }
 
-/// Reads a boolean in any case: Python writes "True".
+/// Reads a boolean in any case, because Python writes "True".
 fn boolean(name: &str, value: &str) -> Result<bool, SqsError> {
     one_of(name, &value.to_ascii_lowercase(), ["false", "true"])
 }
 
-/// Whether the value is the second of the two.
+/// Returns whether the value is the second of the two.
 fn one_of(name: &str, value: &str, [no, yes]: [&str; 2]) -> Result<bool, SqsError> {
     match value {
         _ if value == yes => Ok(true),
@@ -281,7 +281,7 @@ fn one_of(name: &str, value: &str, [no, yes]: [&str; 2]) -> Result<bool, SqsErro
     }
 }
 
-/// An empty text takes the policy away.
+/// Checks a policy. An empty text removes it.
 fn check_policy(value: &str) -> Result<(), SqsError> {
     match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(value) {
         Err(error) if !value.is_empty() => Err(SqsError::attribute("Policy", &format!("{error}."))),
@@ -289,7 +289,7 @@ fn check_policy(value: &str) -> Result<(), SqsError> {
     }
 }
 
-/// An empty text takes the policy away.
+/// Reads a RedrivePolicy. An empty text removes it.
 fn redrive_policy(value: &str) -> Result<Option<RedrivePolicy>, SqsError> {
     if value.is_empty() {
         return Ok(None);
@@ -321,7 +321,7 @@ fn redrive_allow_policy(value: &str) -> Result<Option<RedriveAllowPolicy>, SqsEr
 }
 
 fn to_json(policy: &impl Serialize) -> String {
-    // Texts and numbers: that cannot fail.
+    // The policy contains only texts and numbers, so serializing cannot fail.
     serde_json::to_string(policy).unwrap_or_default()
 }
 
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_each_range_are_in_it_and_what_is_beyond_is_not() {
+    fn bounds_of_each_range_are_accepted_and_values_outside_are_refused() {
         let ranges = [
             ("VisibilityTimeout", 0, 43_200),
             ("MessageRetentionPeriod", 60, 1_209_600),
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redrive_policy_is_read_in_both_forms_and_written_in_one() {
+    fn redrive_policy_is_read_with_a_number_or_a_text_and_written_in_one_form() {
         let arn = "arn:aws:sqs:us-east-1:000000000000:dlq";
         for count in ["5", "\"5\""] {
             let json = format!(r#"{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": {count}}}"#);
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_redrive_is_checked() {
+    fn redrive_allow_policy_decides_which_queues_are_allowed() {
         let allow =
             |json: &str| set(false, &[("RedriveAllowPolicy", json)]).map(|settings| settings.redrive_allow.unwrap());
         assert!(allow(r#"{"redrivePermission": "allowAll"}"#).unwrap().allows("a"));
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_fifo_queues_is_refused_elsewhere() {
+    fn fifo_attributes_are_refused_on_standard_queues() {
         for (name, value) in [
             ("ContentBasedDeduplication", "true"),
             ("DeduplicationScope", "queue"),
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_are_read_in_any_case_and_given_back_in_lower_case() {
+    fn booleans_are_read_in_any_case_and_returned_in_lower_case() {
         for (name, of_fifo) in
             [("FifoQueue", true), ("ContentBasedDeduplication", true), ("SqsManagedSseEnabled", false)]
         {
@@ -431,12 +431,12 @@ mod tests {
             let settings = set(false, &[("SqsManagedSseEnabled", value)]).unwrap();
             assert_eq!(settings.to_attributes()["SqsManagedSseEnabled"], "false", "{value}");
         }
-        // Other values have one case only.
+        // Other values have exactly one spelling.
         assert!(set(true, &[("DeduplicationScope", "MessageGroup")]).is_err());
     }
 
     #[test]
-    fn a_queue_has_one_kind_of_encryption() {
+    fn queue_takes_only_one_kind_of_encryption() {
         let shown = |settings: &Settings| {
             let attributes = settings.to_attributes();
             [SQS_MANAGED, KMS_KEY, KMS_KEY_REUSE].map(|name| attributes.get(name).cloned().unwrap_or_default())
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_set_where_one_attribute_is_wrong() {
+    fn one_invalid_attribute_leaves_all_attributes_unchanged() {
         let error = set(false, &[("DelaySeconds", "5"), ("Nonsense", "1")]).unwrap_err();
         assert_eq!(error.code, Code::InvalidAttributeName);
     }

@@ -1,4 +1,4 @@
-//! DeleteMessage, ChangeMessageVisibility, and their batches.
+//! Implements DeleteMessage, ChangeMessageVisibility and their batch calls.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub struct ChangeMessageVisibility {
     pub visibility_timeout: Option<i64>,
 }
 
-/// DeleteMessageBatch, or ChangeMessageVisibilityBatch.
+/// The request of DeleteMessageBatch and ChangeMessageVisibilityBatch.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct SettleBatch {
@@ -42,11 +42,11 @@ pub struct Settle {
     pub visibility_timeout: Option<i64>,
 }
 
-/// The answer to a call that has nothing to say.
+/// An empty answer.
 #[derive(Debug, Serialize)]
 pub struct Nothing {}
 
-/// Twelve hours from the receive on, however often the timeout is changed.
+/// Twelve hours from the receive, for all changes of the timeout together.
 const MAX_IN_FLIGHT_SECONDS: u32 = 43_200;
 const MAX_IN_FLIGHT_TIME: Duration = Duration::from_secs(MAX_IN_FLIGHT_SECONDS as u64);
 
@@ -110,8 +110,8 @@ impl Account {
 }
 
 impl Queue {
-    /// A handle from before the latest receive deletes nothing, and a message that is gone need not be deleted; both are
-    /// no errors. But a FIFO queue says when it may give the message to another consumer, or has.
+    /// Deletes a message. A stale handle deletes nothing, and neither this nor a deleted message is an error. A FIFO
+    /// queue reports an expired handle, because another consumer may receive or have received the message.
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteMessage.html>
     fn delete(&mut self, handle: &str) -> Result<(), SqsError> {
         let receipt = Receipt::of_handle(handle, self.id)?;
@@ -126,9 +126,9 @@ impl Queue {
         Ok(())
     }
 
-    /// On a standard queue every handle that a message was ever handed out under changes the flight that is under way.
-    /// Where the message is visible, the call succeeds and changes nothing. On a FIFO queue only the latest handle is
-    /// good, and only while its message is in flight.
+    /// Changes until when a message is hidden. On a standard queue every handle of the message changes its current
+    /// flight. If the message is visible, the call succeeds and changes nothing. On a FIFO queue only the latest handle
+    /// is valid, and only while its message is in flight.
     fn change_visibility(&mut self, handle: &str, timeout: Option<i64>, now: Time) -> Result<(), SqsError> {
         let receipt = Receipt::of_handle(handle, self.id)?;
         let timeout = visibility_timeout(timeout.ok_or_else(|| SqsError::missing("VisibilityTimeout"))?)?;

@@ -1,4 +1,4 @@
-//! The messages of one queue: which are visible, in flight or delayed, and until when.
+//! Stores the messages of one queue and their states: visible, in flight or delayed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,19 +7,19 @@ use super::message::Message;
 use super::order::{Order, Share};
 use super::time::Time;
 
-/// Where a message stands in its queue: later ones have greater places.
+/// The position of a message in its queue. Later messages have greater positions.
 pub(super) type Place = u64;
 
 #[derive(Debug)]
 pub(super) struct Store {
-    // Boxed: a half-full node of a B-tree would otherwise keep the room of several messages.
+    // Boxed, because a half-full B-tree node would otherwise reserve the room of several messages.
     slots: BTreeMap<Place, Box<Slot>>,
     next_place: Place,
     order: Order,
-    /// What is in flight or delayed, by the time at which it becomes visible.
+    /// The in-flight and delayed messages, by the time at which they become visible.
     hidden: BTreeSet<(Time, Place)>,
     in_flight: usize,
-    /// By the time at which it was sent: the order in which retention ends.
+    /// All messages by send time, the order in which their retention ends.
     by_age: BTreeSet<(Time, Place)>,
 }
 
@@ -36,24 +36,24 @@ enum State {
     InFlight(Flight),
 }
 
-/// What is known of a message that was received and is hidden since.
+/// The state of a message in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flight {
     pub received: Time,
     pub until: Time,
-    /// Whether the consumer changed when it becomes visible.
+    /// Whether the consumer changed the time at which the message becomes visible.
     pub changed: bool,
 }
 
-/// What a receive took out of a queue.
+/// The messages that a receive took out of a queue.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub received: Vec<Place>,
-    /// Received too often before; no longer in this queue.
+    /// Messages that exceeded maxReceiveCount. They are no longer in this queue.
     pub dead: Vec<Message>,
 }
 
-/// How many messages are how. SQS calls these approximate; here they are exact.
+/// The number of messages in each state. SQS calls these numbers approximate; here they are exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Counts {
     pub visible: usize,
@@ -88,7 +88,7 @@ impl Store {
         self.slots.insert(place, Box::new(Slot { message, state }));
     }
 
-    /// Lets the time pass: what is due becomes visible, and what has been kept for long enough is gone. Says what is.
+    /// Advances the time: due messages become visible, and expired messages are removed and returned.
     pub(super) fn advance(&mut self, now: Time, retention: Duration) -> Vec<Message> {
         while let Some(&(_, place)) = self.hidden.first().filter(|(due, _)| *due <= now) {
             self.show(place);
@@ -100,13 +100,13 @@ impl Store {
         expired
     }
 
-    /// When the next message becomes visible by itself.
+    /// Returns the time at which the next hidden message becomes visible.
     pub(super) fn next_due(&self) -> Option<Time> {
         self.hidden.first().map(|&(due, _)| due)
     }
 
-    /// Takes up to `max` messages, which are hidden until then. One that was received as often as it may be is taken out
-    /// of the queue instead.
+    /// Takes up to `max` messages and hides them. Removes a message that was already received `max_receive_count`
+    /// times.
     pub(super) fn receive(&mut self, max: usize, now: Time, until: Time, max_receive_count: Option<u32>) -> Taken {
         let mut taken = Taken::default();
         let mut share = None;
@@ -122,13 +122,13 @@ impl Store {
             }
         }
         if until <= now {
-            // Only now: shown at once, a message would be taken again by this same receive.
+            // The messages become visible after the loop. Otherwise this receive would take them again.
             taken.received.iter().for_each(|&place| self.show(place));
         }
         taken
     }
 
-    /// The next message for a receive. It takes all it can of one group before it goes on to another.
+    /// Returns the next message for a receive. A receive takes all it can from one group before the next group.
     fn next(&mut self, share: &mut Option<Share>) -> Option<Place> {
         match &mut self.order {
             Order::Any(visible) => visible.first().copied(),
@@ -169,7 +169,7 @@ impl Store {
         self.order.show(place, slot.message.group.as_ref());
     }
 
-    /// All messages, the oldest first.
+    /// Returns all messages, oldest first.
     pub(super) fn messages(&self) -> impl Iterator<Item = &Message> {
         self.slots.values().map(|slot| &slot.message)
     }
@@ -178,7 +178,7 @@ impl Store {
         self.slots.get(&place).map(|slot| &slot.message)
     }
 
-    /// `None` where it is not in flight.
+    /// Returns the flight, or `None` if the message is not in flight.
     pub(super) fn flight(&self, place: Place) -> Option<Flight> {
         match self.slots.get(&place)?.state {
             State::InFlight(flight) => Some(flight),
@@ -186,7 +186,7 @@ impl Store {
         }
     }
 
-    /// Changes until when a message in flight is hidden.
+    /// Changes the time until which a message in flight is hidden.
     pub(super) fn hide_until(&mut self, place: Place, now: Time, until: Time) {
         let Some(slot) = self.slots.get_mut(&place) else { return };
         let State::InFlight(flight) = &mut slot.state else { return };
@@ -198,7 +198,7 @@ impl Store {
         }
     }
 
-    /// Hides the messages of a receive that is repeated for as long again.
+    /// Hides the messages of a repeated receive for a full timeout.
     pub(super) fn renew(&mut self, place: Place, now: Time, until: Time) {
         self.hide_until(place, now, until);
         if let Some(Slot { state: State::InFlight(flight), .. }) = self.slots.get_mut(&place).map(AsMut::as_mut) {
@@ -223,7 +223,7 @@ impl Store {
         Some(message)
     }
 
-    /// The oldest message that could be received, for a move to another queue.
+    /// Returns the oldest receivable message, for a move to another queue.
     pub(super) fn oldest_receivable(&self) -> Option<(Place, &Message)> {
         let place = match &self.order {
             Order::Any(visible) => visible.first().copied(),
@@ -237,12 +237,12 @@ impl Store {
         Some((place, self.message(place)?))
     }
 
-    /// Whether a receive would find a message.
+    /// Returns whether a receive would find a message.
     pub(super) fn has_receivable(&self) -> bool {
         self.order.has_next()
     }
 
-    /// A FIFO queue's delay is that of all its messages, those that it has already included.
+    /// Sets the delay of a FIFO queue, which also applies to messages already in the queue.
     pub(super) fn set_delay(&mut self, delay: Duration) {
         for (&place, slot) in &mut self.slots {
             if let State::Delayed { since, until } = &mut slot.state {
@@ -253,14 +253,14 @@ impl Store {
         }
     }
 
-    /// Makes a message in flight visible to others, though its consumer has it still.
+    /// Makes a message in flight visible to others while its consumer still processes it.
     pub(super) fn duplicate(&mut self, place: Place) {
         self.show(place);
     }
 
     pub(super) fn clear(&mut self) {
         let fifo = matches!(self.order, Order::ByGroup(_));
-        // Places go on: handles from before must not lead to messages from after.
+        // Positions continue: an old handle must not identify a new message.
         *self = Self { next_place: self.next_place, ..Self::new(fifo) };
     }
 

@@ -1,4 +1,4 @@
-//! TagQueue, UntagQueue and ListQueueTags.
+//! Implements TagQueue, UntagQueue and ListQueueTags.
 
 use std::collections::BTreeMap;
 

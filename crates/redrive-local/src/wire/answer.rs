@@ -1,4 +1,4 @@
-//! What is sent back.
+//! Builds HTTP answers.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::queue::{Code, Failed, SqsError};
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The value of [`super::QUERY_ERROR`], of an error.
+    /// The value of the header [`super::QUERY_ERROR`] in an error.
     pub(crate) query_error: Option<String>,
     pub(crate) body: Vec<u8>,
 }
@@ -38,7 +38,7 @@ impl Answer {
         }
     }
 
-    /// Adds entries that failed to the answer to a batch.
+    /// Adds failed entries to the answer of a batch call.
     pub(crate) fn with_failed(mut self, failed: &[Failed]) -> Self {
         let answer = serde_json::from_slice::<Value>(&self.body).ok().filter(|_| self.status == 200);
         if let Some(mut answer) = answer

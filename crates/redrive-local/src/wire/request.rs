@@ -1,4 +1,4 @@
-//! What is asked for.
+//! Parses requests.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::queue::{
     TaskHandle, Time, UntagQueue,
 };
 
-/// A call, read but not checked.
+/// A parsed call whose values are not checked.
 #[derive(Debug)]
 pub(crate) enum Request {
     AddPermission(AddPermission),
@@ -39,7 +39,7 @@ pub(crate) enum Request {
     UntagQueue(UntagQueue),
 }
 
-/// The service's name stands before the operation's, as in `AmazonSQS.SendMessage`.
+/// The service's name, which precedes the operation, as in `AmazonSQS.SendMessage`.
 const SERVICE: &str = "AmazonSQS.";
 
 impl Request {
@@ -80,7 +80,7 @@ impl Request {
         })
     }
 
-    /// Gives the trace of the call to a message that brings none of its own.
+    /// Sets the call's trace on messages that have none.
     pub(crate) fn traced(mut self, trace_id: Option<&str>) -> Self {
         if let (Self::SendMessage(request), Some(trace_id)) = (&mut self, trace_id.filter(|id| !id.is_empty())) {
             request.message.trace_id = Some(trace_id.to_owned());
@@ -88,7 +88,7 @@ impl Request {
         self
     }
 
-    /// Takes the entries that are picked by their id out of a batch. Says whether none are left.
+    /// Removes the entries that `pick` selects by id from a batch. Returns whether the batch is empty afterwards.
     pub(crate) fn take_entries(&mut self, mut pick: impl FnMut(&str) -> bool) -> bool {
         match self {
             Self::SendMessageBatch(request) => {
@@ -137,7 +137,7 @@ impl Request {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, SqsError> {
-    // Some clients send nothing where there is nothing to say, and others null where a value is absent.
+    // Some clients send an empty body for an empty request. Others send null for an absent value.
     let body = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body).or_else(|error| {
         let json = serde_json::from_slice(body).ok().map(without_nulls);

@@ -1,8 +1,9 @@
-//! What the function's answer means for the messages of its batch.
+//! Interprets the function's answer for the messages of its batch.
 //!
-//! The rows are those of AWS's page
+//! The rules follow AWS's page
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting>).
-//! Where it is silent, this does what was seen on AWS, else what loses no message, and says so in a [`Problem`].
+//! For cases that AWS does not document, the code follows recorded behaviour. Without a recording it keeps the
+//! messages. Both cases are reported in a [`Problem`].
 
 pub mod problem;
 #[cfg(test)]
@@ -16,25 +17,25 @@ use serde_json::{Map, Value};
 
 use self::problem::{Cause, Problem};
 
-/// An invocation that brought no answer.
+/// An invocation without an answer.
 #[derive(Debug)]
 pub enum Failed {
-    /// The function raised an error: its type and message, as one text.
+    /// The function raised an error. The text contains its type and message.
     Raised(String),
     TimedOut(Duration),
 }
 
-/// What becomes of each message of a batch, by its position, in the order of the batch.
+/// The decision on each message of a batch, as positions in the order of the batch.
 #[derive(Debug)]
 pub struct Verdict {
     pub deleted: Vec<usize>,
-    /// These stay in flight until the visibility timeout runs out. Lambda does not shorten it.
+    /// Messages that stay in flight until the visibility timeout expires. Lambda does not shorten it.
     pub come_back: Vec<usize>,
-    /// All that a user should hear of.
+    /// The problems to report to the user.
     pub problems: Vec<Problem>,
 }
 
-/// Judges a batch by the result of its invocation. `reports_item_failures` is whether the mapping has
+/// Decides on a batch by the result of its invocation. `reports_item_failures` says whether the mapping has
 /// `ReportBatchItemFailures` on.
 pub fn judge(batch: &[Record], reports_item_failures: bool, result: Result<&[u8], Failed>) -> Verdict {
     let answer = match result {
@@ -58,13 +59,13 @@ fn whole_batch_failed(batch: &[Record], cause: Cause) -> Verdict {
     Verdict { deleted: Vec::new(), come_back: (0..batch.len()).collect(), problems: vec![problem] }
 }
 
-/// An identifier names every copy of its message.
+/// Applies an identifier to every copy of its message.
 fn verdict(batch: &[Record], failed: &HashSet<String>, problems: Vec<Problem>) -> Verdict {
     let (come_back, deleted) = (0..batch.len()).partition(|&position| failed.contains(batch[position].message_id()));
     Verdict { deleted, come_back, problems }
 }
 
-/// With the setting off, nobody reads the answer. Where it names failures, those messages are gone.
+/// Without the setting Lambda ignores the answer. Messages that the answer reports as failed are lost.
 fn ignored(batch: &[Record], answer: &[u8]) -> Option<Problem> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let items = answer.get(FAILURES)?.as_array().filter(|items| !items.is_empty())?;
@@ -77,10 +78,10 @@ fn ignored(batch: &[Record], answer: &[u8]) -> Option<Problem> {
 const FAILURES: &str = "batchItemFailures";
 const IDENTIFIER: &str = "itemIdentifier";
 
-/// What an answer says, where it does not fail the whole batch.
+/// The content of an answer that does not fail the whole batch.
 #[derive(Default)]
 struct Reading {
-    /// The identifiers of failed messages, each of which is in the batch.
+    /// The identifiers of failed messages. The batch contains every one of them.
     failed: HashSet<String>,
     problems: Vec<Problem>,
 }
@@ -92,13 +93,13 @@ fn read(batch: &[Record], answer: &[u8]) -> Result<Reading, Cause> {
     let answer = match serde_json::from_slice(answer) {
         Err(error) => return Err(Cause::NotJson(error.to_string())),
         Ok(Value::Null) => return Ok(Reading::default()),
-        // Not documented. A stream's function that returned it was seen, on AWS, to have its batch taken as done
-        // (LocalStack's recorded test `test_dynamodb_report_batch_item_success_scenarios`).
+        // AWS does not document this case. A function of a stream that returned an empty list had its batch taken as
+        // done on AWS (LocalStack's recorded test `test_dynamodb_report_batch_item_success_scenarios`).
         Ok(Value::Array(items)) if items.is_empty() => {
             return Ok(Reading { problems: vec![Problem::EmptyList], ..Reading::default() });
         }
         Ok(Value::Object(answer)) => answer,
-        // Nothing documented, nothing recorded.
+        // AWS does not document this case, and there is no recording.
         Ok(other) => return Err(Cause::NotAnObject { found: kind(&other) }),
     };
     let problem = unread_keys(&answer);
@@ -111,7 +112,7 @@ fn read(batch: &[Record], answer: &[u8]) -> Result<Reading, Cause> {
     Ok(reading)
 }
 
-/// Lambda reads one key and passes over all others, a misspelled one and one of an HTTP response as well.
+/// Reports keys that Lambda ignores. It reads only one key, so it ignores misspelled keys and those of HTTP responses.
 fn unread_keys(answer: &Map<String, Value>) -> Option<Problem> {
     let keys: Vec<String> = answer.keys().filter(|&key| key != FAILURES).cloned().collect();
     if keys.is_empty() {
@@ -124,7 +125,7 @@ fn unread_keys(answer: &Map<String, Value>) -> Option<Problem> {
     })
 }
 
-/// Whether the key was meant to be read: a list of failures misspelled, or items anywhere below it.
+/// Returns whether an ignored key reports failures: a misspelled list of failures, or items anywhere below the key.
 fn reports_failures(key: &str, value: &Value) -> bool {
     let key = key.replace(['_', '-'], "");
     let is_list = value.as_array().is_some_and(|items| !items.is_empty());
@@ -163,8 +164,8 @@ fn identifier(position: usize, item: &Map<String, Value>) -> Result<&str, Cause>
     }
 }
 
-/// In a group, messages behind one that failed should come back with it. Those that do not are deleted: they were done
-/// before one that was sent before them.
+/// Reports messages that are deleted although an earlier message of their group failed. Such a message was processed
+/// before an earlier one.
 fn broken_orders(batch: &[Record], failed: &HashSet<String>) -> Vec<Problem> {
     let mut problems: Vec<(&str, String, Vec<String>)> = Vec::new();
     for record in batch {

@@ -1,23 +1,23 @@
-//! What a user should hear of an answer, as prose for a log line.
+//! Describes problems of an answer as log lines.
 
 use std::fmt;
 
 use super::Failed;
 
-/// Something about an answer that a user should know. `Display` is the log line.
+/// A problem of an answer. `Display` writes the log line.
 #[derive(Debug)]
 pub enum Problem {
-    /// `ReportBatchItemFailures` is off, and the answer reports failures all the same.
+    /// The answer reports failures, but `ReportBatchItemFailures` is off.
     AnswerIgnored {
         items: usize,
-        /// The messages of the batch that it named.
+        /// The messages of the batch that the answer reports.
         lost: Vec<String>,
     },
-    /// Failures stand under a key that Lambda does not read.
+    /// The answer reports failures under a key that Lambda does not read.
     FailuresUnread {
         keys: Vec<String>,
     },
-    /// Messages of a group were deleted though one before them comes back.
+    /// Messages of a group are deleted although an earlier message is retried.
     OrderBroken {
         group: String,
         failed: String,
@@ -27,7 +27,7 @@ pub enum Problem {
         messages: usize,
         cause: Cause,
     },
-    /// An empty list in place of an object.
+    /// The answer is an empty list instead of an object.
     EmptyList,
     UnknownKeys {
         keys: Vec<String>,
@@ -42,7 +42,7 @@ pub enum Problem {
     },
 }
 
-/// Why the whole batch comes back: one variant a row of AWS's table, and one for each answer that is not in it.
+/// The reason for retrying the whole batch. The variants cover the rows of AWS's table and the undocumented answers.
 #[derive(Debug)]
 pub enum Cause {
     Function(Failed),
@@ -57,10 +57,10 @@ pub enum Cause {
     ItemNotAnObject { position: usize, found: &'static str },
 }
 
-/// How loud a [`Problem`] is, the loudest last.
+/// The severity of a [`Problem`], in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// AWS does not document it, and it changed nothing.
+    /// AWS does not document the answer, but it had no effect.
     Odd,
     BatchFailed,
     OrderBroken,
@@ -81,7 +81,7 @@ impl Problem {
 }
 
 impl Cause {
-    /// Whether AWS documents that this fails the batch.
+    /// Returns whether AWS documents that this cause fails the batch.
     pub fn is_documented(&self) -> bool {
         !matches!(
             self,
@@ -99,45 +99,45 @@ impl fmt::Display for Problem {
             Self::AnswerIgnored { items, lost } => write!(
                 f,
                 "MESSAGES LOST: the answer reports {items} failures, but ReportBatchItemFailures is off, so Lambda \
-                 ignores the answer and deletes every message of the batch, these too: {}; set FunctionResponseTypes \
-                 to [ReportBatchItemFailures] on the event source mapping",
+                 ignores the answer and deletes the whole batch, including: {}; set FunctionResponseTypes to \
+                 [ReportBatchItemFailures] on the event source mapping",
                 List(lost)
             ),
             Self::FailuresUnread { keys } => write!(
                 f,
-                "MESSAGES LOST: the answer reports failures under {}, which Lambda does not read, so it deletes every \
-                 message of the batch; answer {EXAMPLE}, at the top and spelled so",
+                "MESSAGES LOST: the answer reports failures under {}, which Lambda does not read, so it deletes the \
+                 whole batch; answer {EXAMPLE} at the top level, with this spelling",
                 List(keys)
             ),
             Self::OrderBroken { group, failed, later } => write!(
                 f,
-                "ORDER BROKEN: in message group {} the message {failed} comes back, but behind it Lambda deletes as \
-                 done: {}; at the first failure of a group stop, and report that message and the rest of its group",
+                "ORDER BROKEN: in message group {} the message {failed} is retried, but Lambda deletes later messages \
+                 as done: {}; stop at the first failure of a group, and report that message and the rest of its \
+                 group",
                 Shortened(group),
                 List(later)
             ),
             Self::BatchFailed { messages, cause } => {
                 let documented = if cause.is_documented() { "" } else { " (AWS does not document this answer)" };
-                write!(f, "the whole batch of {messages} comes back: {cause}{documented}")
+                write!(f, "the whole batch of {messages} is retried: {cause}{documented}")
             }
             Self::EmptyList => f.write_str(
-                "the answer is an empty list, taken as done; AWS documents only objects: \
+                "the answer is an empty list, which is treated as success; AWS documents only objects: \
                  answer {\"batchItemFailures\":[]}",
             ),
             Self::UnknownKeys { keys } => write!(
                 f,
-                "Lambda reads only batchItemFailures of an answer, and passes over {}; leave that out",
+                "the answer contains {}, but Lambda reads only batchItemFailures; remove the rest",
                 List(keys)
             ),
             Self::ExtraFields { position, fields } => write!(
                 f,
-                "Lambda reads only itemIdentifier of an item, and passes over {} of batchItemFailures[{position}]; \
-                 leave that out",
+                "batchItemFailures[{position}] contains {}, but Lambda reads only its itemIdentifier; remove the rest",
                 List(fields)
             ),
             Self::Repeated { position, identifier } => write!(
                 f,
-                "batchItemFailures[{position}] names {} again; AWS does not document that: name each message once",
+                "batchItemFailures[{position}] repeats {}, which AWS does not document; name each message once",
                 Shortened(identifier)
             ),
         }
@@ -154,30 +154,30 @@ impl fmt::Display for Cause {
                 f,
                 "the function timed out after {after:?}; answer before the deadline, or raise the function's timeout"
             ),
-            Self::NotJson(error) => write!(f, "the answer is not JSON ({error}); answer {EXAMPLE}, or nothing"),
+            Self::NotJson(error) => write!(f, "the answer is not JSON ({error}); answer {EXAMPLE} or nothing"),
             Self::IdentifierEmpty { position } => {
-                write!(f, "the itemIdentifier of batchItemFailures[{position}] is empty; put the record's messageId")
+                write!(f, "the itemIdentifier of batchItemFailures[{position}] is empty; use the record's messageId")
             }
             Self::IdentifierNull { position } => {
-                write!(f, "the itemIdentifier of batchItemFailures[{position}] is null; put the record's messageId")
+                write!(f, "the itemIdentifier of batchItemFailures[{position}] is null; use the record's messageId")
             }
             Self::IdentifierMissing { position, fields } => write!(
                 f,
-                "batchItemFailures[{position}] has no itemIdentifier, but {}; the key is misspelled or missing",
+                "batchItemFailures[{position}] contains no itemIdentifier, but {}; the key is misspelled or missing",
                 List(fields)
             ),
             Self::IdentifierUnknown { position, identifier } => write!(
                 f,
-                "the itemIdentifier of batchItemFailures[{position}] names no message of the batch: {}; put the \
+                "the itemIdentifier of batchItemFailures[{position}] matches no message of the batch: {}; use the \
                  record's messageId",
                 Shortened(identifier)
             ),
             Self::IdentifierNotText { position, found } => write!(
                 f,
-                "the itemIdentifier of batchItemFailures[{position}] is {found} and so names no message of the batch; \
-                 put the record's messageId"
+                "the itemIdentifier of batchItemFailures[{position}] is {found}, so it matches no message of the \
+                 batch; use the record's messageId"
             ),
-            Self::NotAnObject { found } => write!(f, "the answer is {found}; answer {EXAMPLE}, or nothing"),
+            Self::NotAnObject { found } => write!(f, "the answer is {found}; answer {EXAMPLE} or nothing"),
             Self::NotAList { found } => write!(f, "batchItemFailures is {found}; answer {EXAMPLE}"),
             Self::ItemNotAnObject { position, found } => {
                 write!(f, "batchItemFailures[{position}] is {found}; answer {EXAMPLE}")
@@ -186,7 +186,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// More than this of a list is only counted.
+/// The limit for listed items. Further items are only counted.
 const MAX_LISTED: usize = 10;
 
 struct List<'a>(&'a [String]);
@@ -207,7 +207,7 @@ impl fmt::Display for List<'_> {
     }
 }
 
-/// A message id has 36 characters. What is much longer is something else, and may be private.
+/// The limit for a shown identifier. A message id has 36 characters; a much longer text may be private.
 const MAX_SHOWN_CHARS: usize = 80;
 
 struct Shortened<'a>(&'a str);

@@ -1,7 +1,7 @@
 use super::problem::Severity;
 use super::*;
 
-/// A batch in which each message has the letter as its id, and after a colon its group: `"a b:g c:g"`.
+/// Builds a batch. Each message has a letter as its id, and its group after a colon: `"a:g b:g c:g"`.
 fn batch(messages: &str) -> Vec<Record> {
     let record = |message: &str| match message.split_once(':') {
         Some((id, group)) => Record::for_test(id, Some(group), "{}"),
@@ -19,7 +19,7 @@ fn prose(verdict: &Verdict) -> String {
 }
 
 #[test]
-fn these_answers_take_the_whole_batch_as_done() {
+fn empty_answers_delete_the_whole_batch() {
     for answer in ["", " \n", "null", "{}", r#"{"batchItemFailures":[]}"#, r#"{"batchItemFailures":null}"#] {
         let verdict = answered("a b", answer);
         assert_eq!((&verdict.deleted[..], &verdict.come_back[..]), (&[0, 1][..], &[][..]), "{answer}");
@@ -28,16 +28,19 @@ fn these_answers_take_the_whole_batch_as_done() {
 }
 
 #[test]
-fn these_answers_fail_the_whole_batch_and_say_why() {
+fn malformed_answers_retry_the_whole_batch_with_a_reason() {
     let rows = [
         ("ok", "is not JSON"),
         (r#"{"batchItemFailures":["#, "is not JSON"),
         (r#"{"batchItemFailures":[{"itemIdentifier":""}]}"#, "[0] is empty"),
         (r#"{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":null}]}"#, "[1] is null"),
-        (r#"{"batchItemFailures":[{"ItemIdentifier":"a"}]}"#, r#"[0] has no itemIdentifier, but "ItemIdentifier""#),
-        (r#"{"batchItemFailures":[{}]}"#, "[0] has no itemIdentifier, but none"),
-        (r#"{"batchItemFailures":[{"itemIdentifier":"z"}]}"#, r#"names no message of the batch: "z""#),
-        (r#"{"batchItemFailures":[{"itemIdentifier":123}]}"#, "[0] is a number and so names no message"),
+        (
+            r#"{"batchItemFailures":[{"ItemIdentifier":"a"}]}"#,
+            r#"[0] contains no itemIdentifier, but "ItemIdentifier""#,
+        ),
+        (r#"{"batchItemFailures":[{}]}"#, "[0] contains no itemIdentifier, but none"),
+        (r#"{"batchItemFailures":[{"itemIdentifier":"z"}]}"#, r#"matches no message of the batch: "z""#),
+        (r#"{"batchItemFailures":[{"itemIdentifier":123}]}"#, "[0] is a number, so it matches no message"),
         (r#"{"batchItemFailures":["a"]}"#, "batchItemFailures[0] is a string"),
         (r#"{"batchItemFailures":"a"}"#, "batchItemFailures is a string"),
         (r#"{"batchItemFailures":{"itemIdentifier":"a"}}"#, "batchItemFailures is an object"),
@@ -52,12 +55,12 @@ fn these_answers_fail_the_whole_batch_and_say_why() {
         assert_eq!(verdict.problems.len(), 1, "{answer}");
         assert_eq!(verdict.problems[0].severity(), Severity::BatchFailed, "{answer}");
         let text = prose(&verdict);
-        assert!(text.starts_with("the whole batch of 2 comes back: ") && text.contains(why), "{answer}: {text}");
+        assert!(text.starts_with("the whole batch of 2 is retried: ") && text.contains(why), "{answer}: {text}");
     }
 }
 
 #[test]
-fn what_aws_does_not_document_is_said_to_be_so() {
+fn problems_name_answers_that_aws_does_not_document() {
     let undocumented = |answer| prose(&answered("a", answer)).contains("AWS does not document");
     for answer in [r#""done""#, "[1]", "7", r#"{"batchItemFailures":7}"#, r#"{"batchItemFailures":[7]}"#] {
         assert!(undocumented(answer), "{answer}");
@@ -75,7 +78,7 @@ fn what_aws_does_not_document_is_said_to_be_so() {
 }
 
 #[test]
-fn an_error_and_a_timeout_fail_the_whole_batch_whatever_the_setting() {
+fn error_and_timeout_retry_the_whole_batch_with_or_without_the_setting() {
     for setting in [true, false] {
         let raised = judge(&batch("a b"), setting, Err(Failed::Raised("Boom: no database".into())));
         let timed_out = judge(&batch("a b"), setting, Err(Failed::TimedOut(Duration::from_secs(30))));
@@ -86,34 +89,34 @@ fn an_error_and_a_timeout_fail_the_whole_batch_whatever_the_setting() {
 }
 
 #[test]
-fn the_messages_named_come_back_and_all_others_are_deleted() {
+fn reported_messages_are_retried_and_all_others_are_deleted() {
     let verdict = answered("a b c d", r#"{"batchItemFailures":[{"itemIdentifier":"d"},{"itemIdentifier":"b"}]}"#);
     assert_eq!((verdict.deleted, verdict.come_back), (vec![0, 2], vec![1, 3]));
     assert!(verdict.problems.is_empty());
 }
 
 #[test]
-fn to_report_every_message_is_no_problem() {
+fn reporting_every_message_is_not_a_problem() {
     let verdict = answered("a b", r#"{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"b"}]}"#);
     assert_eq!(verdict.come_back, [0, 1]);
     assert!(verdict.problems.is_empty());
 }
 
 #[test]
-fn an_identifier_names_every_copy_of_its_message() {
+fn identifier_applies_to_every_copy_of_its_message() {
     let verdict = answered("a b a", r#"{"batchItemFailures":[{"itemIdentifier":"a"}]}"#);
     assert_eq!((verdict.deleted, verdict.come_back), (vec![1], vec![0, 2]));
 }
 
 #[test]
-fn without_the_setting_everything_is_deleted_and_what_is_lost_is_named() {
+fn all_messages_are_deleted_and_lost_ones_are_listed_when_the_setting_is_off() {
     let answer = r#"{"batchItemFailures":[{"itemIdentifier":"b"},{"itemIdentifier":"z"}]}"#;
     let verdict = judge(&batch("a b"), false, Ok(answer.as_bytes()));
     assert_eq!((&verdict.deleted[..], verdict.come_back.len()), (&[0, 1][..], 0));
     assert_eq!(verdict.problems[0].severity(), Severity::MessagesLost);
     let text = prose(&verdict);
     assert!(
-        text.starts_with("MESSAGES LOST: the answer reports 2 failures") && text.contains(r#"too: "b";"#),
+        text.starts_with("MESSAGES LOST: the answer reports 2 failures") && text.contains(r#"including: "b";"#),
         "{text}"
     );
     for harmless in ["", "null", "ok", "{}", r#"{"batchItemFailures":[]}"#, r#"{"batchItemFailures":7}"#] {
@@ -123,7 +126,7 @@ fn without_the_setting_everything_is_deleted_and_what_is_lost_is_named() {
 }
 
 #[test]
-fn failures_where_lambda_does_not_look_are_lost_messages() {
+fn failures_under_an_ignored_key_are_lost_messages() {
     let answers = [
         r#"{"BatchItemFailures":[{"itemIdentifier":"a"}]}"#,
         r#"{"batch_item_failures":["a"]}"#,
@@ -138,16 +141,16 @@ fn failures_where_lambda_does_not_look_are_lost_messages() {
 }
 
 #[test]
-fn odd_answers_are_told_of_and_change_nothing() {
+fn odd_answers_are_reported_and_change_nothing() {
     let rows = [
         ("[]", "an empty list", 0),
-        (r#"{"BatchItemFailures":[]}"#, r#"passes over "BatchItemFailures""#, 0),
-        (r#"{"statusCode":200}"#, r#"passes over "statusCode""#, 0),
-        (r#"{"batchItemFailures":[{"itemIdentifier":"a"}],"note":"x"}"#, r#"passes over "note""#, 1),
-        (r#"{"batchItemFailures":[{"itemIdentifier":"a","reason":"x"}]}"#, r#""reason" of batchItemFailures[0]"#, 1),
+        (r#"{"BatchItemFailures":[]}"#, r#"contains "BatchItemFailures""#, 0),
+        (r#"{"statusCode":200}"#, r#"contains "statusCode""#, 0),
+        (r#"{"batchItemFailures":[{"itemIdentifier":"a"}],"note":"x"}"#, r#"contains "note""#, 1),
+        (r#"{"batchItemFailures":[{"itemIdentifier":"a","reason":"x"}]}"#, r#"[0] contains "reason""#, 1),
         (
             r#"{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"a"}]}"#,
-            r#"batchItemFailures[1] names "a" again"#,
+            r#"batchItemFailures[1] repeats "a""#,
             1,
         ),
     ];
@@ -161,13 +164,13 @@ fn odd_answers_are_told_of_and_change_nothing() {
 }
 
 #[test]
-fn in_a_group_what_is_deleted_behind_a_failure_breaks_the_order() {
+fn message_deleted_after_a_failure_of_its_group_breaks_the_order() {
     let b = r#"{"batchItemFailures":[{"itemIdentifier":"b"}]}"#;
     let verdict = answered("a:g b:g x:h c:g d:g", b);
     assert_eq!(verdict.come_back, [1]);
     assert_eq!(verdict.problems[0].severity(), Severity::OrderBroken);
     let text = prose(&verdict);
-    assert!(text.contains(r#"group "g" the message b comes back"#) && text.contains(r#"done: "c", "d";"#), "{text}");
+    assert!(text.contains(r#"group "g" the message b is retried"#) && text.contains(r#"done: "c", "d";"#), "{text}");
 
     let rest = r#"{"batchItemFailures":[{"itemIdentifier":"b"},{"itemIdentifier":"c"}]}"#;
     assert!(answered("a:g b:g x:h c:g", rest).problems.is_empty());
@@ -175,7 +178,7 @@ fn in_a_group_what_is_deleted_behind_a_failure_breaks_the_order() {
 }
 
 #[test]
-fn a_problem_of_ten_thousand_messages_is_still_a_line() {
+fn problem_of_ten_thousand_messages_is_one_short_line() {
     let ids: Vec<String> = (0..10_000).map(|id| id.to_string()).collect();
     let problem = Problem::AnswerIgnored { items: ids.len(), lost: ids };
     assert!(problem.to_string().contains(r#""9" and 9990 more"#));

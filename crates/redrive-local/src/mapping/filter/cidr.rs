@@ -1,4 +1,4 @@
-//! A range of IP addresses, as `10.0.0.0/24`.
+//! Matches IP addresses with a range such as `10.0.0.0/24`.
 
 use std::net::IpAddr;
 
@@ -18,14 +18,14 @@ impl Cidr {
     pub(super) fn contains(&self, address: &str) -> bool {
         let Ok(address) = address.parse::<IpAddr>() else { return false };
         let ((address, width), (network, network_width)) = (bits(address), bits(self.network));
-        // A shift by the whole width is none.
+        // A shift by the full width overflows. The range then contains every address.
         let host_bits = network_width - self.prefix_bits;
         let prefix = |bits: u128| bits.checked_shr(host_bits).unwrap_or(0);
         width == network_width && prefix(address) == prefix(network)
     }
 }
 
-/// An address as a number, and how many bits it has.
+/// Returns an address as a number, and its number of bits.
 fn bits(address: IpAddr) -> (u128, u32) {
     match address {
         IpAddr::V4(address) => (address.to_bits().into(), u32::BITS),
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_in_the_range_or_not() {
+    fn range_contains_its_addresses_and_no_others() {
         let rows = [
             ("10.0.0.0/24", "10.0.0.255", true),
             ("10.0.0.0/24", "10.0.1.0", false),
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_needs_an_address_and_a_length_that_it_has() {
+    fn range_without_an_address_or_with_an_invalid_length_is_refused() {
         for wrong in ["10.0.0.0", "10.0.0/8", "10.0.0.0/33", "::/129", "10.0.0.0/x", "/8"] {
             assert!(Cidr::parse(wrong).is_none(), "{wrong}");
         }

@@ -1,4 +1,4 @@
-//! What is wrong with a pattern, and where.
+//! Describes errors of patterns and their places.
 
 use std::fmt;
 
@@ -15,13 +15,13 @@ impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooMany { found, most } => {
-                write!(f, "there are {found} filter patterns, and AWS takes at most {most}; join some with $or")
+                write!(f, "there are {found} filter patterns, but AWS accepts at most {most}; join some with $or")
             }
             Self::TooLong { index, chars, most } => {
-                write!(f, "filter pattern {} has {chars} characters, and AWS takes at most {most}", index + 1)
+                write!(f, "filter pattern {} has {chars} characters, but AWS accepts at most {most}", index + 1)
             }
             Self::NotJson { index, error } => {
-                write!(f, "filter pattern {} is not JSON ({error}); one reads {EXAMPLE}", index + 1)
+                write!(f, "filter pattern {} is not JSON ({error}); use a pattern like {EXAMPLE}", index + 1)
             }
             Self::Wrong { place, problem } => write!(f, "{place}: {problem}"),
         }
@@ -32,7 +32,7 @@ const EXAMPLE: &str = r#"{"body":{"kind":["order"]}}"#;
 
 impl std::error::Error for PatternError {}
 
-/// A place in a pattern. `Display` names it for a user.
+/// A place in a pattern. `Display` writes it for a user.
 #[derive(Clone, Debug)]
 pub struct Place {
     index: usize,

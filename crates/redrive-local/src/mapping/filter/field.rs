@@ -1,23 +1,23 @@
-//! Fields of an object, with what is expected of each.
+//! Matches the fields of an object.
 
 use serde_json::Value;
 
 use super::error::{PatternError, Place};
 use super::rule::{Rule, is_operator};
 
-/// Fields that must all match, and lists of alternatives of each of which one must.
+/// Fields that must all match, and lists of alternatives. One alternative of each list must match.
 #[derive(Debug)]
 pub(super) struct Fields {
     fields: Vec<(String, Expected)>,
     any_of: Vec<Vec<Fields>>,
 }
 
-/// What is expected of a field.
+/// The requirement for a field.
 #[derive(Debug)]
 pub(super) enum Expected {
-    /// A value that one of these rules matches.
+    /// At least one of these rules matches the value.
     OneOf(Vec<Rule>),
-    /// An object, or a list with an object in it, whose fields match.
+    /// The value is an object whose fields match, or a list that contains such an object.
     Object(Fields),
 }
 
@@ -26,10 +26,10 @@ const OR: &str = "$or";
 impl Fields {
     pub(super) fn parse(json: &Value, place: &Place) -> Result<Self, PatternError> {
         let Value::Object(json) = json else {
-            return Err(place.wrong("expected an object that names fields, as in {\"body\":{\"kind\":[\"order\"]}}"));
+            return Err(place.wrong("expected an object with fields, such as {\"body\":{\"kind\":[\"order\"]}}"));
         };
         if json.is_empty() {
-            return Err(place.wrong("the object is empty; name at least one field"));
+            return Err(place.wrong("the object is empty; add at least one field"));
         }
         let mut parsed = Self { fields: Vec::new(), any_of: Vec::new() };
         for (name, value) in json {
@@ -46,7 +46,7 @@ impl Fields {
         Ok(parsed)
     }
 
-    /// Whether all match, each field by what is said of it.
+    /// Returns whether all requirements match. The closure decides on each field.
     pub(super) fn all_match(&self, field_matches: &impl Fn(&str, &Expected) -> bool) -> bool {
         self.fields.iter().all(|(name, expected)| field_matches(name, expected))
             && self.any_of.iter().all(|any| any.iter().any(|fields| fields.all_match(field_matches)))
@@ -62,7 +62,7 @@ impl Fields {
     }
 }
 
-/// The alternatives of a `$or`. Anything less than two objects that name fields, and it is a field of that name.
+/// Returns the alternatives of a `$or`. Otherwise `$or` is an ordinary field: it needs two objects with fields.
 fn alternatives<'a>(name: &str, value: &'a Value) -> Option<&'a [Value]> {
     let items = value.as_array().filter(|items| name == OR && items.len() >= 2)?;
     let names_fields = |item: &Value| item.as_object().is_some_and(|item| !item.keys().any(|key| is_operator(key)));
@@ -74,7 +74,7 @@ impl Expected {
         match json {
             Value::Object(_) => Fields::parse(json, place).map(Self::Object),
             Value::Array(rules) if rules.is_empty() => {
-                Err(place.wrong("the list is empty and would match nothing; put at least one value or rule"))
+                Err(place.wrong("the list is empty and would match nothing; add at least one value or rule"))
             }
             Value::Array(rules) => {
                 let rules = rules.iter().enumerate().map(|(position, rule)| Rule::parse(rule, &place.item(position)));
@@ -86,7 +86,7 @@ impl Expected {
         }
     }
 
-    /// Of a list, any item matches for all of it, and lists in lists are one.
+    /// Returns whether the value matches. One matching item of a list is enough, and nested lists count as one list.
     pub(super) fn matches(&self, value: Option<&Value>) -> bool {
         let mut items = Vec::new();
         value.into_iter().for_each(|value| flatten(value, &mut items));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn all_fields_must_match_and_of_each_list_one_value() {
+    fn all_fields_must_match_with_one_value_of_each_list() {
         let pattern = r#"{"a":["x","y"],"b":[1]}"#;
         assert!(matches(pattern, r#"{"a":"y","b":1,"c":true}"#));
         assert!(!matches(pattern, r#"{"a":"z","b":1}"#));
@@ -143,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn one_item_of_a_list_is_enough() {
+    fn one_matching_item_of_a_list_is_enough() {
         assert!(matches(r#"{"a":[2,3]}"#, r#"{"a":[1,[2]]}"#));
         assert!(!matches(r#"{"a":[2]}"#, r#"{"a":[1,3]}"#));
         assert!(!matches(r#"{"a":[2]}"#, r#"{"a":[]}"#));
     }
 
     #[test]
-    fn in_a_list_of_objects_one_must_match_by_itself() {
+    fn one_object_of_a_list_must_match_all_fields() {
         let people = r#"{"people":[{"first":"Anna","last":"Smith"},[{"first":"Peter","last":"Jones"}]]}"#;
         assert!(matches(r#"{"people":{"first":["Anna"]}}"#, people));
         assert!(matches(r#"{"people":{"first":["Peter"],"last":["Jones"]}}"#, people));
@@ -158,15 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn absence_reaches_through_what_is_not_there() {
+    fn absence_matches_below_a_missing_object() {
         let pattern = r#"{"a":{"b":[{"exists":false}]}}"#;
         assert!(matches(pattern, "{}") && matches(pattern, r#"{"a":7}"#) && matches(pattern, r#"{"a":{"c":1}}"#));
         assert!(!matches(pattern, r#"{"a":{"b":1}}"#));
-        assert!(matches(pattern, r#"{"a":{"b":{"c":1}}}"#), "only a leaf exists");
+        assert!(matches(pattern, r#"{"a":{"b":{"c":1}}}"#), "AWS applies exists only to leaves");
     }
 
     #[test]
-    fn of_an_or_one_alternative_must_match_beside_all_else() {
+    fn one_alternative_of_an_or_must_match_with_all_other_fields() {
         let pattern = r#"{"a":[1],"$or":[{"b":[2]},{"c":[3],"d":[4]}]}"#;
         assert!(matches(pattern, r#"{"a":1,"b":2}"#) && matches(pattern, r#"{"a":1,"c":3,"d":4}"#));
         assert!(!matches(pattern, r#"{"b":2}"#) && !matches(pattern, r#"{"a":1,"c":3}"#));
@@ -175,14 +175,14 @@ mod tests {
     }
 
     #[test]
-    fn an_or_that_is_none_is_a_field() {
+    fn malformed_or_is_an_ordinary_field() {
         assert!(matches(r#"{"$or":["x"]}"#, r#"{"$or":"x"}"#));
         assert!(matches(r#"{"$or":[{"prefix":"x"},{"prefix":"y"}]}"#, r#"{"$or":"yz"}"#));
         assert!(matches(r#"{"$or":{"a":[1]}}"#, r#"{"$or":{"a":1}}"#));
     }
 
     #[test]
-    fn a_refusal_names_the_place_and_the_remedy() {
+    fn refusal_names_the_place_and_the_remedy() {
         let rows = [
             ("null", "filter pattern 1: expected an object"),
             (r#""simple string""#, "filter pattern 1: expected an object"),
@@ -195,7 +195,7 @@ mod tests {
             (r#"{"body":{"a":{}}}"#, "at body.a: the object is empty"),
             (r#"{"$or":[{"a":[1]},{"b":2}]}"#, "at $or[1].b: expected a list"),
             (r#"{"a":[1,[2]]}"#, "at a[1]: "),
-            (r#"{"$or":[{"a":[1]}]}"#, "at $or[0].a: no such operator"),
+            (r#"{"$or":[{"a":[1]}]}"#, "at $or[0].a: unknown operator"),
         ];
         for (pattern, text) in rows {
             assert!(refusal(pattern).contains(text), "{pattern}: {}", refusal(pattern));

@@ -1,12 +1,13 @@
-//! `FilterCriteria`: which messages reach the function at all. One that matches no pattern is deleted, unread.
+//! `FilterCriteria` decides which messages reach the function. A message that matches no pattern is deleted.
 //!
-//! The patterns are EventBridge's, of which Lambda's page
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>) says that it takes the same syntax
-//! and rules; <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html> has them, and
-//! <https://github.com/aws/event-ruler> what they do in the corners.
+//! Lambda's page says that its patterns have the syntax and rules of EventBridge
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>). The rules are at
+//! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html>, and
+//! <https://github.com/aws/event-ruler> shows the behaviour in corner cases.
 //!
-//! Known to differ: exact numbers compare by their text on AWS; here 300.0 equals 3.0e2 (but 300 equals neither). And
-//! `exists: false` below a list of objects holds here if one of them lacks the field, there if all do.
+//! Two differences are known. AWS compares exact numbers by their text; here 300.0 equals 3.0e2, but 300 equals
+//! neither. `exists: false` below a list of objects matches here if one object lacks the field, but on AWS only if all
+//! do.
 
 mod cidr;
 mod error;
@@ -22,20 +23,20 @@ pub use self::error::PatternError;
 use self::error::Place;
 use self::pattern::Pattern;
 
-/// Patterns of which a message must match one. Where there is none, all match.
+/// The patterns of a mapping. A message must match one of them. Without patterns all messages match.
 #[derive(Debug)]
 pub struct FilterCriteria {
     patterns: Vec<Pattern>,
 }
 
 impl FilterCriteria {
-    /// AWS raises it to ten on request.
+    /// The default limit. AWS raises it to ten on request.
     const MAX_PATTERNS: usize = 5;
     const MAX_PATTERN_CHARS: usize = 4_096;
 
     /// # Errors
     ///
-    /// Where AWS would refuse the patterns: the place in them, and what is wrong there.
+    /// Returns an error when AWS would refuse a pattern. The error names the place and the problem.
     pub fn parse<P: AsRef<str>>(patterns: &[P]) -> Result<Self, PatternError> {
         if patterns.len() > Self::MAX_PATTERNS {
             return Err(PatternError::TooMany { found: patterns.len(), most: Self::MAX_PATTERNS });
@@ -53,21 +54,22 @@ impl FilterCriteria {
         Ok(Self { patterns: patterns.collect::<Result<_, _>>()? })
     }
 
-    /// Whether the record reaches the function. If not, its message is deleted.
+    /// Returns whether the record reaches the function. If not, the caller deletes its message.
     pub fn lets_through(&self, record: &Record) -> bool {
         if self.patterns.is_empty() {
             return true;
         }
-        // Ours, and so an object with a body that is text.
+        // This crate wrote the JSON, so it is an object with a text as its body.
         let Ok(Value::Object(mut record)) = serde_json::from_str(record.json()) else { return false };
         let body = Body::of(record.remove("body").as_ref().and_then(Value::as_str).unwrap_or_default());
         self.patterns.iter().any(|pattern| pattern.matches(&record, &body))
     }
 
-    /// Keys of records other than `body` that the patterns name, each once.
+    /// Returns the keys of records other than `body` that the patterns name, each once.
     ///
-    /// AWS has documented them as metadata to filter by, and now says that with SQS only `body` is supported
-    /// (<https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html>). Here they work: tell the user.
+    /// AWS once documented these keys, but now says that filters for SQS support only `body`
+    /// (<https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html>). They work here, so the caller warns
+    /// the user.
     pub fn undocumented_keys(&self) -> Vec<&str> {
         let mut keys: Vec<&str> = self.patterns.iter().flat_map(Pattern::names).filter(|&key| key != BODY).collect();
         keys.sort_unstable();
@@ -78,11 +80,11 @@ impl FilterCriteria {
 
 const BODY: &str = "body";
 
-/// A body, in the form in which AWS compares it with a pattern.
+/// A body in the form in which AWS compares it with a pattern.
 #[derive(Debug)]
 enum Body {
     Json(Value),
-    /// Not an object or a list. Whether AWS takes a lone number for JSON is not documented.
+    /// Neither an object nor a list. AWS does not document whether a lone number counts as JSON.
     Plain(Value),
 }
 
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_of_the_body_must_be_that_of_the_pattern() {
+    fn body_matches_only_a_pattern_of_its_form() {
         let (json_body, plain_body) = (r#"{"kind":"order"}"#, "order 7");
         let (json, plain) = (r#"{"body":{"kind":["order"]}}"#, r#"{"body":[{"prefix":"order"}]}"#);
         let neither = r#"{"eventSource":["aws:sqs"]}"#;
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_that_differs_matches_not_even_what_only_asks_for_absence() {
+    fn body_of_another_form_does_not_match_a_pattern_that_asks_for_absence() {
         assert!(!passes(&[r#"{"body":{"x":[{"exists":false}]}}"#], "plain"));
         assert!(!passes(&[r#"{"body":[{"exists":false}]}"#], r#"{"x":1}"#));
         assert!(!passes(&[r#"{"body":[1]}"#], "[1]"), "a list is JSON");
@@ -142,13 +144,13 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_number_is_a_plain_string() {
+    fn lone_number_is_a_plain_string() {
         assert!(passes(&[r#"{"body":["5"]}"#], "5"));
         assert!(!passes(&[r#"{"body":[5]}"#], "5"));
     }
 
     #[test]
-    fn one_pattern_of_several_is_enough_and_none_lets_all_through() {
+    fn one_matching_pattern_is_enough_and_no_patterns_match_every_message() {
         let patterns = [r#"{"body":{"a":[1]}}"#, r#"{"body":{"b":[2]}}"#];
         assert!(passes(&patterns, r#"{"a":1}"#) && passes(&patterns, r#"{"b":2}"#));
         assert!(!passes(&patterns, r#"{"c":3}"#));
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_match_as_the_event_shows_them() {
+    fn attributes_match_as_the_event_contains_them() {
         assert!(passes(&[r#"{"messageAttributes":{"kind":{"stringValue":["order"]}}}"#], ""));
         assert!(!passes(&[r#"{"messageAttributes":{"kind":{"stringValue":["refund"]}}}"#], ""));
         assert!(passes(&[r#"{"attributes":{"ApproximateReceiveCount":["1"]}}"#], ""));
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_beside_the_body_are_told_of() {
+    fn keys_other_than_the_body_are_reported() {
         let patterns =
             [r#"{"body":["x"],"attributes":{"a":["b"]}}"#, r#"{"$or":[{"messageId":["a"]},{"body":["y"]}]}"#];
         let criteria = FilterCriteria::parse(&patterns).unwrap();
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn five_patterns_of_4096_characters_are_the_limit() {
+    fn more_than_five_patterns_or_4096_characters_are_refused() {
         let pattern = r#"{"body":["x"]}"#;
         assert!(FilterCriteria::parse(&[pattern; 5]).is_ok());
         let error = FilterCriteria::parse(&[pattern; 6]).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! A pattern as a whole, matched with a record whose body stands apart.
+//! Matches a whole pattern with a record. The body is a separate argument.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use super::error::{PatternError, Place};
 use super::field::{Expected, Fields};
 use super::{BODY, Body};
 
-/// What a record must look like: all fields, and of each `$or` one alternative.
+/// A pattern for records: all fields must match, and one alternative of each `$or`.
 #[derive(Debug)]
 pub(super) struct Pattern(Fields);
 
@@ -22,13 +22,13 @@ impl Pattern {
         })
     }
 
-    /// The keys of a record that it looks at.
+    /// Returns the keys of a record that the pattern reads.
     pub(super) fn names(&self) -> Vec<&str> {
         self.0.names()
     }
 }
 
-/// Where the forms differ, AWS drops the message, whatever the rules say.
+/// Returns whether the body matches. If the forms differ, AWS drops the message without applying the rules.
 fn body_matches(expected: &Expected, body: &Body) -> bool {
     match (expected, body) {
         (Expected::Object(_), Body::Json(value)) | (Expected::OneOf(_), Body::Plain(value)) => {

@@ -1,6 +1,6 @@
-//! Text with `*` for any characters, none of them too.
+//! Matches text with `*` for any number of characters, including zero.
 
-/// What stands between the stars. With one piece there is no star.
+/// The pieces between the stars. A single piece means a text without a star.
 #[derive(Debug)]
 pub(super) struct Wildcard {
     pieces: Vec<String>,
@@ -9,7 +9,7 @@ pub(super) struct Wildcard {
 impl Wildcard {
     /// # Errors
     ///
-    /// Two stars in a row, and a backslash before anything but a star or a backslash.
+    /// Returns an error for two stars in a row, and for a backslash before any character except a star or a backslash.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let mut pieces = vec![String::new()];
         let mut chars = text.chars();
@@ -17,7 +17,7 @@ impl Wildcard {
         while let Some(next) = chars.next() {
             let is_star = next == '*';
             let literal = match next {
-                '*' if after_star => return Err("two * in a row; one matches as much"),
+                '*' if after_star => return Err("two * in a row; use one, which matches the same texts"),
                 '*' => None,
                 '\\' => match chars.next() {
                     Some(escaped @ ('*' | '\\')) => Some(escaped),
@@ -39,7 +39,7 @@ impl Wildcard {
             return self.pieces.first().is_some_and(|only| only == text);
         };
         let Some(mut rest) = text.strip_prefix(first.as_str()) else { return false };
-        // The first place where a piece fits leaves the most for those behind it.
+        // The first fitting position of a piece leaves the most text for the later pieces.
         for piece in middle {
             match rest.find(piece.as_str()) {
                 Some(at) => rest = &rest[at + piece.len()..],
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_is_any_characters_and_none() {
+    fn star_matches_any_number_of_characters() {
         let rows = [
             ("*", "", true),
             ("*", "abc", true),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backslash_makes_a_star_a_star() {
+    fn backslash_escapes_a_star() {
         assert!(Wildcard::parse(r"a\*b").unwrap().matches("a*b"));
         assert!(!Wildcard::parse(r"a\*b").unwrap().matches("axb"));
         assert!(Wildcard::parse(r"a\\*").unwrap().matches(r"a\b"));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_aws_refuses_is_refused() {
+    fn patterns_that_aws_refuses_are_refused() {
         assert!(Wildcard::parse("a**b").unwrap_err().contains("two *"));
         assert!(Wildcard::parse(r"a\b").unwrap_err().contains("backslash"));
         assert!(Wildcard::parse(r"a\").unwrap_err().contains("backslash"));

@@ -1,7 +1,7 @@
 //! Gathers received messages into batches.
 //!
-//! A batch goes out when its window ends, when it has all the messages it may have, or when the next one would take its
-//! event over 6 MB. On a FIFO queue a group is in one batch at a time, and its messages never overtake each other.
+//! A batch is ready when its window ends, when it is full, or when the next message would exceed 6 MB. On a FIFO queue
+//! only one batch at a time contains messages of a group, and its messages keep their order.
 
 mod permits;
 #[cfg(test)]
@@ -15,17 +15,17 @@ use crate::event::{ENVELOPE_BYTES, Record};
 pub use self::permits::{Permit, Permits};
 use super::config::Batching;
 
-/// What Lambda takes as the payload of one invocation.
+/// Lambda's limit for the payload of one invocation.
 const MAX_EVENT_BYTES: usize = 6_291_456;
 
-/// Messages that wait for their batch, and what is in flight.
+/// Collects messages until their batch is ready, and tracks batches in flight.
 ///
-/// Time is since a moment of the caller's choice, and never goes back.
+/// Times are durations since a moment that the caller chooses. They never decrease.
 #[derive(Debug)]
 pub struct Gatherer {
     batching: Batching,
     permits: Permits,
-    /// As they were received. There is a bound on it for a caller that heeds [`Gatherer::room`].
+    /// The messages in the order of their receives. A caller that respects [`Gatherer::room`] bounds their number.
     waiting: VecDeque<Waiting>,
     groups_in_flight: HashSet<String>,
 }
@@ -34,22 +34,22 @@ pub struct Gatherer {
 #[derive(Debug)]
 pub struct Waiting {
     pub record: Record,
-    /// When it was received.
+    /// The time of the receive.
     pub since: Duration,
 }
 
-/// A batch that is to go out now. It is in flight until [`Gatherer::finish`] takes it back.
+/// A batch that is ready to be invoked. It is in flight until [`Gatherer::finish`] takes it back.
 #[derive(Debug)]
-#[must_use = "its groups and its permit are in use until it is finished"]
+#[must_use = "a batch keeps its groups and its permit in use until it is finished"]
 pub struct Batch {
     records: Vec<Record>,
-    /// When the first of them was received.
+    /// The receive time of its first message.
     since: Duration,
     permit: Permit,
 }
 
 impl Batch {
-    /// Never none.
+    /// Returns the records, at least one.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
@@ -64,34 +64,34 @@ impl Gatherer {
         Self { batching, permits, waiting: VecDeque::new(), groups_in_flight: HashSet::new() }
     }
 
-    /// How many messages may be received with so many places at the function. A message beyond it would wait for a place,
-    /// while its visibility timeout runs out unheard.
+    /// Returns how many messages may be received with this many places at the function. A further message would wait
+    /// for a place while its visibility timeout runs.
     pub fn room(&self, places: usize) -> usize {
         (places.min(self.permits.free()) * self.batching.size()).saturating_sub(self.waiting.len())
     }
 
-    /// How many more batches may be with the function at a time.
+    /// Returns how many more batches may be in flight.
     pub fn free(&self) -> usize {
         self.permits.free()
     }
 
-    /// How many batches the waiting messages make. Those whose group is in flight go out when that is back, with the place
-    /// that it had.
+    /// Returns how many batches the waiting messages need. Messages of a group in flight follow its batch and use the
+    /// same place.
     pub fn batches(&self) -> usize {
         self.waiting.iter().filter(|waiting| !self.is_held_back(waiting)).count().div_ceil(self.batching.size())
     }
 
-    /// How many messages wait for their batch.
+    /// Returns how many messages wait for their batch.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Takes what one receive call returned, in its order.
+    /// Adds the messages of one receive call, in their order.
     pub fn add(&mut self, now: Duration, received: impl IntoIterator<Item = Record>) {
         self.waiting.extend(received.into_iter().map(|record| Waiting { record, since: now }));
     }
 
-    /// The next batch that is to go out now. There may be more: ask until there is none.
+    /// Returns a batch that is ready now. Several may be ready, so the caller repeats the call until it returns `None`.
     pub fn next_batch(&mut self, now: Duration) -> Option<Batch> {
         let draft = self.draft()?;
         if !draft.is_full && now < draft.due_at {
@@ -100,7 +100,7 @@ impl Gatherer {
         self.take(draft)
     }
 
-    /// The same, for a mapping whose windows end at once.
+    /// Returns the next batch without waiting for its window to end.
     pub fn next_batch_without_window(&mut self) -> Option<Batch> {
         let draft = self.draft()?;
         self.take(draft)
@@ -122,17 +122,17 @@ impl Gatherer {
         Some(Batch { records, since: draft.since, permit })
     }
 
-    /// When to ask for the next batch, should nothing be added or finished before. None where only that can help.
+    /// Returns the time of the next batch, or `None` if only another message or a finished batch can make one ready.
     pub fn wake_at(&self) -> Option<Duration> {
         let draft = self.draft()?;
         (self.permits.free() > 0).then_some(draft.due_at)
     }
 
-    /// A batch has its answer. `come_back` are the positions in it that are not deleted.
+    /// Ends a batch. `come_back` contains the positions of the messages that are not deleted.
     ///
-    /// Returned are messages that may not run any more, as they would overtake one of their group that comes back. Whoever
-    /// polls gives them back to the queue, where they wait behind it. A message that has come back already is overtaken by
-    /// none: it was received again while the rest of its batch ran.
+    /// Returns waiting messages that must not run, because an earlier message of their group is retried. The caller
+    /// makes them visible again, and SQS delivers them after that message. A retried message that was received again
+    /// while its batch ran holds back no others.
     pub fn finish(&mut self, batch: Batch, come_back: &[usize]) -> Vec<Waiting> {
         for group in groups(&batch.records) {
             self.groups_in_flight.remove(&group);
@@ -147,18 +147,18 @@ impl Gatherer {
             let missing = waiting.record.group().and_then(|group| missing.get(group));
             missing.is_some_and(|missing| missing.is_before(&waiting.record))
         };
-        let (let_go, stay): (VecDeque<_>, VecDeque<_>) = self.waiting.drain(..).partition(is_stopped);
+        let (released, stay): (VecDeque<_>, VecDeque<_>) = self.waiting.drain(..).partition(is_stopped);
         self.waiting = stay;
         self.permits.give_back(batch.permit);
-        let_go.into()
+        released.into()
     }
 
-    /// What has been received and is in no batch.
+    /// Returns the messages that are in no batch.
     pub fn into_waiting(self) -> Vec<Waiting> {
         self.waiting.into()
     }
 
-    /// The batch that would go out next, and when. None where no message may go out.
+    /// Returns the next batch and its time, or `None` if no message may run.
     fn draft(&self) -> Option<Draft> {
         let mut draft: Option<Draft> = None;
         let mut bytes = ENVELOPE_BYTES;
@@ -169,7 +169,8 @@ impl Gatherer {
             }
             bytes += record.added_bytes();
             let draft = draft.get_or_insert_with(|| Draft::new(*since, *since + self.batching.window()));
-            // One that is too large by itself goes out alone: held back, it would hold back all behind it.
+            // A message that exceeds the limit alone becomes its own batch. Held back, it would block all later
+            // messages.
             if bytes > MAX_EVENT_BYTES && !draft.chosen.is_empty() {
                 draft.is_full = true;
                 break;
@@ -188,10 +189,10 @@ impl Gatherer {
     }
 }
 
-/// The messages of a group that come back and have not been received again.
+/// The messages of a group that are retried and were not received again.
 #[derive(Default)]
 struct Missing {
-    /// The number of the first of them; none where one has no number.
+    /// The sequence number of the first message, or `None` if any message has no number.
     first: Option<u128>,
     any: bool,
 }
@@ -203,19 +204,19 @@ impl Missing {
         self.any = true;
     }
 
-    /// Whether one of them comes before this record in their group. Where that is not known, it does.
+    /// Returns whether a missing message precedes this record in their group. Assumes so if the order is unknown.
     fn is_before(&self, record: &Record) -> bool {
         self.first.zip(record.sequence_number()).is_none_or(|(first, number)| first < number)
     }
 }
 
 struct Draft {
-    /// Positions among those that wait. At least one, in order.
+    /// The positions of the messages among the waiting ones, ascending. Never empty.
     chosen: Vec<usize>,
     is_full: bool,
-    /// When its first message was received.
+    /// The receive time of the first message.
     since: Duration,
-    /// When the window ends that its first message opened.
+    /// The end of the window that the first message opened.
     due_at: Duration,
 }
 

@@ -1,15 +1,15 @@
-//! How many batches of one mapping may be with the function at a time.
+//! Limits how many batches of one mapping are in flight.
 
 use crate::mapping::config::MaximumConcurrency;
 
-/// A count of batches in flight, with its bound.
+/// A bounded count of batches in flight.
 #[derive(Debug)]
 pub struct Permits {
     bound: usize,
     taken: usize,
 }
 
-/// One batch may be in flight. It goes back where it came from, and cannot be copied.
+/// The permission for one batch in flight. It cannot be copied, so every permit is returned once.
 #[derive(Debug)]
 #[must_use = "a permit that is not given back is lost"]
 pub struct Permit(());
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_than_the_bound_are_out() {
+    fn permits_are_limited_to_the_bound() {
         let mut permits = Permits::new(MaximumConcurrency::new(2).ok());
         let first = permits.take().unwrap();
         let _second = permits.take().unwrap();
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_set_there_is_a_bound_still() {
+    fn permits_are_bounded_without_a_setting() {
         assert_eq!(Permits::new(None).free(), 1_250);
     }
 }

@@ -1,4 +1,4 @@
-//! One rule of a list: a value, or an object with an operator.
+//! Matches one rule of a list: a value, or an object with an operator.
 
 #[cfg(test)]
 mod tests;
@@ -11,25 +11,25 @@ use super::cidr::Cidr;
 use super::error::{PatternError, Place};
 use super::wildcard::Wildcard;
 
-/// What one value of a field must be.
+/// A rule for one value of a field.
 #[derive(Debug)]
 pub(super) enum Rule {
-    /// Text, a number, a boolean or null, exactly.
+    /// The value equals this text, number, boolean or null.
     Exactly(Value),
     Exists(bool),
     Numeric(Range),
     Cidr(Cidr),
     Text(TextRule),
-    /// A value that is there and is none of these.
+    /// The value is present and none of these.
     AnythingBut(Excluded),
 }
 
-/// Rules that only text can match.
+/// Rules that match only text.
 #[derive(Debug)]
 pub(super) enum TextRule {
     Prefix(String),
     Suffix(String),
-    /// In lower case, as all that ignore case.
+    /// Lower case, like the other rules that ignore case.
     PrefixIgnoreCase(String),
     SuffixIgnoreCase(String),
     EqualsIgnoreCase(String),
@@ -42,14 +42,14 @@ pub(super) enum Excluded {
     Texts(Vec<TextRule>),
 }
 
-/// Numbers between two bounds.
+/// The numbers between two bounds.
 #[derive(Debug)]
 pub(super) struct Range {
     lower: Bound<f64>,
     upper: Bound<f64>,
 }
 
-/// Whether an object with this key is a rule, and no object of fields.
+/// Returns whether an object with this key is a rule. Other keys are fields.
 pub(super) fn is_operator(key: &str) -> bool {
     matches!(key, "exists" | "anything-but" | "numeric" | "cidr") || is_of_text(key)
 }
@@ -61,14 +61,11 @@ fn is_of_text(operator: &str) -> bool {
 impl Rule {
     pub(super) fn parse(json: &Value, place: &Place) -> Result<Self, PatternError> {
         match json {
-            Value::Object(rule) => {
-                match rule.iter().next() {
-                    Some((operator, operand)) if rule.len() == 1 => Self::of(operator, operand, &place.field(operator)),
-                    _ => Err(place
-                        .wrong("a rule has one operator, as in {\"prefix\":\"x\"}; put each in an object of its own")),
-                }
-            }
-            Value::Array(_) => Err(place.wrong("a list in a list; put its items into the outer one")),
+            Value::Object(rule) => match rule.iter().next() {
+                Some((operator, operand)) if rule.len() == 1 => Self::of(operator, operand, &place.field(operator)),
+                _ => Err(place.wrong("a rule has one operator, such as {\"prefix\":\"x\"}; put each into an object")),
+            },
+            Value::Array(_) => Err(place.wrong("found a list in a list; put its items into the outer list")),
             value => Ok(Self::Exactly(value.clone())),
         }
     }
@@ -82,14 +79,14 @@ impl Rule {
             "numeric" => Range::parse(operand, place).map(Self::Numeric),
             "cidr" => {
                 let cidr = Cidr::parse(text(operand, place)?);
-                cidr.map(Self::Cidr).ok_or_else(|| place.wrong("expected a range of addresses, as in \"10.0.0.0/24\""))
+                cidr.map(Self::Cidr).ok_or_else(|| place.wrong("expected an address range, such as \"10.0.0.0/24\""))
             }
             "anything-but" => Excluded::parse(operand, place).map(Self::AnythingBut),
             _ => TextRule::parse(operator, operand, place).map(Self::Text),
         }
     }
 
-    /// `values` are what the field has: none where it is absent, several where it is a list.
+    /// Returns whether the values of a field match. `values` is empty for an absent field, and a list has several.
     pub(super) fn matches(&self, values: &[&Value]) -> bool {
         match self {
             Self::Exists(expected) => *expected != values.is_empty(),
@@ -126,8 +123,8 @@ impl TextRule {
                 Wildcard::parse(text(operand, place)?).map(Self::Wildcard).map_err(|problem| place.wrong(problem))
             }
             _ => Err(place.wrong(
-                "no such operator; there are exists, anything-but, prefix, suffix, equals-ignore-case, wildcard, \
-                 numeric and cidr",
+                "unknown operator; use exists, anything-but, prefix, suffix, equals-ignore-case, wildcard, \
+                 numeric or cidr",
             )),
         }
     }
@@ -170,7 +167,7 @@ impl Excluded {
             let place = place.field(operator);
             let operands = operand.as_array().map_or(std::slice::from_ref(operand), Vec::as_slice);
             if operands.is_empty() {
-                return Err(place.wrong("the list is empty and would exclude nothing; put at least one string"));
+                return Err(place.wrong("the list is empty and would exclude nothing; add at least one string"));
             }
             for operand in operands {
                 texts.push(TextRule::parse(operator, operand, &place)?);
@@ -181,7 +178,7 @@ impl Excluded {
 
     fn contains(&self, value: &Value) -> bool {
         match self {
-            // Unlike an exact rule this one compares numbers as numbers.
+            // Unlike an exact rule, this one compares numbers as numbers.
             Self::Values(excluded) => {
                 let number = value.as_f64();
                 excluded.iter().any(|each| each == value || (number.is_some() && each.as_f64() == number))
@@ -192,17 +189,17 @@ impl Excluded {
 }
 
 impl Range {
-    /// AWS compares numbers up to this, either way. What is larger matches no range.
+    /// AWS's limit for compared numbers, positive and negative. A larger number matches no range.
     const LARGEST: f64 = 5.0e9;
 
     fn parse(operand: &Value, place: &Place) -> Result<Self, PatternError> {
         let expected =
-            || place.wrong("expected an operator and a number, as in [\"=\",5], [\">\",0] or [\">\",0,\"<=\",5]");
+            || place.wrong("expected an operator and a number, such as [\"=\",5], [\">\",0] or [\">\",0,\"<=\",5]");
         let items = operand.as_array().ok_or_else(expected)?;
         let pairs: Vec<_> = items.chunks(2).map(|pair| Some((pair[0].as_str()?, pair.get(1)?.as_f64()?))).collect();
         let pairs: Vec<(&str, f64)> = pairs.into_iter().collect::<Option<_>>().ok_or_else(expected)?;
         if pairs.iter().any(|(_, number)| number.abs() > Self::LARGEST) {
-            return Err(place.wrong("AWS compares numbers from -5.0e9 to 5.0e9 only"));
+            return Err(place.wrong("AWS compares only numbers from -5.0e9 to 5.0e9"));
         }
         let unbounded = Bound::Unbounded;
         let range = match pairs[..] {

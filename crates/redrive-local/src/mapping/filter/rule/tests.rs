@@ -4,7 +4,7 @@ fn parse(rule: &str) -> Result<Rule, PatternError> {
     Rule::parse(&serde_json::from_str(rule).unwrap(), &Place::root(0))
 }
 
-/// Whether the rule matches each of the values, written as JSON.
+/// Asserts that the rule matches the first values and not the others. All values are JSON.
 fn assert_rule(rule: &str, matching: &[&str], others: &[&str]) {
     let parsed = parse(rule).unwrap();
     let matches = |value: &str| parsed.matches(&[&serde_json::from_str(value).unwrap()]);
@@ -17,7 +17,7 @@ fn assert_rule(rule: &str, matching: &[&str], others: &[&str]) {
 }
 
 #[test]
-fn a_value_matches_itself() {
+fn value_matches_itself() {
     assert_rule(r#""Alice""#, &[r#""Alice""#], &[r#""alice""#, r#""Alice ""#, "null"]);
     assert_rule(r#""""#, &[r#""""#], &[r#"" ""#, "null", "0"]);
     assert_rule("null", &["null"], &[r#""null""#, r#""""#, "0", "false"]);
@@ -26,7 +26,7 @@ fn a_value_matches_itself() {
 }
 
 #[test]
-fn exists_asks_for_a_value_of_any_kind() {
+fn exists_matches_a_value_of_any_kind() {
     assert_rule(r#"{"exists":true}"#, &["null", "0", r#""""#], &[]);
     assert_rule(r#"{"exists":false}"#, &[], &["null", "0"]);
     assert!(parse(r#"{"exists":false}"#).unwrap().matches(&[]));
@@ -34,7 +34,7 @@ fn exists_asks_for_a_value_of_any_kind() {
 }
 
 #[test]
-fn prefix_and_suffix_take_text_only() {
+fn prefix_and_suffix_match_only_text() {
     assert_rule(r#"{"prefix":"us-"}"#, &[r#""us-east-1""#, r#""us-""#], &[r#""eu-us-""#, r#""US-""#, "5"]);
     assert_rule(r#"{"suffix":".png"}"#, &[r#""a.png""#], &[r#""a.PNG""#, r#""a.png.gz""#, "5"]);
     assert_rule(r#"{"prefix":{"equals-ignore-case":"EventB"}}"#, &[r#""eventbridge""#], &[r#""xeventb""#]);
@@ -42,17 +42,17 @@ fn prefix_and_suffix_take_text_only() {
 }
 
 #[test]
-fn case_is_ignored_where_the_rule_says_so() {
+fn equals_ignore_case_ignores_case() {
     assert_rule(r#"{"equals-ignore-case":"alice"}"#, &[r#""ALICE""#, r#""alice""#], &[r#""alicea""#, "1"]);
 }
 
 #[test]
-fn a_wildcard_matches_text() {
+fn wildcard_matches_text() {
     assert_rule(r#"{"wildcard":"dir/*.png"}"#, &[r#""dir/a.png""#], &[r#""dir/a.gif""#, "1"]);
 }
 
 #[test]
-fn a_range_has_its_bounds_in_or_out() {
+fn numeric_range_respects_inclusive_and_exclusive_bounds() {
     assert_rule(r#"{"numeric":["=",100]}"#, &["100", "100.0", "1e2"], &["101", r#""100""#]);
     assert_rule(r#"{"numeric":[">",100]}"#, &["100.5"], &["100", "99"]);
     assert_rule(r#"{"numeric":[">=",100]}"#, &["100"], &["99.9"]);
@@ -63,21 +63,21 @@ fn a_range_has_its_bounds_in_or_out() {
 }
 
 #[test]
-fn an_address_is_in_a_range() {
+fn cidr_matches_addresses_of_its_range() {
     assert_rule(r#"{"cidr":"10.0.0.0/24"}"#, &[r#""10.0.0.9""#], &[r#""10.0.1.9""#, "10"]);
 }
 
 #[test]
-fn anything_but_takes_every_other_value_that_is_there() {
+fn anything_but_matches_every_other_present_value() {
     assert_rule(r#"{"anything-but":"x"}"#, &[r#""y""#, "5", "null", "true"], &[r#""x""#]);
     assert_rule(r#"{"anything-but":5}"#, &["6", r#""5""#], &["5", "5.0"]);
     assert_rule(r#"{"anything-but":["x","y"]}"#, &[r#""z""#], &[r#""x""#, r#""y""#]);
     assert_rule(r#"{"anything-but":[100,200]}"#, &["300"], &["100", "200"]);
-    assert!(!parse(r#"{"anything-but":"x"}"#).unwrap().matches(&[]), "what is absent is not another value");
+    assert!(!parse(r#"{"anything-but":"x"}"#).unwrap().matches(&[]), "an absent field has no other value");
 }
 
 #[test]
-fn anything_but_nests_the_rules_of_text() {
+fn anything_but_accepts_nested_text_rules() {
     assert_rule(r#"{"anything-but":{"prefix":"us-"}}"#, &[r#""eu-1""#, "5"], &[r#""us-1""#]);
     assert_rule(r#"{"anything-but":{"prefix":["us-","eu-"]}}"#, &[r#""ap-1""#], &[r#""us-1""#, r#""eu-1""#]);
     assert_rule(r#"{"anything-but":{"suffix":".png"}}"#, &[r#""a.gif""#], &[r#""a.png""#]);
@@ -86,24 +86,24 @@ fn anything_but_nests_the_rules_of_text() {
 }
 
 #[test]
-fn of_several_values_one_is_enough() {
+fn one_matching_value_of_several_is_enough() {
     let rule = parse(r#"{"anything-but":"x"}"#).unwrap();
     let (x, y) = (Value::from("x"), Value::from("y"));
     assert!(rule.matches(&[&x, &y]) && !rule.matches(&[&x, &x]));
 }
 
 #[test]
-fn a_refusal_names_the_operator_and_the_remedy() {
+fn refusal_names_the_operator_and_the_remedy() {
     let rows = [
         ("[1]", "a list in a list"),
         ("{}", "one operator"),
         (r#"{"prefix":"a","suffix":"b"}"#, "one operator"),
-        (r#"{"like":"a"}"#, "at like: no such operator"),
+        (r#"{"like":"a"}"#, "at like: unknown operator"),
         (r#"{"exists":"yes"}"#, "at exists: expected true or false"),
         (r#"{"prefix":5}"#, "at prefix: expected a string"),
         (r#"{"suffix":{"equals-ignore-case":5}}"#, "at suffix: expected a string"),
         (r#"{"wildcard":"a**"}"#, "at wildcard: two *"),
-        (r#"{"cidr":"10.0.0.0"}"#, "at cidr: expected a range of addresses"),
+        (r#"{"cidr":"10.0.0.0"}"#, "at cidr: expected an address range"),
         (r#"{"numeric":5}"#, "at numeric: expected an operator and a number"),
         (r#"{"numeric":[]}"#, "at numeric: expected an operator and a number"),
         (r#"{"numeric":[">"]}"#, "at numeric: expected an operator and a number"),
@@ -125,7 +125,7 @@ fn a_refusal_names_the_operator_and_the_remedy() {
 }
 
 #[test]
-fn every_operator_is_known_as_one() {
+fn every_operator_is_recognized() {
     for operator in ["exists", "anything-but", "prefix", "suffix", "equals-ignore-case", "wildcard", "numeric", "cidr"]
     {
         assert!(is_operator(operator));
