@@ -178,7 +178,7 @@ fn each_message_is_accepted_or_reported() {
 }
 
 #[test]
-fn each_group_is_in_order_and_nothing_is_there_twice() {
+fn each_group_arrives_in_order_and_once() {
     let (messages, seed) = messages_and_seed(MESSAGES, 1);
     on_paused_clock(async {
         for seed in [seed, seed + 1] {

@@ -108,7 +108,7 @@ async fn a_learned_limit_is_forgotten_after_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_id_can_be_turned_off() {
+async fn send_id_can_be_turned_off() {
     let queue = Queue::new("orders", 1).await;
     let producer = queue.builder().without_send_id().build();
     producer.send(Outgoing::text("x")).await.unwrap();
