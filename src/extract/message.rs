@@ -1,4 +1,4 @@
-//! The whole message.
+//! Extracts the whole message.
 
 use aws_lambda_events::sqs::SqsMessage;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use super::json::parse;
 use super::{FromRecord, Rejection};
 use crate::record::Record;
 
-/// The whole message, as the type that `aws_lambda_events` has for it.
+/// Extracts the whole message as the type of `aws_lambda_events`.
 ///
 /// ```
 /// use redrive::Message;
@@ -18,7 +18,7 @@ use crate::record::Record;
 /// # let _ = redrive::handler(forward);
 /// ```
 ///
-/// This parses all of the record, so any oddity in it rejects it. The other extractors look only at what they take.
+/// It parses the whole record, so a fault anywhere in it rejects the record. Other extractors read only their own part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message(pub SqsMessage);
 
@@ -36,7 +36,7 @@ impl<S: Sync> FromRecord<S> for Message {
     }
 }
 
-/// The same message where only a null keeps it from being one: `aws_lambda_events` takes none for a list or a map.
+/// Parses a message whose only fault is a null in place of a list or a map, which `aws_lambda_events` refuses.
 fn without_nulls(json: &str) -> Option<SqsMessage> {
     let mut message: Value = serde_json::from_str(json).ok()?;
     remove_nulls(&mut message);
