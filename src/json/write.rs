@@ -1,4 +1,4 @@
-//! Writes JSON, and knows where in it the values are.
+//! Writes JSON and records where its values are.
 
 use std::ops::Range;
 
@@ -17,12 +17,12 @@ impl<'a> Object<'a> {
         Self { text, begin }
     }
 
-    /// Adds an entry with that text. Says where its value is.
+    /// Adds an entry with that text. Returns its value's span.
     pub(crate) fn text(&mut self, key: &str, value: &str) -> Range<usize> {
         self.entry(key, |text| push_string(text, value))
     }
 
-    /// Adds an entry that is an object, of those entries. Says where that is.
+    /// Adds an object as an entry. Returns its span.
     pub(crate) fn object(&mut self, key: &str, entries: impl FnOnce(&mut Object<'_>)) -> Range<usize> {
         self.entry(key, |text| {
             let mut object = Object::begin(text);
@@ -31,7 +31,7 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// Adds an entry whose value is an empty list.
+    /// Adds an empty list as an entry.
     pub(crate) fn empty_list(&mut self, key: &str) {
         self.entry(key, |text| text.push_str("[]"));
     }
@@ -47,7 +47,7 @@ impl<'a> Object<'a> {
         begin..self.text.len()
     }
 
-    /// Says where the object is.
+    /// Ends the object and returns its span.
     pub(crate) fn end(self) -> Range<usize> {
         self.text.push('}');
         self.begin..self.text.len()
@@ -56,7 +56,7 @@ impl<'a> Object<'a> {
 
 fn push_string(text: &mut String, value: &str) {
     text.push('"');
-    // Most of all texts are ids, numbers and names.
+    // Most texts are ids, numbers and names, which need no escapes.
     if has_special(value.as_bytes()) {
         push_escaped(text, value);
     } else {
@@ -75,7 +75,7 @@ fn push_escaped(text: &mut String, value: &str) {
     text.push_str(&value[written..]);
 }
 
-/// The shortest escape there is for it.
+/// Appends the shortest escape of a byte.
 fn push_escape(text: &mut String, special: u8) {
     let short = match special {
         b'"' | b'\\' => special,
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn each_character_of_ascii_is_escaped_as_the_serialiser_does_it() {
+    fn ascii_is_escaped_as_the_serializer_does() {
         for character in '\0'..='\u{7f}' {
             let value = character.to_string();
             assert_eq!(written(&value), serde_json::to_string(&value).unwrap());
@@ -116,13 +116,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_string_is_what_the_serialiser_makes_of_it(value in "([ -~]|[\"\\\\\u{0}-\u{1f}]|\\PC){0,200}") {
+        fn string_matches_the_serializer(value in "([ -~]|[\"\\\\\u{0}-\u{1f}]|\\PC){0,200}") {
             prop_assert_eq!(written(&value), serde_json::to_string(&value).unwrap());
         }
     }
 
     #[test]
-    fn an_object_says_where_its_values_are() {
+    fn object_returns_the_spans_of_its_values() {
         let mut text = "[".to_owned();
         let mut object = Object::begin(&mut text);
         let first = object.text("a\n", "\"");
