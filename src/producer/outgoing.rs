@@ -196,7 +196,7 @@ impl Outgoing {
         let problem = if is_fifo && self.group.is_none() {
             "a message to a FIFO queue needs a group; set one with Outgoing::group".to_owned()
         } else if is_fifo && self.delay.is_some() {
-            "it has a delay, and a FIFO queue accepts none on a message; set DelaySeconds on the queue".to_owned()
+            "it has a delay, and a FIFO queue accepts no delay on a message; set DelaySeconds on the queue".to_owned()
         } else if self.delay.is_some_and(|delay| delay > MAX_DELAY) {
             format!("its delay is longer than the {} s that SQS accepts", MAX_DELAY.as_secs())
         } else {
