@@ -63,7 +63,7 @@ async fn messages_of_a_group_do_not_pass_one_whose_body_failed_to_reach_s3() {
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, false, true]);
     for behind in [&results[2], &results[3]] {
         let error = behind.as_ref().unwrap_err();
-        assert!(error.is_retryable() && error.to_string().contains("before it"), "{error}");
+        assert!(error.is_retryable() && error.to_string().contains("an earlier message"), "{error}");
     }
     assert_eq!(queue.bodies().await, ["1", "5"]);
 }
