@@ -1,15 +1,15 @@
-//! The one error of this crate.
+//! The error type of this crate.
 
 use std::fmt;
 
 use crate::outcome::BoxError;
 
-/// Why an invocation, or `run` itself, failed.
+/// The error of an invocation, or of `run`.
 ///
-/// A record that fails is no error: it is reported in the answer. This type is for what concerns the whole batch (an
-/// event that is none of SQS's, a failed record that cannot be named) and for what keeps `run` from running.
+/// A failed record is not an error: the answer reports it. This type covers problems of a whole batch (an event that is
+/// not from SQS, a failed record without an id) and problems that keep `run` from running.
 ///
-/// `Debug` reads like `Display`, since that is what `main` prints.
+/// `Debug` formats like `Display`, because `main` prints errors with `Debug`.
 pub struct Error {
     kind: Kind,
 }
@@ -17,47 +17,47 @@ pub struct Error {
 pub(crate) enum Kind {
     /// The event is JSON, but not an SQS event.
     Event(String),
-    /// Records at these positions failed, and carry no id to report them by.
+    /// Records at these positions failed and have no id to report.
     #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker answers for each message"))]
     Unreportable { positions: Vec<usize>, of: usize },
-    /// The user asked for an error where this many records failed.
+    /// This many records failed, and the user asked for an error.
     #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker answers for each message"))]
     BatchFailed { failed: usize, of: usize },
-    /// There is no host here that could bring batches.
+    /// No host in this environment provides batches.
     NoHost,
-    /// The host is here, but its environment is not as it promises.
+    /// The host's environment is incomplete.
     Environment(String),
     /// The host stopped.
     Host(BoxError),
-    /// The worker cannot begin: its queue cannot be polled, or not settled.
+    /// The worker cannot start, because it cannot poll or settle its queue.
     #[cfg(feature = "worker")]
     Queue(String),
 }
 
 impl Error {
-    /// The event was not an SQS event: no list of `Records`, or records of another source.
+    /// Returns whether the event was not an SQS event: it has no list of `Records`, or records of another source.
     pub fn is_invalid_event(&self) -> bool {
         matches!(self.kind, Kind::Event(_))
     }
 
-    /// A record failed that has no `messageId` to report it by, so the whole batch has to come back.
+    /// Returns whether a failed record has no `messageId` to report, so that the whole batch is retried.
     pub fn is_unreportable(&self) -> bool {
         matches!(self.kind, Kind::Unreportable { .. })
     }
 
-    /// Records failed, and the consumer was told to raise an error for it
+    /// Returns whether records failed and the consumer was told to return an error for them
     /// ([`fail_batch_on_any_failure`](crate::Consumer::fail_batch_on_any_failure),
     /// [`error_when_all_fail`](crate::Consumer::error_when_all_fail)).
     pub fn is_batch_failed(&self) -> bool {
         matches!(self.kind, Kind::BatchFailed { .. })
     }
 
-    /// `run` found no host, or one whose environment is incomplete.
+    /// Returns whether `run` found no host, or one with an incomplete environment.
     pub fn is_environment(&self) -> bool {
         matches!(self.kind, Kind::NoHost | Kind::Environment(_))
     }
 
-    /// The host stopped: the Lambda Runtime API could not be reached any more, or a thread of it broke.
+    /// Returns whether the host stopped, because the Lambda Runtime API was unreachable or one of its threads panicked.
     pub fn is_host(&self) -> bool {
         matches!(self.kind, Kind::Host(_))
     }
@@ -65,8 +65,8 @@ impl Error {
 
 #[cfg(feature = "worker")]
 impl Error {
-    /// A [worker](crate::Worker) could not begin: there is no such queue, there are no credentials, or they do not allow what
-    /// it needs.
+    /// Returns whether a [worker](crate::Worker) could not start: the queue or the credentials are missing, or a
+    /// permission is.
     pub fn is_queue_unavailable(&self) -> bool {
         matches!(self.kind, Kind::Queue(_))
     }

@@ -1,7 +1,7 @@
-//! A log that nobody has to wait for.
+//! A log writer that never blocks its caller.
 //!
-//! Standard output is a pipe, and a pipe that nobody reads is full after 64 KiB; a handler may hold its lock as well. Whoever writes to it
-//! then waits, and a worker that waits sends no heartbeats. So its lines go into a buffer, and a thread of their own writes them.
+//! Standard output is a pipe that is full after 64 KiB if nobody reads it, and a handler may hold its lock. A write
+//! then blocks, and a blocked worker sends no heartbeats. So lines go into a buffer, and a separate thread writes them.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The most that lines may take that are not written yet: some thousands of them. Further lines are dropped, and counted.
+/// The limit of buffered lines, some thousands. Further lines are dropped and counted.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
-/// Writes lines to standard output from a thread of its own. Clones share it.
+/// Writes lines to standard output from a separate thread. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct LogWriter {
     shared: Arc<Shared>,
@@ -24,25 +24,25 @@ pub(crate) struct LogWriter {
 #[derive(Debug, Default)]
 struct Shared {
     buffer: Mutex<Buffer>,
-    /// Told when there is something to write.
+    /// Signals that there is something to write.
     filled: Condvar,
-    /// Told when everything is written.
+    /// Signals that everything is written.
     emptied: Condvar,
-    /// Whether lines are written by whoever logs them: the worker has ended, and nobody would wait for the thread.
+    /// Whether callers write lines directly, because the worker has ended and nobody would wait for the thread.
     is_direct: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Buffer {
     lines: VecDeque<Vec<u8>>,
-    /// Of these lines, and of those that are being written.
+    /// The bytes of these lines, and of those that are being written.
     bytes: usize,
-    /// Lines that there was no room for, since the log last said so.
+    /// Lines that were dropped since the last report.
     dropped: u64,
 }
 
 impl LogWriter {
-    /// A writer to standard output.
+    /// Creates a writer to standard output.
     pub(crate) fn to_stdout() -> Self {
         Self::to(io::stdout)
     }
@@ -51,12 +51,12 @@ impl LogWriter {
         let writer = Self { shared: Arc::default() };
         let shared = writer.shared.clone();
         let spawned = thread::Builder::new().name("redrive-log".to_owned()).spawn(move || shared.write_for_ever(open));
-        // Better slow than silent.
+        // Without a thread, lines are written directly: slow is better than silent.
         writer.shared.is_direct.store(spawned.is_err(), Ordering::Relaxed);
         writer
     }
 
-    /// Waits until everything is written, but no longer than that. Says whether it is.
+    /// Waits until everything is written, up to a limit. Returns whether it is.
     pub(crate) fn flush(&self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         let mut buffer = self.shared.buffer();
@@ -70,7 +70,7 @@ impl LogWriter {
         true
     }
 
-    /// Does the same, and has whoever logs after that write by himself, unless standard output is blocked.
+    /// Does the same, then makes callers write directly, unless standard output is blocked.
     pub(crate) fn finish(&self, limit: Duration) {
         if self.flush(limit) {
             self.shared.is_direct.store(true, Ordering::Relaxed);
@@ -80,7 +80,7 @@ impl LogWriter {
 
 impl Shared {
     fn buffer(&self) -> MutexGuard<'_, Buffer> {
-        // Nothing is written under this lock, and nothing logged.
+        // No code that writes or logs runs under this lock.
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,7 +102,7 @@ impl Shared {
             let mut bytes = 0;
             for line in lines {
                 bytes += line.len();
-                // Where nothing can be written there is nobody to tell.
+                // An error cannot be reported if nothing can be written.
                 let _ = open().write_all(&line);
             }
             let _ = open().flush();
@@ -112,7 +112,7 @@ impl Shared {
                 std::mem::take(&mut buffer.dropped)
             };
             if dropped > 0 {
-                tracing::warn!(dropped, "lines of the log were dropped: standard output was blocked");
+                tracing::warn!(dropped, "standard output was blocked; lines of the log were dropped");
             }
             self.emptied.notify_all();
         }
@@ -135,7 +135,7 @@ impl<'a> MakeWriter<'a> for LogWriter {
     }
 }
 
-/// Takes one line: a subscriber writes an event in one go.
+/// Receives one line. A subscriber writes an event at once.
 pub(crate) struct Line<'a>(&'a Shared);
 
 impl Write for Line<'_> {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_written_in_their_order() {
+    fn lines_are_written_in_order() {
         let pipe = Pipe::default();
         let writer = writer_to(&pipe);
         let lines: Vec<_> = (0..1_000).map(|number| format!("line {number}\n")).collect();
@@ -212,13 +212,13 @@ mod tests {
     }
 
     #[test]
-    fn whoever_logs_does_not_wait_for_a_pipe_that_is_blocked_and_what_has_no_room_is_dropped() {
+    fn blocked_pipe_does_not_block_callers_and_excess_lines_are_dropped() {
         let pipe = Pipe::default();
         pipe.block(true);
         let writer = writer_to(&pipe);
         let (line, fitting) = ("x".repeat(1_023) + "\n", BUFFER_BYTES / 1_024);
         (0..fitting + 100).for_each(|_| log(&writer, &line));
-        assert!(!writer.flush(SECOND / 20), "it is blocked");
+        assert!(!writer.flush(SECOND / 20), "the pipe is blocked");
         assert_eq!(writer.shared.buffer().dropped, 100);
         pipe.block(false);
         assert!(writer.flush(10 * SECOND));
@@ -226,22 +226,22 @@ mod tests {
         log(&writer, &line);
         assert!(writer.flush(10 * SECOND));
         assert_eq!(pipe.text().len(), BUFFER_BYTES + line.len(), "there is room again");
-        assert_eq!(writer.shared.buffer().dropped, 0, "and the log has said how many were dropped");
+        assert_eq!(writer.shared.buffer().dropped, 0, "the log has reported the dropped lines");
     }
 
     #[test]
-    fn a_worker_that_has_ended_leaves_nothing_in_the_buffer() {
+    fn finished_writer_leaves_nothing_in_the_buffer() {
         let pipe = Pipe::default();
         let writer = writer_to(&pipe);
         log(&writer, "the last line\n");
         writer.finish(10 * SECOND);
         assert_eq!(pipe.text(), "the last line\n");
-        assert!(writer.shared.is_direct.load(Ordering::Relaxed), "what comes after it is written at once");
+        assert!(writer.shared.is_direct.load(Ordering::Relaxed), "later lines are written directly");
         pipe.block(true);
         let blocked = writer_to(&pipe);
         log(&blocked, "a line\n");
         blocked.finish(SECOND / 20);
-        assert!(!blocked.shared.is_direct.load(Ordering::Relaxed), "nobody waits for a pipe that is blocked");
+        assert!(!blocked.shared.is_direct.load(Ordering::Relaxed), "no caller waits for a blocked pipe");
         pipe.block(false);
     }
 }

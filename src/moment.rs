@@ -1,25 +1,25 @@
-//! Points in time that hold for a process that was suspended.
+//! Points in time that stay correct when the process is suspended.
 //!
-//! A lease runs out at SQS by the time of the world. The monotonic clock of a process stands still while its machine sleeps, or its virtual
-//! machine is paused: by that clock alone a lease that ended an hour ago is still ours. The clock on the wall goes on. So both are read, and
-//! whichever says that more time has passed is believed. A wall clock that is set forward makes leases look shorter, which is safe; one that
-//! is set back changes nothing.
+//! A lease at SQS ends by wall-clock time. The monotonic clock of a process stops while its machine sleeps or its
+//! virtual machine is paused. By that clock alone, a lease that ended an hour ago would still be valid. So both clocks
+//! are read, and the larger elapsed time counts. A wall clock that is set forward makes leases look shorter, which is
+//! safe. One that is set back changes nothing.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// How far the wall clock runs ahead before that counts. Time services move it by less than this all the time.
+/// How far the wall clock must run ahead to count. Time services often correct it by less.
 #[cfg(feature = "sqs")]
 const TOLERANCE: Duration = Duration::from_secs(1);
 
-/// A point in time, by both clocks.
+/// A point in time on both clocks.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "without effects nobody asks what time it is"))]
+#[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "only effects ask for the elapsed time"))]
 pub struct Moment {
-    /// What timers go by. A test may pause it, and then it runs ahead or stands still.
+    /// The clock of timers. A test may pause it, so that it jumps or stands still.
     monotonic: Instant,
-    /// The same clock, which no test pauses: the wall clock is compared with this one.
+    /// The same clock, which no test pauses. The wall clock is compared with it.
     awake: std::time::Instant,
     wall: SystemTime,
 }
@@ -29,19 +29,19 @@ impl Moment {
         Self { monotonic: Instant::now(), awake: std::time::Instant::now(), wall: wall_clock() }
     }
 
-    /// Returns how much time has passed since.
+    /// Returns the elapsed time.
     #[cfg(feature = "sqs")]
     pub fn elapsed(&self) -> Duration {
         self.until(Self::now())
     }
 
-    /// Returns whether the process was suspended since. The wall clock may have been set forward as well: nobody can tell.
+    /// Returns whether the process was suspended since. It cannot be told apart from a wall clock that was set forward.
     #[cfg(feature = "worker")]
     pub fn was_suspended_since(&self) -> bool {
         !self.asleep_until(Self::now()).is_zero()
     }
 
-    /// Returns the moment that was so long before this one.
+    /// Returns the moment this long before.
     #[cfg(feature = "worker")]
     pub fn before(self, time: Duration) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl Moment {
         }
     }
 
-    /// Returns the later of the two, by the monotonic clock.
+    /// Returns the later moment by the monotonic clock.
     #[cfg(feature = "worker")]
     pub fn or_later(self, other: Self) -> Self {
         if other.monotonic > self.monotonic { other } else { self }
@@ -62,7 +62,7 @@ impl Moment {
         later.monotonic.saturating_duration_since(self.monotonic) + self.asleep_until(later)
     }
 
-    /// How much further the wall clock has gone.
+    /// Returns how much further the wall clock has advanced.
     #[cfg(feature = "sqs")]
     fn asleep_until(&self, later: Self) -> Duration {
         let awake = later.awake.saturating_duration_since(self.awake);
@@ -71,22 +71,22 @@ impl Moment {
     }
 }
 
-/// When something ends that began at a known moment, as a lease does.
+/// The end of a period that began at a known moment, such as a lease.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "without effects nobody asks when it is over"))]
+#[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "only effects ask whether it is over"))]
 pub struct Deadline {
     since: Moment,
     after: Duration,
 }
 
 impl Deadline {
-    /// The end of what takes so long from that moment on.
+    /// Returns the end of a period of this length from that moment on.
     #[cfg(feature = "sqs")]
     pub fn after(since: Moment, after: Duration) -> Self {
         Self { since, after }
     }
 
-    /// The end of what ends at that time of the monotonic clock, if the process is not suspended until then.
+    /// Returns a deadline at that time of the monotonic clock, if the process is not suspended before.
     pub fn at(time: Instant) -> Self {
         let now = Moment::now();
         Self { since: now, after: time.saturating_duration_since(now.monotonic) }
@@ -102,13 +102,13 @@ impl Deadline {
         self.after.saturating_sub(self.since.elapsed())
     }
 
-    /// Returns whichever is over first.
+    /// Returns the earlier deadline.
     #[cfg(feature = "sqs")]
     pub fn or_earlier(self, other: Self) -> Self {
         if other.time_left() < self.time_left() { other } else { self }
     }
 
-    /// Returns when a timer is to go off for it. A process that was suspended meanwhile has to look at the deadline itself.
+    /// Returns the time for a timer. After a suspend, the deadline itself has to be checked.
     #[cfg(feature = "sqs")]
     pub fn for_timer(&self) -> Instant {
         self.since.monotonic + self.after
@@ -140,7 +140,7 @@ mod in_tests {
         SystemTime::now() + ahead - behind
     }
 
-    /// Sets this thread's wall clock forward by so much, while the monotonic one stands still: the process was suspended.
+    /// Sets this thread's wall clock forward while the monotonic clock stands still, as during a suspend.
     pub fn set_wall_clock_ahead(time: Duration) {
         let (ahead, behind) = AHEAD.get();
         AHEAD.set((ahead + time, behind));
@@ -163,14 +163,14 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_that_a_process_is_awake_counts() {
+    async fn time_awake_counts() {
         let moment = Moment::now();
         advance(30 * SECOND).await;
         assert_eq!(moment.elapsed(), 30 * SECOND);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_that_a_process_sleeps_counts_as_well() {
+    async fn time_asleep_counts_too() {
         let moment = Moment::now();
         advance(30 * SECOND).await;
         set_wall_clock_ahead(3_600 * SECOND);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wall_clock_that_is_set_back_changes_nothing() {
+    async fn wall_clock_that_is_set_back_changes_nothing() {
         let moment = Moment::now();
         set_wall_clock_back(3_600 * SECOND);
         assert_eq!(moment.elapsed(), Duration::ZERO);
@@ -189,14 +189,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_correction_of_the_wall_clock_is_no_suspend() {
+    async fn correction_of_the_wall_clock_is_not_a_suspend() {
         let moment = Moment::now();
         set_wall_clock_ahead(SECOND / 10);
         assert_eq!(moment.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deadline_is_over_by_whichever_clock_is_first() {
+    async fn deadline_ends_by_the_faster_clock() {
         for (awake, asleep, is_over) in [(29, 0, false), (30, 0, true), (0, 28, false), (0, 31, true), (20, 12, true)] {
             let deadline = Deadline::after(Moment::now(), 30 * SECOND);
             advance(awake * SECOND).await;
@@ -211,7 +211,7 @@ mod tests {
 
     #[cfg(feature = "worker")]
     #[tokio::test(start_paused = true)]
-    async fn a_suspend_is_noticed_and_time_that_passes_is_none() {
+    async fn suspend_is_noticed_and_elapsed_time_is_not_a_suspend() {
         let moment = Moment::now();
         advance(3_600 * SECOND).await;
         assert!(!moment.was_suspended_since());

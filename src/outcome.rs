@@ -1,18 +1,18 @@
-//! What becomes of a record, and the types a handler may return to say so.
+//! The outcome of a record, and the types a handler may return for it.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::time::Duration;
 
-/// An error of any type, as layers and logs see it.
+/// A boxed error, as layers and logs receive it.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// What becomes of a record.
+/// The outcome of a record.
 ///
-/// A handler that returns nothing, or `Ok(())`, is [`Done`](Outcome::Done); one that returns an error is
-/// [`Retry`](Outcome::Retry), unless [`Consumer::classify`](crate::Consumer::classify) says otherwise. Everything else
-/// is said with this type:
+/// A handler that returns nothing, or `Ok(())`, is [`Done`](Outcome::Done). One that returns an error is
+/// [`Retry`](Outcome::Retry), unless [`Consumer::classify`](crate::Consumer::classify) says otherwise. Use this type
+/// for every other outcome:
 ///
 /// ```
 /// use redrive::{Json, Outcome};
@@ -28,24 +28,24 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// # let _ = redrive::handler(settle);
 /// ```
 ///
-/// `RetryAfter` and `DeadLetter` are calls to the queue, turned on by `Consumer::effects` (feature `sqs`). Without that, and
-/// wherever the call fails, they become `Retry`: the record comes back after the queue's visibility timeout, the queue's
+/// `RetryAfter` and `DeadLetter` make calls to the queue, which `Consumer::effects` (feature `sqs`) turns on. Without
+/// effects, or if the call fails, they become `Retry` and log a warning. The record is then retried after the queue's
+/// visibility timeout, until the queue's
 /// [RedrivePolicy](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html)
-/// moves it to the dead-letter queue in the end, and a warning says so. Nothing is acknowledged that did not arrive
-/// where it was meant to go.
+/// moves it to the dead-letter queue. No record is acknowledged before SQS has accepted it where it should go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "an outcome says what becomes of a record only where the handler returns it"]
+#[must_use = "an outcome has an effect only if the handler returns it"]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Processed: the record leaves the queue.
+    /// The record was processed. It is deleted from the queue.
     Done,
-    /// Failed: the record comes back after the queue's visibility timeout.
+    /// The record failed. It is retried after the queue's visibility timeout.
     Retry,
-    /// Failed: the record should come back after this long, from 0 to 12 hours.
+    /// The record failed. It is retried after this delay, from 0 to 12 hours.
     RetryAfter(Duration),
-    /// Never going to work: the record should move to the dead-letter queue now, with this reason.
+    /// The record can never succeed. It moves to the dead-letter queue now, with this reason.
     DeadLetter(Cow<'static, str>),
-    /// Not worth anything: the record leaves the queue, and this reason goes to the log.
+    /// The record is worthless. It is deleted from the queue, and this reason is logged.
     Discard(Cow<'static, str>),
 }
 
@@ -93,7 +93,7 @@ impl Outcome {
 ///
 /// `E` is any error that converts into `Box<dyn Error + Send + Sync>`: your own, `anyhow::Error`, a `String`.
 ///
-/// Rejections of your own extractors implement it too, so that a rejection can be an outcome other than a retry:
+/// Rejections of your own extractors implement it too, so that a rejection can have an outcome other than a retry:
 ///
 /// ```
 /// use redrive::{IntoOutcome, Outcome};
@@ -114,23 +114,23 @@ impl Outcome {
     note = "return `()`, `redrive::Outcome`, `Result<(), E>` or `Result<redrive::Outcome, E>`"
 )]
 pub trait IntoOutcome {
-    /// The error that [`Consumer::classify`](crate::Consumer::classify) sees, before it is boxed.
+    /// The error that [`Consumer::classify`](crate::Consumer::classify) receives before it is boxed.
     type Error: HandlerError;
 
-    /// The outcome, or the error that stands for [`Outcome::Retry`].
+    /// Returns the outcome, or the error that means [`Outcome::Retry`].
     fn into_outcome(self) -> Result<Outcome, Self::Error>;
 }
 
-/// An error that a handler may return: whatever converts into `Box<dyn Error + Send + Sync>`.
+/// An error that a handler may return: any type that converts into `Box<dyn Error + Send + Sync>`.
 ///
-/// It is implemented for all of those, and there is nothing to implement; the trait is here for its error message.
+/// It is implemented for all of these types. The trait exists only for its error message.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a redrive handler",
     label = "not an error that can be logged and sent across threads",
     note = "implement `std::error::Error` for it (and keep it `Send + Sync + 'static`), or use `anyhow::Error`"
 )]
 pub trait HandlerError: Send + 'static {
-    /// The error, boxed.
+    /// Returns the boxed error.
     fn into_box_error(self) -> BoxError;
 }
 
@@ -173,19 +173,19 @@ impl<E: HandlerError> IntoOutcome for Result<Outcome, E> {
     }
 }
 
-/// What a rejection makes of its record. That is never [`Outcome::Done`]: the handler has not run, and a rejection of `()`
-/// would have the record deleted without a word.
+/// Returns the outcome of a rejected record. It is never [`Outcome::Done`]: the handler has not run, and a rejection of
+/// type `()` would silently delete the record.
 pub(crate) fn rejected(rejection: impl IntoOutcome) -> Result<Outcome, BoxError> {
     match rejection.into_outcome() {
         Ok(Outcome::Done) => {
-            Err("an extractor rejected the record, and its rejection does not say what becomes of it".into())
+            Err("an extractor rejected the record, and its rejection is no outcome; return a retry, a dead letter or a discard".into())
         }
         Ok(outcome) => Ok(outcome),
         Err(error) => Err(error.into_box_error()),
     }
 }
 
-/// An extractor that cannot fail has nothing to reject with.
+/// An extractor that cannot fail never rejects a record.
 impl IntoOutcome for Infallible {
     type Error = Infallible;
 

@@ -1,4 +1,4 @@
-//! The log of a program that has not set one up.
+//! The default log of a program that has not set one up.
 
 use std::env;
 use std::io::{IsTerminal, stdout};
@@ -16,19 +16,20 @@ use crate::log_writer::LogWriter;
 /// How lines reach standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lines {
-    /// Each is written before the program goes on. On Lambda a process is frozen after its answer, and what is in a buffer then is lost.
+    /// Each line is written before the program continues. Lambda freezes a process after its answer, and buffered lines
+    /// would be lost.
     #[cfg(feature = "lambda")]
     AtOnce,
-    /// A thread of its own writes them. A worker must go on while standard output is blocked.
+    /// A separate thread writes the lines. A worker must continue while standard output is blocked.
     #[cfg(feature = "worker")]
     Buffered,
 }
 
-/// The writer of the subscriber that was installed, where it has a buffer.
+/// The buffered writer of the installed subscriber.
 #[cfg(feature = "worker")]
 static WRITER: OnceLock<LogWriter> = OnceLock::new();
 
-/// Installs a subscriber, unless there is one: JSON lines, as CloudWatch reads them, or text on a terminal.
+/// Installs a subscriber unless there is one. It writes JSON lines for CloudWatch, or text on a terminal.
 pub(crate) fn install(lines: Lines) {
     if tracing::dispatcher::has_been_set() {
         return;
@@ -43,14 +44,14 @@ pub(crate) fn install(lines: Lines) {
 
 fn install_with(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) {
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter()).with_writer(writer);
-    // Should another thread have installed one meanwhile, then that is the one.
+    // If another thread has installed a subscriber meanwhile, that one stays.
     let _ = match stdout().is_terminal() {
         true => subscriber.try_init(),
         false => subscriber.json().with_ansi(false).try_init(),
     };
 }
 
-/// Waits until the lines in the buffer are written, but no longer than that.
+/// Waits until the buffered lines are written, up to a limit.
 #[cfg(feature = "worker")]
 pub(crate) fn flush(limit: Duration) {
     if let Some(writer) = WRITER.get() {
@@ -58,7 +59,8 @@ pub(crate) fn flush(limit: Duration) {
     }
 }
 
-/// Does the same at the end of a worker. What is logged after it is written at once, as nobody waits for the buffer any more.
+/// Does the same at the end of a worker. Later lines are written directly, because nobody waits for the buffer any
+/// more.
 #[cfg(feature = "worker")]
 pub(crate) fn finish(limit: Duration) {
     if let Some(writer) = WRITER.get() {
@@ -66,15 +68,14 @@ pub(crate) fn finish(limit: Duration) {
     }
 }
 
-/// What the names of targets begin with that log what goes over the wire, message bodies and receipt handles included, at `debug` or
-/// `trace`. They stay at `info` unless `RUST_LOG` names them: a level for all targets is not meant to put payloads into the log.
+/// Targets that log what is sent over the network, with message bodies and receipt handles, at `debug` or `trace`. They
+/// stay at `info` unless `RUST_LOG` names them, so that a level for all targets does not log payloads.
 const WIRE_TARGETS: [&str; 8] =
     ["aws_config", "aws_runtime", "aws_sdk_", "aws_sigv4", "aws_smithy_", "h2", "hyper", "lambda_runtime"];
 
-/// What `RUST_LOG` says; else the level that Lambda's logging settings ask for; else `info`.
+/// Returns the filter of `RUST_LOG`, else the level of Lambda's logging settings, else `info`.
 ///
-/// From `info` on the span of each record is shown as well, so that the handler's own lines tell which message they are
-/// about.
+/// From `info` on each record's span is shown too, so that the handler's own lines name their message.
 fn filter() -> EnvFilter {
     EnvFilter::new(directives(env::var(EnvFilter::DEFAULT_ENV).ok(), env::var("AWS_LAMBDA_LOG_LEVEL").ok()))
 }
@@ -89,7 +90,7 @@ fn directives(rust_log: Option<String>, lambda_log_level: Option<String>) -> Str
     directives
 }
 
-/// Whether this directive has the wire shown: a level without a target.
+/// Returns whether this directive is a verbose level without a target, which would log network traffic.
 fn is_verbose_for_all(directive: &str) -> bool {
     ["debug", "trace", "4", "5"].iter().any(|level| directive.trim().eq_ignore_ascii_case(level))
 }
@@ -100,7 +101,7 @@ fn names(directives: &str, target: &str) -> bool {
 
 fn of_level(lambda_log_level: Option<&str>) -> &'static str {
     match lambda_log_level.map(str::to_ascii_lowercase).as_deref() {
-        // The least of Lambda's levels is none of tracing's.
+        // Lambda's least verbose level does not exist in tracing.
         Some("fatal" | "error") => "error",
         Some("warn") => "warn",
         Some("debug") => "debug",
@@ -130,7 +131,7 @@ mod tests {
         }
     }
 
-    /// What is shown of a line of each of these, at each level.
+    /// Logs a line for each target at each level, and returns what is shown.
     fn shown(rust_log: Option<&str>, lambda_log_level: Option<&str>) -> String {
         let (shown, directives) =
             (Shown::default(), directives(rust_log.map(str::to_owned), lambda_log_level.map(str::to_owned)));
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_for_all_does_not_show_what_goes_over_the_wire() {
+    fn level_for_all_targets_does_not_log_network_traffic() {
         for shown in ["debug", "TRACE", "info,trace", "redrive=warn,debug", "5"].map(|level| shown(Some(level), None)) {
             assert!(shown.contains("debug-orders"), "{shown}");
             for wire in ["aws_smithy_runtime", "aws_sdk_sqs", "hyper", "h2"] {
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_of_the_wire_is_shown_to_whoever_names_it() {
+    fn named_target_logs_network_traffic() {
         for rust_log in
             ["debug,aws_smithy_runtime=trace", "debug,aws_smithy_=trace", "aws_smithy_runtime::client=trace"]
         {
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_low_level_for_all_is_not_raised_for_some() {
+    fn low_level_for_all_targets_is_not_raised() {
         assert_eq!(shown(Some("error"), None), "");
         assert_eq!(shown(None, Some("FATAL")), "");
         let usual = shown(None, None);

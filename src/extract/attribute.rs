@@ -1,4 +1,4 @@
-//! The attributes that the sender gave the message.
+//! Message attributes that the sender set.
 
 #[cfg(feature = "sqs")]
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::outcome::BoxError;
 use crate::record::Backing;
 use crate::record::{RawAttribute, Record};
 
-/// One message attribute, as a type of yours that knows the attribute's name.
+/// Extracts one message attribute into your type, which names the attribute.
 ///
 /// ```
 /// use redrive::{Attribute, AttributeValue, FromAttribute};
@@ -39,24 +39,25 @@ use crate::record::{RawAttribute, Record};
 /// # let _ = redrive::handler(place);
 /// ```
 ///
-/// Attributes that are not asked for are not parsed.
+/// Other attributes are not parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attribute<A>(pub A);
 
 wraps!(Attribute<A>);
 
-/// A type that is read from one message attribute.
+/// A type that can be read from one message attribute.
 pub trait FromAttribute: Sized {
-    /// The attribute's name; names are case-sensitive.
+    /// The attribute's name, which is case-sensitive.
     const NAME: &'static str;
 
-    /// Reads the value. An error rejects the record.
+    /// Reads the value. An error rejects the record as malformed.
     fn from_attribute(value: AttributeValue) -> Result<Self, BoxError>;
 }
 
-/// The value of a message attribute: a text or bytes, and the type that the sender gave it.
+/// The value of a message attribute: text or bytes, with the sender's data type.
 ///
-/// Attributes: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>.
+/// SQS documents attributes:
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AttributeValue {
     data_type: String,
@@ -65,34 +66,34 @@ pub struct AttributeValue {
 }
 
 impl AttributeValue {
-    /// A text.
+    /// Creates a `String`.
     pub fn string(text: impl Into<String>) -> Self {
         Self { data_type: "String".to_owned(), text: Some(text.into()), bytes: None }
     }
 
-    /// A number, as text: SQS takes up to 38 digits, and checks no more than that it is one.
+    /// Creates a `Number`, as text. SQS accepts up to 38 digits, but only checks that it is a number.
     pub fn number(number: impl fmt::Display) -> Self {
         Self { data_type: "Number".to_owned(), text: Some(number.to_string()), bytes: None }
     }
 
-    /// Bytes.
+    /// Creates a `Binary`.
     pub fn binary(bytes: impl Into<Vec<u8>>) -> Self {
         Self { data_type: "Binary".to_owned(), text: None, bytes: Some(bytes.into()) }
     }
 
-    /// The same value, whose type says more: `int` makes a `Number.int` of a `Number`.
+    /// Returns the value with a custom label in its type: `int` turns `Number` into `Number.int`.
     pub fn labelled(mut self, label: &str) -> Self {
         self.data_type = format!("{}.{label}", self.data_type);
         self
     }
 
-    /// The bytes of the value.
+    /// Returns the length of the value in bytes.
     #[cfg(feature = "producer")]
     pub(crate) fn len(&self) -> usize {
         self.text.as_ref().map_or(0, String::len) + self.bytes.as_ref().map_or(0, Vec::len)
     }
 
-    /// As an event has it.
+    /// Converts the value into an event's format.
     #[cfg(feature = "producer")]
     fn to_wire(&self) -> serde_json::Value {
         use base64::Engine as _;
@@ -106,17 +107,17 @@ impl AttributeValue {
         wire
     }
 
-    /// `String`, `Number` or `Binary`, with what the sender put after it, as in `Number.int`.
+    /// Returns the data type: `String`, `Number` or `Binary`, with the sender's label, as in `Number.int`.
     pub fn data_type(&self) -> &str {
         &self.data_type
     }
 
-    /// The text of a `String` or a `Number`.
+    /// Returns the text of a `String` or a `Number`.
     pub fn as_str(&self) -> Option<&str> {
         self.text.as_deref()
     }
 
-    /// The bytes of a `Binary`.
+    /// Returns the bytes of a `Binary`.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         self.bytes.as_deref()
     }
@@ -129,7 +130,7 @@ impl fmt::Debug for AttributeValue {
     }
 }
 
-/// The attribute as it is in the envelope of SNS.
+/// An attribute in an SNS envelope:
 /// <https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html>
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -139,7 +140,8 @@ struct SnsWire {
 }
 
 impl AttributeValue {
-    /// Reads an attribute of SNS: a text, in base64 where its type is `Binary`. A `String.Array` is the text of a JSON list.
+    /// Reads an SNS attribute: text, in base64 if its type is `Binary`. A `String.Array` keeps the text of its JSON
+    /// list.
     pub(super) fn of_sns(json: &str) -> Result<Self, JsonError> {
         let SnsWire { r#type: data_type, value } = serde_json::from_str(json)?;
         if data_type.split('.').next() != Some("Binary") {
@@ -150,7 +152,7 @@ impl AttributeValue {
     }
 }
 
-/// The attribute as it is in the event. Its two lists, always empty, are passed over.
+/// An attribute in an event. Its two lists are always empty and are skipped.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire {
@@ -185,11 +187,11 @@ impl From<&MessageAttributeValue> for AttributeValue {
 }
 
 impl Record {
-    /// A message attribute by its name.
+    /// Returns a message attribute by its name.
     ///
     /// # Errors
     ///
-    /// Where the attribute is there but malformed, or the attributes are not an object.
+    /// Returns an error if the attribute is malformed, or if the attributes are not an object.
     pub fn message_attribute(&self, name: &str) -> Result<Option<AttributeValue>, JsonError> {
         match self.raw_message_attribute(name)? {
             Some(RawAttribute::Json(json)) => {
@@ -202,7 +204,7 @@ impl Record {
         }
     }
 
-    /// All message attributes, by name.
+    /// Returns all message attributes by name.
     #[cfg(feature = "sqs")]
     pub(crate) fn message_attributes(&self) -> Result<BTreeMap<String, AttributeValue>, JsonError> {
         let mut attributes = match self.backing() {
@@ -215,7 +217,7 @@ impl Record {
                 received.message_attributes().map(|(name, value)| (name.clone(), value.into())).collect()
             }
         };
-        // SQS takes none without a value, and gives none out.
+        // SQS refuses an attribute without a value, so it is left out.
         let hidden = self.hidden_attribute();
         attributes
             .retain(|name, value| (value.text.is_some() || value.bytes.is_some()) && Some(name.as_str()) != hidden);
@@ -223,14 +225,14 @@ impl Record {
     }
 }
 
-/// Message attributes as an event has them, by name.
+/// Converts message attributes from an event's format.
 #[cfg(feature = "sqs")]
 pub(crate) fn attributes_from_json(json: &str) -> Result<BTreeMap<String, AttributeValue>, JsonError> {
     let wires: Option<BTreeMap<String, Option<Wire>>> = serde_json::from_str(json)?;
     Ok(wires.into_iter().flatten().filter_map(|(name, wire)| Some((name, wire?.into()))).collect())
 }
 
-/// The same, the other way.
+/// Converts message attributes into an event's format.
 #[cfg(feature = "producer")]
 pub(crate) fn attributes_to_json(attributes: &BTreeMap<String, AttributeValue>) -> String {
     let wire = |(name, value): (&String, &AttributeValue)| (name.clone(), value.to_wire());

@@ -1,11 +1,11 @@
-//! The raw body.
+//! Extracts the raw body.
 
 use std::borrow::Cow;
 
 use super::{FromRecord, Rejection};
 use crate::record::Record;
 
-/// The message's body as it is, a text.
+/// Extracts the message's body as text.
 ///
 /// ```
 /// use redrive::Body;
@@ -28,7 +28,7 @@ impl<S: Sync> FromRecord<S> for Body {
     }
 }
 
-/// The body's text, which every extractor of what is inside the body begins with.
+/// Returns the body's text for the extractors that parse it.
 pub(super) fn body(record: &Record) -> Result<Cow<'_, str>, Rejection> {
     let body = record.body().map_err(|error| Rejection::malformed("body", error))?;
     body.ok_or_else(|| Rejection::absent("body"))

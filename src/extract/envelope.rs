@@ -1,4 +1,4 @@
-//! Messages that came through another service, and are wrapped in its envelope.
+//! Messages inside the envelope of another service.
 
 mod detail;
 
@@ -16,7 +16,7 @@ use super::{FromRecord, Rejection};
 use crate::json::{JsonError, find};
 use crate::record::Record;
 
-/// A message that came through an SNS topic, without its envelope.
+/// Extracts a message that arrived through an SNS topic, without its envelope.
 ///
 /// ```
 /// use redrive::Sns;
@@ -26,7 +26,7 @@ use crate::record::Record;
 /// # let _ = redrive::handler(place);
 /// ```
 ///
-/// What was published is parsed as JSON, and taken as it is, a text, where `T` is [`Body`]:
+/// The published message is parsed as JSON. If `T` is [`Body`], it stays text:
 ///
 /// ```
 /// use redrive::{Body, Sns};
@@ -35,30 +35,30 @@ use crate::record::Record;
 /// # let _ = redrive::handler(read);
 /// ```
 ///
-/// Use it unless the subscription has
-/// [raw message delivery](https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html) on:
-/// then the body is the message, and [`Json`](crate::Json) takes it.
+/// Use it unless the subscription has [raw message
+/// delivery](https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html). With raw delivery
+/// the body is the message itself, so use [`Json`](crate::Json).
 ///
-/// Attributes that it was published with are in the envelope too, and not among the attributes of the SQS message: they are in
-/// `attributes`, and [`SnsAttribute`] takes one of them as an argument.
+/// The published attributes are in the envelope, not among the attributes of the SQS message. `attributes` has all of
+/// them, and [`SnsAttribute`] extracts one as an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sns<T> {
-    /// What was published.
+    /// The published message.
     pub message: T,
-    /// The id that SNS gave it.
+    /// The id that SNS assigned.
     pub message_id: String,
-    /// The topic that it was published to.
+    /// The ARN of the topic.
     pub topic_arn: String,
-    /// The subject, if it was published with one.
+    /// The subject, if there is one.
     pub subject: Option<String>,
-    /// When it was published, in ISO 8601.
+    /// The time of publication, in ISO 8601.
     pub timestamp: String,
-    /// The attributes that it was published with, by name. An attribute that cannot be read is left out.
+    /// The published attributes by name, without those that cannot be read.
     pub attributes: BTreeMap<String, AttributeValue>,
 }
 
-/// <https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>
+/// The envelope: <https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct SnsEnvelope {
@@ -73,7 +73,7 @@ struct SnsEnvelope {
     message_attributes: Option<Box<RawValue>>,
 }
 
-/// The same, for a look at the attributes alone.
+/// The envelope, when only its attributes are needed.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct SnsAttributes {
@@ -102,10 +102,10 @@ impl<S: Sync> FromRecord<S> for Sns<Body> {
     }
 }
 
-/// One attribute that a message was published to an SNS topic with, as a type of yours that knows the attribute's name.
+/// Extracts one attribute of a message that arrived through SNS into your type, which names the attribute.
 ///
-/// SNS puts it into the envelope, next to the message. With raw message delivery it becomes an attribute of the SQS message, and
-/// [`Attribute`](crate::Attribute) takes it.
+/// SNS puts attributes into the envelope, next to the message. With raw message delivery an attribute belongs to the
+/// SQS message, and [`Attribute`](crate::Attribute) extracts it.
 ///
 /// ```
 /// use redrive::{AttributeValue, BoxError, FromAttribute, Sns, SnsAttribute};
@@ -159,11 +159,11 @@ fn check_notification(r#type: &str) -> Result<(), Rejection> {
     if r#type == "Notification" {
         return Ok(());
     }
-    let problem = "it is not a Notification: a subscription that waits to be confirmed, perhaps";
+    let problem = "its type is not Notification; it may be the confirmation of a subscription";
     Err(Rejection::malformed(SNS, problem))
 }
 
-/// Parses the body as an envelope. A body of another form is told which extractor takes it.
+/// Parses the body as an envelope. The error for another format names the extractor for it.
 pub(super) fn parse_envelope<T: DeserializeOwned>(
     record: &Record,
     what: &'static str,
@@ -187,7 +187,7 @@ impl SnsEnvelope {
     }
 }
 
-/// An event that came through EventBridge, without its envelope.
+/// Extracts an event that arrived through EventBridge, without its envelope.
 ///
 /// ```
 /// use redrive::EventBridge;
@@ -197,12 +197,12 @@ impl SnsEnvelope {
 /// # let _ = redrive::handler(place);
 /// ```
 ///
-/// A rule with an
-/// [input transformer](https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html) sends
-/// what that makes: take it with [`Json`](crate::Json).
+/// A rule with an [input
+/// transformer](https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html) sends the
+/// transformed text, which [`Json`](crate::Json) extracts.
 ///
-/// EventBridge Scheduler sends the detail as a text, `"{}"` where a schedule has none. Where `T` is no text, the JSON inside it is
-/// parsed; of an empty object a unit, or a struct without fields, is made:
+/// EventBridge Scheduler sends the detail as text, or `"{}"` if a schedule has none. Unless `T` is text, the JSON
+/// inside it is parsed. An empty object becomes a unit or a struct without fields:
 ///
 /// ```
 /// use redrive::EventBridge;
@@ -213,21 +213,21 @@ impl SnsEnvelope {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventBridge<T> {
-    /// What happened, in the form that its source gives it.
+    /// The event's data, in the format of its source.
     pub detail: T,
-    /// What kind of event it is.
+    /// The kind of the event.
     pub detail_type: String,
-    /// Who reports it: `aws.ec2`, or a name of your own.
+    /// The source: `aws.ec2`, or a name of your own.
     pub source: String,
     /// The id of the event.
     pub id: String,
-    /// The account that it comes from.
+    /// The account that sent it.
     pub account: String,
-    /// The region that it comes from.
+    /// The region that sent it.
     pub region: String,
-    /// When it happened, in ISO 8601.
+    /// The time of the event, in ISO 8601.
     pub time: String,
-    /// The ARNs of what it concerns.
+    /// The ARNs of the resources concerned.
     pub resources: Vec<String>,
 }
 
@@ -253,7 +253,7 @@ impl<S: Sync, T: DeserializeOwned> FromRecord<S> for EventBridge<T> {
     }
 }
 
-/// Reads JSON: the detail is looked at twice where it is a text.
+/// Reads JSON only, because a detail that is text is parsed twice.
 impl<'de, T: DeserializeOwned> Deserialize<'de> for EventBridge<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Event { detail, detail_type, source, id, account, region, time, resources } =

@@ -1,8 +1,8 @@
-//! What a body is that an extractor does not take. The error then names the extractor that does.
+//! Recognizes the format of a body, so that an error can name the right extractor.
 
 use serde_json::Value;
 
-/// A form that AWS gives the bodies of its own messages.
+/// A format of messages that AWS services send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     EventBridge,
@@ -11,17 +11,17 @@ pub(super) enum Form {
     CloudTrail,
 }
 
-/// What a body is, if it is of another form than the one that was asked for, and which extractor takes it.
+/// Describes a body in another format than the wanted one, and names its extractor.
 pub(super) fn misplaced(body: &str, wanted: Form) -> Option<String> {
     let body = serde_json::from_str(body).ok()?;
     let form = form_of(&body).filter(|form| *form != wanted)?;
     Some(match form {
         Form::EventBridge => {
-            "it is an event of EventBridge; take it as `EventBridge<T>`, with a type of yours for its detail".to_owned()
+            "it is an EventBridge event; extract it as `EventBridge<T>`, with a type of yours for its detail".to_owned()
         }
-        Form::Sns => format!("it came through SNS; take it as `Sns<{}>`", published(&body)),
-        Form::S3 => "it is a notification of S3; take it as `S3`".to_owned(),
-        Form::CloudTrail => "it is of CloudTrail; take it as `Json<T>`, with a type of yours".to_owned(),
+        Form::Sns => format!("it came through SNS; extract it as `Sns<{}>`", published(&body)),
+        Form::S3 => "it is an S3 notification; extract it as `S3`".to_owned(),
+        Form::CloudTrail => "it is a CloudTrail record; extract it as `Json<T>`, with a type of yours".to_owned(),
     })
 }
 
@@ -42,7 +42,7 @@ fn form_of(body: &Value) -> Option<Form> {
     }
 }
 
-/// The type that takes what was published to a topic.
+/// Returns the type for a message that was published to a topic.
 fn published(body: &Value) -> &'static str {
     let message = body.get("Message").and_then(Value::as_str).and_then(|message| serde_json::from_str(message).ok());
     match message.as_ref().and_then(form_of) {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_extractor_that_takes_a_body_is_named() {
+    fn error_names_the_right_extractor() {
         let s3 = json!({"Records": [{"eventVersion": "2.1", "eventSource": "aws:s3", "s3": {}}]});
         let event = json!({"detail-type": "Object Created", "source": "aws.s3", "detail": {}});
         let sns = |message: &str| json!({"Type": "Notification", "TopicArn": "arn", "Message": message});

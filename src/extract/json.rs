@@ -1,4 +1,4 @@
-//! A body of JSON.
+//! Extracts a JSON body.
 
 use serde::de::DeserializeOwned;
 
@@ -7,7 +7,7 @@ use super::{FromRecord, Rejection};
 use crate::json::JsonError;
 use crate::record::Record;
 
-/// The message's body, parsed as JSON into a type of yours.
+/// Extracts the message's body, parsed as JSON into your type.
 ///
 /// ```
 /// use redrive::Json;
@@ -19,7 +19,7 @@ use crate::record::Record;
 /// # let _ = redrive::handler(place);
 /// ```
 ///
-/// A body that is not JSON, or does not fit the type, rejects the record: it is reported, and only it.
+/// A body that is not JSON, or does not fit the type, rejects its record alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
@@ -39,12 +39,12 @@ impl<S: Sync, T: DeserializeOwned> FromRecord<S> for Json<T> {
     }
 }
 
-/// Parses the body as what `what` names.
+/// Parses the body. `what` names it in an error.
 pub(super) fn parse_body<T: DeserializeOwned>(record: &Record, what: &'static str) -> Result<T, Rejection> {
     parse(&body(record)?, what)
 }
 
-/// Parses a piece of JSON, and keeps the payload out of the error.
+/// Parses JSON and keeps the payload out of the error.
 pub(super) fn parse<T: DeserializeOwned>(json: &str, what: &'static str) -> Result<T, Rejection> {
     serde_json::from_str(json).map_err(|error| Rejection::malformed(what, JsonError::from(error)))
 }

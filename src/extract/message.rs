@@ -1,4 +1,4 @@
-//! The whole message.
+//! Extracts the whole message.
 
 #[cfg(feature = "worker")]
 use aws_lambda_events::encodings::Base64Data;
@@ -13,7 +13,7 @@ use super::{FromRecord, Rejection};
 use crate::record::Received;
 use crate::record::{Backing, Record};
 
-/// The whole message, as the type that `aws_lambda_events` has for it.
+/// Extracts the whole message as the type of `aws_lambda_events`.
 ///
 /// ```
 /// use redrive::Message;
@@ -24,7 +24,7 @@ use crate::record::{Backing, Record};
 /// # let _ = redrive::handler(forward);
 /// ```
 ///
-/// On Lambda this parses all of the record, so any oddity in it rejects it. The other extractors look only at what they take.
+/// On Lambda it parses the whole record, so a fault anywhere in it rejects the record. Other extractors read only their own part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message(pub SqsMessage);
 
@@ -87,7 +87,7 @@ fn attribute_of(value: &aws_sdk_sqs::types::MessageAttributeValue) -> SqsMessage
     attribute
 }
 
-/// The same message where only a null keeps it from being one: `aws_lambda_events` takes none for a list or a map.
+/// Parses a message whose only fault is a null in place of a list or a map, which `aws_lambda_events` refuses.
 fn without_nulls(json: &str) -> Option<SqsMessage> {
     let mut message: Value = serde_json::from_str(json).ok()?;
     remove_nulls(&mut message);

@@ -1,6 +1,6 @@
-//! Extractors: the types that a handler may take as arguments.
+//! Extractors: types that a handler can take as arguments.
 
-/// Lets an extractor be used as the value that it wraps.
+/// Implements access to the value that an extractor wraps.
 macro_rules! wraps {
     ($wrapper:ident<$value:ident>) => {
         impl<$value> std::ops::Deref for $wrapper<$value> {
@@ -73,9 +73,9 @@ pub use self::system::{
 use crate::outcome::IntoOutcome;
 use crate::record::Record;
 
-/// A type that can be made from a record, and so can be an argument of a handler.
+/// A type that can be created from a record, and is therefore an argument of a handler.
 ///
-/// The extractors of this crate implement it, and your own types may:
+/// The extractors of this crate implement it, and your own types can:
 ///
 /// ```
 /// use redrive::{FromRecord, Json, Record, Rejection};
@@ -102,24 +102,24 @@ use crate::record::Record;
 /// # let _ = redrive::handler(greet);
 /// ```
 ///
-/// A record whose extractor rejects it is not handed to the handler. What becomes of it is the rejection's to say, as an
-/// [`IntoOutcome`]; with [`Rejection`] it is a retry, unless that one says otherwise. A handler that wants to see the
-/// rejection itself takes `Result<E, E::Rejection>`; one that does without what is absent takes `Option<E>`, which is
-/// `None` for what is absent only, and still rejects what is malformed.
+/// If an extractor rejects a record, the handler does not run. The rejection decides the outcome as an [`IntoOutcome`].
+/// [`Rejection`] is a retry unless it says otherwise. A handler that wants to see the rejection takes `Result<E,
+/// E::Rejection>`. A handler for which a part is optional takes `Option<E>`: it is `None` if the part is absent, and a
+/// malformed part still rejects the record.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a redrive handler (with `{S}` as its state)",
     label = "cannot be made from a record",
     note = "take a body as `redrive::Json<{Self}>`, shared state as `redrive::State<{Self}>` together with `.with_state(..)`, or implement `redrive::FromRecord`"
 )]
 pub trait FromRecord<S>: Sized {
-    /// Why the record was not taken, and what becomes of it then.
+    /// The reason for a rejection, which decides the record's outcome.
     type Rejection: IntoOutcome + Send;
 
-    /// Takes what it needs from the record, or from the state that the handler was given.
+    /// Creates the value from the record, or from the handler's state.
     fn from_record(record: &Record, state: &S) -> impl Future<Output = Result<Self, Self::Rejection>> + Send;
 }
 
-/// The record itself, for what no extractor covers.
+/// Extracts the record itself, for parts without an extractor of their own.
 impl<S: Sync> FromRecord<S> for Record {
     type Rejection = std::convert::Infallible;
 

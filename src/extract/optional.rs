@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use super::{FromRecord, Rejection};
 use crate::record::Record;
 
-/// `None` for what is absent; what is malformed still rejects the record.
+/// Extracts `None` if the part is absent. A malformed part still rejects the record.
 impl<S: Sync, E: FromRecord<S, Rejection = Rejection>> FromRecord<S> for Option<E> {
     type Rejection = Rejection;
 
@@ -18,7 +18,7 @@ impl<S: Sync, E: FromRecord<S, Rejection = Rejection>> FromRecord<S> for Option<
     }
 }
 
-/// The handler sees the rejection, and decides.
+/// Passes the rejection to the handler.
 impl<S: Sync, E: FromRecord<S>> FromRecord<S> for Result<E, E::Rejection> {
     type Rejection = Infallible;
 

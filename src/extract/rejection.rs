@@ -1,14 +1,14 @@
-//! Why an extractor did not take a record.
+//! The reason why an extractor rejected a record.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::outcome::{BoxError, IntoOutcome, Outcome};
 
-/// Why an extractor did not take a record: what it looks for is absent, or malformed, or the record is one to discard.
+/// The reason why an extractor rejected a record: a part is absent or malformed, or the record is to be discarded.
 ///
-/// Absent and malformed are errors, and so a retry: the record goes to the dead-letter queue by the queue's
-/// RedrivePolicy. Nothing of the message's payload is in the text.
+/// Absent and malformed parts are errors, so the record is retried, and the queue's RedrivePolicy moves it to the
+/// dead-letter queue in the end. The text never contains the message's payload.
 #[derive(Debug)]
 pub struct Rejection {
     kind: Kind,
@@ -22,32 +22,32 @@ enum Kind {
 }
 
 impl Rejection {
-    /// The record has no such thing. An `Option` of the extractor is `None` then.
+    /// Creates a rejection because the record lacks a part. An `Option` of the extractor becomes `None`.
     pub fn absent(what: impl Into<Cow<'static, str>>) -> Self {
         Kind::Absent(what.into()).into()
     }
 
-    /// The record has it, and it is not as it should be.
+    /// Creates a rejection because a part is malformed.
     pub fn malformed(what: impl Into<Cow<'static, str>>, error: impl Into<BoxError>) -> Self {
         Kind::Malformed(what.into(), error.into()).into()
     }
 
-    /// The record is nothing to work on, and leaves the queue with this reason in the log.
+    /// Creates a rejection that deletes the record and logs this reason.
     pub fn discard(reason: impl Into<Cow<'static, str>>) -> Self {
         Kind::Discard(reason.into()).into()
     }
 
-    /// What the extractor looks for is not there.
+    /// Returns whether a part is absent.
     pub fn is_absent(&self) -> bool {
         matches!(self.kind, Kind::Absent(_))
     }
 
-    /// What the extractor looks for is there, and is not as it should be.
+    /// Returns whether a part is malformed.
     pub fn is_malformed(&self) -> bool {
         matches!(self.kind, Kind::Malformed(..))
     }
 
-    /// The record is one to discard.
+    /// Returns whether the record is discarded.
     pub fn is_discard(&self) -> bool {
         matches!(self.kind, Kind::Discard(_))
     }
@@ -75,7 +75,7 @@ impl fmt::Display for Rejection {
         match &self.kind {
             Kind::Absent(what) => write!(f, "the record has no {what}"),
             Kind::Malformed(what, _) => write!(f, "the record's {what} is malformed"),
-            Kind::Discard(reason) => write!(f, "the record is to be discarded: {reason}"),
+            Kind::Discard(reason) => write!(f, "the record is discarded: {reason}"),
         }
     }
 }

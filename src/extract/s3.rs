@@ -1,4 +1,4 @@
-//! Notifications of S3.
+//! Extracts S3 notifications.
 
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer};
@@ -8,7 +8,7 @@ use super::form::Form;
 use super::{FromRecord, Rejection};
 use crate::record::Record;
 
-/// The records of a notification that S3 sent to the queue.
+/// Extracts the records of a notification that S3 sent to the queue.
 ///
 /// ```
 /// use redrive::S3;
@@ -21,46 +21,49 @@ use crate::record::Record;
 /// # let _ = redrive::handler(index);
 /// ```
 ///
-/// The `s3:TestEvent` that S3 sends once, when the notification is set up, is discarded and not handed to the handler.
-/// A notification that came through SNS is a [`Sns<S3Notification>`](crate::Sns). Through EventBridge S3 sends another form, an
-/// [`EventBridge<T>`](crate::EventBridge) with a type of yours. The error of a record of these, or of CloudTrail's, says so.
+/// S3 sends an `s3:TestEvent` once when the notification is configured, which is discarded without a call of the
+/// handler. Use [`Sns<S3Notification>`](crate::Sns) for a notification through SNS. Through EventBridge S3 sends
+/// another format, so use [`EventBridge<T>`](crate::EventBridge) with a type of yours. The error for one of these
+/// formats, or for CloudTrail's, names the right extractor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3(pub Vec<S3Record>);
 
 wraps!(S3(Vec<S3Record>));
 
-/// What S3 sends: records, or none where it is the test event.
+/// An S3 notification: records, or none in the test event.
 ///
-/// The form: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
+/// S3 documents its format:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct S3Notification {
-    /// What happened to which objects; empty in the test event.
+    /// The events of objects. The test event has none.
     pub records: Vec<S3Record>,
 }
 
-/// One thing that happened to one object.
+/// One event of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct S3Record {
-    /// What happened, as in `ObjectCreated:Put`.
+    /// The event's name, as in `ObjectCreated:Put`.
     pub event_name: String,
-    /// When, in ISO 8601.
+    /// The time of the event, in ISO 8601.
     pub event_time: String,
     /// The bucket's name.
     pub bucket: String,
-    /// The object's key as it is in the bucket. (In the notification it is URL-encoded; this is decoded.)
+    /// The object's key, decoded from the URL-encoded notification.
     pub key: String,
-    /// The key as it is in the notification. Ceph, MinIO and others do not encode keys, or not as S3 does: there this is the
-    /// key, and `key` is another one where it has a `+` or a `%`.
+    /// The key as the notification has it. Ceph, MinIO and others do not encode keys as S3 does. There this is the real
+    /// key, and `key` differs if it contains a `+` or a `%`.
     pub raw_key: String,
-    /// The object's size in bytes; absent where it was deleted.
+    /// The object's size in bytes. It is absent after a deletion.
     pub size: Option<u64>,
     /// The object's ETag.
     pub e_tag: Option<String>,
-    /// The object's version, in a bucket that keeps versions.
+    /// The object's version, in a bucket with versioning.
     pub version_id: Option<String>,
-    /// Orders the events of one key: compare as hexadecimal numbers, the shorter one padded with zeros on the left.
+    /// Orders the events of one key. Compare them as hexadecimal numbers, with zeros added to the left of the shorter
+    /// one.
     pub sequencer: Option<String>,
 }
 
@@ -70,7 +73,9 @@ impl<S: Sync> FromRecord<S> for S3 {
     async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
         match parse_envelope(record, "S3 notification", Form::S3)? {
             Wire::Records { records } => Ok(Self(records.into_iter().map(S3Record::from).collect())),
-            Wire::Test { .. } => Err(Rejection::discard("the test event that S3 sends when a notification is set up")),
+            Wire::Test { .. } => {
+                Err(Rejection::discard("the test event that S3 sends when a notification is configured"))
+            }
         }
     }
 }
@@ -154,7 +159,7 @@ impl From<WireRecord> for S3Record {
     }
 }
 
-/// Keys come as a form's fields do: a space is a plus, and the rest is percent-encoded UTF-8.
+/// Decodes a key, which is encoded like a form field: a space is a plus, and the rest is percent-encoded UTF-8.
 fn decode_key(key: &str) -> String {
     percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
 }

@@ -1,13 +1,15 @@
-//! What a message is known by when it was sent more than once.
+//! The id by which copies of a message are recognized.
 
 use super::{FromRecord, Rejection};
 use crate::record::Record;
 
-/// By which a message is known that was sent more than once: the same for all tries of one send, and another for each send.
+/// Extracts the id by which copies of a message are recognized. All attempts of one send share it, and each send has a
+/// new one.
 ///
-/// SQS gives each try a `MessageId` of its own. A sender that does not know whether its message has arrived sends it again under the same
-/// id: on a FIFO queue that is the deduplication id, and SQS drops the second within 5 minutes; on a standard queue it is the message
-/// attribute `redrive.id`, which redrive's `Producer` gives its messages, and whoever must not do the same thing twice remembers it.
+/// SQS assigns each attempt a new `MessageId`. A sender that does not know whether its message arrived sends it again
+/// under the same id. On a FIFO queue this is the deduplication id, and SQS drops copies within 5 minutes. On a
+/// standard queue it is the message attribute `redrive.id`, which redrive's `Producer` adds. A consumer that must not
+/// act twice has to remember it.
 ///
 /// ```
 /// use redrive::{Outcome, SendId};
@@ -22,10 +24,10 @@ use crate::record::Record;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SendId(pub String);
 
-/// The message attribute with the id, on standard queues.
+/// The message attribute with the id on standard queues.
 pub const SEND_ID: &str = "redrive.id";
 
-/// The message attribute with the sender's trace, of [W3C Trace Context](https://www.w3.org/TR/trace-context/).
+/// The message attribute with the sender's trace of [W3C Trace Context](https://www.w3.org/TR/trace-context/).
 #[cfg(feature = "sqs")]
 pub const TRACEPARENT: &str = "traceparent";
 

@@ -1,11 +1,11 @@
-//! What all records share.
+//! Extracts the state that all records share.
 
 use std::convert::Infallible;
 
 use super::FromRecord;
 use crate::record::Record;
 
-/// A clone of the state that [`Consumer::with_state`](crate::Consumer::with_state) was given, or of a part of it.
+/// Extracts a clone of the state from [`Consumer::with_state`](crate::Consumer::with_state), or of a part of it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct State<T>(pub T);
 
 wraps!(State<T>);
 
-/// How a part of the state is taken from the whole of it, by cloning.
+/// A part of the state that can be cloned out of it.
 ///
 /// ```
 /// use redrive::{FromRef, State};
@@ -49,7 +49,7 @@ wraps!(State<T>);
     note = "give it with `redrive::handler(f).with_state(..)`, or implement `redrive::FromRef<{S}>` for `{Self}`"
 )]
 pub trait FromRef<S> {
-    /// Clones the part out of the whole.
+    /// Clones the part out of the state.
     fn from_ref(state: &S) -> Self;
 }
 

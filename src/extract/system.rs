@@ -1,4 +1,4 @@
-//! What SQS itself says of a message.
+//! Extractors for the attributes that SQS sets.
 
 use std::num::ParseIntError;
 use std::time::{Duration, SystemTime};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::{FromRecord, Rejection};
 use crate::record::Record;
 
-/// The id that SQS gave the message. The same id may come again: SQS delivers at least once.
+/// Extracts the message id. The same id may arrive again, because SQS delivers at least once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MessageId(pub String);
 
@@ -21,7 +21,7 @@ impl<S: Sync> FromRecord<S> for MessageId {
     }
 }
 
-/// The handle of this receipt of the message.
+/// Extracts the receipt handle of this receive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiptHandle(pub String);
 
@@ -36,7 +36,7 @@ impl<S: Sync> FromRecord<S> for ReceiptHandle {
     }
 }
 
-/// The ARN of the queue that the message was received from.
+/// Extracts the ARN of the message's queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QueueArn(pub String);
 
@@ -51,7 +51,7 @@ impl<S: Sync> FromRecord<S> for QueueArn {
     }
 }
 
-/// One extractor an attribute, which `$parse` makes from the attribute's text.
+/// Defines an extractor for each attribute. `$parse` converts the attribute's text.
 macro_rules! system_attribute {
     ($(#[$doc:meta])* $extractor:ident($value:ty) = $name:literal, $parse:expr) => {
         $(#[$doc])*
@@ -73,7 +73,7 @@ macro_rules! system_attribute {
 }
 
 system_attribute! {
-    /// How often the message has been received and not deleted, this time included: 1 at the first.
+    /// Extracts the receive count, which is 1 at the first receive.
     ///
     /// ```
     /// use redrive::{Outcome, ReceiveCount};
@@ -86,9 +86,10 @@ system_attribute! {
     ReceiveCount(u32) = "ApproximateReceiveCount", count
 }
 
-/// Whether this run is the message's last one: if it fails, the message goes to the dead-letter queue by
-/// [`Effects::dead_letter_at`](crate::Effects::dead_letter_at), which counts runs where
-/// they are known, and not receives. Always `false` where that is not set: the record does not say what the queue's RedrivePolicy will do.
+/// Extracts whether this run is the message's last one: if it fails,
+/// [`Effects::dead_letter_at`](crate::Effects::dead_letter_at) sends the message to the dead-letter queue. That limit
+/// counts runs where they are known, otherwise receives. It is always `false` without the limit, because the record
+/// does not contain the queue's RedrivePolicy.
 ///
 /// ```
 /// use redrive::{Body, LastReceive};
@@ -113,38 +114,38 @@ impl<S: Sync> FromRecord<S> for LastReceive {
 }
 
 system_attribute! {
-    /// The message group id: the order's key on a FIFO queue, a tenant on a standard one
-    /// ([fair queues](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html)).
+    /// Extracts the message group id: the unit of order on a FIFO queue, a tenant on a standard queue ([fair
+    /// queues](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html)).
     GroupId(String) = "MessageGroupId", text
 }
 
 system_attribute! {
-    /// The deduplication id of a message of a FIFO queue.
+    /// Extracts the deduplication id of a FIFO queue's message.
     DeduplicationId(String) = "MessageDeduplicationId", text
 }
 
 system_attribute! {
-    /// The sequence number of a message of a FIFO queue: 20 digits that grow within a group.
+    /// Extracts the sequence number of a FIFO queue's message: 20 digits that grow within a group.
     SequenceNumber(String) = "SequenceNumber", text
 }
 
 system_attribute! {
-    /// Who sent the message: an IAM user's id, or a role's with the name of its session.
+    /// Extracts the sender's id: that of an IAM user, or of a role with the name of its session.
     SenderId(String) = "SenderId", text
 }
 
 system_attribute! {
-    /// The X-Ray trace header that the message was sent with.
+    /// Extracts the message's X-Ray trace header.
     TraceHeader(String) = "AWSTraceHeader", text
 }
 
 system_attribute! {
-    /// When the message was sent, to the millisecond.
+    /// Extracts the time when the message was sent, in milliseconds.
     SentAt(SystemTime) = "SentTimestamp", time
 }
 
 system_attribute! {
-    /// When the message was first received, to the millisecond.
+    /// Extracts the time of the first receive, in milliseconds.
     FirstReceivedAt(SystemTime) = "ApproximateFirstReceiveTimestamp", time
 }
 
@@ -156,8 +157,8 @@ fn count(value: &str) -> Result<u32, ParseIntError> {
     value.parse()
 }
 
-/// From milliseconds since 1970.
+/// Converts milliseconds since 1970.
 fn time(value: &str) -> Result<SystemTime, Box<dyn std::error::Error + Send + Sync>> {
     let since_1970 = Duration::from_millis(value.parse()?);
-    SystemTime::UNIX_EPOCH.checked_add(since_1970).ok_or_else(|| "a time beyond all clocks".into())
+    SystemTime::UNIX_EPOCH.checked_add(since_1970).ok_or_else(|| "the time is out of range".into())
 }

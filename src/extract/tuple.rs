@@ -1,10 +1,10 @@
-//! Tuples of extractors: a handler's arguments, and the items of a batch handler that need more than a body.
+//! Tuples of extractors, for a handler's arguments and for the items of a batch handler.
 
 use super::FromRecord;
 use crate::outcome::{BoxError, IntoOutcome, Outcome, rejected};
 use crate::record::Record;
 
-/// The rejection of the first member of a tuple that rejected the record.
+/// The rejection of the first extractor in a tuple that rejected the record.
 #[derive(Debug)]
 pub struct TupleRejection(Result<Outcome, BoxError>);
 
@@ -27,7 +27,7 @@ macro_rules! impl_from_record {
         impl<S: Sync, $($member: FromRecord<S> + Send),*> FromRecord<S> for ($($member,)*) {
             type Rejection = TupleRejection;
 
-            // The empty tuple uses neither.
+            // The empty tuple uses neither variable.
             #[allow(unused_variables)]
             async fn from_record(record: &Record, state: &S) -> Result<Self, TupleRejection> {
                 Ok(($($member::from_record(record, state).await.map_err(TupleRejection::of)?,)*))

@@ -1,22 +1,22 @@
-//! JSON that SQS takes as the body of a message.
+//! Writes JSON that SQS accepts as a message body.
 
 #[cfg(feature = "sqs")]
 use serde::Serialize;
 
-/// Writes a value as JSON in which no character stands that SQS refuses.
+/// Writes a value as JSON without characters that SQS refuses.
 ///
-/// SQS takes the characters of XML 1.0. The serializer escapes those of them that it has to, all below U+0020; the two that are
-/// left, U+FFFE and U+FFFF, may stand in JSON, and an escape means the same.
+/// SQS accepts the characters of XML 1.0. The serializer escapes all characters below U+0020. The other two refused
+/// ones, U+FFFE and U+FFFF, are valid in JSON, and an escape means the same.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 #[cfg(feature = "sqs")]
 pub fn to_body<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<String> {
     serde_json::to_string(value).map(escaped)
 }
 
-/// The first byte in UTF-8 of both characters, and of few others.
+/// The first UTF-8 byte of both characters, and of few others.
 const FIRST_BYTE: u8 = 0xef;
 
-/// The same for JSON that is written already: such a character stands nowhere in it but in a string.
+/// Escapes them in finished JSON, where such a character can only be inside a string.
 pub(crate) fn escaped(json: String) -> String {
     if !json.bytes().any(|byte| byte == FIRST_BYTE) || !json.contains(['\u{fffe}', '\u{ffff}']) {
         return json;
@@ -35,7 +35,7 @@ mod tests {
     use crate::sqs::limits::is_allowed;
 
     #[test]
-    fn what_sqs_refuses_is_escaped_in_keys_and_values_and_in_json_that_was_written_already() {
+    fn refused_characters_are_escaped_in_keys_values_and_finished_json() {
         let value = BTreeMap::from([("a\u{ffff}", "\u{fffe}\\\u{ffff}"), ("b", "\u{feff}\u{1fffe}\u{7f}é")]);
         let body = to_body(&value).unwrap();
         assert_eq!(body, "{\"a\\uffff\":\"\\ufffe\\\\\\uffff\",\"b\":\"\u{feff}\u{1fffe}\u{7f}é\"}");
@@ -45,7 +45,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_body_has_only_what_sqs_takes_and_means_the_same(text in "(\\PC|[\u{0}-\u{1f}\u{7f}\u{fffd}-\u{ffff}\u{10ffff}\"\\\\]){0,60}") {
+        fn body_has_only_accepted_characters_and_the_same_meaning(text in "(\\PC|[\u{0}-\u{1f}\u{7f}\u{fffd}-\u{ffff}\u{10ffff}\"\\\\]){0,60}") {
             let body = to_body(&text).unwrap();
             prop_assert!(body.chars().all(is_allowed), "{}", body);
             prop_assert_eq!(serde_json::from_str::<String>(&body).unwrap(), text);

@@ -1,13 +1,13 @@
-//! JSON errors that give no payload away.
+//! JSON errors without any payload.
 
 use std::fmt;
 
 use serde_json::error::Category;
 
-/// Why a piece of JSON could not be read, and where in it, without a word of what it holds.
+/// Why JSON could not be read, and where, without its contents.
 ///
-/// serde's own messages quote the value they stumbled on (`invalid type: string "4111 1111 ..."`). Message bodies are
-/// private, and errors go to logs, so what is kept is the position, the kind of value found, and what was expected.
+/// serde's own messages quote the offending value (`invalid type: string "4111 1111 ..."`). Message bodies are private
+/// and errors go to logs. So an error keeps only the position, the kind of the value, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonError {
     problem: String,
@@ -19,7 +19,7 @@ impl From<serde_json::Error> for JsonError {
     fn from(error: serde_json::Error) -> Self {
         let problem = match error.classify() {
             Category::Data => without_payload(&error.to_string()),
-            // The parser's own messages are fixed texts. Those below come with the position at their end.
+            // The parser's own messages are fixed texts. The others end with the position.
             Category::Syntax | Category::Eof | Category::Io => without_position(&error.to_string()).to_owned(),
         };
         Self { problem, line: error.line(), column: error.column() }
@@ -27,7 +27,7 @@ impl From<serde_json::Error> for JsonError {
 }
 
 impl JsonError {
-    /// What is wrong, without the place.
+    /// Returns the problem without the position.
     pub(crate) fn problem(&self) -> &str {
         &self.problem
     }
@@ -53,13 +53,13 @@ fn without_position(message: &str) -> &str {
     message.rsplit_once(" at line ").map_or(message, |(problem, _)| problem)
 }
 
-/// Keeps of serde's message what comes from the type, and drops what comes from the payload.
+/// Keeps the parts of serde's message that come from the type, and drops those from the payload.
 ///
-/// The forms are those of `serde::de::Error`. One that is not known, as a type's own `custom` error mostly is, is dropped
-/// whole. A type that words its own error as serde does is taken at its word.
+/// The known formats are those of `serde::de::Error`. An unknown one, such as a type's own `custom` error, is dropped
+/// entirely. A type whose own error resembles serde's format is trusted.
 fn without_payload(message: &str) -> String {
     let message = without_position(message);
-    // Field names are the type's own here; in `unknown field` and `unknown variant` they would be the payload's.
+    // Field names belong to the type here. In `unknown field` and `unknown variant` they belong to the payload.
     if message.starts_with("missing field `") || message.starts_with("duplicate field `") {
         return message.to_owned();
     }
@@ -68,7 +68,7 @@ fn without_payload(message: &str) -> String {
             return format!("{form}, {end}");
         }
     }
-    // What was expected stands last and is the type's own text. What was found comes before it and may contain anything.
+    // The expectation comes last and is the type's own text. The found value comes before it and may contain anything.
     let Some((found, expected)) = message.rsplit_once(", expected ") else { return UNKNOWN.to_owned() };
     for form in ["invalid type", "invalid value"] {
         if let Some(value) = found.strip_prefix(form).and_then(|found| found.strip_prefix(": ")) {
@@ -85,7 +85,7 @@ fn without_payload(message: &str) -> String {
 
 const UNKNOWN: &str = "the value does not fit the type";
 
-/// What serde calls the kinds of values, each in front of the value itself.
+/// serde's names for kinds of values, each written before the value itself.
 const KINDS: [&str; 15] = [
     "boolean",
     "integer",
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn says_where_and_what_was_expected() {
+    fn error_has_the_position_and_the_expectation() {
         assert_eq!(problem(r#"{"number": "4111"}"#), "invalid type: string, expected u64 at line 1 column 17");
         assert_eq!(problem(r#"{"number": -5}"#), "invalid value: integer, expected u64 at line 1 column 13");
         assert_eq!(problem("{}"), "missing field `number` at line 1 column 2");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn never_repeats_the_payload_where_nothing_is_expected() {
+    fn error_without_an_expectation_hides_the_payload() {
         let all = [
             problem_of::<Ping>(r#"{"a, expected SECRET": 1}"#),
             problem_of::<Never>(r#""a, expected SECRET""#),
@@ -178,14 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn never_repeats_a_types_own_words() {
+    fn custom_error_of_a_type_is_hidden() {
         for json in [r#""no card: SECRET""#, r#""got SECRET, expected a card""#, r#""a card, expected SECRET""#] {
             assert_eq!(problem_of::<Worded>(json), "the value does not fit the type", "{json}");
         }
     }
 
     #[test]
-    fn never_repeats_the_payload() {
+    fn error_hides_the_payload() {
         for json in [
             r#"{"number": "SECRET"}"#,
             r#"{"number": "a, expected SECRET"}"#,

@@ -1,4 +1,4 @@
-//! JSON, as far as a record needs it before a type of the user's takes over; and as a record is written.
+//! Reads and writes JSON, as far as a record needs it before the user's type takes over.
 
 #[cfg(feature = "sqs")]
 mod body;

@@ -1,9 +1,9 @@
-//! Finds its way through JSON without parsing it.
+//! Finds the parts of a JSON text without parsing it.
 //!
-//! An event is a megabyte of which a handler wants a tenth. So it is looked through once, for where its records and
-//! their parts begin and end, in about the time that a parser takes to skip over it; the parser gets what is asked for.
-//! All of it is checked on the way: in a text that is no JSON, one record could be taken for a part of another, and
-//! never be answered for.
+//! A handler uses a tenth of an event of a megabyte. So the scanner goes through the event once and finds where its
+//! records and their parts begin and end, about as fast as a parser skips it. The parser then gets only the requested
+//! parts. The scanner checks the whole text, because in invalid JSON one record could be mistaken for a part of another
+//! and never be reported.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,14 +12,14 @@ use super::JsonError;
 use super::special::Text;
 use super::string::{escape_end, unescape};
 
-/// Reads a text from its beginning on. Where a method says `None`, the text is no JSON there, and the scanner is
-/// somewhere in it.
+/// Reads a text from its beginning. A method returns `None` if the text is not JSON there. The scanner's position is
+/// then undefined.
 pub(crate) struct Scanner<'a> {
     text: Text<'a>,
-    /// Each step begins where the one before it ended. So what is between two of them is inlined: through memory this
-    /// would take longer than what there is to do at it.
+    /// Each step starts at the end of the previous one. The code between is inlined, because passing the position
+    /// through memory costs more than the step itself.
     at: usize,
-    /// The brackets that are open in the value that is gone past.
+    /// The open brackets of the skipped value.
     open: Vec<u8>,
 }
 
@@ -28,7 +28,7 @@ impl<'a> Scanner<'a> {
         Self { text: Text::new(text), at: 0, open: Vec::new() }
     }
 
-    /// The first byte of what comes next, and where it is.
+    /// Returns the next byte with its position.
     pub(crate) fn peek(&mut self) -> Option<(usize, u8)> {
         let bytes = self.text.str.as_bytes();
         let mut byte = *bytes.get(self.at)?;
@@ -39,8 +39,8 @@ impl<'a> Scanner<'a> {
         Some((self.at, byte))
     }
 
-    /// Goes through an object, and says where it was. At the value of each entry the key is handed over, with the
-    /// scanner, which must be behind that value afterwards.
+    /// Scans an object and returns its span. `entry` receives each key with the scanner at its value, and must move the
+    /// scanner past the value.
     pub(crate) fn object(&mut self, mut entry: impl FnMut(&str, &mut Self) -> Option<()>) -> Option<Range<usize>> {
         let begin = self.eat(b'{')?;
         if self.eat(b'}').is_none() {
@@ -57,8 +57,7 @@ impl<'a> Scanner<'a> {
         Some(begin..self.at)
     }
 
-    /// Goes through a list, and says where it was. At each item the scanner is handed over; it must be behind the item
-    /// afterwards.
+    /// Scans a list and returns its span. `item` receives the scanner at each item, and must move it past the item.
     pub(crate) fn list(&mut self, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<Range<usize>> {
         let begin = self.eat(b'[')?;
         if self.eat(b']').is_none() {
@@ -73,7 +72,7 @@ impl<'a> Scanner<'a> {
         Some(begin..self.at)
     }
 
-    /// Goes past a value of any kind, and says where it is.
+    /// Skips a value of any kind and returns its span.
     #[inline(always)]
     pub(crate) fn value(&mut self) -> Option<Range<usize>> {
         let (begin, first) = self.peek()?;
@@ -84,7 +83,7 @@ impl<'a> Scanner<'a> {
         Some(begin..self.at)
     }
 
-    /// Goes past an object or a list, however deep.
+    /// Skips an object or a list of any depth.
     fn nested(&mut self) -> Option<()> {
         loop {
             let (_, first) = self.peek()?;
@@ -104,7 +103,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Goes past what comes behind a value, up to the next one. Says whether there is none.
+    /// Skips the separator after a value. Returns whether the outermost value has ended.
     fn close(&mut self) -> Option<bool> {
         while let Some(&open) = self.open.last() {
             let (at, byte) = self.peek()?;
@@ -118,13 +117,13 @@ impl<'a> Scanner<'a> {
         Some(true)
     }
 
-    /// Goes past a value with no others in it.
+    /// Skips a value that contains no others.
     #[inline(always)]
     fn leaf(&mut self, first: u8) -> Option<()> {
         if first == b'"' { self.string().map(drop) } else { self.scalar() }
     }
 
-    /// In an object, goes past the key that comes before a value.
+    /// Inside an object, skips the key before a value.
     fn key_in(&mut self, open: u8) -> Option<()> {
         if open == b'{' {
             let (_, b'"') = self.peek()? else { return None };
@@ -138,17 +137,17 @@ impl<'a> Scanner<'a> {
         self.text.str
     }
 
-    /// How many bytes are still to come.
+    /// Returns the number of bytes left.
     pub(crate) fn rest(&self) -> usize {
         self.text.str.len() - self.at
     }
 
-    /// Whether there is nothing more.
+    /// Returns whether only whitespace is left.
     pub(crate) fn is_at_end(&mut self) -> bool {
         self.peek().is_none()
     }
 
-    /// Goes past that byte, and says where it was.
+    /// Skips that byte and returns its position.
     fn eat(&mut self, wanted: u8) -> Option<usize> {
         let (at, byte) = self.peek()?;
         (byte == wanted).then(|| self.at = at + 1)?;
@@ -161,11 +160,11 @@ impl<'a> Scanner<'a> {
         let begin = self.at + 1;
         let escaped = self.string()?;
         let key = self.text.str.get(begin..self.at - 1)?;
-        // Half a surrogate pair is the key of nothing that is looked for.
+        // No wanted key contains half a surrogate pair.
         Some(if escaped { unescape(key).unwrap_or_default() } else { Cow::Borrowed(key) })
     }
 
-    /// Goes past the string that begins here, and says whether there are escapes in it.
+    /// Skips the string that begins here. Returns whether it contains escapes.
     #[inline(always)]
     fn string(&mut self) -> Option<bool> {
         let bytes = self.text.str.as_bytes();
@@ -178,13 +177,13 @@ impl<'a> Scanner<'a> {
                     return Some(escaped);
                 }
                 b'\\' => (at, escaped) = (escape_end(bytes, found)?, true),
-                // A control character must be escaped.
+                // JSON requires control characters to be escaped.
                 _ => return None,
             }
         }
     }
 
-    /// Goes past a number, `true`, `false` or `null`.
+    /// Skips a number, `true`, `false` or `null`.
     fn scalar(&mut self) -> Option<()> {
         let rest = self.text.str.get(self.at..)?;
         let words = ["true", "false", "null"];
@@ -194,12 +193,12 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The bracket that closes what this one opens. In ASCII it is the one after next.
+/// Returns the closing bracket, which is two after the opening one in ASCII.
 const fn closing(open: u8) -> u8 {
     open + 2
 }
 
-/// The length of the number that begins here.
+/// Returns the length of the number at the beginning.
 fn number(text: &[u8]) -> Option<usize> {
     let digits =
         |from: usize| text.get(from..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -216,11 +215,11 @@ fn number(text: &[u8]) -> Option<usize> {
     Some(end)
 }
 
-/// Where in an object the value with that key is.
+/// Returns the span of the value with that key in an object.
 ///
 /// # Errors
 ///
-/// Where this is no object, or is out of order before that key.
+/// Returns an error if this is not an object, or is invalid before that key.
 pub(crate) fn find(object: &str, key: &str) -> Result<Option<Range<usize>>, JsonError> {
     let mut found = None;
     let end = Scanner::new(object).object(|each, scanner| {
@@ -229,7 +228,7 @@ pub(crate) fn find(object: &str, key: &str) -> Result<Option<Range<usize>>, Json
             return Some(());
         }
         found = Some(value);
-        // That is all there is to see.
+        // The value is found, so the scan stops here.
         None
     });
     match found.is_some() || end.is_some() {
@@ -249,7 +248,7 @@ mod tests {
 
     use super::*;
 
-    /// The entries of an object, with the text of each value.
+    /// Returns the entries of an object with the text of each value.
     fn entries(json: &str) -> Option<Vec<(String, &str)>> {
         let mut entries = Vec::new();
         let mut scanner = Scanner::new(json);
@@ -261,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_found_whatever_they_hold() {
+    fn entries_with_any_values_are_found() {
         let json =
             " {\"a\" : \"x\\\"}\" , \"b\":[1,{\"c\":\"]\"}] ,\n\"d\":-1.5e3,\"\\u0065\":null,\"f\":{}, \"\": true } ";
         let expected = [
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_order_has_no_end() {
+    fn invalid_json_is_refused() {
         let objects = [
             "[]",
             "1",
@@ -313,25 +312,25 @@ mod tests {
         assert!(["[", "[,]", "[1,]", "[1 2]", "[1}", "{}", "]"].into_iter().all(|json| list(json).is_none()));
     }
 
-    /// Whether the whole text is one value.
+    /// Returns whether the whole text is one value.
     fn is_json(text: &str) -> bool {
         let mut scanner = Scanner::new(text);
         scanner.value().is_some() && scanner.is_at_end()
     }
 
     #[test]
-    fn nesting_has_no_end() {
+    fn nesting_of_any_depth_is_scanned() {
         let depth = 1_000_000;
         assert!(is_json(&("[".repeat(depth) + &"]".repeat(depth))));
         assert!(!is_json(&"{\"a\":[".repeat(depth)));
     }
 
     #[test]
-    fn a_value_is_found_by_its_key() {
+    fn value_is_found_by_its_key() {
         let of = |object, key| find(object, key).map(|found| found.map(|value: Range<usize>| value.start));
         assert_eq!(of("{\"a\":1,\"b\":2}", "b"), Ok(Some(11)));
         assert_eq!(of("{\"a\":1}", "b"), Ok(None));
-        // What comes behind it is not looked at.
+        // The rest after the value is not checked.
         assert_eq!(of("{\"a\":1,}", "a"), Ok(Some(5)));
         assert_eq!(of("{\"a\":1,}", "b"), Err(JsonError::not_an_object()));
         assert_eq!(of("[1]", "a"), Err(JsonError::not_an_object()));
@@ -339,7 +338,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn entries_are_those_of_the_parser(keys in prop::collection::hash_map(".{0,5}", ".{0,9}", 0..6)) {
+        fn entries_match_the_parser(keys in prop::collection::hash_map(".{0,5}", ".{0,9}", 0..6)) {
             let json = serde_json::to_string_pretty(&keys).unwrap();
             let Value::Object(parsed) = serde_json::from_str(&json).unwrap() else { unreachable!("a map is an object") };
             let found = entries(&json).expect("all in order");
@@ -349,10 +348,10 @@ mod tests {
             }
         }
 
-        /// Of a random text, of tokens in random order, and of a value with a random part in the place of another; and of
-        /// all of them somewhere in a long text.
+        /// Tests a random text, random tokens, and a value with a random part replaced. Each is also tested inside a
+        /// long text.
         #[test]
-        fn json_is_what_the_parser_takes_for_it(
+        fn scanner_and_parser_accept_the_same_json(
             random in "[\\[\\]{}\",:\\\\u0-9a-fn \t\u{1}.+eE-]{0,16}",
             tokens in r#"(\[|\]|\{|\}|,|:| |"a"|"\\n"|"\\u00e9"|"\\x"|1|-0\.5e\+7|01|-|1\.|null|true|nul){0,8}"#,
             at in 0_usize..60,

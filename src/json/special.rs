@@ -1,8 +1,8 @@
-//! Where the bytes are that are special in a string: a quote, a backslash or a control character.
+//! Finds the special bytes of a string: quotes, backslashes and control characters.
 
-/// Where the next special byte is, from there on.
+/// Returns the position of the next special byte.
 ///
-/// Eight bytes at a time: for one short string, which is over before a search with wider steps has begun.
+/// It reads eight bytes at a time. A short string would end before a search with wider steps starts.
 #[inline(always)]
 pub(super) fn special(bytes: &[u8], begin: usize) -> Option<usize> {
     let mut at = begin;
@@ -17,15 +17,15 @@ pub(super) fn special(bytes: &[u8], begin: usize) -> Option<usize> {
     Some(at + found)
 }
 
-/// A long text, for who asks for one special byte after the other.
+/// A long text for successive searches.
 ///
-/// A block of it is looked at as a whole, and remembered. Else each search would have to wait for the place where the one
-/// before it ended, and with a string of some ten bytes behind the other that was most of the time.
+/// Each block is checked once as a whole, and the result is kept. Otherwise each search would wait for the end of the
+/// previous one, which took most of the time with strings of about ten bytes.
 pub(super) struct Text<'a> {
     pub(super) str: &'a str,
-    /// Where the block begins that was looked at last.
+    /// The start of the block that was checked last.
     block: usize,
-    /// A bit for each of its bytes, the first one lowest.
+    /// A bit for each of its bytes, the lowest for the first byte.
     specials: u64,
 }
 
@@ -33,11 +33,11 @@ const BLOCK_BYTES: usize = u64::BITS as usize;
 
 impl<'a> Text<'a> {
     pub(super) fn new(str: &'a str) -> Self {
-        // No block begins there.
+        // No block starts at this position.
         Self { str, block: usize::MAX, specials: 0 }
     }
 
-    /// Where the next special byte is, from there on.
+    /// Returns the position of the next special byte.
     #[inline(always)]
     pub(super) fn next_special(&mut self, begin: usize) -> Option<usize> {
         let bytes = self.str.as_bytes();
@@ -59,7 +59,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// A bit for each byte that is special. Not inlined: on its own the compiler makes vectors of it.
+/// Returns a bit for each special byte. It is not inlined, because the compiler vectorizes it only on its own.
 #[inline(never)]
 fn specials(block: &[u8; BLOCK_BYTES]) -> u64 {
     let ones = block.map(|byte| u8::from(is_special(byte)));
@@ -67,25 +67,25 @@ fn specials(block: &[u8; BLOCK_BYTES]) -> u64 {
     eights.enumerate().fold(0, |bits, (index, eight)| bits | eight << (8 * index))
 }
 
-/// The low bits of eight bytes side by side, where their other bits are zero.
+/// Gathers the low bits of eight bytes whose other bits are zero.
 ///
-/// A one in the factor for each byte takes the byte's bit to its place in the highest byte. What else comes of it is
-/// below that, and no two in one place, so that nothing is carried.
+/// One bit of the factor for each byte moves that byte's bit to its place in the highest byte. All other products are
+/// below, each in its own place, so nothing carries.
 const fn low_bits(bytes: u64) -> u64 {
     bytes.wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
-/// Without a branch in it, for those vectors.
+/// This has no branch, so that the compiler can vectorize it.
 const fn is_special(byte: u8) -> bool {
     (byte == b'"') | (byte == b'\\') | (byte < 0x20)
 }
 
-/// The high bit of each byte that is special. (Of a byte above such a byte it may be wrong: only the lowest one counts.)
+/// Sets the high bit of each special byte. Bytes above a special byte may be wrong, but only the lowest one counts.
 const fn lowest_special(word: u64) -> u64 {
     let quotes = (word ^ each_byte(b'"')).wrapping_sub(each_byte(0x01));
     let backslashes = (word ^ each_byte(b'\\')).wrapping_sub(each_byte(0x01));
     let controls = word.wrapping_sub(each_byte(0x20));
-    // Below zero by the subtraction, and not a byte beyond ASCII, which was so before.
+    // The subtraction made it negative, and it is an ASCII byte, which was not negative before.
     (quotes | backslashes | controls) & !word & each_byte(0x80)
 }
 
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// All special bytes, each searched for from behind the one before.
+    /// Returns all special bytes, each search starting after the previous result.
     fn all(text: &str) -> Vec<usize> {
         let mut text = Text::new(text);
         let mut found = Vec::new();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn each_byte_is_special_or_not() {
+    fn every_byte_is_classified() {
         for byte in 0..=u8::MAX {
             let is_special = matches!(byte, b'"' | b'\\' | 0..0x20);
             for len in [1, 8] {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_is_found_wherever_it_is() {
+    fn special_byte_is_found_at_any_position() {
         for (found, around) in [('"', '!'), ('\\', ']'), ('\0', ' '), ('\u{1f}', '€')] {
             let text = String::from_iter([around; 2 * BLOCK_BYTES + 9]);
             for at in (0..text.len()).step_by(around.len_utf8()) {
@@ -138,7 +138,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn none_is_left_out_and_none_is_made_up(text in "[\"\\\\\u{0}\u{1f} !\\[\\]\u{7f}é]{0,300}") {
+        fn all_special_bytes_are_found_and_no_others(text in "[\"\\\\\u{0}\u{1f} !\\[\\]\u{7f}é]{0,300}") {
             let is_special = |&(_, byte): &(usize, u8)| matches!(byte, b'"' | b'\\' | 0..0x20);
             let expected: Vec<_> = text.bytes().enumerate().filter(is_special).map(|(at, _)| at).collect();
             prop_assert_eq!(all(&text), expected);

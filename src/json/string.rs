@@ -1,15 +1,15 @@
-//! The strings of JSON: where they end, and what they say.
+//! JSON strings: their ends and their contents.
 
 use std::borrow::Cow;
 
 use super::JsonError;
 use super::special::special;
 
-/// A JSON string without its quotes and escapes; `None` where there is nothing, or `null`.
+/// Returns the text of a JSON string, or `None` for an empty input or `null`.
 ///
 /// # Errors
 ///
-/// Where it is another kind of value, or has half a surrogate pair.
+/// Returns an error for another kind of value, or for half a surrogate pair.
 pub(crate) fn text(json: &str) -> Result<Option<Cow<'_, str>>, JsonError> {
     if json.is_empty() || json == "null" {
         return Ok(None);
@@ -17,14 +17,14 @@ pub(crate) fn text(json: &str) -> Result<Option<Cow<'_, str>>, JsonError> {
     let quoted = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
     match quoted.and_then(unescape) {
         Some(text) => Ok(Some(text)),
-        // The parser knows what to say of it.
+        // The parser creates the error.
         None => Ok(Some(Cow::Owned(serde_json::from_str(json)?))),
     }
 }
 
-/// What stands between the quotes of a string, without its escapes. `None` where these are not in order.
+/// Resolves the escapes of a string without its quotes. Returns `None` if an escape is invalid.
 pub(super) fn unescape(quoted: &str) -> Option<Cow<'_, str>> {
-    // What is found must be a backslash: a quote has one before it, and that is found first.
+    // The found byte is a backslash: a quote would follow a backslash, which would be found first.
     let Some(first) = special(quoted.as_bytes(), 0) else { return Some(Cow::Borrowed(quoted)) };
     let mut text = String::with_capacity(quoted.len());
     let (mut rest, mut next) = (quoted, Some(first));
@@ -39,7 +39,7 @@ pub(super) fn unescape(quoted: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(text))
 }
 
-/// The character that an escape stands for, and what comes behind it. The backslash is gone already.
+/// Returns the character of an escape, and the text after it. The backslash is removed already.
 fn escaped(escape: &str) -> Option<(char, &str)> {
     let (kind, rest) = (*escape.as_bytes().first()?, escape.get(1..)?);
     let character = match kind {
@@ -55,7 +55,7 @@ fn escaped(escape: &str) -> Option<(char, &str)> {
     Some((character, rest))
 }
 
-/// A character of one UTF-16 unit, or of a pair of them.
+/// Returns the character of one UTF-16 unit or of a pair.
 fn escaped_unit(digits: &str) -> Option<(char, &str)> {
     let (first, rest) = unit(digits)?;
     if let Some(character) = char::from_u32(first.into()) {
@@ -66,15 +66,15 @@ fn escaped_unit(digits: &str) -> Option<(char, &str)> {
     Some((character, rest))
 }
 
-/// The number of four hexadecimal digits.
+/// Parses four hexadecimal digits.
 fn unit(digits: &str) -> Option<(u16, &str)> {
     let (digits, rest) = digits.split_at_checked(4)?;
-    // The standard library takes a sign as well.
+    // The standard library would accept a sign too.
     let unit = digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16))?;
     Some((unit.ok()?, rest))
 }
 
-/// Where the escape ends that begins with this backslash.
+/// Returns the end of the escape that begins with this backslash.
 pub(super) fn escape_end(bytes: &[u8], begin: usize) -> Option<usize> {
     match bytes.get(begin + 1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(begin + 2),
@@ -91,8 +91,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_is_what_the_parser_makes_of_it(text_in in ".*", mask in any::<u32>()) {
-            // Some characters escaped as the serialiser does not: by number.
+        fn text_matches_the_parser(text_in in ".*", mask in any::<u32>()) {
+            // Some characters are escaped by number, unlike the serializer's output.
             let escape = |(index, character): (usize, char)| match mask >> (index % 32) & 1 {
                 1 => character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
                 _ => serde_json::to_string(&character).unwrap().trim_matches('"').to_owned(),
@@ -104,13 +104,13 @@ mod tests {
         }
 
         #[test]
-        fn an_escape_is_what_the_parser_makes_of_it(escapes in r#"(\\["\\/bfnrtux0-9aD+-]|[a-fD0-9+]|\\u\+?[0-9a-f]{3,4}|\\ud83[dD]\\ude0[0-9]|é){0,12}"#) {
+        fn escape_matches_the_parser(escapes in r#"(\\["\\/bfnrtux0-9aD+-]|[a-fD0-9+]|\\u\+?[0-9a-f]{3,4}|\\ud83[dD]\\ude0[0-9]|é){0,12}"#) {
             let json = format!("\"{escapes}\"");
             prop_assert_eq!(text(&json).ok().flatten(), serde_json::from_str::<String>(&json).ok().map(Cow::from));
         }
 
         #[test]
-        fn nonsense_does_not_panic(json in "[\"\\\\u0-9a-fn\u{1}é ]{0,24}") {
+        fn invalid_text_does_not_panic(json in "[\"\\\\u0-9a-fn\u{1}é ]{0,24}") {
             let _ = text(&json);
         }
     }

@@ -1,4 +1,4 @@
-//! How much memory bodies may take at a time.
+//! Limits the memory for bodies that are fetched at the same time.
 
 use std::env;
 use std::sync::Arc;
@@ -7,29 +7,29 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Memory that is kept for one body until this is dropped.
+/// Memory reserved for one body until this is dropped.
 pub(crate) type Room = OwnedSemaphorePermit;
 
-/// The memory that bodies may take, shared by all clones of a [`LargeMessages`](super::LargeMessages).
+/// The memory for bodies, shared by all clones of a [`LargeMessages`](super::LargeMessages).
 ///
-/// A body asks once, for all that it will take. So nobody who has room waits for more, and no two bodies can wait for each other.
+/// A body reserves all its memory at once. No holder waits for more, so two bodies cannot wait for each other.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     room: Arc<Semaphore>,
     units: u32,
 }
 
-/// A body takes whole units: a semaphore counts in 32 bits, and a machine has more bytes than these.
+/// Memory is counted in units, because a semaphore counts in 32 bits and a machine may have more bytes.
 const UNIT_BYTES: usize = 1_024;
 
-/// On AWS Lambda: the function's memory, in units of 1024 * 1024 bytes.
+/// AWS Lambda sets the function's memory here, in units of 1024 * 1024 bytes.
 const LAMBDA_MEMORY: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
 const LAMBDA_MEMORY_UNIT_BYTES: usize = 1_024 * 1_024;
 
-/// Where nobody says how much memory there is: enough for one body of the longest kind.
+/// The budget if the memory is unknown. It suffices for one body of the default maximum.
 const DEFAULT_BYTES: usize = 256 * 1_024 * 1_024;
 
-/// After so long a wait is logged, once.
+/// A wait of this length is logged once.
 const LONG_WAIT: Duration = Duration::from_secs(10);
 
 impl Budget {
@@ -39,17 +39,18 @@ impl Budget {
         Self { room: Arc::new(Semaphore::new(units as usize)), units }
     }
 
-    /// Half of the function's memory: the other half is the process's own, and for what a handler makes of a body.
+    /// Returns half of the function's memory. The process and the handler's own data need the other half.
     pub(super) fn of_environment() -> Self {
         Self::of_bytes(lambda_memory_bytes().map_or(DEFAULT_BYTES, |bytes| bytes / 2))
     }
 
-    /// How many bytes a body may take that has this room. One that has all of it is alone, however long it is.
+    /// Returns how many bytes of body this room covers, or `None` for all of them: a body with the whole budget runs
+    /// alone.
     pub(super) fn covers(&self, bytes: usize, copies: usize) -> Option<usize> {
         (self.cost(bytes, copies) < self.units).then_some(bytes)
     }
 
-    /// Waits for room for so many copies of that many bytes, or for all of it where that is less.
+    /// Waits for room for that many copies of that many bytes, or for the whole budget if that is less.
     pub(super) async fn wait(&self, bytes: usize, copies: usize) -> Room {
         let units = self.cost(bytes, copies);
         let mut room = std::pin::pin!(self.room.clone().acquire_many_owned(units));
@@ -59,7 +60,7 @@ impl Budget {
                 tracing::info!(
                     bytes,
                     budget_bytes = self.units as usize * UNIT_BYTES,
-                    "a large message waits for memory that other large messages take: LargeMessages::memory_budget"
+                    "a large message waits for memory; raise LargeMessages::memory_budget to handle more of them at a time"
                 );
                 room.await
             }
@@ -67,12 +68,12 @@ impl Budget {
         room.expect("this semaphore is never closed")
     }
 
-    /// The same, where there is room now.
+    /// Returns the room if it is free now.
     pub(super) fn now(&self, bytes: usize, copies: usize) -> Option<Room> {
         self.room.clone().try_acquire_many_owned(self.cost(bytes, copies)).ok()
     }
 
-    /// Gives back what a body does not take that is shorter than it was said to be.
+    /// Returns the rest of the room if the body is shorter than expected.
     pub(super) fn shrink(&self, room: &mut Room, bytes: usize, copies: usize) {
         let taken = self.cost(bytes, copies) as usize;
         drop(room.split(room.num_permits().saturating_sub(taken)));
@@ -84,8 +85,8 @@ impl Budget {
     }
 }
 
-/// A body that is longer than this cannot be held in a function's memory with the copies that are made, and would end the process with all
-/// records of its batch.
+/// Returns the limit of a body's length. A longer body and its copies would exceed the function's memory and end
+/// the process with all records of its batch.
 pub(super) fn longest_body_bytes(longest: usize) -> usize {
     lambda_memory_bytes().map_or(longest, |bytes| longest.min(bytes / 4))
 }
@@ -106,7 +107,7 @@ mod tests {
     const KIB: usize = 1_024;
 
     #[test]
-    fn the_variable_of_lambda_is_read_in_mebibytes() {
+    fn memory_size_of_lambda_is_read_in_mebibytes() {
         assert_eq!(memory_bytes("512"), Some(512 * 1_048_576));
         for odd in ["", "0", "-1", "much", "99999999999999999999"] {
             assert_eq!(memory_bytes(odd), None, "{odd:?}");
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn copies_count_and_what_is_dropped_is_there_again() {
+    async fn copies_count_and_dropped_room_is_free_again() {
         let budget = Budget::of_bytes(10 * KIB);
         let first = budget.wait(3 * KIB, 3).await;
         assert!(budget.now(1, 1).is_some() && budget.now(2 * KIB, 1).is_none());
@@ -123,26 +124,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_larger_than_the_budget_has_all_of_it() {
+    async fn body_above_the_budget_takes_all_of_it() {
         let budget = Budget::of_bytes(10 * KIB);
         let large = budget.wait(usize::MAX, 3).await;
-        assert!(budget.now(0, 1).is_none(), "it is alone");
+        assert!(budget.now(0, 1).is_none(), "it runs alone");
         drop(large);
         assert_eq!((budget.covers(usize::MAX, 3), budget.covers(KIB, 3)), (None, Some(KIB)));
     }
 
     #[tokio::test]
-    async fn a_body_that_is_shorter_than_it_was_said_to_be_gives_room_back() {
+    async fn body_shorter_than_announced_returns_its_room() {
         let budget = Budget::of_bytes(10 * KIB);
         let mut room = budget.wait(usize::MAX, 1).await;
         budget.shrink(&mut room, 4 * KIB, 1);
         assert!(budget.now(6 * KIB, 1).is_some() && budget.now(7 * KIB, 1).is_none());
         budget.shrink(&mut room, 9 * KIB, 1);
-        assert!(budget.now(7 * KIB, 1).is_none(), "nothing is taken by it");
+        assert!(budget.now(7 * KIB, 1).is_none(), "the failed request took nothing");
     }
 
     #[test]
-    fn a_budget_is_never_none_and_never_too_much_for_its_counter() {
+    fn budget_is_never_zero_and_fits_its_counter() {
         assert_eq!(Budget::of_bytes(0).units, 1);
         assert!(Budget::of_bytes(usize::MAX).units > 1 << 28);
     }

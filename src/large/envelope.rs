@@ -1,4 +1,4 @@
-//! Pointers inside the envelope of SNS, as its extended client library sends them where raw delivery is off.
+//! Pointers inside an SNS envelope, as the extended client library for SNS sends them without raw delivery.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,20 +8,20 @@ use serde_json::value::RawValue;
 use super::pointer::SIZE_ATTRIBUTES;
 use crate::json::{find, text};
 
-/// An envelope whose message is a pointer. Its attributes say so.
+/// An envelope whose attributes mark its message as a pointer.
 pub(super) struct Envelope<'a> {
     json: &'a str,
-    /// The value of `Message`.
+    /// The span of `Message`'s value.
     message: Range<usize>,
-    /// The value of `MessageAttributes`.
+    /// The span of `MessageAttributes`'s value.
     attributes: Range<usize>,
     attribute: &'static str,
 }
 
 impl<'a> Envelope<'a> {
-    /// Looks for one in a body.
+    /// Finds a pointer in a body.
     pub(super) fn find(body: &'a str) -> Option<Self> {
-        // Hardly any body has one, and each is asked.
+        // Every body is checked and few have a pointer, so the cheap test comes first.
         let attribute = SIZE_ATTRIBUTES.into_iter().find(|name| body.contains(name))?;
         let value = |object: &str, key: &str| find(object, key).ok().flatten();
         let kind = value(body, "Type")?;
@@ -37,28 +37,28 @@ impl<'a> Envelope<'a> {
         Some(Self { json: body, message, attributes, attribute })
     }
 
-    /// The name of the attribute by which it is known.
+    /// Returns the attribute that marks the pointer.
     pub(super) fn attribute(&self) -> &'static str {
         self.attribute
     }
 
-    /// The text of the pointer.
+    /// Returns the pointer's text.
     pub(super) fn pointer(&self) -> Option<String> {
         text(&self.json[self.message.clone()]).ok().flatten().map(|text| text.into_owned())
     }
 
-    /// What its attribute says the length of the body is.
+    /// Returns the body's length from the attribute.
     pub(super) fn said_bytes(&self) -> Option<usize> {
         let attribute = &self.json[self.attributes.clone()];
         let attribute = &attribute[find(attribute, self.attribute).ok()??];
         text(&attribute[find(attribute, "Value").ok()??]).ok()??.parse().ok()
     }
 
-    /// The envelope with that message, and without the attribute.
+    /// Returns the envelope with that message and without the attribute.
     ///
     /// # Errors
     ///
-    /// Where its attributes are no JSON.
+    /// Returns an error if the attributes are not JSON.
     pub(super) fn with_message(&self, message: String) -> Result<String, serde_json::Error> {
         let mut attributes: BTreeMap<String, &RawValue> = serde_json::from_str(&self.json[self.attributes.clone()])?;
         attributes.remove(self.attribute);
@@ -80,7 +80,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// How many bytes a text takes as JSON, or a few more: a buffer that has to grow is in memory twice meanwhile.
+/// Returns the length of a text as JSON, or slightly more. A buffer that grows is in memory twice meanwhile.
 fn escaped_bytes(text: &str) -> usize {
     let escape = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 1,
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_says_by_its_attribute_that_its_message_is_a_pointer() {
+    fn attribute_marks_an_envelope_with_a_pointer() {
         let json = envelope("Notification", SIZE);
         let found = Envelope::find(&json).unwrap();
         assert_eq!((found.pointer().as_deref(), found.said_bytes()), (Some(r#"["a", {}]"#), Some(7)));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_an_envelope_with_a_pointer() {
+    fn envelope_without_a_pointer_is_not_found() {
         let text_only = r#"{"Type": "Notification", "Message": "ExtendedPayloadSize", "MessageAttributes": {}}"#;
         for json in [
             &envelope("Notification", ""),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_takes_the_place_of_the_pointer_wherever_the_attributes_are() {
+    fn message_replaces_the_pointer_wherever_the_attributes_are() {
         let after = envelope("Notification", &format!(r#"{SIZE}, "own": {{"Type": "String", "Value": "x"}}"#));
         let before =
             r#"{"MessageAttributes": {"ExtendedPayloadSize": {"Value": 1}}, "Type": "Notification", "Message": "p"}"#;
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_for_a_text_does_not_grow() {
+    fn buffer_for_a_text_does_not_grow() {
         let text = "an \"order\" \\ é 🦀 \n\r\t \u{1}\u{8}\u{c}";
         assert!(serde_json::to_string(text).unwrap().len() - 2 <= escaped_bytes(text));
     }

@@ -1,4 +1,4 @@
-//! From a record that points at its body to the record with its body.
+//! Fetches the body of a record that has a pointer.
 
 use futures_util::future::join_all;
 
@@ -12,36 +12,37 @@ use crate::engine::{BodySource, Fetch, Wanted, WithBody};
 use crate::outcome::BoxError;
 use crate::record::{FetchedBody, RawAttribute, Record};
 
-/// How many bodies are fetched at a time. More of them share one line, and each is later.
+/// The limit of concurrent fetches. More of them would share one connection and each would take longer.
 pub(super) const MAX_FETCHES: usize = 16;
 
-/// A body is in memory as it was fetched, as an extractor copies or parses it, and once more for what a handler makes of it.
+/// The copies of a body in memory: as fetched, as an extractor copies or parses it, and as the handler's own data.
 const COPIES: usize = 3;
-/// The envelope of SNS is written around it, and its message is taken out of that again.
+/// The body is also written into the SNS envelope and taken out again.
 const COPIES_IN_ENVELOPE: usize = COPIES + 1;
 
-/// How long a body is taken to be where its message does not say it: S3 is asked then, and the fetch begins anew if the body is longer.
+/// The assumed length of a body without an announced length. If the body is longer, S3 returns its length and the fetch
+/// starts again.
 const UNSAID_BYTES: usize = 1_048_576;
 
-/// A body that is elsewhere: where it is, and how much memory it takes.
+/// A pointer to a body, with the memory that the body takes.
 struct Pointed<'a> {
     record: &'a Record,
     place: Readable,
     attribute: &'static str,
-    /// Where the pointer is inside one.
+    /// The SNS envelope that contains the pointer.
     envelope_of: Option<String>,
     said_bytes: Option<usize>,
 }
 
-/// What has come of a fetch that had room for a body.
+/// The result of a fetch with reserved memory.
 enum Fetched {
     Here(Record),
-    /// There is not enough room: the body is this long.
+    /// The body is this long, and the reserved memory is too small.
     Longer(usize),
 }
 
 impl LargeMessages {
-    /// Where the record says that its body is. `None` where it has its body itself.
+    /// Returns the record's pointer, or `None` if the record contains its body.
     fn find<'a>(&self, record: &'a Record) -> Result<Option<Pointed<'a>>, BoxError> {
         if let Some(attribute) = size_attribute(record) {
             let body = record.body()?.unwrap_or_default();
@@ -49,11 +50,11 @@ impl LargeMessages {
             let said_bytes = said_bytes(record, attribute);
             return Ok(Some(Pointed { record, place, attribute, envelope_of: None, said_bytes }));
         }
-        // Hardly any record has a pointer inside its body, and to take the escapes out of all of them is work.
+        // Few records have a pointer inside their body, and unescaping every body is expensive.
         if !SIZE_ATTRIBUTES.into_iter().any(|name| record.body_may_contain(name)) {
             return Ok(None);
         }
-        // What is wrong with a body that is no pointer is the matter of whoever asks for the body.
+        // An error in a body without a pointer is reported by the extractor that reads the body.
         let Ok(Some(body)) = record.body() else { return Ok(None) };
         let Some(envelope) = Envelope::find(&body) else { return Ok(None) };
         let attribute = envelope.attribute();
@@ -64,12 +65,12 @@ impl LargeMessages {
 
     fn place(&self, pointer: &str, attribute: &str) -> Result<Readable, String> {
         let place = Pointer::parse(pointer).map_err(|error| {
-            format!("its attribute {attribute} says that its body is in S3, and its body does not say where: {error}")
+            format!("its attribute {attribute} marks a body in S3, but its body is not a pointer: {error}")
         })?;
         self.readable(place)
     }
 
-    /// The record with the body that it points at, or as it is where it points at none.
+    /// Returns the record with its fetched body, or unchanged if it has no pointer.
     async fn with_body(&self, record: &Record) -> WithBody {
         let Some(pointed) = self.find(record)? else { return Ok(record.clone()) };
         let mut bytes = self.assumed_bytes(&pointed, None);
@@ -77,7 +78,7 @@ impl LargeMessages {
             let room = self.budget.wait(bytes, pointed.copies()).await;
             match self.fetch_into(&pointed, bytes, room).await? {
                 Fetched::Here(record) => return Ok(record),
-                // The room was given back before more is asked for: who waits holds none.
+                // The room was returned before this asks for more, so a waiting record holds none.
                 Fetched::Longer(longer) => bytes = longer,
             }
         }
@@ -114,12 +115,13 @@ impl LargeMessages {
         fetched.into_iter().zip(wanted).map(settle).collect()
     }
 
-    /// How long the body is taken to be: as a fetch has found it, or as the message says. What is longer than may be read is not fetched.
+    /// Returns the assumed length of the body: the length that a fetch found, or the announced one. It never exceeds
+    /// the readable maximum.
     fn assumed_bytes(&self, pointed: &Pointed<'_>, found: Option<usize>) -> usize {
         found.or(pointed.said_bytes).unwrap_or(UNSAID_BYTES).min(self.max_size)
     }
 
-    /// Fetches a body for which there is that room.
+    /// Fetches a body into the reserved memory.
     async fn fetch_into(&self, pointed: &Pointed<'_>, bytes: usize, mut room: Room) -> Result<Fetched, BoxError> {
         let copies = pointed.copies();
         let covered = self.budget.covers(bytes, copies).unwrap_or(self.max_size);
@@ -152,7 +154,7 @@ impl Pointed<'_> {
     }
 }
 
-/// How long the message says that its body is.
+/// Returns the body's length as the message announces it.
 fn said_bytes(record: &Record, attribute: &str) -> Option<usize> {
     record.message_attribute(attribute).ok()??.as_str()?.parse().ok()
 }
@@ -167,7 +169,7 @@ impl BodySource for LargeMessages {
     }
 }
 
-/// Which attribute says that the body is a pointer. What is wrong with attributes is the matter of whoever asks for one.
+/// Returns the attribute that marks a pointer. An error in the attributes is reported by the extractor that reads them.
 fn size_attribute(record: &Record) -> Option<&'static str> {
     let says_so = |name: &&str| match record.raw_message_attribute(name) {
         Ok(Some(RawAttribute::Json(json))) => json != "null",

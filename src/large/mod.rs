@@ -28,14 +28,14 @@ pub(crate) use self::offload::Offloaded;
 use crate::handler::Consumer;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
-/// Messages that are larger than SQS takes: their bodies go through a bucket of S3.
+/// Sends and receives messages above the size limit of SQS through an S3 bucket.
 ///
-/// What SQS carries then is a pointer, in the form of AWS's extended client libraries for
+/// SQS then carries a pointer in the format of AWS's extended client libraries for
 /// [Java](https://github.com/awslabs/amazon-sqs-java-extended-client-lib) and
-/// [Python](https://github.com/awslabs/amazon-sqs-python-extended-client-lib): they read what this sends, and this reads what they send.
+/// [Python](https://github.com/awslabs/amazon-sqs-python-extended-client-lib). Both sides are compatible with them.
 ///
-/// A [`Producer`](crate::ProducerBuilder::large_messages) given one sends such messages, and a
-/// [consumer](crate::Consumer::large_messages) given one has their bodies before a handler's arguments are made of them:
+/// A [`Producer`](crate::ProducerBuilder::large_messages) sends such messages with it. A
+/// [consumer](crate::Consumer::large_messages) fetches their bodies before it extracts a handler's arguments:
 ///
 /// ```no_run
 /// use redrive::{Json, LargeMessages};
@@ -49,11 +49,12 @@ use crate::sqs::limits::MAX_MESSAGE_BYTES;
 /// }
 /// ```
 ///
-/// Objects are never deleted: a message may come twice, and from a dead-letter queue weeks later. A
-/// [lifecycle rule](https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-expire-general-considerations.html) of the bucket has
-/// them expire; its days are to be more than the retention of the queue and its dead-letter queue together.
+/// Objects are never deleted, because a message may arrive twice, and from a dead-letter queue weeks later. Set a
+/// [lifecycle rule](https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-expire-general-considerations.html)
+/// on the bucket that lets them expire. Its days must exceed the retention of the queue and its dead-letter queue
+/// together.
 ///
-/// Permissions: `s3:PutObject` on the objects for who sends, and `s3:GetObject` for who receives.
+/// Permissions: a sender needs `s3:PutObject` on the objects, and a receiver needs `s3:GetObject`.
 #[derive(Clone, Debug)]
 #[must_use = "it is given to a producer or a consumer"]
 pub struct LargeMessages {
@@ -69,8 +70,8 @@ pub struct LargeMessages {
 }
 
 impl<K> Consumer<K> {
-    /// Fetches the bodies of records whose bodies are in S3: see [`LargeMessages`](crate::LargeMessages). Layers, extractors and handler see
-    /// the message as it was sent. A body that cannot be fetched is a failure of its record, and a retry.
+    /// Fetches the bodies of records whose bodies are in S3: see [`LargeMessages`](crate::LargeMessages). Layers,
+    /// extractors and the handler see the message as it was sent. If its body cannot be fetched, the record is retried.
     ///
     /// A record waits for memory before its body is fetched: see [`memory_budget`](crate::LargeMessages::memory_budget).
     pub fn large_messages(self, large_messages: crate::LargeMessages) -> Self {
@@ -78,21 +79,21 @@ impl<K> Consumer<K> {
     }
 }
 
-/// A handler has the body in memory, and so have those that run beside it.
+/// The default maximum of a body. Every handler that runs has its body in memory.
 const MAX_SIZE: usize = 64 * 1024 * 1024;
 
-/// How long it may take to read the configuration of the environment. Only the region may have to be asked for.
+/// Limits how long reading the environment's configuration may take. Only the region may need a network call.
 const CONFIGURATION_LIMIT: Duration = Duration::from_secs(30);
 
 impl LargeMessages {
-    /// Through that bucket, with credentials, region and endpoint from the
-    /// [environment](https://docs.aws.amazon.com/sdkref/latest/guide/creds-config-files.html). The client is made at the first large
-    /// message.
+    /// Creates it for that bucket, with credentials, region and endpoint from the
+    /// [environment](https://docs.aws.amazon.com/sdkref/latest/guide/creds-config-files.html). The client is created at
+    /// the first large message.
     pub fn from_env(bucket: impl Into<String>) -> Self {
         Self::with(OnceCell::new(), bucket.into())
     }
 
-    /// Through that bucket, by this client.
+    /// Creates it for that bucket with this client.
     pub fn with_client(client: &Client, bucket: impl Into<String>) -> Self {
         Self::with(OnceCell::new_with(Some(client.clone())), bucket.into())
     }
@@ -111,27 +112,27 @@ impl LargeMessages {
         }
     }
 
-    /// Sets what the keys of new objects begin with, as `orders/`. The default is nothing; the rest of a key is random.
+    /// Sets the prefix of new objects' keys, such as `orders/`. The default is none. The rest of a key is random.
     ///
-    /// Once a prefix is set, only keys under it are read, in every bucket. A sender could otherwise have any object of the bucket handed to
-    /// the handler. [`also_read_prefix`](Self::also_read_prefix) allows further prefixes. End a prefix with `/`: without one, `orders`
-    /// covers `orders1` and `orders/1` too.
+    /// Once a prefix is set, only keys under it are read, in every bucket. Otherwise a sender could hand any object of
+    /// the bucket to the handler. [`also_read_prefix`](Self::also_read_prefix) allows further prefixes. End a prefix
+    /// with `/`: without one, `orders` covers `orders1` and `orders/1` too.
     pub fn key_prefix(self, prefix: impl Into<String>) -> Self {
         Self { key_prefix: prefix.into(), ..self }
     }
 
-    /// Up to how many bytes, attributes included, a message goes without S3: 1 MiB by default, which is what SQS takes, and never more.
-    /// With 0 every message goes through S3. AWS's libraries begin at 256 KiB.
+    /// Sets the largest message in bytes, with attributes, that goes without S3. The default and the maximum are the 1
+    /// MiB of SQS. With 0 every message goes through S3. AWS's libraries use 256 KiB.
     pub fn threshold(self, bytes: usize) -> Self {
         Self { threshold: bytes.min(MAX_MESSAGE_BYTES), ..self }
     }
 
-    /// Allows a further prefix of keys that are read, for objects that another sender has written. The default is none, and an empty prefix
-    /// allows every key.
+    /// Allows a further prefix of keys to read, for objects that another sender has written. The default is none. An
+    /// empty prefix allows every key.
     ///
-    /// A consumer that sends nothing may name its prefixes here alone: once a prefix is named, by this or by
-    /// [`key_prefix`](Self::key_prefix), keys under no prefix are not read. A message that points there is retried, and the error names this
-    /// option.
+    /// A consumer that sends nothing can set its prefixes here alone. Once a prefix is set, here or with
+    /// [`key_prefix`](Self::key_prefix), keys under no prefix are not read. A message that points there is retried, and
+    /// the error names this option.
     ///
     /// ```no_run
     /// use redrive::LargeMessages;
@@ -143,25 +144,28 @@ impl LargeMessages {
         self
     }
 
-    /// Allows a further bucket that bodies are read from. A pointer to any other bucket is refused: a sender could otherwise choose what is
-    /// read with the receiver's permissions. Prefixes of keys hold for this bucket too.
+    /// Allows a further bucket to read bodies from. By default a pointer to any other bucket is refused, because a
+    /// sender could otherwise choose what is read with the receiver's permissions. Prefixes of keys apply to this
+    /// bucket too.
     pub fn also_read_from(mut self, bucket: impl Into<String>) -> Self {
         self.other_buckets.push(bucket.into());
         self
     }
 
-    /// Sets how many bytes a body may have that is read. The default is 64 MiB, and on AWS Lambda no more than a quarter of the function's
-    /// memory: a longer one would end the process, with all records of its batch.
+    /// Sets the largest body in bytes that is read. The default is 64 MiB, and on AWS Lambda at most a quarter of the
+    /// function's memory. A longer body would end the process with all records of its batch.
     pub fn max_size(self, bytes: usize) -> Self {
         Self { max_size: bytes, ..self }
     }
 
-    /// Sets how many bytes of memory the bodies take that are read at a time, with the copies that are made of each: three times its size,
-    /// or four times inside an SNS envelope. The default is half of the function's memory on AWS Lambda, and 256 MiB elsewhere.
+    /// Sets the memory in bytes for bodies that are handled at the same time. Each counts with its copies: three times
+    /// its size, or four times inside an SNS envelope. The default is half of the function's memory on AWS Lambda, and
+    /// 256 MiB elsewhere.
     ///
-    /// A record waits until there is memory for its body, and has the memory until its handler has ended. A body that takes more than the
-    /// budget runs alone. While a record waits, a worker extends its lease; on AWS Lambda the deadline ends the wait, and the record comes
-    /// back. A [batch handler](crate::batch()) gets fewer records a call where memory has no room for all of their bodies.
+    /// A record waits for its body's memory and holds it until its handler ends. A body above the budget runs alone.
+    /// While a record waits, a worker extends its lease. On AWS Lambda the deadline ends the wait, and the record is
+    /// retried. A [batch handler](crate::batch()) gets fewer records in a call if the memory has no room for all
+    /// bodies.
     ///
     /// All clones share one budget, so give each consumer of a process a clone.
     ///
@@ -177,6 +181,6 @@ impl LargeMessages {
     async fn client(&self) -> Result<&Client, String> {
         let from_env = || async { Client::new(&aws_config::load_from_env().await) };
         let client = timeout(CONFIGURATION_LIMIT, self.client.get_or_init(from_env)).await;
-        client.map_err(|_| format!("the configuration of the environment is not read after {CONFIGURATION_LIMIT:?}"))
+        client.map_err(|_| format!("the configuration of the environment was not read within {CONFIGURATION_LIMIT:?}"))
     }
 }

@@ -1,4 +1,4 @@
-//! One object of S3: written whole, and read whole within bounds of bytes and of time.
+//! Writes and reads one S3 object as a whole, within limits of size and time.
 
 use std::error::Error;
 use std::time::Duration;
@@ -14,22 +14,21 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::pointer::Pointer;
 use super::readable::Readable;
 
-/// How long S3 may take until it begins to answer. It takes milliseconds. The credentials that the call is signed with are asked for in this
-/// time too.
+/// Limits the wait for the start of S3's answer, which takes milliseconds. Fetching the call's credentials counts too.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a body that is being read may make no progress.
+/// Limits how long a transfer may make no progress.
 const STALL_LIMIT: Duration = Duration::from_secs(10);
 
-/// A transfer that is slower has failed. S3 is faster by two orders of magnitude.
+/// A slower transfer fails. S3 is faster by two orders of magnitude.
 const SLOWEST_BYTES_PER_SECOND: usize = 512 * 1_024;
 
-/// How long so many bytes may be on their way.
+/// Returns the time limit for transferring that many bytes.
 fn transfer_limit(bytes: usize) -> Duration {
     ANSWER_LIMIT + Duration::from_secs((bytes / SLOWEST_BYTES_PER_SECOND) as u64)
 }
 
-/// The limit of an attempt: the client's own, or this one where it has none.
+/// Returns the client's configuration with this attempt limit, unless the client has its own.
 fn limited(client: &Client, limit: Duration) -> Builder {
     let own = client.config().timeout_config().and_then(TimeoutConfig::operation_attempt_timeout);
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(own.unwrap_or(limit)).build();
@@ -38,28 +37,28 @@ fn limited(client: &Client, limit: Duration) -> Builder {
 
 /// # Errors
 ///
-/// Where it is not known to be there.
+/// Returns an error if the object may not be in the bucket.
 pub(super) async fn put(client: &Client, place: &Pointer, body: String) -> Result<(), String> {
-    // An attempt has the whole body to send.
+    // An attempt sends the whole body, so its limit grows with the body.
     let limited = limited(client, transfer_limit(body.len()));
     let put = client.put_object().bucket(&place.s3_bucket_name).key(&place.s3_key);
     let put = put.body(ByteStream::from(body.into_bytes())).customize().config_override(limited).send().await;
     put.map(drop).map_err(|error| format!("s3:PutObject {place}: {}", told(&error)))
 }
 
-/// What has come of an object.
+/// The result of reading an object.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Got {
     Whole(String),
-    /// It is longer than there is room for: this long, where S3 says so.
+    /// The object is longer than the room, with its length if S3 sent it.
     Longer(Option<usize>),
 }
 
-/// Reads an object. At most `room` bytes are taken, and an object of more than `max_bytes` is an error.
+/// Reads an object of at most `room` bytes. An object above `max_bytes` is an error.
 ///
 /// # Errors
 ///
-/// Where it is not there, is longer than that, is no text, or comes too slowly.
+/// Returns an error if the object does not exist, is too long, is not UTF-8 text, or arrives too slowly.
 pub(super) async fn get(client: &Client, place: &Readable, room: usize, max_bytes: usize) -> Result<Got, String> {
     let place = place.place();
     let get = client.get_object().bucket(&place.s3_bucket_name).key(&place.s3_key);
@@ -75,12 +74,14 @@ pub(super) async fn get(client: &Client, place: &Readable, room: usize, max_byte
     let limit = transfer_limit(length.unwrap_or(max_bytes));
     let bytes = match timeout(limit, read(object, place, length, room.min(max_bytes))).await {
         Ok(bytes) => bytes?,
-        Err(_) => return Err(format!("{place} is not here after {limit:?}; it is read again at the next receive")),
+        Err(_) => {
+            return Err(format!("{place} did not arrive within {limit:?}; it is fetched again at the next receive"));
+        }
     };
     match bytes {
         Some(bytes) => String::from_utf8(bytes)
             .map(Got::Whole)
-            .map_err(|error| format!("{place} is not a text: {}", error.utf8_error())),
+            .map_err(|error| format!("{place} is not UTF-8 text: {}", error.utf8_error())),
         None if room < max_bytes => Ok(Got::Longer(None)),
         None => Err(too_long(place, max_bytes)),
     }
@@ -90,7 +91,7 @@ fn too_long(place: &Pointer, max_bytes: usize) -> String {
     format!("{place} is longer than the {max_bytes} bytes that LargeMessages::max_size allows")
 }
 
-/// The bytes of the body. `None` where there are more than `room`: S3 has told no length, or a wrong one.
+/// Returns the body's bytes, or `None` if they exceed `room`, because S3 sent no length or a wrong one.
 async fn read(
     object: GetObjectOutput,
     place: &Pointer,
@@ -100,9 +101,9 @@ async fn read(
     let (mut bytes, mut stream) = (Vec::with_capacity(length.unwrap_or_default()), object.body);
     loop {
         let chunk = timeout_at(Instant::now() + STALL_LIMIT, stream.next()).await;
-        let chunk = chunk.map_err(|_| format!("{place} stalls: no byte has come for {STALL_LIMIT:?}"))?;
+        let chunk = chunk.map_err(|_| format!("{place} stalled: no byte arrived for {STALL_LIMIT:?}"))?;
         let Some(chunk) = chunk else { return Ok(Some(bytes)) };
-        let chunk = chunk.map_err(|error| format!("{place} breaks off: {}", with_causes(&error)))?;
+        let chunk = chunk.map_err(|error| format!("{place} ended early: {}", with_causes(&error)))?;
         if bytes.len() + chunk.len() > room {
             return Ok(None);
         }
@@ -110,11 +111,11 @@ async fn read(
     }
 }
 
-/// What a failed call says: the code and the message of S3, or why there is no answer. Never what the call or its answer had in it, which
-/// the SDK's own debug output shows.
+/// Returns S3's code and message, or the reason for a missing answer. The SDK's debug output is not used, because it
+/// shows the contents of the call and its answer.
 fn told<E: ProvideErrorMetadata + Error + 'static, R: std::fmt::Debug + 'static>(error: &SdkError<E, R>) -> String {
     match (error.code(), error.message()) {
-        (Some(code), message) => format!("{code}: {}", message.unwrap_or("S3 says no more")),
+        (Some(code), message) => format!("{code}: {}", message.unwrap_or("S3 sent no message")),
         _ => with_causes(error),
     }
 }

@@ -1,4 +1,4 @@
-//! The sending side.
+//! Stores bodies in S3 before their messages are sent.
 
 use sha2::{Digest, Sha256};
 
@@ -9,22 +9,22 @@ use crate::producer::{Id, IntoOutgoing, Outgoing, SendError};
 use crate::sqs::hex::hex;
 use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES};
 
-/// A body that is to be in S3 before its message leaves.
+/// A body to store in S3 before its message is sent.
 pub(crate) struct Offloaded {
     place: Pointer,
     body: String,
 }
 
 impl LargeMessages {
-    /// Writes the body to S3, where the message is too large for SQS, and returns the message that points at it; any other message
-    /// returns as it is.
+    /// Stores the body in S3 if the message is too large for SQS, and returns a message with a pointer. It returns any
+    /// other message unchanged.
     ///
-    /// A producer with [`large_messages`](crate::ProducerBuilder::large_messages) does this itself. It is here for the outbox, before the
-    /// transaction begins: nobody is to wait for S3 while one is open.
+    /// A producer with [`large_messages`](crate::ProducerBuilder::large_messages) does this itself. Call it before an
+    /// outbox's transaction begins, so that the transaction does not wait for S3.
     ///
     /// # Errors
     ///
-    /// Where S3 is not known to have the body, or the message cannot be sent this way.
+    /// Returns an error if S3 may not have the body, or if the message cannot be sent this way.
     pub async fn offload(&self, message: impl IntoOutgoing) -> Result<Outgoing, SendError> {
         let (message, offloaded) = self.divert(message.into_outgoing()?, MAX_MESSAGE_BYTES)?;
         if let Some(offloaded) = offloaded {
@@ -33,7 +33,7 @@ impl LargeMessages {
         Ok(message)
     }
 
-    /// Puts a pointer in the place of a body that is too large, for a queue with that limit.
+    /// Replaces a body with a pointer if the message exceeds the queue's limit.
     pub(crate) fn divert(
         &self,
         mut message: Outgoing,
@@ -46,17 +46,19 @@ impl LargeMessages {
         Ok((message, Some(offloaded)))
     }
 
-    /// Puts a pointer in the place of the body. Where it cannot, the message is as it was.
+    /// Replaces the body with a pointer. After an error the message is unchanged.
     pub(crate) fn point(&self, message: &mut Outgoing) -> Result<Offloaded, SendError> {
         if let Some(name) = SIZE_ATTRIBUTES.into_iter().find(|&name| message.attributes.contains_key(name)) {
-            return Err(SendError::invalid(format!("it has the attribute {name}, by which a body in S3 is known")));
+            return Err(SendError::invalid(format!(
+                "it has the attribute {name}, which marks a body in S3; remove it"
+            )));
         }
         if message.attributes.len() >= MAX_ATTRIBUTES {
             let why =
-                format!("it has {MAX_ATTRIBUTES} attributes, and its body in S3 takes one more: {SIZE_ATTRIBUTE}");
+                format!("it has {MAX_ATTRIBUTES} attributes, and a body in S3 needs another one, {SIZE_ATTRIBUTE}");
             return Err(SendError::invalid(why));
         }
-        // Only a message of a FIFO queue can do without an id of its own. That queue may go by the content.
+        // Only a FIFO queue's message may have no id yet, and its queue may deduplicate by content.
         if message.group.is_some() && message.deduplication_id.is_none() {
             message.content_id = Some(content_id(&message.body));
         }
@@ -70,11 +72,11 @@ impl LargeMessages {
     pub(crate) async fn put(&self, offloaded: Offloaded) -> Result<(), SendError> {
         let Offloaded { place, body } = offloaded;
         let put = async { object::put(self.client().await?, &place, body).await };
-        put.await.map_err(|error| SendError::failed(format!("its body is not in S3: {error}")))
+        put.await.map_err(|error| SendError::failed(format!("its body could not be stored in S3: {error}")))
     }
 }
 
-/// The deduplication id that SQS makes from a body, where a queue has content-based deduplication.
+/// Returns the deduplication id that SQS computes from a body under content-based deduplication:
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/using-messagededuplicationid-property.html>
 fn content_id(body: &str) -> Box<str> {
     let (left, right) = {
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_content_id_is_the_sha_256_in_lower_case() {
+    fn content_id_is_the_sha_256_in_lower_case() {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(&*content_id("abc"), expected);
     }

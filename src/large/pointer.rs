@@ -1,20 +1,20 @@
-//! What stands in the place of a body that is in S3, in the form of AWS's extended client libraries.
+//! The pointer to a body in S3, in the format of AWS's extended client libraries.
 
 use serde::{Deserialize, Serialize};
 
 use crate::json::{JsonError, escaped};
 
-/// The message attribute by which a receiver knows a pointer: a `Number`, the bytes of the body.
+/// The message attribute that marks a pointer: a `Number`, the body's length in bytes.
 pub(super) const SIZE_ATTRIBUTE: &str = "ExtendedPayloadSize";
-/// Its name before version 2 of the library for Java.
+/// The attribute's name before version 2 of the Java library.
 const OLD_SIZE_ATTRIBUTE: &str = "SQSLargePayloadSize";
 
 pub(super) const SIZE_ATTRIBUTES: [&str; 2] = [SIZE_ATTRIBUTE, OLD_SIZE_ATTRIBUTE];
 
-/// The class that the library for Java makes of it.
+/// The Java library's class for a pointer.
 const CLASS: &str = "software.amazon.payloadoffloading.PayloadS3Pointer";
 
-/// Where a body is.
+/// The location of a body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Pointer {
@@ -23,13 +23,13 @@ pub(super) struct Pointer {
 }
 
 impl Pointer {
-    /// Reads what stands in the place of the body. The class has had several names, and says nothing more.
+    /// Reads a pointer. The name of its class varies between library versions and is ignored.
     pub(super) fn parse(body: &str) -> Result<Self, JsonError> {
         let (_class, pointer): (String, Self) = serde_json::from_str(body)?;
         Ok(pointer)
     }
 
-    /// What stands in the place of the body.
+    /// Returns the pointer as a message body.
     pub(super) fn to_body(&self) -> String {
         let pointer = serde_json::json!([CLASS, { "s3BucketName": self.s3_bucket_name, "s3Key": self.s3_key }]);
         escaped(pointer.to_string())
@@ -38,7 +38,7 @@ impl Pointer {
 
 impl std::fmt::Display for Pointer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Its sender has written both, and a log has one line for it.
+        // The sender chose both names, so they are escaped to keep a log entry on one line.
         write!(f, "s3://{}/{}", self.s3_bucket_name.escape_debug(), self.s3_key.escape_debug())
     }
 }

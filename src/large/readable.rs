@@ -1,13 +1,14 @@
-//! Which objects may be read. The sender of a message chooses the object, and the receiver's permissions read it.
+//! Checks which objects may be read. The sender of a message chooses the object, but the receiver's permissions read
+//! it.
 
 use super::LargeMessages;
 use super::pointer::Pointer;
 
-/// An object that may be read. Only [`LargeMessages::readable`] makes one.
+/// An object that may be read. Only [`LargeMessages::readable`] creates one.
 #[derive(Debug)]
 pub(super) struct Readable(Pointer);
 
-/// S3 has no longer keys.
+/// The longest key of S3.
 const MAX_KEY_BYTES: usize = 1_024;
 
 impl Readable {
@@ -17,49 +18,49 @@ impl Readable {
 }
 
 impl LargeMessages {
-    /// Checks that the bucket and the key are among those that were named.
+    /// Checks that the bucket and the key are allowed.
     ///
     /// # Errors
     ///
-    /// Where they are not. The error names the option that allows them.
+    /// Returns an error that names the option which allows the object.
     pub(super) fn readable(&self, place: Pointer) -> Result<Readable, String> {
         let Pointer { s3_bucket_name: bucket, s3_key: key } = &place;
         if key.is_empty() || key.len() > MAX_KEY_BYTES {
-            return Err(format!("its body says a key of {} bytes; S3 has keys of 1 to {MAX_KEY_BYTES}", key.len()));
+            return Err(format!("its body names a key of {} bytes; a key of S3 has 1 to {MAX_KEY_BYTES}", key.len()));
         }
         if *bucket != self.bucket && !self.other_buckets.contains(bucket) {
-            let why = "is in a bucket that is not read from; LargeMessages::also_read_from allows one";
+            let why = "is in a bucket that is not allowed; allow it with LargeMessages::also_read_from";
             return Err(format!("its body, {place}, {why}"));
         }
         if has_dot_segment(key) {
-            let why = "has a key with a segment `.` or `..`, which a server may take for another object";
+            let why = "has a key with a segment `.` or `..`, which some servers resolve to another object";
             return Err(format!("its body, {place}, {why}; it is not read"));
         }
         let mut prefixes = self.prefixes().peekable();
         if prefixes.peek().is_some() && !prefixes.any(|prefix| is_under(prefix, key)) {
-            let why = "has a key under none of the prefixes that are read; LargeMessages::also_read_prefix allows one";
+            let why = "has a key outside the allowed prefixes; allow its prefix with LargeMessages::also_read_prefix";
             return Err(format!("its body, {place}, {why}"));
         }
         Ok(Readable(place))
     }
 
-    /// The prefixes of keys that may be read. Every key may be where there are none.
+    /// Returns the allowed prefixes of keys. If there are none, every key is allowed.
     fn prefixes(&self) -> impl Iterator<Item = &str> {
         let own = Some(&self.key_prefix).filter(|prefix| !prefix.is_empty());
         own.into_iter().chain(&self.other_prefixes).map(String::as_str)
     }
 }
 
-/// A prefix without a slash at its end covers keys of its own folder, as `orders` covers `orders1` and `orders/1`, and no folder that
-/// merely begins the same way, as `orders-private/1`.
+/// Returns whether a prefix covers the key. Without a final slash, `orders` covers `orders1` and `orders/1`, but not
+/// `orders-private/1`, which is another folder.
 fn is_under(prefix: &str, key: &str) -> bool {
     let Some(rest) = key.strip_prefix(prefix) else { return false };
     let is_whole = prefix.is_empty() || prefix.ends_with('/') || rest.starts_with('/');
     !rest.trim_start_matches('/').is_empty() && (is_whole || !rest.contains('/'))
 }
 
-/// To S3 they are characters like any other. Proxies and servers that keep objects in files resolve them, and leave the prefix, or the
-/// bucket.
+/// Returns whether the key has a segment `.` or `..`. S3 treats them like any characters, but proxies and file-based
+/// servers resolve them, which leads out of the prefix or the bucket.
 fn has_dot_segment(key: &str) -> bool {
     key.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_read_where_no_prefix_is_named() {
+    fn every_key_is_read_without_a_prefix() {
         let large_messages = large_messages().key_prefix("");
         for key in ["k", "orders/k", "a..b", "/k", "..k/k"] {
             assert!(is_read(&large_messages, key), "{key}");
@@ -105,23 +106,23 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_without_a_slash_covers_no_folder_that_begins_like_it() {
+    fn prefix_without_a_slash_covers_no_other_folder() {
         let large_messages = large_messages().key_prefix("a");
         assert!(is_read(&large_messages, "a1") && is_read(&large_messages, "a/1"));
         assert!(!is_read(&large_messages, "ab/1") && !is_read(&large_messages, "a") && !is_read(&large_messages, "a/"));
     }
 
     #[test]
-    fn further_prefixes_are_read_and_an_empty_one_is_all_of_them() {
+    fn further_prefixes_are_read_and_an_empty_one_allows_all() {
         let further = large_messages().key_prefix("orders/").also_read_prefix("legacy/");
         assert!(is_read(&further, "orders/k") && is_read(&further, "legacy/k") && !is_read(&further, "k"));
         assert!(is_read(&further.also_read_prefix(""), "k"));
         let alone = large_messages().also_read_prefix("legacy/");
-        assert!(is_read(&alone, "legacy/k") && !is_read(&alone, "k"), "a prefix that is named bounds what is read");
+        assert!(is_read(&alone, "legacy/k") && !is_read(&alone, "k"), "any prefix restricts the keys");
     }
 
     #[test]
-    fn keys_that_leave_their_folder_are_not_read() {
+    fn keys_with_dot_segments_are_not_read() {
         for large_messages in [large_messages(), large_messages().key_prefix("orders/").also_read_prefix("")] {
             for key in ["orders/../secret", "orders/..", "../others/k", "orders/./k", r"orders\..\secret", ".."] {
                 let problem = problem(&large_messages, "payloads", key).expect(key);
@@ -131,14 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_s3_cannot_have_is_an_error_that_does_not_repeat_it() {
+    fn error_of_an_impossible_key_does_not_repeat_it() {
         let problem = problem(&large_messages(), "payloads", &"k".repeat(1_025)).unwrap();
         assert!(problem.contains("1025 bytes") && !problem.contains("kkk"), "{problem}");
         assert!(!is_read(&large_messages(), ""));
     }
 
     #[test]
-    fn a_bucket_is_read_by_the_very_name_that_was_given() {
+    fn bucket_is_read_only_by_its_exact_name() {
         let arn = "arn:aws:s3:eu-west-1:123456789012:accesspoint/payloads";
         let large_messages = large_messages().key_prefix("orders/").also_read_from("others");
         assert!(problem(&large_messages, "others", "orders/k").is_none());

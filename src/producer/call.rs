@@ -1,4 +1,4 @@
-//! One call of `SendMessageBatch`, and what it says of each of its messages.
+//! One call of `SendMessageBatch`, and its result for each message.
 
 use std::cell::Cell;
 
@@ -21,54 +21,55 @@ use crate::sqs::call_error::{CallError, Trouble};
 use crate::sqs::entries::{EntryError, by_position};
 use crate::sqs::size_limit::TooLarge;
 
-/// What an attempt has come to, for one message.
+/// The result of an attempt for one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
     Sent(Sent),
-    /// It never will go as it is.
+    /// SQS refused it and always will.
     Refused(String),
-    /// The queue takes no message of that size.
+    /// The message is above the queue's size limit.
     TooLarge(TooLarge, String),
-    /// Something on the way refused it, and SQS has not seen it.
+    /// A proxy or firewall refused it, so SQS has not seen it.
     Blocked(Block, String),
-    /// Neither will any other: there is no queue.
+    /// The queue does not exist, so no other message can be sent either.
     NoQueue(String),
-    /// Nor any other: whoever sends may not. Clocks are set by what an answer says, and credentials and keys change.
+    /// The sender has no permission, so no other message can be sent either. A retry can succeed: the answer corrects a
+    /// wrong clock, and credentials and keys change.
     Denied(String),
-    /// It did not go, and may another time.
+    /// It was not sent, and a retry may succeed.
     Failed(String),
-    /// It may have gone. Another try brings it there once more, at worst.
+    /// The answer was lost, so it may have been sent. At worst, a retry sends it twice.
     Lost(String),
-    /// SQS has answered, and said nothing of it.
+    /// SQS answered without naming it.
     Unnamed,
 }
 
-/// What a message that something on the way refused alone is taken for.
+/// How a message counts that a proxy or firewall refused alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Block {
     Denied,
     NoSqs,
 }
 
-/// Where messages are sent.
+/// The queue that messages are sent to.
 pub(super) struct Queue {
     pub(super) client: Client,
     pub(super) url: String,
     pub(super) is_fifo: bool,
 }
 
-/// Sends the messages in one call. Where the call is refused as a whole, as it is for one of them, they are sent in smaller ones, in their
-/// order: at most 19 calls for ten messages. None of these begins after `until`.
+/// Sends the messages in one call. If SQS refuses the whole call because of one message, smaller calls follow in the
+/// same order, at most 19 for ten messages. No call starts after `until`.
 pub(super) async fn send(to: &Queue, messages: &[&Outgoing], until: Deadline) -> Vec<Attempt> {
     let mut attempts = send_in_parts(to, messages, until).await;
     let is_answered = |attempt: &Attempt| matches!(attempt, Attempt::Sent(_) | Attempt::Refused(_));
-    // Where others went the same way, it is the message that was refused. Otherwise it may be the way.
+    // If other messages of the call passed the same way, this message was refused. Otherwise the way may be blocked.
     let is_passable = attempts.iter().any(is_answered);
     for attempt in &mut attempts {
         if let Attempt::Blocked(block, why) = attempt {
             let why = std::mem::take(why);
             *attempt = match block {
-                _ if is_passable => Attempt::Refused(format!("{why}, for this message and no other of its call")),
+                _ if is_passable => Attempt::Refused(format!("{why}, for this message alone of its call")),
                 Block::Denied => Attempt::Denied(why),
                 Block::NoSqs => Attempt::NoQueue(why),
             };
@@ -83,14 +84,14 @@ async fn send_in_parts(to: &Queue, messages: &[&Outgoing], until: Deadline) -> V
         Err(error) if messages.len() > 1 && error.may_be_for_one_entry() => error,
         Err(error) => return vec![of_error(&error); messages.len()],
     };
-    // A call that is too large may pass in halves; any other is refused for one message.
+    // A call that is too large may pass in halves. Any other call is refused because of one message.
     let part = if error.trouble == Trouble::TooLarge { messages.len().div_ceil(2) } else { 1 };
     let mut attempts = Vec::with_capacity(messages.len());
     for part in messages.chunks(part) {
         attempts.extend(match until.is_over() {
             false => Box::pin(send_in_parts(to, part, until)).await,
-            // They were in the call that was refused, and nowhere else.
-            true => vec![Attempt::Failed(format!("in a call that was refused: {}", error.text())); part.len()],
+            // These messages were only in the call that was refused.
+            true => vec![Attempt::Failed(format!("its call was refused: {}", error.text())); part.len()],
         });
     }
     attempts
@@ -107,12 +108,12 @@ async fn call(to: &Queue, messages: &[&Outgoing]) -> Result<SendMessageBatchOutp
     let (answer, is_transmitted) = IS_TRANSMITTED.scope(Cell::new(false), answered).await;
     answer.map_err(|error| match CallError::from(error).hiding(carried_by(messages)) {
         error if is_transmitted => error,
-        // What took too long were the credentials.
+        // Fetching the credentials took too long.
         error => error.before_it_was_sent(),
     })
 }
 
-/// What must not be shown, should SQS quote it.
+/// Returns the texts that must not appear in an error if SQS quotes them.
 fn carried_by<'a>(messages: &'a [&Outgoing]) -> impl Iterator<Item = &'a str> {
     messages.iter().flat_map(|message| {
         let values = message.attributes.values().filter_map(|value| value.as_str());
@@ -121,11 +122,12 @@ fn carried_by<'a>(messages: &'a [&Outgoing]) -> impl Iterator<Item = &'a str> {
 }
 
 tokio::task_local! {
-    /// Whether the request of the call under way was handed to the connection. Until then nothing has left the process, however it ends.
+    /// Whether the current call's request was handed to the connection. Until then nothing has left the process,
+    /// however the call ends.
     static IS_TRANSMITTED: Cell<bool>;
 }
 
-/// Notes when a request is handed to the connection.
+/// Records when a request is handed to the connection.
 #[derive(Debug)]
 pub(super) struct NoteTransmission;
 
@@ -140,7 +142,7 @@ impl Intercept for NoteTransmission {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // All calls of this client are made within the scope.
+        // All calls of this client are made within the scope, so access cannot fail.
         let _ = IS_TRANSMITTED.try_with(|is_transmitted| is_transmitted.set(true));
         Ok(())
     }
@@ -168,7 +170,7 @@ fn attempts(messages: &[&Outgoing], answer: &SendMessageBatchOutput) -> Vec<Atte
     let successful = successful.map(|entry| (entry.id(), Sent::new(entry.message_id(), entry.sequence_number())));
     let hidden = |result: Result<_, EntryError>| result.map_err(|error| error.hiding(carried_by(messages)));
     let attempt = |result: Option<Result<_, EntryError>>| {
-        // Before anything of the text is hidden.
+        // The limit is read before parts of the text are hidden.
         let too_large = result.as_ref().and_then(|result| TooLarge::in_text(result.as_ref().err()?.text()));
         match (result.map(hidden), too_large) {
             (Some(Ok(sent)), _) => Attempt::Sent(sent),

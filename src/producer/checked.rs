@@ -1,24 +1,25 @@
-//! A message that SQS takes, as large as one queue takes it.
+//! A message that passed SQS's rules, and its size limit.
 
 use super::id::Id;
 use super::outgoing::{Outgoing, attribute_bytes};
 use crate::extract::{AttributeValue, SEND_ID, TRACEPARENT};
 use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES};
 
-/// A message that SQS takes, and its bytes: to count them goes through all of its attributes.
+/// A message that passed SQS's rules, with its size. Counting the bytes goes through all attributes, so it is done
+/// once.
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) message: Outgoing,
     pub(super) bytes: usize,
-    /// With the one that it may get when it leaves.
+    /// The number of attributes, with the one that may be added when the message is sent.
     attributes: usize,
-    /// What is added stays below that.
+    /// The limit for bytes that are added.
     limit_bytes: usize,
-    /// On a standard queue the id leaves as an attribute, and counts as one.
+    /// Whether the id is sent as an attribute, as on a standard queue, and counts as one.
     has_id_attribute: bool,
 }
 
-/// What a message may do without, where the queue takes no message of its size: in the order in which it gives way.
+/// Parts that are left out of a message above its queue's size limit, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extra {
     Traceparent,
@@ -42,15 +43,15 @@ impl Checked {
         Self { message, bytes, attributes, limit_bytes: MAX_MESSAGE_BYTES, has_id_attribute: false }
     }
 
-    /// The same message for a queue with that limit. It does without what it has of ours, if it fits then.
+    /// Applies a queue's size limit. Added parts are left out if the message fits without them.
     pub(super) fn within(mut self, limit_bytes: usize) -> Self {
         self.limit_bytes = limit_bytes;
         self.shrink_to(limit_bytes);
         self
     }
 
-    /// For a standard queue: SQS takes no deduplication id there, and the message gets it as an attribute when it leaves. A message that
-    /// has that attribute, or no room for it, has no id then.
+    /// Identifies the message on a standard queue, where SQS accepts no deduplication id: the id is sent as an
+    /// attribute. The message has no id if the attribute exists already or has no room.
     pub(super) fn identify_by_an_attribute(&mut self) {
         let id = self.message.deduplication_id.take().unwrap_or(Id::NotDrawn);
         let is_there = self.message.attributes.contains_key(SEND_ID);
@@ -60,8 +61,8 @@ impl Checked {
         }
     }
 
-    /// Leaves the attribute with the id out: it was not added yet, or its value is that of the deduplication id, as a row of an outbox has
-    /// it.
+    /// Leaves out the id attribute: one that is not added yet, or one equal to the deduplication id, as in an outbox
+    /// row.
     pub(super) fn without_id_attribute(&mut self, is_fifo: bool) {
         let id = self.message.deduplication_id.as_ref().and_then(Id::text);
         let own = self.message.attributes.get(SEND_ID).and_then(AttributeValue::as_str);
@@ -73,7 +74,7 @@ impl Checked {
         }
     }
 
-    /// Adds an attribute of ours, unless SQS would refuse the message for it.
+    /// Adds an attribute, unless SQS would refuse the message because of it.
     pub(crate) fn add_if_there_is_room(&mut self, name: &str, value: AttributeValue) {
         let bytes = value.data_type().len() + value.len();
         if !self.message.attributes.contains_key(name) && self.takes_up(name, bytes) {
@@ -81,7 +82,7 @@ impl Checked {
         }
     }
 
-    /// Counts one attribute more, where there is room for it.
+    /// Counts another attribute if there is room for it.
     fn takes_up(&mut self, name: &str, bytes: usize) -> bool {
         let bytes = self.bytes + name.len() + bytes;
         let has_room = self.attributes < MAX_ATTRIBUTES && bytes <= self.limit_bytes;
@@ -90,13 +91,16 @@ impl Checked {
         } else if name == SEND_ID && self.attributes < MAX_ATTRIBUTES {
             warn_of_lost_id(self.limit_bytes);
         } else {
-            tracing::debug!(attribute = name, "left an attribute out of a message that has no room for it");
+            tracing::debug!(
+                attribute = name,
+                "a message has no room for an attribute; it is sent without the attribute"
+            );
         }
         has_room
     }
 
-    /// Leaves out what it may do without until the message has no more bytes than that. Returns whether it has; where it cannot, nothing
-    /// is left out.
+    /// Leaves out optional parts until the message fits into the limit. Returns whether it fits. If it cannot fit,
+    /// nothing is left out.
     pub(super) fn shrink_to(&mut self, limit_bytes: usize) -> bool {
         if self.least_bytes() > limit_bytes {
             return false;
@@ -105,7 +109,7 @@ impl Checked {
             if self.bytes > limit_bytes && self.leave_out(extra) {
                 match extra {
                     Extra::Traceparent => {
-                        tracing::debug!(limit_bytes, "left traceparent out of a message that has no room for it")
+                        tracing::debug!(limit_bytes, "a message has no room for traceparent; it is sent without it")
                     }
                     Extra::SendId => warn_of_lost_id(limit_bytes),
                 }
@@ -114,7 +118,7 @@ impl Checked {
         true
     }
 
-    /// Its bytes without all that it may do without.
+    /// Returns the size without the optional parts.
     pub(super) fn least_bytes(&self) -> usize {
         self.bytes - Extra::IN_ORDER.into_iter().map(|extra| self.bytes_of(extra).unwrap_or_default()).sum::<usize>()
     }
@@ -127,7 +131,7 @@ impl Checked {
         })
     }
 
-    /// Returns whether it was there.
+    /// Leaves out a part. Returns whether the message had it.
     fn leave_out(&mut self, extra: Extra) -> bool {
         let Some(bytes) = self.bytes_of(extra) else { return false };
         self.bytes -= bytes;
@@ -139,20 +143,20 @@ impl Checked {
         true
     }
 
-    /// Makes room for one attribute more, if what it may do without has it.
+    /// Makes room for another attribute by leaving out an optional part.
     #[cfg(feature = "large-messages")]
     pub(super) fn make_room_for_an_attribute(&mut self) {
         for extra in Extra::IN_ORDER {
             if self.attributes >= MAX_ATTRIBUTES && self.leave_out(extra) {
                 tracing::debug!(
                     attribute = extra.name(),
-                    "left an attribute out of a message whose body goes through S3"
+                    "a message goes through S3 and has no room for another attribute; it is sent without this one"
                 );
             }
         }
     }
 
-    /// Counts again, after the message has got another body and attributes.
+    /// Counts again after the message got another body and other attributes.
     #[cfg(feature = "large-messages")]
     pub(super) fn recount(&mut self) {
         self.bytes = self.message.bytes();
@@ -167,7 +171,7 @@ impl Checked {
 fn warn_of_lost_id(limit_bytes: usize) {
     tracing::warn!(
         limit_bytes,
-        "left redrive.id out of a message that is too large for its queue with it; the receiver cannot tell a copy of the message"
+        "a message is too large for its queue with redrive.id and is sent without it; the receiver cannot recognize a copy"
     );
 }
 
@@ -176,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_added_is_within_what_sqs_takes() {
+    fn added_attributes_stay_within_the_limits_of_sqs() {
         let with = |own| {
             let message = (0..own)
                 .fold(Outgoing::text("x"), |message, n| message.attribute(n.to_string(), AttributeValue::string("x")));
@@ -201,7 +205,7 @@ mod tests {
         checked
     }
 
-    /// The name, the type and 32 digits.
+    /// The bytes of the name, the type and 32 digits.
     const ID_BYTES: usize = SEND_ID.len() + 6 + 32;
     const TRACEPARENT_BYTES: usize = TRACEPARENT.len() + 6 + 55;
 
@@ -210,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn traceparent_gives_way_before_the_id_and_neither_without_need() {
+    fn traceparent_is_left_out_before_the_id_and_only_if_needed() {
         let all = 2_000 + ID_BYTES + TRACEPARENT_BYTES;
         for (limit, expected) in [
             (all, (true, true)),
@@ -226,20 +230,20 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_too_large_without_them_keeps_them() {
+    fn message_that_stays_too_large_keeps_its_attributes() {
         let mut checked = checked(2_000);
         assert!(!checked.shrink_to(1_999));
         assert_eq!((parts(&checked), checked.bytes), ((true, true), 2_000 + ID_BYTES + TRACEPARENT_BYTES));
     }
 
     #[test]
-    fn what_a_row_of_an_outbox_has_of_ours_gives_way_too() {
+    fn added_attributes_of_an_outbox_row_are_left_out_too() {
         let message = Outgoing::text("x".repeat(2_000))
             .attribute(SEND_ID, AttributeValue::string("7"))
             .attribute(TRACEPARENT, AttributeValue::string("00"))
             .deduplication_id("7");
         let checked = message.group("g").check(true).unwrap().within(2_000);
         assert_eq!((checked.bytes, checked.message.attributes.len()), (2_000, 0));
-        assert_eq!(checked.message.deduplication_id, Some(Id::Given("7".to_owned())), "the one of a FIFO queue stays");
+        assert_eq!(checked.message.deduplication_id, Some(Id::Given("7".to_owned())), "a FIFO queue's id stays");
     }
 }

@@ -1,4 +1,4 @@
-//! Who takes messages in, and has calls made when they are due.
+//! Accepts messages and starts calls when they are due.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,30 +18,31 @@ use super::told::Teller;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
 use crate::sqs::size_limit::SizeLimit;
 
-/// What all clones of a producer share.
+/// The state that all clones of a producer share.
 pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) settings: Settings,
-    /// Of the queue, as far as its refusals have shown it.
+    /// The queue's size limit, as far as its refusals have shown it.
     pub(super) size_limit: SizeLimit,
-    /// A permit a byte.
+    /// One permit for each byte.
     room: Arc<Semaphore>,
     line: Mutex<Line>,
-    /// Something has happened that may have a call due.
+    /// Signals that a call may be due.
     pub(super) wake: Notify,
     /// All messages of generations before this one are settled.
     settled: watch::Sender<u64>,
     is_closed: AtomicBool,
 }
 
-/// What waits, and whether there is somebody who sends it.
+/// The waiting messages, and whether a driver sends them.
 pub(super) struct Line {
     pub(super) pack: Pack<Item>,
-    /// Under the same lock: a driver that ends has seen that nothing is here, and who brings something sees that none is there.
+    /// Under the same lock as the messages: a driver ends only if it sees none, and a sender that adds one sees that no
+    /// driver runs.
     is_driven: bool,
 }
 
-/// What a message costs beside its bytes: a short one takes about as much memory.
+/// A message's memory apart from its bytes. A short message takes about as much.
 const OVERHEAD: usize = 512;
 
 impl Shared {
@@ -62,22 +63,22 @@ impl Shared {
     }
 
     pub(super) fn line(&self) -> MutexGuard<'_, Line> {
-        // No user's code runs under this lock.
+        // Each change leaves the line consistent, because no user code runs under this lock.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there is room for a message of so many bytes.
+    /// Waits until there is room for a message of that size.
     ///
     /// # Errors
     ///
-    /// Where the producer is closed.
+    /// Returns an error if the producer is closed.
     pub(super) async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, SendError> {
         let cost = (bytes + OVERHEAD).min(self.settings.buffer);
         let room = self.room.clone().acquire_many_owned(u32::try_from(cost).unwrap_or(u32::MAX)).await;
         room.map_err(|_| SendError::closed())
     }
 
-    /// Takes a message for which there is room.
+    /// Accepts a message that has room.
     pub(super) fn take(self: &Arc<Self>, checked: Checked, teller: Teller, room: OwnedSemaphorePermit) {
         let (now, bytes) = (Instant::now(), checked.bytes);
         let group = self.settings.line_of(&checked.message);
@@ -93,7 +94,7 @@ impl Shared {
         self.drive(line, may_be_due);
     }
 
-    /// Has somebody see to what is in the line: who did may have ended with its runtime.
+    /// Starts a driver unless one runs. The previous driver may have ended with its runtime.
     fn drive(self: &Arc<Self>, mut line: MutexGuard<'_, Line>, may_be_due: bool) {
         let was_driven = std::mem::replace(&mut line.is_driven, true);
         drop(line);
@@ -104,14 +105,14 @@ impl Shared {
         }
     }
 
-    /// Has all that is here leave, and waits until it is settled.
+    /// Sends all messages that are here now, and waits until they are settled.
     pub(super) async fn flush(self: &Arc<Self>) {
         let end = self.hurry();
-        // It cannot fail: this has the sender.
+        // This holds the sender, so the wait cannot fail.
         let _ = self.settled.subscribe().wait_for(|settled| *settled >= end).await;
     }
 
-    /// Has all that is here leave without lingering. Says up to where that is.
+    /// Sends all messages that are here now without lingering. Returns the generation after them.
     pub(super) fn hurry(self: &Arc<Self>) -> u64 {
         let mut line = self.line();
         let end = line.pack.hurry();
@@ -121,7 +122,7 @@ impl Shared {
         end
     }
 
-    /// Takes no more messages. Says how many are not settled.
+    /// Accepts no more messages. Returns how many are not settled.
     pub(super) fn close(&self) -> usize {
         self.is_closed.store(true, Ordering::SeqCst);
         self.room.close();
@@ -133,8 +134,8 @@ impl Shared {
         self.is_closed.load(Ordering::SeqCst)
     }
 
-    /// What leaves in place of a call that has ended, where that had its messages: nobody has to be woken for it. Nothing where none is
-    /// due.
+    /// Returns the messages of the next call, in the memory of a finished call's messages. No task has to be woken for
+    /// it. Empty if no call is due.
     pub(super) async fn next_call(&self, emptied: Vec<Packed<Item>>) -> Vec<Packed<Item>> {
         let (settled, may_fill) = {
             let pack = &self.line().pack;
@@ -142,7 +143,7 @@ impl Shared {
         };
         self.settled_below(settled);
         if may_fill {
-            // Whoever has just been told may have another message, and a call that is not full has room for it.
+            // A caller that was just told may send another message, which a call with room can take.
             yield_now().await;
         }
         self.line().pack.next_in_place(emptied, Instant::now())
@@ -153,22 +154,23 @@ impl Shared {
     }
 }
 
-/// Says whether it is higher than it was. Of two calls that end at a time, the one that is heard of last may have looked first.
+/// Raises the value and returns whether it changed. If two calls end at the same time, their reports may arrive in the
+/// other order.
 fn raise(below: &mut u64, settled: u64) -> bool {
     let is_higher = *below < settled;
     *below = settled.max(*below);
     is_higher
 }
 
-/// The task that has calls made.
+/// The task that starts calls.
 struct Driver {
     shared: Arc<Shared>,
-    /// It has said itself that it is there no more.
+    /// Whether the driver has reported its own end.
     is_over: bool,
 }
 
 impl Driver {
-    /// Until the producer is closed and all is settled.
+    /// Runs until the producer is closed and all messages are settled.
     async fn drive(mut self) {
         while let Some(next) = self.next() {
             match next {
@@ -182,7 +184,7 @@ impl Driver {
         }
     }
 
-    /// `None` where nothing is to be done any more.
+    /// Returns what to do next, or `None` if nothing is left to do.
     fn next(&mut self) -> Option<Next<Item>> {
         let mut line = self.shared.line();
         let next = line.pack.next(Instant::now());
@@ -208,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_settled_stays_so() {
+    fn settled_generation_never_goes_back() {
         let mut below = 0;
         assert!(raise(&mut below, 2) && !raise(&mut below, 1));
         assert_eq!(below, 2);

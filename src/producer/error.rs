@@ -1,4 +1,4 @@
-//! Why a message is not known to be in the queue.
+//! The error of a message that may not be in the queue.
 
 use std::fmt;
 
@@ -6,13 +6,15 @@ use super::id::Id;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
 use crate::sqs::size_limit::TooLarge;
 
-/// What became of a message that was not accepted.
+/// The error of a message that SQS did not accept, or may not have accepted.
 ///
-/// Whoever has one knows what may be done about it: a message that is [too large](Self::is_too_large) or [refused](Self::is_refused)
-/// will not go as it is, unless somebody changes [permissions](Self::is_permission_denied) or
-/// [the queue](Self::is_queue_unavailable). All else [may be sent again](Self::is_retryable); where
-/// its outcome is [unknown](Self::is_unknown) it may be in the queue already, and to send it under [its id](Self::send_id) has the
-/// receiver, or a FIFO queue, know it again.
+/// Its predicates tell what to do:
+///
+/// - A message that is [too large](Self::is_too_large) or [refused](Self::is_refused) cannot be sent as it is. If a
+///   [permission](Self::is_permission_denied) or [the queue](Self::is_queue_unavailable) is missing, fix that first.
+/// - Any other message [may be sent again](Self::is_retryable).
+/// - If the outcome is [unknown](Self::is_unknown), the message may be in the queue. Send it again under [its
+///   id](Self::send_id), so that a FIFO queue or the receiver recognizes a copy.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SendError {
     kind: Kind,
@@ -37,46 +39,46 @@ impl SendError {
         Self { kind, text, send_id: None }
     }
 
-    /// Of a message that has that id.
+    /// Sets the id of the message.
     pub(super) fn of(self, id: Option<&Id>) -> Self {
         Self { send_id: id.and_then(Id::text).map(Into::into), ..self }
     }
 
-    /// As the last of so many attempts.
+    /// Adds the number of attempts.
     pub(super) fn after(self, attempts: u32) -> Self {
         Self { text: format!("{} (after {attempts} attempts)", self.text), ..self }
     }
 
-    /// Of a message that an earlier attempt may have brought there.
+    /// Turns the error into an unknown outcome if an earlier attempt may have sent the message.
     pub(super) fn or_unknown(self, may_be_sent: bool) -> Self {
         Self { kind: if may_be_sent { Kind::Unknown } else { self.kind }, ..self }
     }
 
     pub(super) fn too_large(bytes: usize) -> Self {
         let text = format!(
-            "it is {bytes} bytes with its attributes, and SQS takes {MAX_MESSAGE_BYTES}; with the feature large-messages, ProducerBuilder::large_messages sends it through S3"
+            "it has {bytes} bytes with its attributes, and SQS accepts {MAX_MESSAGE_BYTES}; send it through S3 with ProducerBuilder::large_messages (feature large-messages)"
         );
         Self::new(Kind::TooLarge, text)
     }
 
-    /// The queue has refused it for its size.
+    /// Creates the error of a message that the queue refused for its size.
     pub(super) fn too_large_for_its_queue(bytes: usize, refusal: TooLarge, why: &str) -> Self {
         let limit = match refusal.limit_bytes {
-            Some(limit) => format!("its queue takes {limit} (MaximumMessageSize)"),
-            None => "its queue takes less".to_owned(),
+            Some(limit) => format!("its queue accepts {limit} (MaximumMessageSize)"),
+            None => "its queue accepts less".to_owned(),
         };
         let text = format!(
-            "it is {bytes} bytes with its attributes, and {limit}; raise that to {MAX_MESSAGE_BYTES} at most, or send the message through S3 with the feature large-messages and ProducerBuilder::large_messages ({why})"
+            "it has {bytes} bytes with its attributes, and {limit}; raise that limit to at most {MAX_MESSAGE_BYTES}, or send the message through S3 with ProducerBuilder::large_messages (feature large-messages) ({why})"
         );
         Self::new(Kind::TooLarge, text)
     }
 
-    /// SQS would refuse it.
+    /// Creates the error of a message that SQS would refuse.
     pub(crate) fn invalid(text: String) -> Self {
         Self::new(Kind::Refused, text)
     }
 
-    /// SQS has refused it.
+    /// Creates the error of a message that SQS refused.
     pub(super) fn refused(text: String) -> Self {
         Self::new(Kind::Refused, text)
     }
@@ -85,7 +87,7 @@ impl SendError {
         Self::new(Kind::Denied, text)
     }
 
-    /// There is no such queue, or nothing there speaks SQS.
+    /// Creates the error for a missing queue, or a URL where no SQS answers.
     pub(super) fn no_queue(text: String) -> Self {
         Self::new(Kind::NoQueue, text)
     }
@@ -99,7 +101,8 @@ impl SendError {
     }
 
     pub(super) fn behind(group: &str) -> Self {
-        let text = format!("a message before it in its group {group} was not sent, and it may not go before that");
+        let text =
+            format!("an earlier message of its group {group} was not sent, and it must not be sent before that one");
         Self::new(Kind::Behind, text)
     }
 
@@ -107,45 +110,47 @@ impl SendError {
         Self::new(Kind::Closed, "the producer is closed".to_owned())
     }
 
-    /// It is larger than its queue takes: over the 1 MiB of SQS, and no call was made; or over the `MaximumMessageSize` of the queue, which
-    /// has refused it. The text says the limit.
+    /// Returns whether the message is too large: over the 1 MiB of SQS, in which case no call was made, or over the
+    /// queue's `MaximumMessageSize`. The text names the limit.
     pub fn is_too_large(&self) -> bool {
         self.kind == Kind::TooLarge
     }
 
-    /// Returns whether this message will not be sent as it is: SQS takes no such message, its sender
-    /// [has no permission](Self::is_permission_denied), or its queue [is unavailable](Self::is_queue_unavailable).
+    /// Returns whether this message cannot be sent as it is. SQS refuses the message, its sender [has no
+    /// permission](Self::is_permission_denied), or its queue [is unavailable](Self::is_queue_unavailable).
     pub fn is_refused(&self) -> bool {
         matches!(self.kind, Kind::Refused | Kind::Denied | Kind::NoQueue)
     }
 
-    /// Returns whether the sender may not send: IAM, the credentials or the queue's KMS key do not allow it, or SQS answered with an
-    /// unknown code. No other message will go either, until somebody changes that.
+    /// Returns whether the sender has no permission: IAM, the credentials or the queue's KMS key do not allow the call,
+    /// or SQS answered with an unknown code. No other message can be sent either until that changes.
     pub fn is_permission_denied(&self) -> bool {
         self.kind == Kind::Denied
     }
 
-    /// Returns whether the queue does not exist, or nothing at its URL speaks SQS. No other message will go either.
+    /// Returns whether the queue does not exist, or no SQS answers at its URL. No other message can be sent either.
     pub fn is_queue_unavailable(&self) -> bool {
         self.kind == Kind::NoQueue
     }
 
-    /// Neither will any other message go.
+    /// Returns whether no other message can be sent either.
     pub(super) fn is_denied(&self) -> bool {
         matches!(self.kind, Kind::Denied | Kind::NoQueue)
     }
 
-    /// It may be in the queue or not: no answer came, or one that does not name it.
+    /// Returns whether the message may be in the queue: no answer arrived, or the answer does not name it.
     pub fn is_unknown(&self) -> bool {
         self.kind == Kind::Unknown
     }
 
-    /// By what its receiver would know the message, if it is there: the deduplication id on a FIFO queue, the message attribute `redrive.id`
-    /// on another. Sent again with this [`deduplication_id`](crate::Outgoing::deduplication_id) it is the same message, on a FIFO queue
-    /// for 5 minutes.
+    /// Returns the id that a receiver would get: the deduplication id on a FIFO queue, the message attribute
+    /// `redrive.id` on a standard queue. Send the message again with this
+    /// [`deduplication_id`](crate::Outgoing::deduplication_id) to keep its identity. A FIFO queue remembers the id for
+    /// 5 minutes.
     ///
-    /// `None` where it has none: it was given none and never left, its content is to tell, there was no room for the attribute, or
-    /// [`without_send_id`](crate::ProducerBuilder::without_send_id) turned it off.
+    /// It is `None` in four cases: the message was never sent and had no id of its own, the queue deduplicates by
+    /// content, the attribute had no room, or [`without_send_id`](crate::ProducerBuilder::without_send_id) turned it
+    /// off.
     pub fn send_id(&self) -> Option<&str> {
         self.send_id.as_deref()
     }
@@ -159,14 +164,14 @@ impl SendError {
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
-            Kind::Unknown => "it is not known whether a message was sent",
+            Kind::Unknown => "it is unknown whether a message was sent",
             _ => "a message was not sent",
         };
         write!(f, "{what}: {}", self.text)
     }
 }
 
-/// Reads as it is displayed: `main` prints it so.
+/// Formats the error like `Display`, because `main` prints errors with `Debug`.
 impl fmt::Debug for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

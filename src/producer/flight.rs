@@ -1,4 +1,4 @@
-//! A call on its way, and what comes of each of its messages.
+//! A call in flight, and the results of its messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ use crate::sqs::Backoff;
 use crate::sqs::limits::MAX_ENTRIES;
 use crate::sqs::random::random;
 
-/// A call on its way, and the next one after it for as long as one is due. One that is dropped, as its runtime ends, may have arrived.
+/// A call in flight, followed by the next call while one is due. If it is dropped because its runtime ends, its
+/// messages may have arrived.
 pub(super) struct Flight {
     shared: Arc<Shared>,
     batch: Vec<Packed<Item>>,
@@ -38,13 +39,13 @@ impl Flight {
                 let attempts = send(&self.shared.queue, &messages, until).await;
                 self.shared.settle_all(&mut self.batch, attempts);
             }
-            // In the same memory: glibc tidies up all of its own for each piece of that size.
+            // The memory is reused, because glibc compacts its heap for each freed block of that size.
             let emptied = std::mem::take(&mut self.batch);
             self.batch = self.shared.next_call(emptied).await;
         }
     }
 
-    /// Gives up what has waited for this call for too long. Says until when what is left may be tried.
+    /// Gives up messages that waited too long for this call. Returns the deadline for attempts of the rest.
     fn leave(&mut self) -> Deadline {
         let (now, try_for) = (Moment::now(), self.shared.settings.try_for);
         let is_late = |packed: &mut Packed<Item>| packed.item.is_out_of_time_in(Duration::ZERO, try_for);
@@ -58,7 +59,7 @@ impl Flight {
         until.unwrap_or(Deadline::after(now, Duration::ZERO))
     }
 
-    /// The operating system is asked once a call, and not for each message.
+    /// Draws the ids of all messages with one system call.
     fn draw_ids(&mut self) {
         let mut ids = self.batch.iter_mut().filter_map(|packed| packed.item.id_to_draw()).peekable();
         if ids.peek().is_some() {
@@ -86,7 +87,7 @@ impl Drop for Flight {
 }
 
 impl Shared {
-    /// Those that arrived, and these are most of them, are settled at once; the others each by what became of it.
+    /// Settles the accepted messages, usually most of them, under one lock, and each other message by its result.
     fn settle_all(self: &Arc<Self>, batch: &mut Vec<Packed<Item>>, attempts: Vec<Attempt>) {
         let largest = batch.iter().zip(&attempts).filter(|(_, attempt)| matches!(attempt, Attempt::Sent(_)));
         self.size_limit.took(largest.map(|(packed, _)| packed.item.checked.bytes).max().unwrap_or_default());
@@ -100,7 +101,7 @@ impl Shared {
             match attempt {
                 Attempt::Sent(sent) => {
                     let given_back = packed.item.tell(Ok(sent));
-                    // Who waits for room is woken once.
+                    // Senders that wait for room are woken once.
                     match &mut room {
                         Some(room) => room.merge(given_back),
                         None => room = Some(given_back),
@@ -114,9 +115,10 @@ impl Shared {
     pub(super) fn settle(self: &Arc<Self>, packed: Packed<Item>, attempt: Attempt) {
         match attempt {
             Attempt::Sent(sent) => self.end(packed, Ok(sent)),
-            // One that may be there, and one that may go once somebody has mended something, are waited for by those behind them.
+            // The messages behind this one must not pass it: it may be in the queue, or it may be sent once its cause
+            // is fixed.
             Attempt::Refused(why) if packed.item.may_be_sent() => self.give_up(packed, SendError::refused(why)),
-            // It never will go.
+            // This message can never be sent, so the ones behind it may pass.
             Attempt::Refused(why) => self.end(packed, Err(SendError::refused(why))),
             Attempt::TooLarge(refusal, why) => self.refit(packed, refusal, why),
             Attempt::NoQueue(why) | Attempt::Blocked(Block::NoSqs, why) => {
@@ -131,7 +133,7 @@ impl Shared {
             Attempt::Failed(why) => self.try_again(packed, SendError::failed(why)),
             Attempt::Lost(why) => self.try_again(packed, SendError::unknown(why)),
             Attempt::Unnamed => {
-                self.give_up(packed, SendError::unknown("SQS has answered, and not said what became of it".to_owned()));
+                self.give_up(packed, SendError::unknown("the answer of SQS does not name it".to_owned()));
             }
         }
     }
@@ -142,19 +144,19 @@ impl Shared {
     }
 
     fn try_again(&self, mut packed: Packed<Item>, error: SendError) {
-        tracing::debug!(%error, "an attempt to send a message has failed");
+        tracing::debug!(%error, "an attempt to send a message failed");
         let attempts = packed.item.has_failed(error);
         let wait = Backoff::exponential(FIRST_WAIT..LONGEST_WAIT).delay(attempts);
         if packed.item.is_out_of_time_in(wait, self.settings.try_for) {
             self.give_up_as_it_is(packed);
         } else {
             self.line().pack.again(packed, Instant::now() + wait);
-            // The call that goes on in this one's place may take long.
+            // The call that follows in this one's place may take long.
             self.wake.notify_one();
         }
     }
 
-    /// It is out of time.
+    /// Gives up a message that has run out of time.
     fn give_up_as_it_is(&self, packed: Packed<Item>) {
         let error = packed.item.last_error();
         self.give_up(packed, error);
@@ -165,7 +167,8 @@ impl Shared {
         let (item, behind) = {
             let pack = &mut self.line().pack;
             let (item, behind) = pack.give_up(packed);
-            // Under the lock: what a sender brings next would otherwise be in the line before it is known that it may not be.
+            // This happens under the lock, so that a sender cannot add a message of the group before it learns that it
+            // must not.
             if let Some(group) = &group {
                 std::iter::once(&item).chain(&behind).for_each(|item| item.teller.breaks(group));
             }
@@ -178,7 +181,7 @@ impl Shared {
     }
 }
 
-/// The waits between the attempts of a message, at most.
+/// The limits of the waits between attempts of a message.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
@@ -192,7 +195,7 @@ mod tests {
     use redrive_local::{Faults, Sqs};
 
     #[tokio::test(start_paused = true)]
-    async fn an_unanswered_message_is_not_sent_again_after_a_suspend() {
+    async fn unanswered_message_is_not_sent_again_after_a_suspend() {
         const FIVE_MINUTES: Duration = Duration::from_secs(300);
         fastrand::seed(1);
         let sqs = Sqs::with_seed(1);
@@ -206,7 +209,7 @@ mod tests {
         set_wall_clock_ahead(FIVE_MINUTES);
         let error = sending.await.unwrap().unwrap_err();
         assert!(error.is_unknown(), "{error}");
-        // The queue would take another attempt for another message.
+        // The queue would accept another attempt as a new message.
         assert!(began.elapsed() < LONGEST_WAIT, "{:?}", began.elapsed());
     }
 }

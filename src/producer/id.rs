@@ -1,20 +1,20 @@
-//! By what a message is known that comes twice.
+//! The id by which a copy of a message is recognized.
 
 use std::fmt;
 
 use crate::sqs::hex::hex;
 use crate::sqs::random::random;
 
-/// One of ours becomes a text when its message leaves: until then it takes no memory of its own.
+/// A message's id. A random one becomes text only when its message is sent, so that it takes no memory until then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Id {
     Given(String),
     Random([u8; 16]),
-    /// One of ours that is drawn when its message leaves, with those of the others in the call.
+    /// A random id that is drawn when its message is sent, together with those of the call.
     NotDrawn,
 }
 
-/// The digits of a random one.
+/// The digits of a random id.
 const DIGITS: usize = 32;
 
 impl Id {
@@ -22,7 +22,7 @@ impl Id {
         Self::Random(random())
     }
 
-    /// As it was given.
+    /// Returns an id that the application gave.
     pub(super) fn given(&self) -> Option<&str> {
         match self {
             Self::Given(text) => Some(text),
@@ -30,7 +30,7 @@ impl Id {
         }
     }
 
-    /// As it goes to SQS, where it is drawn.
+    /// Returns the text for SQS, once the id is drawn.
     pub(super) fn text(&self) -> Option<String> {
         (*self != Self::NotDrawn).then(|| self.to_string())
     }
@@ -55,15 +55,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_random_one_is_of_its_length_and_no_other_is_it() {
+    fn random_ids_have_a_fixed_length_and_differ() {
         let id = Id::random();
         assert_eq!((id.to_string().len(), id.len(), Id::NotDrawn.len()), (DIGITS, DIGITS, DIGITS));
         assert_eq!(Id::Random([1; 16]).text().unwrap(), "01".repeat(16));
     }
 
-    /// As in an application that seeds the generator which it shares with others, or a process that was copied.
+    /// An application may seed the shared generator, and a process may be copied.
     #[test]
-    fn another_is_drawn_though_a_seed_is_the_same() {
+    fn random_ids_differ_under_the_same_seed() {
         let [one, another] = [1, 1].map(|seed| {
             fastrand::seed(seed);
             Id::random()

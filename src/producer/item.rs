@@ -1,4 +1,4 @@
-//! A message on its way, and what has come of its attempts so far.
+//! A message in flight, and the results of its attempts.
 
 use std::time::Duration;
 
@@ -11,31 +11,32 @@ use super::runtime_ended;
 use super::told::{Outcome, Teller};
 use crate::moment::{Deadline, Moment};
 
-/// A message, and who waits for what becomes of it.
+/// A message, and the caller that waits for its result.
 pub(super) struct Item {
     pub(super) checked: Checked,
     pub(super) teller: Teller,
     room: OwnedSemaphorePermit,
-    /// When it first left. What it waits before that, for others of its group say, is not its own trouble.
+    /// When it was first sent. Its wait before that, for example behind others of its group, does not count.
     first_left: Option<Moment>,
-    /// Most messages have none.
+    /// Most messages have no failures.
     failures: Option<Box<Failures>>,
 }
 
 struct Failures {
     count: u32,
     last: SendError,
-    /// An attempt was not answered.
+    /// Whether an attempt was not answered.
     may_be_sent: bool,
     was_denied: bool,
 }
 
-/// For how long a message is tried.
+/// How long attempts of a message may start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TryFor {
-    /// From its first attempt on.
+    /// The limit after its first attempt.
     pub(super) retry_for: Duration,
-    /// The same, of a message that is in the queue already if an answer was lost: after that the queue would take it for another one.
+    /// The limit after its first attempt if an answer was lost. After that the queue would accept a copy as a new
+    /// message.
     pub(super) while_known: Duration,
 }
 
@@ -44,13 +45,14 @@ impl Item {
         Self { checked, teller, room, first_left: None, failures: None }
     }
 
-    /// Notes that it leaves, for the first time or again. Returns until when attempts may begin.
+    /// Records that an attempt starts. Returns the deadline for starting attempts.
     pub(super) fn leaves(&mut self, now: Moment, try_for: TryFor) -> Deadline {
         let first_left = *self.first_left.get_or_insert(now);
         self.end_of_tries(first_left, try_for)
     }
 
-    /// A queue forgets a deduplication id by the time of the world, which goes on while this process is suspended.
+    /// Returns the end of the attempts. A queue forgets a deduplication id by wall-clock time, which passes while this
+    /// process is suspended.
     fn end_of_tries(&self, first_left: Moment, TryFor { retry_for, while_known }: TryFor) -> Deadline {
         Deadline::after(first_left, if self.failures.is_some() { retry_for.min(while_known) } else { retry_for })
     }
@@ -59,13 +61,13 @@ impl Item {
         self.checked.message.deduplication_id.as_mut().filter(|id| **id == Id::NotDrawn)
     }
 
-    /// Returns whether no attempt may begin any more after that wait.
+    /// Returns whether no attempt may start after that wait.
     pub(super) fn is_out_of_time_in(&self, wait: Duration, try_for: TryFor) -> bool {
         let ends_within = |first_left| self.end_of_tries(first_left, try_for).time_left() <= wait;
         self.failures.is_some() && self.first_left.is_some_and(ends_within)
     }
 
-    /// An attempt came to nothing. Says how many have.
+    /// Records a failed attempt. Returns the number of failures.
     pub(super) fn has_failed(&mut self, error: SendError) -> u32 {
         let failures = Failures {
             count: self.failures.as_ref().map_or(0, |failures| failures.count).saturating_add(1),
@@ -84,13 +86,13 @@ impl Item {
         self.failures.as_ref().is_some_and(|failures| failures.was_denied)
     }
 
-    /// What its sender is told when it is not tried again.
+    /// Returns the error for its sender when it is not tried again.
     pub(super) fn last_error(&self) -> SendError {
         let last = self.failures.as_ref().map(|failures| failures.last.clone().after(failures.count));
         last.unwrap_or_else(runtime_ended)
     }
 
-    /// Gives back what room it took.
+    /// Reports the outcome. Returns the permit for its memory.
     pub(super) fn tell(self, outcome: Outcome) -> OwnedSemaphorePermit {
         let may_be_sent = self.may_be_sent();
         let of_it = |error: SendError| error.or_unknown(may_be_sent).of(self.checked.message.deduplication_id.as_ref());

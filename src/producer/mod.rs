@@ -1,4 +1,4 @@
-//! Sends messages to a queue: together, and none dropped.
+//! Sends messages to a queue in batches, and reports the outcome of each.
 //!
 //! ```text
 //! Outgoing -> check -> room -> pack (pure) -> driver -> call -> what became of each
@@ -52,8 +52,8 @@ use crate::sqs::region::in_region_of_url;
 
 /// Sends messages to one queue.
 ///
-/// Messages of many tasks leave together: a call goes when ten are there, when a mebibyte is, or a few milliseconds after its first.
-/// Each caller learns what became of its own message:
+/// Messages of many tasks share calls. A call is sent when ten messages are there, when a mebibyte is, or a few
+/// milliseconds after its first message. Each caller gets the outcome of its own message:
 ///
 /// ```no_run
 /// use redrive::{Outgoing, Producer};
@@ -76,34 +76,34 @@ use crate::sqs::region::in_region_of_url;
 /// # Ok(()) }
 /// ```
 ///
-/// Clones send together, and are cheap. [The chapter on sending](crate::docs::producer) has what is retried, and what order holds.
+/// Clones share calls and are cheap. [The chapter on sending](crate::docs::producer) describes retries and order.
 #[derive(Clone)]
 pub struct Producer {
     handle: Arc<Handle>,
 }
 
-/// The last of these ends the producer.
+/// Ends the producer when its last clone is dropped.
 struct Handle {
     shared: Arc<Shared>,
 }
 
-/// What order messages keep.
+/// The order of messages within a group of a FIFO queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GroupOrder {
-    /// On a FIFO queue, the messages of a group leave one after the other, each when the one before it has arrived. One that does not
-    /// arrive takes along those that wait behind it, and those that come behind it in the same [`Producer::send_all`]: they fail, and
-    /// none of them is in the queue before it. Only what is known never to go is not waited for: a message that SQS has refused for
+    /// The messages of a group are sent one after the other, each when the previous one has arrived. If a message
+    /// fails, the messages that wait behind it fail too, as do those behind it in the same [`Producer::send_all`]. None
+    /// of them reaches the queue before it. A message that SQS refuses for its content does not hold others.
     /// what it is.
     #[default]
     Strict,
-    /// Messages leave as they come, several of a group in one call and in several calls at a time.
+    /// Messages are sent as they come, several of a group in one call and in several calls at a time.
     Relaxed,
 }
 
-/// Makes a [`Producer`] with other settings than the usual ones.
+/// Builds a [`Producer`] with settings other than the defaults.
 #[derive(Debug)]
-#[must_use = "`build` makes the producer"]
+#[must_use = "`build` returns the producer"]
 pub struct ProducerBuilder {
     client: Client,
     queue_url: String,
@@ -125,26 +125,27 @@ struct Settings {
     large_messages: Option<crate::LargeMessages>,
 }
 
-/// An answer takes milliseconds, and longer for a full mebibyte over a slow line.
+/// The limit of an attempt. An answer takes milliseconds, or longer for a full mebibyte over a slow connection.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LINGER: Duration = Duration::from_millis(5);
-/// With more, a slow line takes longer for a full mebibyte each than an attempt may; with fewer, there are times at which none is on its way.
+/// The default concurrency. With more calls, full ones exceed the limit of an attempt on a slow connection. With fewer,
+/// the connection is idle at times.
 const CALLS: usize = 16;
 const BUFFER: usize = 32 * MAX_MESSAGE_BYTES;
 const RETRY_FOR: Duration = Duration::from_secs(60);
 const AHEAD: usize = 1_000;
 
 impl Producer {
-    /// Returns a producer for this queue, with the usual settings. It makes no call before there is a message.
+    /// Returns a producer for this queue with default settings. It makes no call before the first message.
     ///
-    /// A URL of AWS says the region of its queue, and calls are made there whatever the client's own region is. An endpoint that the
-    /// client was given stays as it is.
+    /// An AWS URL names the queue's region, and calls go to that region whatever the client's own region is. An
+    /// endpoint of the client's own configuration stays.
     pub fn new(client: Client, queue_url: impl Into<String>) -> Self {
         Self::builder(client, queue_url).build()
     }
 
-    /// A producer whose settings are to be others.
+    /// Returns a builder for a producer with other settings.
     pub fn builder(client: Client, queue_url: impl Into<String>) -> ProducerBuilder {
         let queue_url = queue_url.into();
         let settings = Settings {
@@ -163,13 +164,13 @@ impl Producer {
         ProducerBuilder { client, queue_url, settings }
     }
 
-    /// Sends one message, and waits until SQS has it. A full buffer makes it wait too.
+    /// Sends one message and waits until SQS has accepted it. It also waits while the buffer is full.
     ///
-    /// To drop the future before it has ended does not take the message back. Should it fail then, the log says so.
+    /// Dropping the future early does not cancel the message. If it fails then, the failure is logged.
     ///
     /// # Errors
     ///
-    /// Where the message is not known to be in the queue: [`SendError`] says why, and what may be done about it.
+    /// Returns an error if the message may not be in the queue. [`SendError`] tells the cause and what to do.
     pub async fn send(&self, message: impl IntoOutgoing) -> Result<Sent, SendError> {
         let trace = self.handle.shared.settings.trace_context.now();
         let mut prepared = self.prepare(message.into_outgoing(), &trace)?;
@@ -180,10 +181,10 @@ impl Producer {
         told.await.unwrap_or_else(|_| Err(runtime_ended()))
     }
 
-    /// Sends all of them, and waits until it is known of each what became of it: the results are in the order of the messages.
+    /// Sends all messages and waits for each outcome. The results are in the order of the messages.
     ///
-    /// Messages are taken from the iterator as there is room for them, and of a standard queue's a thousand at a time. On a FIFO queue
-    /// their order is kept within each group.
+    /// It takes messages from the iterator while there is room, at most a thousand at a time for a standard queue. On a
+    /// FIFO queue each group keeps its order.
     pub async fn send_all<I>(&self, messages: I) -> Vec<Result<Sent, SendError>>
     where
         I: IntoIterator<Item: IntoOutgoing>,
@@ -200,24 +201,24 @@ impl Producer {
                     continue;
                 }
             };
-            // Waited for by itself, and not with the message: a future that has that within it has it moved, and it is large.
+            // This wait does not own the message, because a large value inside a future would be moved with it.
             match self.room(&mut prepared, &teller).await {
                 Ok(room) => shared.take(prepared.checked, teller, room),
                 Err(error) => teller.tell(Err(error)),
             }
         }
-        // Nothing comes behind the last of them that would be worth waiting for.
+        // No further message follows, so lingering is useless.
         shared.hurry();
         let outcomes = together.outcomes().await;
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(runtime_ended()))).collect()
     }
 
-    /// Has all messages leave that were given to it, by this clone and others, and waits until it is known what became of each.
+    /// Sends all messages that this clone and others have accepted so far, and waits for their outcomes.
     pub async fn flush(&self) {
         self.handle.shared.flush().await;
     }
 
-    /// Takes no more messages, from no clone, and waits until it is known what became of those that it has.
+    /// Makes all clones refuse new messages, and waits for the outcomes of accepted ones.
     pub async fn close(self) {
         self.handle.shared.close();
         self.handle.shared.flush().await;
@@ -243,11 +244,11 @@ impl Producer {
         })
     }
 
-    /// Waits until there is room for the message. Where its body is too large for SQS, and may go through S3, it is there then.
+    /// Waits until there is room for the message, and for its body in S3 if it has to go there.
     ///
     /// # Errors
     ///
-    /// Where it cannot leave.
+    /// Returns an error if the message cannot be sent.
     #[cfg_attr(not(feature = "large-messages"), expect(unused_variables))]
     async fn room(&self, prepared: &mut Prepared, teller: &Teller) -> Result<OwnedSemaphorePermit, SendError> {
         let shared = &self.handle.shared;
@@ -257,9 +258,9 @@ impl Producer {
         {
             let group = shared.settings.line_of(&prepared.checked.message);
             let is_broken = group.as_ref().is_some_and(|group| teller.is_broken(group));
-            // Where it will not leave, its body is not to wait for S3.
+            // A message behind a failed one is not sent, so its body need not go to S3.
             if !is_broken {
-                // Where it is not there, those behind it are not to go before it.
+                // If its body fails to reach S3, the messages behind it must not pass it.
                 let breaks = |_: &SendError| group.iter().for_each(|group| teller.breaks(group));
                 large_messages.put(offloaded).await.inspect_err(breaks)?;
             }
@@ -268,32 +269,32 @@ impl Producer {
     }
 }
 
-/// A message that SQS takes.
+/// A message that passed SQS's rules.
 struct Prepared {
     checked: Checked,
-    /// Its body, which is to be in S3 before it leaves.
+    /// The body that must reach S3 before the message is sent.
     #[cfg(feature = "large-messages")]
     offloaded: Option<crate::large::Offloaded>,
 }
 
 fn runtime_ended() -> SendError {
-    SendError::unknown("the runtime that sent it has ended".to_owned())
+    SendError::unknown("the runtime that sent it ended".to_owned())
 }
 
 impl Settings {
-    /// The group that the message must not pass others of.
+    /// Returns the group whose other messages this one must not pass.
     fn line_of(&self, message: &Outgoing) -> Option<Arc<str>> {
         let group = message.group.as_deref().filter(|_| self.is_fifo && self.order == GroupOrder::Strict)?;
         Some(group.into())
     }
 
-    /// How many messages [`Producer::send_all`] has open. What is made long before it leaves is no longer in the processor's cache; on a
-    /// FIFO queue calls are filled with what other groups have.
+    /// Returns how many messages [`Producer::send_all`] keeps open. Messages made long before their send have left the
+    /// processor's cache. On a FIFO queue, more open messages fill calls with those of other groups.
     fn ahead(&self) -> usize {
         if self.is_fifo { usize::MAX } else { AHEAD.max(2 * MAX_ENTRIES * self.calls) }
     }
 
-    /// Adds what has the receiver know it again.
+    /// Adds the id by which a receiver recognizes a copy.
     fn identify(&self, checked: &mut Checked) {
         if !self.has_send_id {
             checked.without_id_attribute(self.is_fifo);
@@ -307,8 +308,8 @@ impl Settings {
         }
     }
 
-    /// With content-based deduplication SQS makes the id from the body. Where that is in S3, the id is made from it here: a pointer is
-    /// another one each time.
+    /// Sets the id for content-based deduplication of a body in S3. SQS would compute the id from the pointer, which is
+    /// new each time, so it is computed from the body here.
     fn identify_by_content(&self, message: &mut Outgoing) {
         if self.is_fifo && self.content_based_deduplication && message.deduplication_id.is_none() {
             message.deduplication_id = message.content_id.take().map(|id| Id::Given(id.into()));
@@ -317,73 +318,76 @@ impl Settings {
 }
 
 impl ProducerBuilder {
-    /// How long the first message of a call waits for others, 5 ms by default. With none, a message leaves at once; those that come while
-    /// all calls are under way leave together all the same. A year at most.
+    /// Sets how long the first message of a call waits for others. The default is 5 ms, the maximum a year. With zero,
+    /// a message is sent at once, but messages still share calls while all calls are in flight.
     pub fn linger(self, linger: Duration) -> Self {
         self.set(|settings| settings.linger = linger.min(A_YEAR))
     }
 
-    /// How many calls are under way at a time, 16 by default.
+    /// Sets how many calls are in flight at a time. The default is 16.
     pub fn concurrency(self, calls: usize) -> Self {
         self.set(|settings| settings.calls = NonZeroUsize::new(calls).map_or(1, NonZeroUsize::get))
     }
 
-    /// The memory that messages may take until they are settled, in bytes: 32 MiB by default, and never less than one message of 1 MiB
-    /// takes. Where it is full, [`Producer::send`] waits.
+    /// Sets the memory in bytes that messages may take until they are settled. The default is 32 MiB. The minimum is
+    /// the memory of one message of 1 MiB. While the buffer is full, [`Producer::send`] waits.
     pub fn buffer(self, bytes: usize) -> Self {
-        // A semaphore hands out what a u32 counts.
+        // A semaphore counts in 32 bits.
         self.set(|settings| settings.buffer = bytes.clamp(2 * MAX_MESSAGE_BYTES, u32::MAX as usize))
     }
 
-    /// For how long a message is tried again that fails for no fault of its own, 60 s by default: no attempt begins later than that
-    /// after its first one did. A year at most.
+    /// Sets how long a message is retried after failures that are not its own fault. The default is 60 s, the maximum a
+    /// year. No attempt starts later than that after the first one.
     ///
-    /// On a FIFO queue no longer than 280 s, and no attempt begins that could be accepted after the 5 minutes for which SQS knows the
-    /// deduplication id: a message whose answer was lost would then be there twice. How long an attempt may take is the timeout of the
-    /// client, 10 s where it has none. With a timeout of 60 s the last attempt begins 230 s after the first; with one of 290 s or more there
-    /// is one attempt.
+    /// On a FIFO queue the limit is at most 280 s. No attempt starts that could be accepted after the 5 minutes for
+    /// which SQS knows the deduplication id, because a message whose answer was lost would then be in the queue twice.
+    /// The length of an attempt is the client's timeout, or 10 s without one. With a timeout of 60 s the last attempt
+    /// starts 230 s after the first. With 290 s or more there is only one attempt.
     pub fn retry_for(self, time: Duration) -> Self {
         let longest = if self.settings.is_fifo { LONGEST_RETRY } else { A_YEAR };
         self.set(|settings| settings.try_for.retry_for = time.min(longest))
     }
 
-    /// Sends messages without the attribute `redrive.id`, for consumers that do not want it. By default a message to a standard queue has
-    /// it, and a handler reads it as [`SendId`](crate::SendId); without it nobody can tell a copy of a message from another message. On
-    /// FIFO queues the deduplication id stays.
+    /// Sends messages without the attribute `redrive.id`, for consumers that do not want it. By default each message to
+    /// a standard queue has it, and a handler reads it as [`SendId`](crate::SendId). Without it nobody can recognize a
+    /// copy of a message. On FIFO queues the deduplication id stays.
     ///
-    /// The other attributes that a producer adds are those of [`trace_context`](Self::trace_context).
+    /// The only other attributes that a producer adds are those of [`trace_context`](Self::trace_context).
     pub fn without_send_id(self) -> Self {
         self.set(|settings| settings.has_send_id = false)
     }
 
-    /// What order the messages of a group keep on a FIFO queue: [`GroupOrder::Strict`] by default.
+    /// Sets the order of a group's messages on a FIFO queue. The default is [`GroupOrder::Strict`].
     pub fn order(self, order: GroupOrder) -> Self {
         self.set(|settings| settings.order = order)
     }
 
-    /// Leaves deduplication to the content, for a FIFO queue with `ContentBasedDeduplication`: messages of the same body within five
-    /// minutes are one. By default each message has an id of its own, so that only the tries of one are.
+    /// Lets a FIFO queue with `ContentBasedDeduplication` compute the deduplication id. Messages with the same body
+    /// within five minutes are then one message. By default each message has its own id, so that only its own retries
+    /// are copies.
     ///
-    /// SQS takes the SHA-256 of the body alone for it; attributes do not count. A message whose body goes
-    /// [through S3](Self::large_messages) has the SHA-256 of that body as its deduplication id, so the same holds for it.
+    /// SQS uses the SHA-256 of the body alone, without attributes. A message whose body goes [through
+    /// S3](Self::large_messages) gets the SHA-256 of that body as its deduplication id, with the same effect.
     pub fn content_based_deduplication(self) -> Self {
         self.set(|settings| settings.content_based_deduplication = true)
     }
 
-    /// Where the trace of a message comes from, and `TraceContext::default` for none: asked at each [`Producer::send`], and once for all messages of a [`Producer::send_all`]. By
-    /// default the X-Ray header is that of `_X_AMZN_TRACE_ID`, which AWS Lambda sets.
+    /// Sets the source of each message's trace context. It is called once for each [`Producer::send`], and once for all
+    /// messages of a [`Producer::send_all`]. By default the X-Ray header comes from `_X_AMZN_TRACE_ID`, which AWS
+    /// Lambda sets. Pass `TraceContext::default` for no trace.
     pub fn trace_context(self, context: impl Fn() -> TraceContext + Send + Sync + 'static) -> Self {
         self.set(|settings| settings.trace_context = trace::Source::new(context))
     }
 
-    /// Sends messages that are larger than SQS or the queue takes through S3: see [`LargeMessages`](crate::LargeMessages). Such a message
-    /// is in line from when its body is there. The limit of the queue is learned from the first message that it refuses.
+    /// Sends messages above the size limit of SQS or the queue through S3: see [`LargeMessages`](crate::LargeMessages).
+    /// Such a message takes its place in the order once its body is in S3. The producer learns the queue's limit from
+    /// the first message that the queue refuses. By default such messages fail.
     #[cfg(feature = "large-messages")]
     pub fn large_messages(self, large_messages: crate::LargeMessages) -> Self {
         self.set(|settings| settings.large_messages = Some(large_messages))
     }
 
-    /// The producer.
+    /// Returns the producer.
     pub fn build(self) -> Producer {
         let Self { client, queue_url, mut settings } = self;
         let client = attempts_alone(&in_region_of_url(&client, &queue_url));
@@ -401,18 +405,19 @@ impl ProducerBuilder {
     }
 }
 
-/// What is longer is for ever, and a clock that has begun long ago has no time to name for that.
+/// The longest duration. A clock cannot represent every later time.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// For how long SQS remembers a deduplication id.
+/// How long SQS remembers a deduplication id.
 const DEDUPLICATION: Duration = Duration::from_secs(300);
 
-/// A request may arrive after its sender has given up on it, and clocks do not run at one pace.
+/// A request may arrive after its sender gave up, and clocks run at different speeds.
 const DEDUPLICATION_MARGIN: Duration = Duration::from_secs(10);
 
 const LONGEST_RETRY: Duration = DEDUPLICATION.saturating_sub(DEDUPLICATION_MARGIN).saturating_sub(ATTEMPT_TIMEOUT);
 
-/// How long after the first attempt the last one may begin, so that SQS still knows the deduplication id when that one ends.
+/// Returns how long after the first attempt the last one may start, so that SQS still knows the deduplication id when
+/// it ends.
 fn last_attempt_after(attempt_timeout: Duration) -> Duration {
     DEDUPLICATION.saturating_sub(DEDUPLICATION_MARGIN).saturating_sub(attempt_timeout)
 }
@@ -422,7 +427,7 @@ fn attempt_timeout_of(client: &Client) -> Duration {
     timeouts.and_then(TimeoutConfig::operation_attempt_timeout).unwrap_or(ATTEMPT_TIMEOUT)
 }
 
-/// The same client, which tries once: its own tries would hide which of them was not answered.
+/// Returns the same client without retries of its own, which would hide whether an attempt was answered.
 fn attempts_alone(client: &Client) -> Client {
     let config = impatient(client, ATTEMPT_TIMEOUT).config().to_builder().retry_config(RetryConfig::disabled());
     Client::from_conf(config.interceptor(NoteTransmission).build())
@@ -435,7 +440,7 @@ impl Drop for Handle {
             tracing::warn!(
                 unsettled,
                 queue_url = self.shared.queue.url,
-                "a producer was dropped before its messages were sent; they are as long as the runtime is there. `close` waits for them"
+                "a producer was dropped before its messages were sent; they are lost if the runtime ends first. Call `close` to wait for them"
             );
         }
     }

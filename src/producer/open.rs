@@ -1,24 +1,24 @@
-//! Which messages are not settled, by when they came: whoever flushes waits for those that came before.
+//! Counts unsettled messages by generation: a flush waits for the messages that came before it.
 
 use std::collections::BTreeMap;
 
-/// Counts messages that are not settled. Those that came between two flushes are a generation.
+/// Counts messages that are not settled. The messages between two flushes form a generation.
 #[derive(Debug, Default)]
 pub(super) struct Open {
-    /// That of the next message.
+    /// The generation of the next message.
     generation: u64,
-    /// Of each generation that has any.
+    /// The count of each generation that has any.
     counts: BTreeMap<u64, usize>,
 }
 
 impl Open {
-    /// One more. Says its generation.
+    /// Adds a message. Returns its generation.
     pub(super) fn add(&mut self) -> u64 {
         *self.counts.entry(self.generation).or_default() += 1;
         self.generation
     }
 
-    /// One of that generation is settled.
+    /// Removes a settled message of that generation.
     pub(super) fn remove(&mut self, generation: u64) {
         if let Some(count) = self.counts.get_mut(&generation) {
             *count -= 1;
@@ -28,7 +28,7 @@ impl Open {
         }
     }
 
-    /// What comes from now on is of this generation, and none that is here.
+    /// Starts a new generation for the messages from now on, and returns it.
     pub(super) fn next_generation(&mut self) -> u64 {
         if self.counts.contains_key(&self.generation) {
             self.generation += 1;
@@ -36,12 +36,12 @@ impl Open {
         self.generation
     }
 
-    /// Whether a flush waits for those of that generation.
+    /// Returns whether a flush waits for that generation.
     pub(super) fn is_past(&self, generation: u64) -> bool {
         generation < self.generation
     }
 
-    /// All messages of generations before this one are settled.
+    /// Returns the generation before which all messages are settled.
     pub(super) fn settled_below(&self) -> u64 {
         self.counts.first_key_value().map_or(self.generation, |(generation, _)| *generation)
     }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_generation_is_settled_with_its_last_message_and_all_before_it() {
+    fn generation_is_settled_with_its_last_message_and_all_earlier_ones() {
         let mut open = Open::default();
         assert_eq!((open.next_generation(), open.settled_below()), (0, 0), "there is nothing to wait for");
         let (a, b) = (open.add(), open.add());
@@ -64,7 +64,7 @@ mod tests {
         let c = open.add();
         assert!(open.is_past(b) && !open.is_past(c));
         let flushed_later = open.next_generation();
-        assert_eq!(flushed_later, open.next_generation(), "nothing has come between");
+        assert_eq!(flushed_later, open.next_generation(), "no message came in between");
         open.remove(c);
         open.remove(a);
         assert_eq!((open.settled_below() >= flushed, open.len()), (false, 1));

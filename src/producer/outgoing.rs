@@ -1,4 +1,4 @@
-//! A message that is to be sent.
+//! A message to send.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::extract::AttributeValue;
 use crate::json::to_body;
 use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, is_allowed};
 
-/// A message on its way out: a body, and what goes with it.
+/// A message to send: a body with attributes and settings.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,18 +34,20 @@ pub struct Outgoing {
     pub(crate) deduplication_id: Option<Id>,
     pub(crate) delay: Option<Duration>,
     pub(crate) trace_header: Option<String>,
-    /// By what a queue with content-based deduplication would know the body that is in S3 now.
+    /// The deduplication id that the queue would compute from the body which is in S3 now.
     pub(crate) content_id: Option<Box<str>>,
 }
 
 const MAX_DELAY: Duration = Duration::from_secs(900);
 
 impl Outgoing {
-    /// A body of JSON, as [`Json`](crate::Json) takes it. Characters in it that SQS refuses are escaped.
+    /// Creates a message with a JSON body, for a handler that takes [`Json`](crate::Json). Characters that SQS refuses
+    /// are escaped.
     ///
     /// # Errors
     ///
-    /// Where the value cannot be written as JSON: a map whose keys are no texts, or its own `Serialize` says so.
+    /// Returns an error if the value cannot be written as JSON, because a map's keys are not strings or its `Serialize`
+    /// fails.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, SendError> {
         let body = to_body(value);
         Ok(Self::text(
@@ -53,7 +55,8 @@ impl Outgoing {
         ))
     }
 
-    /// A body as it is. SQS takes at least one character, and of Unicode those of XML 1.0.
+    /// Creates a message with this body. SQS requires at least one character, and accepts the Unicode characters of XML
+    /// 1.0.
     pub fn text(body: impl Into<String>) -> Self {
         Self {
             body: body.into(),
@@ -66,34 +69,36 @@ impl Outgoing {
         }
     }
 
-    /// A message attribute, in place of one of the same name. There may be ten.
+    /// Adds a message attribute, or replaces the one with that name. There may be ten.
     pub fn attribute(mut self, name: impl Into<String>, value: AttributeValue) -> Self {
         self.attributes.insert(name.into(), value);
         self
     }
 
-    /// The group, up to 128 characters. On a FIFO queue every message needs one, and those of a group keep their order. On a standard
-    /// queue it is that of [fair queues](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html).
+    /// Sets the group, up to 128 characters. On a FIFO queue every message needs one, and each group keeps its order.
+    /// On a standard queue it is the group of [fair
+    /// queues](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html).
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into());
         self
     }
 
-    /// By which the receiver knows the message when it comes twice, up to 128 characters. On a FIFO queue SQS itself drops a second one
-    /// within five minutes; on a standard queue a handler has it as [`SendId`](crate::SendId). Without one the producer makes one.
+    /// Sets the id by which a copy of the message is recognized, up to 128 characters. A FIFO queue drops copies within
+    /// five minutes. On a standard queue a handler reads it as [`SendId`](crate::SendId). By default the producer draws
+    /// a random id.
     pub fn deduplication_id(mut self, id: impl Into<String>) -> Self {
         self.deduplication_id = Some(Id::Given(id.into()));
         self
     }
 
-    /// For how long nobody receives it, in whole seconds up to 15 minutes. A FIFO queue has one delay for all of its messages, and takes
-    /// none with a message.
+    /// Sets how long the queue hides the message at first, in whole seconds up to 15 minutes. A FIFO queue has one
+    /// delay for all messages and accepts none on a message.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = Some(delay);
         self
     }
 
-    /// The X-Ray trace that it belongs to, in place of the producer's.
+    /// Sets the X-Ray trace header, in place of the producer's.
     pub fn trace_header(mut self, header: impl Into<String>) -> Self {
         self.trace_header = Some(header.into());
         self
@@ -145,19 +150,19 @@ impl Outgoing {
         self.trace_header.as_deref()
     }
 
-    /// Whole seconds, as SQS counts them: no less than was asked for.
+    /// Returns the delay in whole seconds, rounded up.
     pub(super) fn delay_seconds(&self) -> Option<i32> {
         let seconds = |delay: Duration| i32::try_from(delay.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
         self.delay.map(seconds)
     }
 
-    /// Its bytes, as SQS counts them.
+    /// Returns the size as SQS counts it.
     pub(crate) fn bytes(&self) -> usize {
         let of_attributes = self.attributes.iter().map(|(name, value)| attribute_bytes(name, value));
         self.body.len() + of_attributes.sum::<usize>()
     }
 
-    /// Refuses what SQS would refuse, and with it, for some of it, all that is in the same call.
+    /// Refuses a message that SQS would refuse. SQS refuses some of them together with their whole call.
     pub(crate) fn check(self, is_fifo: bool) -> Result<Checked, SendError> {
         let bytes = self.bytes();
         if bytes > MAX_MESSAGE_BYTES {
@@ -172,7 +177,7 @@ impl Outgoing {
 
     fn problem_of_texts(&self) -> Option<String> {
         if self.body.is_empty() {
-            return Some("its body is empty, and SQS takes none without a character".to_owned());
+            return Some("its body is empty, and SQS requires at least one character".to_owned());
         }
         let body = foreign(&self.body).map(|problem| format!("its body has {problem}"));
         let header = self.trace_header.as_deref().and_then(problem_of_text);
@@ -181,18 +186,19 @@ impl Outgoing {
         let ids = [("group", self.group.as_deref()), ("deduplication id", deduplication_id)];
         let id = ids.into_iter().find_map(|(what, id)| {
             let is_wrong = id.is_some_and(|id| !is_id(id));
-            is_wrong.then(|| format!("its {what} is not of 1 to {MAX_ID} letters, digits and punctuation of ASCII"))
+            is_wrong
+                .then(|| format!("its {what} must have 1 to {MAX_ID} ASCII letters, digits and punctuation characters"))
         });
         body.or(header).or(id)
     }
 
     fn problem_of_queue(&self, is_fifo: bool) -> Option<String> {
         let problem = if is_fifo && self.group.is_none() {
-            "a message to a FIFO queue needs a group: Outgoing::group".to_owned()
+            "a message to a FIFO queue needs a group; set one with Outgoing::group".to_owned()
         } else if is_fifo && self.delay.is_some() {
-            "a FIFO queue takes no delay with a message: it has its own, DelaySeconds".to_owned()
+            "it has a delay, and a FIFO queue accepts no delay on a message; set DelaySeconds on the queue".to_owned()
         } else if self.delay.is_some_and(|delay| delay > MAX_DELAY) {
-            format!("its delay is longer than the {} s that SQS takes", MAX_DELAY.as_secs())
+            format!("its delay is longer than the {} s that SQS accepts", MAX_DELAY.as_secs())
         } else {
             return None;
         };
@@ -201,7 +207,7 @@ impl Outgoing {
 
     fn problem_of_attributes(&self) -> Option<String> {
         if self.attributes.len() > MAX_ATTRIBUTES {
-            return Some(format!("it has {} attributes, and SQS takes {MAX_ATTRIBUTES}", self.attributes.len()));
+            return Some(format!("it has {} attributes, and SQS accepts {MAX_ATTRIBUTES}", self.attributes.len()));
         }
         self.attributes.iter().find_map(|(name, value)| {
             let problem = problem_of_attribute(name, value)?;
@@ -210,7 +216,7 @@ impl Outgoing {
     }
 }
 
-/// Characters of a group, of a deduplication id.
+/// The longest group or deduplication id, in characters:
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 const MAX_ID: usize = 128;
 
@@ -218,7 +224,7 @@ fn is_id(text: &str) -> bool {
     (1..=MAX_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// What a text may be that is no body.
+/// Returns the problem of a text that is not a body.
 pub(super) fn problem_of_text(text: &str) -> Option<String> {
     if text.is_empty() {
         return Some("is empty".to_owned());
@@ -227,24 +233,25 @@ pub(super) fn problem_of_text(text: &str) -> Option<String> {
 }
 
 fn foreign(text: &str) -> Option<String> {
-    // Of most texts this is seen without a look at each of their characters.
+    // This fast check covers most texts without decoding their characters.
     if text.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~')) {
         return None;
     }
     let char = text.chars().find(|&char| !is_allowed(char))?;
-    Some(format!("the character U+{:04X}, which SQS does not take", u32::from(char)))
+    Some(format!("the character U+{:04X}, which SQS does not accept", u32::from(char)))
 }
 
-/// By <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>.
+/// Checks an attribute by the rules of
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>.
 fn problem_of_attribute(name: &str, value: &AttributeValue) -> Option<String> {
     let of_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     let lower = name.to_ascii_lowercase();
     let problem = if !(1..=256).contains(&name.len()) || !name.bytes().all(of_allowed) {
-        "has a name that is not of 1 to 256 letters, digits, hyphens, underscores and periods of ASCII"
+        "has a name that must have 1 to 256 ASCII letters, digits, hyphens, underscores and periods"
     } else if name.starts_with('.') || name.ends_with('.') || name.contains("..") {
-        "has a name whose periods do not stand alone, and between other characters"
+        "has a name with a period at its beginning or end, or next to another period"
     } else if lower.starts_with("aws.") || lower.starts_with("amazon.") {
-        "has a name that begins with AWS. or Amazon., as only theirs do"
+        "has a name that begins with AWS. or Amazon., which are reserved"
     } else {
         return problem_of_value(value);
     };
@@ -253,11 +260,11 @@ fn problem_of_attribute(name: &str, value: &AttributeValue) -> Option<String> {
 
 const MAX_TYPE: usize = 256;
 
-/// Of a value as `AttributeValue` makes it, or as it was received.
+/// Checks a value that `AttributeValue` created or that was received.
 fn problem_of_value(value: &AttributeValue) -> Option<String> {
     let data_type = value.data_type();
     if data_type.len() > MAX_TYPE {
-        return Some(format!("has a type of {} characters, and SQS takes {MAX_TYPE}", data_type.len()));
+        return Some(format!("has a type of {} characters, and SQS accepts {MAX_TYPE}", data_type.len()));
     }
     if let Some(problem) = foreign(data_type) {
         return Some(format!("has a type with {problem}"));
@@ -265,15 +272,15 @@ fn problem_of_value(value: &AttributeValue) -> Option<String> {
     let basic = data_type.split('.').next();
     let problem = match (basic, value.as_str(), value.as_bytes()) {
         _ if value.len() == 0 => "has an empty value",
-        (Some("Number"), Some(number), None) if !is_number(number) => "is a Number, and its value is none",
+        (Some("Number"), Some(number), None) if !is_number(number) => "is a Number, and its value is not a number",
         (Some("String" | "Number"), Some(text), None) => return problem_of_text(text),
         (Some("Binary"), None, Some(_)) => return None,
-        _ => "has a type that is not that of its value: String, Number or Binary",
+        _ => "has a type that does not match its value; the types are String, Number and Binary",
     };
     Some(problem.to_owned())
 }
 
-/// SQS reads a decimal, whose digits it does not count, and knows no infinity.
+/// Returns whether SQS accepts the text as a number: a decimal with any number of digits, not an infinity.
 fn is_number(text: &str) -> bool {
     text.parse().is_ok_and(f64::is_finite)
 }
@@ -282,13 +289,14 @@ pub(super) fn attribute_bytes(name: &str, value: &AttributeValue) -> usize {
     name.len() + value.data_type().len() + value.len()
 }
 
-/// What a [`Producer`](crate::Producer) sends: an [`Outgoing`], or a reference to whatever serde can write, as JSON.
+/// A value that a [`Producer`](crate::Producer) can send: an [`Outgoing`], or a reference to a serializable value, as
+/// JSON.
 pub trait IntoOutgoing {
-    /// The message.
+    /// Converts the value into a message.
     ///
     /// # Errors
     ///
-    /// Where there is none to be made of it.
+    /// Returns an error if the value cannot be converted.
     fn into_outgoing(self) -> Result<Outgoing, SendError>;
 }
 
@@ -313,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sqs_would_refuse_is_known_before_a_call() {
+    fn message_that_sqs_would_refuse_fails_before_a_call() {
         let message = || Outgoing::text("an order");
         assert!(message().check(false).is_ok() && message().group("g").check(true).is_ok());
         assert!(problem(Outgoing::text(""), false).contains("empty"));
@@ -330,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_some_of_its_texts_may_have_is_known_too() {
+    fn invalid_attributes_and_ids_fail_before_a_call() {
         let with =
             |name: &str, value| problem(Outgoing::text("x").attribute(name, AttributeValue::string(value)), false);
         for name in ["", "a b", ".a", "a.", "a..b", "aws.x", "Amazon.x", &"n".repeat(257)] {
@@ -348,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_is_what_its_type_says() {
+    fn attribute_must_match_its_type() {
         let with =
             |value| Outgoing::text("x").attribute("a", value).check(false).map(drop).map_err(|it| it.to_string());
         for number in ["7", "-1.5e3", "0.10", "12345678901234567890123456789012345678"] {
@@ -370,12 +378,12 @@ mod tests {
             r#"{"a": {"dataType": "Number", "binaryValue": "AA=="}}"#,
         ] {
             let received = crate::extract::attributes_from_json(wire).unwrap().remove("a").unwrap();
-            assert!(with(received).unwrap_err().contains("not that of its value"), "{wire}");
+            assert!(with(received).unwrap_err().contains("does not match its value"), "{wire}");
         }
     }
 
     #[test]
-    fn bytes_are_counted_as_sqs_does() {
+    fn size_is_counted_as_sqs_counts_it() {
         let attributed =
             |body: usize| Outgoing::text("b".repeat(body)).attribute("name", AttributeValue::binary([1, 2]));
         // "name", "Binary" and two bytes.

@@ -1,7 +1,7 @@
-//! Which messages leave together, and when. Time comes in; nothing here waits or calls.
+//! Decides which messages share a call and when it is sent. Time comes in as an argument; nothing here waits or calls.
 //!
-//! A message is ready, behind another of its group, in a call, or waits for another try. On a FIFO queue a group has one message that
-//! is not behind another, whatever becomes of that; so no message ever passes one before it.
+//! A message is ready, behind another of its group, in a call, or waiting for another attempt. On a FIFO queue only one
+//! message of a group at a time is not behind another, so no message passes an earlier one.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,32 +12,32 @@ use tokio::time::Instant;
 use super::open::Open;
 use crate::sqs::limits::MAX_ENTRIES;
 
-/// A message with its place in the order of arrival.
+/// A message with its number in the order of arrival.
 #[derive(Debug)]
 pub(super) struct Packed<T> {
     seq: u64,
     generation: u64,
-    /// When it is not worth waiting any longer.
+    /// When it stops waiting for others.
     due: Instant,
     bytes: usize,
-    /// Of a message that must not pass others of its group.
+    /// The group whose other messages this one must not pass.
     pub(super) group: Option<Arc<str>>,
     pub(super) item: T,
 }
 
 impl<T> Packed<T> {
-    /// The message is of another size from now on.
+    /// Changes the message's size.
     pub(super) fn resize(&mut self, bytes: usize) {
         self.bytes = bytes;
     }
 }
 
-/// What is to be done now.
+/// What to do now.
 #[derive(Debug)]
 pub(super) enum Next<T> {
-    /// These leave, in one call.
+    /// Send these messages in one call.
     Call(Vec<Packed<T>>),
-    /// Nothing does before that time, unless something happens.
+    /// Wait until that time or the next event.
     Wait(Option<Instant>),
 }
 
@@ -47,14 +47,14 @@ pub(super) struct Pack<T> {
     max_calls: usize,
     calls: usize,
     next_seq: u64,
-    /// What is tried again, and then what is new in the order of arrival.
+    /// Messages that are ready: retries first, then new ones in the order of arrival.
     ready: VecDeque<Packed<T>>,
     ready_bytes: usize,
-    /// By when they are to be tried again.
+    /// Messages by the time of their next attempt.
     later: BTreeMap<(Instant, u64), Packed<T>>,
-    /// Of each group that has a message elsewhere: those behind that one.
+    /// The messages behind another of their group, by group.
     behind: HashMap<Arc<str>, VecDeque<Packed<T>>>,
-    /// All that is here, or in a call.
+    /// All messages that are here or in a call.
     open: Open,
 }
 
@@ -74,7 +74,7 @@ impl<T> Pack<T> {
         }
     }
 
-    /// Takes a message in. Says whether a call may be due earlier for it.
+    /// Adds a message. Returns whether a call may now be due earlier.
     pub(super) fn push(&mut self, item: T, bytes: usize, group: Option<Arc<str>>, now: Instant) -> bool {
         let seq = self.next_seq;
         self.next_seq += 1;
@@ -87,7 +87,7 @@ impl<T> Pack<T> {
             self.behind.insert(group.clone(), VecDeque::new());
         }
         self.make_ready(packed);
-        // Where all calls are under way, the end of one is heard of.
+        // If all calls are in flight, the end of a call wakes the driver.
         self.calls < self.max_calls && (self.ready.len() == 1 || self.is_full())
     }
 
@@ -100,7 +100,7 @@ impl<T> Pack<T> {
         self.ready.len() >= MAX_ENTRIES || self.ready_bytes >= self.max_bytes
     }
 
-    /// What is to be done now.
+    /// Returns what to do now.
     pub(super) fn next(&mut self, now: Instant) -> Next<T> {
         match self.is_due(now) {
             Ok(()) => Next::Call(self.take(Vec::new())),
@@ -108,11 +108,11 @@ impl<T> Pack<T> {
         }
     }
 
-    /// Whether a call is to leave now.
+    /// Checks whether a call is due now.
     ///
     /// # Errors
     ///
-    /// Where none is before that time, unless something happens.
+    /// Returns the time until which no call is due, unless something happens.
     fn is_due(&mut self, now: Instant) -> Result<(), Option<Instant>> {
         let retry = self.bring_back(now);
         if self.ready.is_empty() {
@@ -127,8 +127,8 @@ impl<T> Pack<T> {
         }
     }
 
-    /// Those whose time has come are ready, and go ahead of what is new: they have waited, and it is not long that they may be tried
-    /// again. Says when the next one's is.
+    /// Makes due retries ready, ahead of new messages, because their time for attempts is limited. Returns the time of
+    /// the next retry.
     fn bring_back(&mut self, now: Instant) -> Option<Instant> {
         let ((first, _), _) = self.later.first_key_value()?;
         if *first > now {
@@ -142,12 +142,13 @@ impl<T> Pack<T> {
         self.later.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// When a call of what is ready is to leave; at once where that is `None`.
+    /// Returns when a call of the ready messages is due. `None` means now.
     fn due(&self) -> Option<Instant> {
         if self.is_full() {
             return None;
         }
-        // One that became ready when another was settled may be older than those before it, and be what a flush waits for.
+        // A message that became ready after another was settled may be older than those before it, and a flush may wait
+        // for it.
         let (mut due, mut is_past) = (None::<Instant>, false);
         for packed in &self.ready {
             due = Some(due.map_or(packed.due, |due| due.min(packed.due)));
@@ -170,13 +171,13 @@ impl<T> Pack<T> {
         taken
     }
 
-    /// Whether a call of what is ready would leave with room in it.
+    /// Returns whether a call of the ready messages would have room left.
     pub(super) fn may_fill(&self) -> bool {
         !self.ready.is_empty() && !self.is_full()
     }
 
-    /// What leaves in place of a call that has ended, where that had its messages. Where nothing is due, nothing does, and the call is
-    /// one still.
+    /// Returns the next call's messages in the memory of a finished call's. If no call is due it returns none, and the
+    /// call still counts.
     pub(super) fn next_in_place(&mut self, emptied: Vec<Packed<T>>, now: Instant) -> Vec<Packed<T>> {
         self.calls -= 1;
         match self.is_due(now) {
@@ -188,12 +189,12 @@ impl<T> Pack<T> {
         }
     }
 
-    /// A call has ended. Its messages are settled each for itself.
+    /// Records the end of a call. Its messages are settled separately.
     pub(super) fn call_ended(&mut self) {
         self.calls -= 1;
     }
 
-    /// Nothing more is to be done about this message: the next one of its group may go.
+    /// Settles a message, so that the next one of its group may be sent.
     pub(super) fn settle(&mut self, packed: &Packed<T>) {
         self.open.remove(packed.generation);
         if let Some(group) = &packed.group
@@ -206,7 +207,7 @@ impl<T> Pack<T> {
         }
     }
 
-    /// This message did not go, and those of its group that wait behind it must not go before it: all of them leave.
+    /// Removes a failed message, together with the messages of its group behind it, which must not pass it.
     pub(super) fn give_up(&mut self, packed: Packed<T>) -> (T, Vec<T>) {
         self.open.remove(packed.generation);
         let behind = packed.group.as_ref().and_then(|group| self.behind.remove(group)).unwrap_or_default();
@@ -216,18 +217,18 @@ impl<T> Pack<T> {
         (packed.item, behind.into_iter().map(|each| each.item).collect())
     }
 
-    /// This message is to be tried again then.
+    /// Schedules another attempt of a message.
     pub(super) fn again(&mut self, mut packed: Packed<T>, at: Instant) {
         packed.due = at;
         self.later.insert((at, packed.seq), packed);
     }
 
-    /// Has all that is here leave without lingering. Says of which generations that is: of those before this one.
+    /// Makes all present messages due without lingering. Returns the generation after them.
     pub(super) fn hurry(&mut self) -> u64 {
         self.open.next_generation()
     }
 
-    /// All messages of generations before this one are settled.
+    /// Returns the generation before which all messages are settled.
     pub(super) fn settled_below(&self) -> u64 {
         self.open.settled_below()
     }
@@ -243,7 +244,7 @@ mod tests {
 
     const LINGER: Duration = Duration::from_millis(5);
 
-    /// Of items that are their own names.
+    /// Creates a pack whose items are names.
     fn pack(max_calls: usize) -> (Pack<&'static str>, Instant) {
         (Pack::new(LINGER, 100, max_calls), Instant::now())
     }
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_leaves_full_or_after_a_while() {
+    async fn call_leaves_when_it_is_full_or_after_lingering() {
         let (mut pack, now) = pack(9);
         assert!(matches!(pack.next(now), Next::Wait(None)));
         assert!(pack.push("a", 10, None, now), "there is a time to wait for");
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_fill_a_call_too_and_order_is_kept() {
+    async fn bytes_fill_a_call_in_the_order_of_arrival() {
         let (mut pack, now) = pack(9);
         for (item, bytes) in [("a", 60), ("b", 50), ("c", 10), ("d", 100)] {
             pack.push(item, bytes, None, now);
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn there_is_a_bound_to_calls() {
+    async fn number_of_calls_is_limited() {
         let (mut pack, now) = pack(1);
         pack.push("a", 100, None, now);
         pack.push("b", 100, None, now);
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_a_group_one_is_under_way() {
+    async fn one_message_of_a_group_is_in_flight() {
         let (mut pack, now) = pack(9);
         for (item, group) in [("a1", "a"), ("a2", "a"), ("b1", "b"), ("a3", "a")] {
             pack.push(item, 1, of_group(group), now);
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_given_up_takes_those_behind_along() {
+    async fn given_up_message_takes_those_behind_it_along() {
         let (mut pack, now) = pack(9);
         for item in ["1", "2", "3"] {
             pack.push(item, 1, of_group("g"), now);
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_hurries_does_not_linger_and_others_do() {
+    async fn flushed_messages_do_not_linger_and_later_ones_do() {
         let (mut pack, now) = pack(9);
         pack.push("a", 1, None, now);
         let flushed = pack.hurry();
@@ -350,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_hurries_does_not_wait_for_one_that_came_later_to_linger() {
+    async fn flush_does_not_wait_for_a_later_message_to_linger() {
         let (mut pack, now) = pack(9);
         pack.push("1", 1, of_group("g"), now);
         pack.push("2", 1, of_group("g"), now);
@@ -362,7 +363,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_tried_again_goes_ahead_of_what_is_new() {
+    async fn retries_are_sent_before_new_messages() {
         let (mut pack, now) = pack(9);
         for item in ["a", "b", "c"] {
             pack.push(item, 1, None, now);

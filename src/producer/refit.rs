@@ -1,6 +1,6 @@
-//! A message that its queue refused for its size, on its way to another form.
+//! Converts a message that its queue refused for its size into a smaller form.
 //!
-//! It stays at its place in its group meanwhile, and keeps its deduplication id.
+//! The message keeps its place in its group and its deduplication id meanwhile.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::sqs::limits::SMALLEST_SIZE_LIMIT_BYTES;
 use crate::sqs::size_limit::TooLarge;
 
 impl Shared {
-    /// Sends the message again without what it may do without, or with its body in S3. Each form is smaller than the one before, so there
-    /// is an end to it.
+    /// Sends the message again without its optional parts, or with its body in S3. Each form is smaller than the
+    /// previous one, so this ends.
     pub(super) fn refit(self: &Arc<Self>, mut packed: Packed<Item>, refusal: TooLarge, why: String) {
         let bytes = packed.item.checked.bytes;
         if bytes <= SMALLEST_SIZE_LIMIT_BYTES {
-            // Every queue takes messages of that size: whatever the refusal means, a smaller one would not help.
+            // Every queue accepts messages of that size, so a smaller message would not help.
             return self.settle(packed, Attempt::Refused(why));
         }
         let limit = self.size_limit.learn(refusal, bytes, Instant::now());
@@ -45,7 +45,7 @@ impl Shared {
 
     fn is_too_large(&self, packed: Packed<Item>, refusal: TooLarge, why: &str) {
         let error = SendError::too_large_for_its_queue(packed.item.checked.bytes, refusal, why);
-        // One that may be there is waited for by those behind it.
+        // The messages behind this one must not pass it if it may be in the queue.
         if packed.item.may_be_sent() { self.give_up(packed, error) } else { self.end(packed, Err(error)) }
     }
 }
@@ -56,7 +56,7 @@ mod through_s3 {
     use crate::large::{LargeMessages, Offloaded};
 
     impl Shared {
-        /// Puts the body into S3, and then sends where it is.
+        /// Puts the body into S3, then sends a pointer to it.
         pub(super) fn divert(self: &Arc<Self>, mut packed: Packed<Item>, limit: usize, refusal: TooLarge, why: &str) {
             let Some(large_messages) = self.settings.large_messages.clone() else {
                 return self.is_too_large(packed, refusal, why);
@@ -79,7 +79,7 @@ mod through_s3 {
         }
     }
 
-    /// A message whose body is on its way to S3.
+    /// A message whose body is being written to S3.
     struct Diversion {
         shared: Arc<Shared>,
         packed: Option<Packed<Item>>,
@@ -106,7 +106,7 @@ mod through_s3 {
     impl Drop for Diversion {
         fn drop(&mut self) {
             if let Some(packed) = self.packed.take() {
-                self.give_up(packed, SendError::failed("the runtime has ended before its body was in S3".to_owned()));
+                self.give_up(packed, SendError::failed("the runtime ended before its body was in S3".to_owned()));
             }
         }
     }

@@ -1,16 +1,16 @@
-//! What SQS says of a message that it has.
+//! The receipt for a message that SQS accepted.
 
 use std::fmt;
 
-/// SQS has the message.
+/// The receipt for a message that SQS accepted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sent {
     message_id: MessageId,
     sequence_number: Option<Box<str>>,
 }
 
-/// One of SQS's usual length takes no memory of its own: whoever sends many messages keeps many of them, and memory that stays scattered
-/// among what comes and goes makes all of that slower.
+/// A message id. One of the usual length takes no allocation: callers keep many receipts, and long-lived allocations
+/// scattered among short-lived ones slow all of them down.
 #[derive(Clone, PartialEq, Eq)]
 enum MessageId {
     /// A UUID with its hyphens.
@@ -25,16 +25,16 @@ impl Sent {
         Self { message_id, sequence_number: sequence_number.map(Into::into) }
     }
 
-    /// The id that SQS gave it.
+    /// Returns the message id that SQS assigned.
     pub fn message_id(&self) -> &str {
         match &self.message_id {
-            // It was a text when it came.
+            // The bytes came from a `str`.
             MessageId::Usual(bytes) => str::from_utf8(bytes).unwrap_or_default(),
             MessageId::Other(text) => text,
         }
     }
 
-    /// On a FIFO queue, its place in the queue: larger for each message of a group.
+    /// Returns the position on a FIFO queue. It is larger for each later message of a group.
     pub fn sequence_number(&self) -> Option<&str> {
         self.sequence_number.as_deref()
     }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_as_it_came_whatever_its_length() {
+    fn message_id_of_any_length_is_kept() {
         for id in ["5fea7756-0ea4-451a-a703-a558b933e274", "", "m-1", &"é".repeat(18), &"x".repeat(100)] {
             assert_eq!(Sent::new(id, None).message_id(), id);
         }

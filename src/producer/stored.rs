@@ -8,13 +8,13 @@ use super::outgoing::{IntoOutgoing, Outgoing};
 use super::trace::Source;
 use crate::extract::{AttributeValue, SEND_ID, attributes_from_json, attributes_to_json};
 
-/// A message that was checked and completed, as a row of an outbox has it.
+/// A checked and completed message, as an outbox row stores it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Its receiver knows it by this one.
+    /// The id that a receiver gets.
     pub id: String,
     pub body: String,
-    /// A JSON object, as Lambda's events have it.
+    /// A JSON object in the format of Lambda's events.
     pub attributes: String,
     pub group: Option<String>,
     pub delay_seconds: Option<i32>,
@@ -22,11 +22,11 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Checks a message and gives it its id and its trace.
+    /// Checks a message, and gives it an id and a trace context.
     ///
     /// # Errors
     ///
-    /// Where SQS would refuse it.
+    /// Returns an error if SQS would refuse the message.
     pub fn new(message: impl IntoOutgoing, is_fifo: bool, trace: &Source) -> Result<Self, SendError> {
         let mut checked = message.into_outgoing()?.check(is_fifo)?;
         let id = checked.message.deduplication_id.clone().unwrap_or_else(Id::random).to_string();
@@ -37,11 +37,11 @@ impl Stored {
         Ok(Self { id, body, attributes: attributes_to_json(&attributes), group, delay_seconds, trace_header })
     }
 
-    /// Makes the message again.
+    /// Converts the row back into a message.
     ///
     /// # Errors
     ///
-    /// Where another program has written its attributes.
+    /// Returns an error if another program wrote attributes that cannot be read.
     pub fn into_outgoing(self) -> Result<Outgoing, SendError> {
         let malformed = |error| SendError::invalid(format!("the attributes of its row cannot be read: {error}"));
         Ok(Outgoing {

@@ -1,4 +1,4 @@
-//! Who is told what became of a message.
+//! Reports the outcome of a message to its sender.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +9,13 @@ use tokio::sync::{Notify, oneshot};
 use super::Sent;
 use super::error::SendError;
 
-/// What became of a message.
+/// The outcome of a message.
 pub(super) type Outcome = Result<Sent, SendError>;
 
 pub(super) enum Teller {
-    /// Whoever has sent this one.
+    /// The sender of this message alone.
     Alone(oneshot::Sender<Outcome>),
-    /// Whoever has sent this one, and others.
+    /// The sender of this message and others.
     Together(Place),
 }
 
@@ -25,20 +25,20 @@ impl Teller {
             Self::Alone(sender) => sender.send(outcome).err(),
             Self::Together(place) => place.tell(outcome),
         };
-        // Whoever does not wait for it any more learns of a failure from the log alone.
+        // After its sender was dropped, only the log can report a failure.
         if let Some(Err(error)) = unheard {
-            tracing::error!(%error, "nobody waits for what became of a message");
+            tracing::error!(%error, "a send failed after its caller was dropped");
         }
     }
 
-    /// A message of that group did not go, and what its sender has behind it is not to go before it.
+    /// Records a failed message of that group, so that its sender's later ones are not sent.
     pub(super) fn breaks(&self, group: &Arc<str>) {
         if let Self::Together(place) = self {
             place.all.breaks(group);
         }
     }
 
-    /// Whether one before this one, of the same group and sender, did not go.
+    /// Returns whether an earlier message of the same group and sender failed.
     pub(super) fn is_broken(&self, group: &str) -> bool {
         match self {
             Self::Alone(_) => false,
@@ -47,26 +47,26 @@ impl Teller {
     }
 }
 
-/// What became of messages that one sender waits for, which is woken once and not for each.
+/// The outcomes of messages that one sender waits for. It is woken once for all of them.
 pub(super) struct Together(Arc<All>);
 
 #[derive(Default)]
 struct All {
     state: Mutex<State>,
     wake: Notify,
-    /// Seldom: most messages are not to look for their group.
+    /// Whether any group has failed. Usually none has, and messages skip the lookup of their group.
     has_broken: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
-    /// In the order of the messages.
+    /// Outcomes in the order of the messages.
     outcomes: Vec<Option<Outcome>>,
     open: usize,
-    /// The sender waits for no more than so many to be open.
+    /// The sender is woken when at most this many messages are open.
     wake_at: usize,
     is_left: bool,
-    /// Groups of which a message did not go.
+    /// Groups with a failed message.
     broken: HashSet<Arc<str>>,
 }
 
@@ -75,7 +75,7 @@ impl Together {
         Self(Arc::default())
     }
 
-    /// That of the next message. Where so many are open, it is there once half as many are.
+    /// Returns the place of the next message. If `most` messages are open, it waits until half as many are.
     pub(super) async fn place(&self, most: usize) -> Place {
         loop {
             if let Some(place) = self.place_below(most) {
@@ -95,7 +95,7 @@ impl Together {
         Some(Place { all: self.0.clone(), index: state.outcomes.len() - 1, is_told: false })
     }
 
-    /// Waits until all are there. One that nobody was told of is `None`.
+    /// Waits for all outcomes. A message whose teller was dropped has `None`.
     pub(super) async fn outcomes(self) -> Vec<Option<Outcome>> {
         self.wait(0).await;
         std::mem::take(&mut self.0.state().outcomes)
@@ -107,7 +107,7 @@ impl Together {
             state.wake_at = open;
             state.open <= open
         };
-        // It may have been said before there was anyone to hear it, and of fewer messages.
+        // A wake-up may date from before this wait, and from fewer messages.
         while !is_over() {
             self.0.wake.notified().await;
         }
@@ -122,7 +122,7 @@ impl Drop for Together {
 
 impl All {
     fn state(&self) -> MutexGuard<'_, State> {
-        // What is in it is whole at any time.
+        // Each change leaves the state consistent, so a poisoned lock does no harm.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -136,7 +136,7 @@ impl All {
     }
 }
 
-/// One of the messages that one sender waits for.
+/// The place of one of the messages that a sender waits for.
 pub(super) struct Place {
     all: Arc<All>,
     index: usize,
@@ -144,9 +144,9 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Gives the outcome back where nobody is there to hear it.
+    /// Reports the outcome, or returns it if the sender is gone.
     fn tell(mut self, outcome: Outcome) -> Option<Outcome> {
-        // Here and not when it is dropped: the lock is taken once.
+        // Set here and not on drop, so that the lock is taken once.
         self.is_told = true;
         let mut state = self.all.state();
         state.close(&self.all.wake);
@@ -168,7 +168,7 @@ impl Drop for Place {
 }
 
 impl State {
-    /// One less is open.
+    /// Records that one message less is open.
     fn close(&mut self, wake: &Notify) {
         self.open -= 1;
         if self.open == self.wake_at {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn that_none_is_open_may_be_said_before_there_are_more() {
+    async fn early_wake_up_does_not_end_a_later_wait() {
         let together = Together::new();
         place(&together).tell(failed("1"));
         let second = place(&together);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_far_ahead_waits_for_half_of_it() {
+    async fn sender_at_the_limit_waits_until_half_are_settled() {
         let together = Together::new();
         let mut places: Vec<_> = (0..10).map(|_| place(&together)).collect();
         let waiting = tokio::spawn(async move { together.place(10).await });
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_is_told_nothing() {
+    fn dropped_sender_gets_no_outcome() {
         let together = Together::new();
         let place = place(&together);
         drop(together);

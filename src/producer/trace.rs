@@ -1,4 +1,4 @@
-//! The trace that a message belongs to.
+//! The trace context of a message.
 
 use std::env;
 use std::fmt;
@@ -8,7 +8,7 @@ use super::checked::Checked;
 use super::outgoing::problem_of_text;
 use crate::extract::{AttributeValue, TRACEPARENT};
 
-/// What goes with a message so that its receiver goes on with the same trace: see
+/// The trace context that is sent with a message, so that its receiver continues the trace: see
 /// [`ProducerBuilder::trace_context`](crate::ProducerBuilder::trace_context).
 ///
 /// ```
@@ -19,16 +19,18 @@ use crate::extract::{AttributeValue, TRACEPARENT};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TraceContext {
-    /// The message system attribute `AWSTraceHeader`, which [X-Ray](https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html)
-    /// reads. It does not count against the size of the message.
+    /// The message system attribute `AWSTraceHeader`, which
+    /// [X-Ray](https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html) reads. It does not count
+    /// against the message's size.
     pub trace_header: Option<String>,
-    /// The message attribute `traceparent`, of [W3C Trace Context](https://www.w3.org/TR/trace-context/), as OpenTelemetry has it. It is
-    /// the first to be left out of a message that is too large for its queue.
+    /// The message attribute `traceparent` of [W3C Trace Context](https://www.w3.org/TR/trace-context/), which
+    /// OpenTelemetry uses. It is left out first if a message is too large for its queue.
     pub traceparent: Option<String>,
 }
 
 impl TraceContext {
-    /// That of the invocation, as AWS Lambda says in `_X_AMZN_TRACE_ID`; elsewhere none.
+    /// Returns the context of the current invocation, which AWS Lambda sets in `_X_AMZN_TRACE_ID`. Elsewhere it is
+    /// empty.
     pub fn of_lambda() -> Self {
         Self { trace_header: env::var("_X_AMZN_TRACE_ID").ok().filter(|header| !header.is_empty()), traceparent: None }
     }
@@ -45,7 +47,7 @@ impl TraceContext {
         Self { trace_header: Some(header.into()), ..self }
     }
 
-    /// Adds this trace to a message that has none of its own.
+    /// Adds this context to a message that has none of its own.
     pub(crate) fn complete(&self, checked: &mut Checked) {
         let Self { trace_header, traceparent } = self;
         if let Some(header) = trace_header
@@ -62,7 +64,7 @@ impl TraceContext {
     }
 }
 
-/// Where the context comes from when a message does.
+/// The source of a message's trace context.
 #[derive(Clone)]
 pub struct Source(Arc<dyn Fn() -> TraceContext + Send + Sync>);
 
@@ -71,17 +73,17 @@ impl Source {
         Self(Arc::new(context))
     }
 
-    /// The trace of now.
+    /// Returns the current context.
     pub(crate) fn now(&self) -> TraceContext {
         (self.0)()
     }
 }
 
-/// A message is not to be refused for what is only said about it.
+/// Returns whether SQS accepts the text. A trace that it would refuse must not fail the message.
 fn is_taken(what: &str, text: &str) -> bool {
     let problem = problem_of_text(text);
     if let Some(problem) = &problem {
-        tracing::debug!(what, problem, "left out of a message: SQS would not take it");
+        tracing::debug!(what, problem, "SQS would refuse a part of the trace context; the message is sent without it");
     }
     problem.is_none()
 }

@@ -1,4 +1,4 @@
-//! How long to wait for the next try, by how many there have been.
+//! Computes the delay before the next attempt from the number of earlier ones.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -12,31 +12,30 @@ use std::time::Duration;
 /// let backoff = Backoff::exponential(Duration::from_secs(1)..Duration::from_secs(15 * 60));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a backoff is given to what waits by it"]
+#[must_use = "a backoff has no effect until it is passed on"]
 pub struct Backoff {
     first: Duration,
     most: Duration,
 }
 
 impl Backoff {
-    /// After the first receive up to the beginning of the range, after each further one up to twice as long, and never
-    /// longer than its end. Each delay is drawn evenly from nothing to that bound
-    /// ([full jitter](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)): messages that failed
-    /// together do not come back together.
+    /// Creates a backoff whose limit starts at the beginning of the range, doubles with each receive, and ends at the
+    /// end of the range. Each delay is drawn evenly between zero and the limit ([full
+    /// jitter](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)), so that messages which
+    /// failed together are not retried together.
     ///
-    /// SQS counts in whole seconds and to 12 hours, from the receive. What comes out is rounded up, and what is more is
-    /// clamped.
+    /// SQS counts whole seconds, up to 12 hours from the receive. A delay is rounded up and clamped.
     pub fn exponential(range: Range<Duration>) -> Self {
         Self { first: range.start, most: range.end.max(range.start) }
     }
 
-    /// The longest delay after so many receives.
+    /// Returns the longest delay after this many receives.
     fn bound(&self, receive_count: u32) -> Duration {
         let doublings = receive_count.saturating_sub(1);
         self.first.saturating_mul(2_u32.saturating_pow(doublings)).min(self.most)
     }
 
-    /// Returns a random delay for a message that was received that often, or a call that failed that often.
+    /// Returns a random delay for a message with this receive count, or for a call with this many failures.
     pub fn delay(&self, receive_count: u32) -> Duration {
         self.bound(receive_count).mul_f64(fastrand::f64())
     }
@@ -49,7 +48,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn the_bound_doubles_with_each_receive_up_to_the_most() {
+    fn limit_doubles_with_each_receive_up_to_the_maximum() {
         let backoff = Backoff::exponential(SECOND..SECOND * 10);
         let bounds = [0, 1, 2, 3, 4, 5, 6, u32::MAX].map(|count| backoff.bound(count).as_secs());
         assert_eq!(bounds, [1, 1, 2, 4, 8, 10, 10, 10]);
@@ -58,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_are_spread_over_all_up_to_the_bound() {
+    fn delays_are_spread_over_the_whole_range() {
         fastrand::seed(7);
         let backoff = Backoff::exponential(SECOND * 8..SECOND * 8);
         let mut seen = [0; 8];

@@ -1,4 +1,4 @@
-//! What a failed call means for the next one.
+//! Classifies a failed call by its consequence for the next one.
 
 use std::error::Error;
 use std::io::ErrorKind;
@@ -15,34 +15,37 @@ use super::size_limit::TooLarge;
 pub struct CallError {
     pub trouble: Trouble,
     text: String,
-    /// The answer is a refusal that SQS did not write: that of a proxy, most likely.
+    /// SQS did not write this refusal. A proxy probably did.
     is_foreign: bool,
-    /// It is a refusal for the size of what the call carried.
+    /// The refusal concerns the size of the call.
     too_large: Option<TooLarge>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// There was no connection: nothing was sent.
+    /// There was no connection, so nothing was sent.
     Unreachable,
-    /// The credentials were not there when the call needed them: nothing was sent.
+    /// The credentials were missing when the call needed them, so nothing was sent.
     NoCredentials,
     /// The call failed before its request was sent.
-    #[cfg_attr(not(feature = "producer"), allow(dead_code, reason = "only a producer knows when a request has left"))]
+    #[cfg_attr(
+        not(feature = "producer"),
+        allow(dead_code, reason = "only a producer knows whether a request was sent")
+    )]
     Unsent,
-    /// There was no answer, or one of the server's own trouble: it may be done or not.
+    /// There was no answer, or a server error. The call may have succeeded.
     Lost,
-    /// Throttled: nothing was done, and later it may be.
+    /// SQS throttled the call. Nothing was done, and a later call may succeed.
     Busy,
-    /// There is no such queue.
+    /// The queue does not exist.
     NoQueue,
-    /// Whoever calls may not, or a code that nobody knows was answered: nothing says that another call would do better.
+    /// The caller has no permission, or the answer has an unknown code. Another call would probably fail too.
     Denied,
-    /// Something answers there, and it does not speak SQS.
+    /// The server at this address does not speak SQS.
     NoSqs,
-    /// What is asked for is why this call never will succeed. Another may.
+    /// This call can never succeed as it is. Another call may.
     Refused,
-    /// The request is larger than a proxy takes. A smaller one may arrive.
+    /// The request is larger than a proxy accepts. A smaller one may pass.
     TooLarge,
 }
 
@@ -67,7 +70,7 @@ where
 }
 
 impl CallError {
-    /// An answer with that status and code.
+    /// Creates the error of an answer with that status and code.
     #[cfg(test)]
     pub(super) fn of(status: u16, code: Option<&str>) -> Self {
         let text = code.map_or_else(|| format!("HTTP status {status}"), str::to_owned);
@@ -76,7 +79,7 @@ impl CallError {
 
     fn of_answer(status: u16, code: Option<&str>, text: String) -> Self {
         let trouble = of_answer(status, code);
-        // Before anything of the text is hidden.
+        // The limit is read before parts of the text are hidden.
         let too_large = match trouble {
             Trouble::TooLarge => Some(TooLarge::WITHOUT_A_NUMBER),
             Trouble::Refused => TooLarge::in_text(&text),
@@ -89,33 +92,33 @@ impl CallError {
         &self.text
     }
 
-    /// The same without what the call carried, should the text quote it.
+    /// Removes what the call carried, in case the text quotes it.
     pub fn hiding<'a>(self, carried: impl IntoIterator<Item = &'a str>) -> Self {
         Self { text: hiding(&self.text, carried), ..self }
     }
 
-    /// Whether somebody has answered.
+    /// Returns whether an answer arrived.
     pub fn is_answer(&self) -> bool {
         use Trouble::{Lost, NoCredentials, Unreachable, Unsent};
         !matches!(self.trouble, Unreachable | NoCredentials | Unsent | Lost)
     }
 
-    /// Whether the call, with one message, was refused for the size of that.
+    /// Returns the refusal if a call with one message was refused for its size.
     pub fn too_large(&self) -> Option<TooLarge> {
         self.too_large
     }
 
-    /// Whether something else than SQS refused the call.
+    /// Returns whether SQS did not write this refusal.
     pub fn is_foreign(&self) -> bool {
         self.is_foreign
     }
 
-    /// Whether one entry of a batch may be the reason, so that the others may succeed without it.
+    /// Returns whether one entry of a batch may be the cause, so that the others may succeed without it.
     pub fn may_be_for_one_entry(&self) -> bool {
         self.is_foreign || matches!(self.trouble, Trouble::Refused | Trouble::TooLarge)
     }
 
-    /// The same error of a call whose request is known not to have left this process.
+    /// Marks the call's request as not sent.
     #[cfg(feature = "producer")]
     pub fn before_it_was_sent(self) -> Self {
         match self.trouble {
@@ -141,12 +144,13 @@ fn of_answer(status: u16, code: Option<&str>) -> Trouble {
     } else if code.is_none_or(|code| has(code, &NO_SQS)) {
         Trouble::NoSqs
     } else {
-        // To take it for the fault of a message would have all messages reported that are sent meanwhile.
+        // Blaming the message would report all messages that are sent meanwhile as refused.
         Trouble::Denied
     }
 }
 
-/// Whether it is the refusal of something on the way, which may have taken offence at a single entry: it has no code of SQS.
+/// Returns whether a proxy or firewall refused the call, perhaps because of a single entry: the answer has no code of
+/// SQS.
 fn is_foreign(status: u16, code: Option<&str>) -> bool {
     let is_known = |code: &str| {
         let lists: [&[&str]; 4] = [&NO_QUEUE, &LOST, &REFUSALS, &NO_SQS];
@@ -163,9 +167,9 @@ const NO_QUEUE: [&str; 2] = ["NonExistentQueue", "QueueDoesNotExist"];
 const LOST: [&str; 2] = ["RequestAborted", "RequestTimeout"];
 const NO_SQS: [&str; 2] = ["InvalidAction", "UnknownOperation"];
 
-/// What SQS says of what is asked for, and not of who asks: codes of the
-/// [API](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html), as JSON and as the older protocol have
-/// them. First those of messages and calls that bring them.
+/// The codes of SQS that concern the request and not the caller, from the
+/// [API](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html), in the JSON and the
+/// older protocol. Codes of messages, and of calls that send them, come first.
 const REFUSALS: [&str; 24] = [
     "BatchEntryIds",
     "BatchRequestTooLong",
@@ -174,7 +178,7 @@ const REFUSALS: [&str; 24] = [
     "InvalidBatchEntryId",
     "InvalidMessageContents",
     "InvalidParameter",
-    // These three are of servers that speak the protocol of SQS: ElasticMQ has the first.
+    // These three come from other servers that speak the protocol, the first from ElasticMQ.
     "MessageTooLong",
     "MessageTooBig",
     "MessageTooLarge",
@@ -205,7 +209,7 @@ fn of_connection(error: &(dyn Error + 'static)) -> Trouble {
     }
 }
 
-/// Whether a connection could not be made: to find the host, to reach it, or to agree with it on TLS.
+/// Returns whether connecting failed: looking up the host, reaching it, or agreeing on TLS.
 fn is_unreachable(cause: &(dyn Error + 'static)) -> bool {
     const KINDS: [ErrorKind; 4] = [
         ErrorKind::ConnectionRefused,
@@ -214,7 +218,8 @@ fn is_unreachable(cause: &(dyn Error + 'static)) -> bool {
         ErrorKind::AddrNotAvailable,
     ];
     let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-    // hyper's resolver has no type of its own, and that of its client is of a version that the SDK chooses.
+    // The type of hyper's resolver error is private, and its client's version is the SDK's choice, so their texts are
+    // compared.
     kind.is_some_and(|kind| KINDS.contains(&kind))
         || matches!(&*cause.to_string(), "dns error" | "client error (Connect)")
 }
@@ -224,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_says_whether_to_try_again() {
+    fn answer_decides_whether_to_retry() {
         for (status, code, trouble) in [
             (400, Some("RequestThrottled"), Trouble::Busy),
             (503, Some("ThrottlingException"), Trouble::Busy),
@@ -251,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nobodys_fault_is_not_the_messages() {
+    fn external_failure_is_not_the_messages_fault() {
         for (status, code, trouble) in [
             (400, Some("NotAuthorized"), Trouble::Denied),
             (400, Some("RequestExpired"), Trouble::Denied),
@@ -270,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_that_sqs_did_not_write_may_be_for_one_entry() {
+    fn refusal_by_a_proxy_may_concern_one_entry() {
         for (status, code, trouble) in [
             (413, None, Trouble::TooLarge),
             (400, None, Trouble::NoSqs),
@@ -296,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_refused_for_its_size_is_known_as_such() {
+    fn refusal_for_size_is_recognized() {
         assert!(CallError::of(413, None).too_large().is_some());
         assert!(CallError::of(400, Some("MessageTooLong")).too_large().is_some());
         assert!(CallError::of(400, Some("InvalidParameterValue")).too_large().is_none());
@@ -304,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connection_that_never_was_means_that_nothing_was_done() {
+    fn only_a_failed_connection_proves_that_nothing_was_done() {
         let io = |kind| std::io::Error::from(kind);
         assert_eq!(of_connection(&io(ErrorKind::ConnectionRefused)), Trouble::Unreachable);
         assert_eq!(of_connection(&io(ErrorKind::ConnectionReset)), Trouble::Lost);

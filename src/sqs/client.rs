@@ -1,4 +1,4 @@
-//! The client, made when it is first needed; and how long one waits for an answer.
+//! Creates clients on first use, and sets their timeouts.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{Builder, StalledStreamProtectionConfig};
 use tokio::sync::OnceCell;
 
-/// A client that was given, or one from the environment. To make that takes a credential provider, a TLS configuration
-/// and some milliseconds: what never fails never needs it.
+/// A given client, or one from the environment. Creating that takes a credentials provider, a TLS configuration and
+/// some milliseconds, so it waits for the first use.
 #[derive(Debug, Default)]
 pub(super) struct LazyClient(OnceCell<Client>);
 
@@ -20,7 +20,7 @@ impl LazyClient {
         Self(OnceCell::new_with(Some(with_shared_credentials(&client))))
     }
 
-    /// The client, if it was needed before.
+    /// Returns the client if it exists already.
     #[cfg(test)]
     pub(super) fn made(&self) -> Option<&Client> {
         self.0.get()
@@ -35,31 +35,31 @@ async fn from_env() -> Client {
     impatient(&Client::new(&aws_config::load_from_env().await), ATTEMPT_TIMEOUT)
 }
 
-/// An answer takes milliseconds. One that has not come after so long is not waited for: the call is made again.
+/// The limit of an attempt. An answer takes milliseconds. A call without an answer by then is repeated.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same client, whose attempts do not wait for ever: they have its own timeout, or this one where it has none.
+/// Returns the client with an attempt timeout: its own, or this one if it has none.
 pub fn impatient(client: &Client, attempt_timeout: Duration) -> Client {
     let own = client.config().timeout_config().and_then(TimeoutConfig::operation_attempt_timeout);
     with_attempt_timeout(client, own.unwrap_or(attempt_timeout))
 }
 
-/// The same client with that timeout for each attempt, whatever its own is.
+/// Returns the client with this attempt timeout in place of its own.
 pub fn with_attempt_timeout(client: &Client, attempt_timeout: Duration) -> Client {
     let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
     let timeouts = own.to_builder().operation_attempt_timeout(attempt_timeout).build();
     Client::from_conf(bounded(client, timeouts).build())
 }
 
-/// The configuration of that client with these timeouts, of which one is that of an attempt. An attempt that has stalled ends with that, so
-/// nothing has to look at each piece of its body for it.
+/// Returns the client's configuration with these timeouts, which include one for an attempt. That timeout also ends a
+/// stalled body, so the SDK's stall detection, which looks at each part of a body, is off.
 fn bounded(client: &Client, timeouts: TimeoutConfig) -> Builder {
     let config = client.config().to_builder().timeout_config(timeouts);
     config.stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
-/// The same client, made for calls that wait at SQS: they are tried once, and end after so long, and not before, whatever its own timeouts
-/// are. That to connect is as it was.
+/// Returns the client for calls that wait at SQS. They are tried once and end after this time, whatever the client's
+/// own timeouts are. Its connect timeout stays.
 #[cfg(feature = "worker")]
 pub fn patient(client: &Client, patience: Duration) -> Client {
     let own = client.config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
@@ -70,11 +70,11 @@ pub fn patient(client: &Client, patience: Duration) -> Client {
     Client::from_conf(bounded(client, timeouts.build()).retry_config(RetryConfig::disabled()).build())
 }
 
-/// How long a provider of credentials may take: it may ask STS, which is asked again where it is throttled.
+/// Limits a credentials provider, which may call STS and repeat the call after throttling.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The same client, whose copies load credentials once for all of them. By default each copy has a cache of its own, and a call with a
-/// short timeout could give up a slow provider again and again.
+/// Returns the client with a credentials cache that all its copies share. By default each copy has its own cache, and
+/// calls with short timeouts could give up on a slow provider again and again.
 pub fn with_shared_credentials(client: &Client) -> Client {
     if client.config().identity_cache().is_some() {
         return client.clone();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patient_client_has_no_timeout_that_is_shorter() {
+    fn patient_client_has_no_shorter_timeout() {
         let second = Duration::from_secs(1);
         let short = TimeoutConfig::builder()
             .connect_timeout(second)
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_without_timeouts_has_the_one_that_it_needs() {
+    fn client_without_timeouts_gets_the_needed_one() {
         let second = Duration::from_secs(1);
         let client = redrive_local::Sqs::new().client();
         let config = client.config().to_builder().timeout_config(TimeoutConfig::disabled()).build();

@@ -1,4 +1,4 @@
-//! One batch call for what many ask for at about the same time.
+//! Collects entries of concurrent requests into batch calls.
 
 use std::future::Future;
 use std::mem;
@@ -12,27 +12,28 @@ use super::Backoff;
 use super::entries::EntryError;
 use super::limits::MAX_ENTRIES;
 
-/// A call that takes up to ten entries, and answers for each.
+/// A batch call that accepts up to ten entries and returns a result for each.
 pub trait BatchCall: Send + Sync + 'static {
     type Entry: Send + Sync + 'static;
 
-    /// The results, by position. Positions are the ids of entries: a message may be in one call twice.
+    /// Makes the call. Results are by position, and positions are the entries' ids, because a message may be in a call
+    /// twice.
     fn call(&self, entries: &[Self::Entry]) -> impl Future<Output = Vec<Result<(), EntryError>>> + Send;
 }
 
 /// How long the first entry of a call waits for others.
 const LINGER: Duration = Duration::from_millis(5);
 
-/// A task that lingers for longer than this is on a runtime that nobody drives. The next entry begins another task.
+/// If a task lingers longer than this, nobody polls its runtime. The next entry starts another task.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-/// Tries of an entry that may pass. The SDK makes a call that failed as a whole again by itself; this is on top.
+/// The limit of attempts for an entry that may succeed later. The SDK also repeats a failed call itself.
 const ATTEMPTS: u32 = 4;
-/// The wait before the second try, and before the last, at most.
+/// The limits of the waits before the second and the last attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_millis(400);
 
-/// Puts entries together: a call leaves when it is full, or a few milliseconds after its first entry.
+/// Collects entries into calls: a call is sent when it is full, or a few milliseconds after its first entry.
 pub struct Coalescer<C: BatchCall> {
     shared: Arc<Shared<C>>,
 }
@@ -45,9 +46,9 @@ struct Shared<C: BatchCall> {
 /// The entries of the next call.
 struct Open<E> {
     waiting: Vec<Waiting<E>>,
-    /// Which task sends them: one that lingers for a call that has left must not send the next one early.
+    /// The turn of the task that sends them. A task whose call was sent already must not send the next one early.
     turn: u64,
-    /// When that task began.
+    /// When that task started.
     since: Instant,
 }
 
@@ -56,7 +57,8 @@ struct Waiting<E> {
     told: Told,
 }
 
-/// Whoever is told what becomes of an entry. An entry that is dropped, as its runtime has ended, is told so: its outcome is unknown.
+/// Receives the result of an entry. If the entry is dropped because its runtime ended, the result is an error: its
+/// outcome is unknown.
 struct Told(Option<Tell>);
 
 type Tell = Box<dyn FnOnce(Result<(), EntryError>) + Send>;
@@ -72,7 +74,7 @@ impl Told {
 impl Drop for Told {
     fn drop(&mut self) {
         if let Some(told) = self.0.take() {
-            told(Err(EntryError::MayPass("the runtime that was to send it has ended".to_owned())));
+            told(Err(EntryError::MayPass("the runtime that should send it ended".to_owned())));
         }
     }
 }
@@ -83,15 +85,15 @@ impl<C: BatchCall> Coalescer<C> {
         Self { shared: Arc::new(Shared { call, open }) }
     }
 
-    /// Sends the entry. The future tells what becomes of it. Dropping the future does not withdraw the entry.
+    /// Sends the entry. The future returns its result. Dropping the future does not cancel the entry.
     pub fn submit(&self, entry: C::Entry) -> impl Future<Output = Result<(), EntryError>> + use<C> {
         let (told, result) = oneshot::channel();
-        // Nobody waits for it any more if this fails.
+        // If sending the result fails, the caller was dropped.
         self.submit_then(entry, |result| drop(told.send(result)));
-        async { result.await.unwrap_or_else(|_| Err(EntryError::MayPass("nobody has said what became of it".into()))) }
+        async { result.await.unwrap_or_else(|_| Err(EntryError::MayPass("its result was never reported".into()))) }
     }
 
-    /// Sends the entry, and then calls `told` with what became of it. Where the runtime ends before, that is an error.
+    /// Sends the entry, then calls `told` with the result. If the runtime ends first, the result is an error.
     pub fn submit_then(&self, entry: C::Entry, told: impl FnOnce(Result<(), EntryError>) + Send + 'static) {
         self.shared.clone().add(Waiting { entry, told: Told(Some(Box::new(told))) });
     }
@@ -112,13 +114,13 @@ impl<C: BatchCall> Shared<C> {
         }
     }
 
-    /// What waits, if that turn is not over.
+    /// Takes the waiting entries if that turn is not over.
     fn take_at(&self, turn: u64) -> Vec<Waiting<C::Entry>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.turn == turn { open.take() } else { Vec::new() }
     }
 
-    /// Sends the entries, and those again that may pass.
+    /// Sends the entries, and repeats those that may succeed later.
     async fn send(&self, waiting: Vec<Waiting<C::Entry>>) {
         let (mut entries, mut told): (Vec<_>, Vec<_>) = waiting.into_iter().map(|each| (each.entry, each.told)).unzip();
         let backoff = Backoff::exponential(FIRST_WAIT..LONGEST_WAIT);
@@ -151,7 +153,7 @@ impl<E> Open<E> {
         mem::take(&mut self.waiting)
     }
 
-    /// Begins the turn of another task, which sends what waits then.
+    /// Starts the turn of another task, which sends the entries that wait then.
     fn next_turn(&mut self) -> u64 {
         self.turn += 1;
         self.since = Instant::now();
@@ -163,8 +165,8 @@ impl<E> Open<E> {
     }
 }
 
-/// The task that waits for more entries, and then sends what there is. It owns the entries of its turn: a runtime that ends drops it, and
-/// the entries with it, or they would wait in vain for as long as the process runs.
+/// The task that waits for more entries and then sends them. It owns the entries of its turn, so that a runtime that
+/// ends drops both. Otherwise the entries would wait forever.
 struct Lingering<C: BatchCall> {
     shared: Arc<Shared<C>>,
     turn: u64,
@@ -174,7 +176,7 @@ impl<C: BatchCall> Lingering<C> {
     async fn run(self) {
         tokio::time::sleep(LINGER).await;
         let lingered = self.shared.take_at(self.turn);
-        // In a box: most find that their call has left, and what is not needed is large.
+        // The future is boxed because it is large and most tasks find that their call was sent already.
         if !lingered.is_empty() {
             Box::pin(self.shared.send(lingered)).await;
         }
@@ -198,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    /// Notes what each call is made with, and how long after the first, and answers as it is told to; else all succeed.
+    /// Records each call's entries and its time after the first call. It answers as told, or else with success.
     #[derive(Clone)]
     struct Noted {
         begun: Instant,
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn ten_leave_at_once_and_fewer_after_a_few_milliseconds() {
+    async fn ten_entries_are_sent_at_once_and_fewer_after_lingering() {
         let noted = Noted::answering([]);
         assert!(submit_all(&noted, 0..23).await.iter().all(Result::is_ok));
         assert_eq!(noted.entries(), [(0..10).collect::<Vec<_>>(), (10..20).collect(), (20..23).collect()]);
@@ -258,25 +260,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_what_may_pass_is_sent_again() {
+    async fn only_entries_that_may_succeed_are_sent_again() {
         let noted = Noted::answering([vec![Ok(()), never(), may_pass()], vec![may_pass()]]);
         assert_eq!(submit_all(&noted, [1, 2, 3]).await, [Ok(()), never(), Ok(())]);
         assert_eq!(noted.entries(), [vec![1, 2, 3], vec![3], vec![3]]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn there_is_an_end_to_it() {
+    async fn attempts_are_limited() {
         let noted = Noted::answering((0..100).map(|_| vec![may_pass()]));
         assert_eq!(submit_all(&noted, [1]).await, [may_pass()]);
         assert_eq!(noted.entries().len(), ATTEMPTS as usize);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_lingers_for_a_call_that_has_left_does_not_send_the_next_one_early() {
+    async fn task_of_a_sent_call_does_not_send_the_next_one_early() {
         let noted = Noted::answering([]);
         let coalescer = Coalescer::new(noted.clone());
         let first: Vec<_> = (0..9).map(|entry| coalescer.submit(entry)).collect();
-        // The timer of these has begun. One more makes them leave, and another begins a call with a timer of its own.
+        // The timer of these entries has started. One more entry fills their call, and another one starts a call with
+        // its own timer.
         tokio::time::sleep(LINGER / 2).await;
         let (_full, next) = (coalescer.submit(9), coalescer.submit(10));
         next.await.unwrap();
@@ -286,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_entry_that_nobody_waits_for_is_sent_all_the_same() {
+    async fn entry_is_sent_after_its_caller_was_dropped() {
         let noted = Noted::answering([]);
         drop(Coalescer::new(noted.clone()).submit(7));
         tokio::time::sleep(LINGER * 2).await;
@@ -297,7 +300,7 @@ mod tests {
         Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
     }
 
-    /// Looks once whether it has ended.
+    /// Polls the future once and returns its output if it has ended.
     async fn poll_once<F: Future>(future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|context| match future.as_mut().poll(context) {
@@ -308,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_a_runtime_that_ended_are_told_an_error_and_those_of_the_next_one_are_sent() {
+    fn entries_of_an_ended_runtime_fail_and_later_ones_are_sent() {
         let (first, second) = (runtime(), runtime());
         let noted = second.block_on(async { Noted::answering([]) });
         let coalescer = Coalescer::new(noted.clone());
@@ -316,16 +319,16 @@ mod tests {
         drop(first);
         second.block_on(async {
             for each in left {
-                let told = poll_once(each).await.expect("it waits for nothing any more");
+                let told = poll_once(each).await.expect("its result is there already");
                 assert!(matches!(&told, Err(EntryError::MayPass(why)) if why.contains("runtime")), "{told:?}");
             }
             assert_eq!(tokio::time::timeout(LINGER * 2, coalescer.submit(7)).await, Ok(Ok(())));
         });
-        assert_eq!(noted.entries(), [vec![7]], "what was told an error is not sent");
+        assert_eq!(noted.entries(), [vec![7]], "a failed entry is not sent");
     }
 
     #[test]
-    fn entries_whose_call_is_under_way_when_the_runtime_ends_are_told_an_error() {
+    fn entries_in_flight_fail_when_their_runtime_ends() {
         struct Endless;
         impl BatchCall for Endless {
             type Entry = u32;
@@ -350,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_a_runtime_that_nobody_drives_leave_with_those_of_the_next_one() {
+    fn entries_of_an_unpolled_runtime_are_sent_with_the_next_ones() {
         let (first, second) = (runtime(), runtime());
         let noted = second.block_on(async { Noted::answering([]) });
         let coalescer = Coalescer::new(noted.clone());

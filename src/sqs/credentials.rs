@@ -1,27 +1,28 @@
-//! Why a call had no credentials, and whether waiting can help.
+//! Tells why a call had no credentials, and whether waiting can help.
 
 use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
 
-/// What keeps a call from being signed.
+/// Why a call could not be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MissingCredentials {
-    /// No provider has any: somebody must configure one.
+    /// No provider has credentials. Someone must configure one.
     NotConfigured,
-    /// A provider is configured in a way that never works, as a profile that names itself.
+    /// A provider's configuration can never work, such as a profile that names itself.
     Misconfigured,
-    /// A provider failed, timed out, or answered with something unreadable: STS may be throttled, or an agent not started yet.
+    /// A provider failed, timed out, or gave an unreadable answer: STS may throttle, or an agent may not have started
+    /// yet.
     NotReady,
 }
 
-/// How the SDK's identity cache begins the text of an error whose type is private: the provider took longer than the cache waits.
+/// The SDK's error for a provider that exceeds the cache's wait has a private type. Its text begins like this.
 const IDENTITY_TIMEOUT: &str = "identity resolver timed out";
 
-/// Returns why there were no credentials, where that is why the call failed. Nothing left the process then.
+/// Returns why credentials were missing, if that is the cause of the error. Nothing was sent then.
 ///
-/// The outermost provider decides. A role that is assumed with the credentials of a machine fails as a provider, and not as one
-/// that is not configured, while the machine's own provider is not up.
+/// The outermost provider decides. If a role is assumed with a machine's credentials, and the machine's provider has
+/// not started, the role's provider fails. That does not count as not configured.
 pub(crate) fn missing_credentials(error: &(dyn Error + 'static)) -> Option<MissingCredentials> {
     std::iter::successors(Some(error), |&error| error.source()).find_map(|cause| {
         match cause.downcast_ref::<CredentialsError>() {
@@ -43,7 +44,7 @@ mod tests {
 
     use super::*;
 
-    /// A provider that fails as it is told to, or hangs.
+    /// A provider that fails with a given error, or hangs.
     #[derive(Debug)]
     struct Fails(Option<fn() -> CredentialsError>);
 
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_credentials_that_nobody_configured_are_not_waited_for() {
+    async fn only_unconfigured_credentials_are_not_awaited() {
         use MissingCredentials::{Misconfigured, NotConfigured, NotReady};
         let cases: [(fn() -> CredentialsError, _); 6] = [
             (CredentialsError::not_loaded_no_source, NotConfigured),
@@ -80,7 +81,7 @@ mod tests {
             (|| CredentialsError::provider_timed_out(Duration::from_secs(5)), NotReady),
             (|| CredentialsError::provider_error("503 from STS"), NotReady),
             (|| CredentialsError::unhandled("not JSON"), NotReady),
-            // The role is configured, and the machine that is to assume it is not up.
+            // The role is configured, but the machine's own provider has not started.
             (|| CredentialsError::provider_error(CredentialsError::not_loaded_no_source()), NotReady),
         ];
         for (error, expected) in cases {
@@ -89,12 +90,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_provider_that_hangs_is_not_ready() {
+    async fn hanging_provider_is_not_ready() {
         assert_eq!(of_call(Fails(None)).await, Some(MissingCredentials::NotReady), "the SDK changed its text");
     }
 
     #[tokio::test]
-    async fn a_queue_that_cannot_be_reached_is_no_matter_of_credentials() {
+    async fn unreachable_queue_is_not_a_credentials_error() {
         assert_eq!(of_call(Credentials::for_tests()).await, None);
     }
 }

@@ -1,4 +1,4 @@
-//! A message on its way to the dead-letter queue: as it was, and with the reason.
+//! Creates a dead letter: the original message with the reason.
 
 use std::collections::BTreeMap;
 
@@ -14,32 +14,32 @@ use crate::extract::{AttributeValue, SEND_ID, TRACEPARENT};
 use crate::json::JsonError;
 use crate::record::Record;
 
-/// Why a message is a dead letter, and of whom.
+/// The reason of a dead letter, and the function that failed.
 pub(super) struct About<'a> {
     pub(super) reason: &'a str,
     pub(super) error: Option<&'a str>,
     pub(super) function: Option<&'a str>,
 }
 
-/// Enough for a chain of causes, and no copy of a payload that some error quotes.
+/// The longest text of a note. It suffices for a chain of causes, but not for a copy of a payload that an error quotes.
 const MAX_TEXT_BYTES: usize = 4_096;
 
-/// A reason or an error that is cut for want of room keeps that much, so that it still says something.
+/// A shortened reason or error keeps this much, so that it still tells something.
 const SHORTEST_TEXT_BYTES: usize = 64;
 
 const STRING: &str = "String";
 const NUMBER: &str = "Number";
 
-/// A dead letter, and its bytes as SQS counts them.
+/// A dead letter with its size as SQS counts it.
 pub(super) struct Letter {
     pub(super) message: SendMessageInputBuilder,
     pub(super) bytes: usize,
-    /// The names of the attributes that there was no room for.
+    /// The names of attributes without room.
     left_out: Vec<&'static str>,
 }
 
 impl Letter {
-    /// The same letter, after the log was told what it does not have.
+    /// Logs the attributes that the letter lacks, and returns it.
     pub(super) fn told(self, record: &Record, about: Option<&About<'_>>, limit_bytes: usize) -> Self {
         if !self.left_out.is_empty() {
             let (message_id, left_out) = (record.message_id(), self.left_out.join(", "));
@@ -51,23 +51,23 @@ impl Letter {
                 limit_bytes,
                 reason,
                 error,
-                "a dead letter has no room for all of its attributes"
+                "a dead letter has no room for all of its attributes; it is sent without some of them"
             );
         }
         self
     }
 }
 
-/// What is sent to the dead-letter queue, which takes messages of so many bytes.
+/// Creates the dead letter for a queue with that size limit.
 ///
-/// The body, the attributes and the group are the message's own. The deduplication id is the message id, as where SQS
-/// moves a message itself: with its old one SQS would take it, and drop it, in the five minutes after the first send.
+/// The body, the attributes and the group are the message's own. The deduplication id is the message id, as when SQS
+/// moves a message itself. Under the old id SQS would accept and drop it within five minutes after the first send.
 ///
 /// Without a note nothing is added.
 ///
 /// # Errors
 ///
-/// Where the record is not what SQS hands out.
+/// Returns an error if the record differs from those of SQS.
 pub(super) fn message(
     record: &Record,
     about: Option<&About<'_>>,
@@ -109,7 +109,7 @@ impl Part {
         self.name.len() + self.data_type.len() + self.text.len()
     }
 
-    /// Cuts its text by so many bytes, but leaves enough to say something. Returns by how many it has.
+    /// Shortens the text by that many bytes, but keeps a minimum. Returns how many bytes it removed.
     fn cut(&mut self, bytes: usize) -> usize {
         let before = self.text.len();
         let end = before.saturating_sub(bytes).max(SHORTEST_TEXT_BYTES.min(before));
@@ -118,7 +118,7 @@ impl Part {
     }
 }
 
-/// What we note, the most useful first.
+/// Returns the parts of the note, the most useful first.
 fn noted(record: &Record, about: &About<'_>) -> Result<Vec<Part>, JsonError> {
     let owned = |text: Option<std::borrow::Cow<'_, str>>| text.map(|text| text.into_owned());
     let sent_timestamp = record.attribute("SentTimestamp")?.and_then(|sent| sent.parse::<u64>().ok());
@@ -139,16 +139,16 @@ fn noted(record: &Record, about: &About<'_>) -> Result<Vec<Part>, JsonError> {
 /// The attributes of a dead letter.
 struct Attributes {
     sent: Vec<(String, MessageAttributeValue)>,
-    /// With the body.
+    /// The bytes with the body.
     bytes: usize,
-    /// The names of those that there was no room for.
+    /// The names of attributes without room.
     left_out: Vec<&'static str>,
 }
 
-/// The message's own attributes, and as much of the note as there is room for.
+/// Returns the message's own attributes with as much of the note as fits.
 ///
-/// Where the message is too large, `traceparent` gives way first. Then the note is shortened: its error and its reason are cut, and its last
-/// parts left out. `redrive.id` is the last to go, and all else of the message never does.
+/// If the message is too large, `traceparent` is left out first. Then the note's error and reason are shortened, and
+/// its last parts are left out. `redrive.id` is left out last. All other parts of the message stay.
 fn with_note(
     mut own: BTreeMap<String, AttributeValue>,
     body_bytes: usize,
@@ -173,7 +173,7 @@ fn with_note(
     Attributes { sent, bytes, left_out }
 }
 
-/// Cuts the note to that many bytes. Returns the parts that there is no room for.
+/// Shortens the note to that many bytes. Returns the parts without room.
 fn shorten(noted: &mut Vec<Part>, room: usize) -> Vec<Part> {
     let mut excess = noted.iter().map(Part::bytes).sum::<usize>().saturating_sub(room);
     for name in [note::ERROR, note::REASON] {
@@ -209,7 +209,7 @@ impl Part {
     }
 }
 
-/// A text as SQS takes it: no control characters, and not too long.
+/// Returns the text without characters that SQS refuses, and shortened.
 fn allowed(text: &str) -> String {
     let mut allowed = String::new();
     for character in text.chars() {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_is_as_it_was_and_says_why() {
+    fn dead_letter_has_the_original_message_and_the_reason() {
         let message = sent(
             json!({
                 "messageId": "m", "body": "a \"body\"", "eventSourceARN": "arn:aws:sqs:us-east-1:1:orders.fifo",
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_keep_no_message_from_the_dead_letter_queue() {
+    fn nulls_do_not_keep_a_message_from_the_dead_letter_queue() {
         let attributes = json!({
             "none": null,
             "empty": { "stringValue": null, "binaryValue": null, "dataType": "String" },
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_note_the_last_parts_give_way() {
+    fn last_parts_of_the_note_are_left_out_first() {
         let of = |count: usize, body: String| {
             let own: serde_json::Map<_, _> = (0..count).map(|n| (format!("own{n}"), attribute("x"))).collect();
             let attributes = json!({ "ApproximateReceiveCount": "3" });
@@ -324,12 +324,12 @@ mod tests {
         assert_eq!(names(&of(10, "b".into())).iter().filter(|name| note::ALL.contains(name)).count(), 0);
         let nine = of(9, "b".into());
         assert!(names(&nine).contains(&"redrive.reason") && !names(&nine).contains(&"redrive.error"));
-        // 33 bytes are room for the reason, which takes "redrive.reason", "String" and "no such order".
+        // 33 bytes suffice for the reason: "redrive.reason", "String" and "no such order".
         assert_eq!(names(&of(0, "b".repeat(MAX_MESSAGE_BYTES - 33))), ["redrive.reason"]);
         assert!(!names(&of(0, "b".repeat(MAX_MESSAGE_BYTES - 32))).contains(&"redrive.reason"));
     }
 
-    /// A message of 2,000 bytes, with what a producer adds, and a note whose reason and error are long.
+    /// Returns the dead letter of a message of 2,000 bytes with a producer's attributes and a long note.
     fn letter(limit_bytes: usize) -> Letter {
         let own = json!({ "redrive.id": attribute("7"), "traceparent": attribute("00"), "own": attribute("x") });
         let attributes = json!({ "ApproximateReceiveCount": "3" });
@@ -344,16 +344,16 @@ mod tests {
         ["redrive.error", "redrive.function", "redrive.message_id", "redrive.reason", "redrive.receive_count"];
 
     #[test]
-    fn traceparent_gives_way_first() {
+    fn traceparent_is_left_out_first() {
         let all = letter(MAX_MESSAGE_BYTES);
         assert_eq!(names(&all.message), [&["own"][..], &NOTE, &["redrive.id", "traceparent"]].concat().sorted());
         let less = letter(all.bytes - 1);
         assert_eq!(names(&less.message), [&["own"][..], &NOTE, &["redrive.id"]].concat().sorted());
-        assert_eq!(text(&less, "redrive.error").len(), 500, "the note is whole");
+        assert_eq!(text(&less, "redrive.error").len(), 500, "the note is complete");
     }
 
     #[test]
-    fn then_the_note_is_shortened() {
+    fn note_is_shortened_after_traceparent() {
         let least = 2_000 + "own".len() + "String".len() + 1;
         let id = SEND_ID.len() + "String".len() + 1;
         let cut = letter(least + id + 700);
@@ -363,7 +363,7 @@ mod tests {
             [&["own"][..], &NOTE, &["redrive.id"]].concat().sorted(),
             "no part is left out"
         );
-        assert!(text(&cut, "redrive.error").len() < text(&cut, "redrive.reason").len(), "the error first");
+        assert!(text(&cut, "redrive.error").len() < text(&cut, "redrive.reason").len(), "the error is shortened first");
         let short = letter(least + id + 90);
         assert_eq!(names(&short.message), ["own", "redrive.id", "redrive.reason"]);
         assert_eq!(text(&short, "redrive.reason").len(), SHORTEST_TEXT_BYTES);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn then_the_id_and_never_what_is_the_messages_own() {
+    fn id_is_left_out_last_and_own_attributes_stay() {
         let least = 2_000 + "own".len() + "String".len() + 1;
         for limit in [least, least - 1] {
             let letter = letter(limit);
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_note_nothing_is_added() {
+    fn dead_letter_without_a_note_has_nothing_added() {
         let json = json!({ "messageId": "m", "body": "b", "messageAttributes": { "own": attribute("x") } });
         let letter = message(&record(json), None, "http://q/1/dead", MAX_MESSAGE_BYTES).unwrap();
         assert_eq!(names(&letter.message), ["own"]);
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_made_one_that_sqs_takes() {
+    fn text_is_changed_to_one_that_sqs_accepts() {
         assert_eq!(allowed("a\u{0}b\u{fffe}c\td"), "a\u{fffd}b\u{fffd}c\td");
         assert_eq!(allowed(&"é".repeat(4_000)).len(), MAX_TEXT_BYTES);
     }

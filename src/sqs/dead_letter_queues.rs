@@ -1,4 +1,4 @@
-//! Dead letters on their way, each as large as its queue takes it.
+//! Sends dead letters within the size limit of their queue.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,17 +15,16 @@ use crate::record::Record;
 /// The dead-letter queues of a consumer.
 #[derive(Debug, Default)]
 pub(super) struct DeadLetterQueues {
-    /// By the URLs of the queues, as far as their refusals have shown them.
+    /// The size limits by queue URL, as far as refusals have shown them.
     size_limits: Mutex<HashMap<String, Arc<SizeLimit>>>,
 }
 
 impl DeadLetterQueues {
-    /// Sends the record to that queue, with as much of the note as the queue takes. Where there is nothing to say about it, there is no
-    /// note.
+    /// Sends the record to that queue with as much of the note as fits. Without `about` there is no note.
     ///
     /// # Errors
     ///
-    /// Where the queue is not known to have it.
+    /// Returns an error if the queue may not have the dead letter.
     pub(super) async fn send(
         &self,
         client: &Client,
@@ -56,11 +55,11 @@ impl DeadLetterQueues {
             let least_bytes = letter(0)?.bytes;
             if bytes <= least_bytes || least_bytes > learned_bytes {
                 return Err(format!(
-                    "it is {least_bytes} bytes without a note, and the dead-letter queue takes less; raise the MaximumMessageSize of that \
+                    "it has {least_bytes} bytes without a note, and the dead-letter queue accepts less; raise the MaximumMessageSize of that \
                      queue ({why})"
                 ));
             }
-            // Where no number was said, half of what may go goes each time. So there is an end to it.
+            // If the refusal names no limit, each attempt halves the optional part, so this ends.
             let is_explained = refusal.limit_bytes.is_some_and(|limit| limit < bytes);
             limit_bytes = if is_explained { learned_bytes } else { bytes.midpoint(least_bytes) };
         }

@@ -1,4 +1,4 @@
-//! What is done leaves the queue.
+//! Deletes messages.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;
@@ -42,9 +42,9 @@ mod tests {
     use super::*;
     use redrive_local::Sqs;
 
-    /// Were message ids the ids of entries, a message that was handed out twice would have the call refused.
+    /// If message ids were the entries' ids, a message that was received twice would fail the call.
     #[tokio::test(start_paused = true)]
-    async fn the_same_message_may_be_in_a_call_twice() {
+    async fn same_message_may_be_in_a_call_twice() {
         let client = Sqs::with_seed(1).client();
         let queue_url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
         client.send_message().queue_url(&queue_url).message_body("an order").send().await.unwrap();

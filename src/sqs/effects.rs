@@ -1,4 +1,4 @@
-//! What becomes of records that failed: decided, and done.
+//! Decides what happens to failed records at the queue, and does it.
 
 use std::collections::HashMap;
 use std::env;
@@ -26,10 +26,10 @@ use crate::moment::{Deadline, Moment};
 use crate::outcome::Outcome;
 use crate::record::{LastRun, Record};
 
-/// Lets a consumer delay the retry of a record, and send a record to the dead-letter queue.
+/// Lets a consumer delay the retry of a record, or send a record to the dead-letter queue.
 ///
-/// It is given to [`Consumer::effects`](crate::Consumer::effects). With it [`Outcome::RetryAfter`] and [`Outcome::DeadLetter`] are
-/// done before the answer leaves:
+/// Pass it to [`Consumer::effects`](crate::Consumer::effects). Then [`Outcome::RetryAfter`] and [`Outcome::DeadLetter`]
+/// happen before the answer is sent:
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -51,17 +51,17 @@ use crate::record::{LastRun, Record};
 /// }
 /// ```
 ///
-/// An effect that fails is a warning, and the record is retried as if there were no effects: it comes back after the queue's
-/// visibility timeout, and the queue's RedrivePolicy has the last word. Nothing is acknowledged that SQS has not accepted in
-/// the dead-letter queue.
+/// A failed effect logs a warning, and the record is retried as without effects: after the queue's visibility timeout,
+/// until the queue's RedrivePolicy moves it. No record counts as done unless SQS has accepted its dead letter.
 ///
-/// On a FIFO queue what stood behind a record in its message group comes back with it.
+/// On a FIFO queue the records behind it in its message group are retried with it.
 ///
-/// Permissions: `sqs:GetQueueUrl` and `sqs:ChangeMessageVisibility` on the queue, and to send dead letters
-/// `sqs:GetQueueAttributes` on it, and `sqs:GetQueueUrl` and `sqs:SendMessage` on the dead-letter queue. Where a batch may fail as a
-/// whole, `sqs:DeleteMessage` on the queue, which an event source mapping needs as well. `redrive iam --effects` prints them.
+/// Permissions: `sqs:GetQueueUrl` and `sqs:ChangeMessageVisibility` on the queue. Dead letters also need
+/// `sqs:GetQueueAttributes` on the queue, and `sqs:GetQueueUrl` and `sqs:SendMessage` on the dead-letter queue. If a
+/// batch may fail as a whole, `sqs:DeleteMessage` on the queue is needed, as for an event source mapping. `redrive iam
+/// --effects` prints them.
 #[derive(Debug)]
-#[must_use = "effects take place only in a consumer that they are given to"]
+#[must_use = "effects do nothing until they are passed to a consumer"]
 pub struct Effects {
     client: LazyClient,
     backoff: Option<Backoff>,
@@ -72,31 +72,31 @@ pub struct Effects {
     failed_runs: Mutex<FailedRuns>,
     has_note: bool,
     dead_letter_queues: DeadLetterQueues,
-    /// By the ARN that records have.
+    /// Queues by the ARN in their records.
     queues: Mutex<HashMap<String, Arc<QueueCell>>>,
 }
 
 impl<K> Consumer<K> {
-    /// Lets the consumer have records come back later, and send them to the dead-letter queue: see
-    /// [`Effects`](crate::Effects). Without this it does nothing to its queue.
+    /// Lets the consumer delay retries and send records to the dead-letter queue: see [`Effects`](crate::Effects). By
+    /// default it makes no calls to its queue.
     pub fn effects(self, effects: crate::Effects) -> Self {
         self.set(|options| options.on_failure = Some(Arc::new(effects)))
     }
 }
 
-/// A queue that is looked up when it is first needed.
+/// A queue that is looked up on first use.
 #[derive(Default)]
 struct QueueCell(OnceCell<Queue>);
 
 impl Effects {
-    /// Calls go out with credentials, region and endpoint from the
-    /// [environment](https://docs.aws.amazon.com/sdkref/latest/guide/creds-config-files.html), and the client for them is made
-    /// at the first effect: what never fails pays nothing for it.
+    /// Creates effects with credentials, region and endpoint from the
+    /// [environment](https://docs.aws.amazon.com/sdkref/latest/guide/creds-config-files.html). The client is created at
+    /// the first effect, so a consumer without failures does not pay for it.
     pub fn from_env() -> Self {
         Self::with(LazyClient::default())
     }
 
-    /// Calls go out through this client. The ARN that records have says the region, whatever the client's own is.
+    /// Creates effects with this client. The ARN in a record names the region of a call, whatever the client's own is.
     pub fn with_client(client: Client) -> Self {
         Self::with(LazyClient::given(client))
     }
@@ -116,40 +116,43 @@ impl Effects {
         }
     }
 
-    /// Delays every retry that has no explicit delay. The delay grows with the receive count. By default such a record comes back after
-    /// the queue's visibility timeout.
+    /// Delays every retry that has no explicit delay. The delay grows with the receive count. By default such a record
+    /// is retried after the queue's visibility timeout.
     pub fn backoff(self, backoff: Backoff) -> Self {
         Self { backoff: Some(backoff), ..self }
     }
 
-    /// Sends a record to the dead-letter queue when this many runs of it have failed, with its last error as the reason. 0 counts as 1.
-    /// There is no such limit by default.
+    /// Sends a record to the dead-letter queue when this many of its runs have failed, with the last error as the
+    /// reason. 0 counts as 1. By default there is no limit.
     ///
-    /// The count is of runs that this process has seen fail: a message that was received and never ran, as one behind a poison message
-    /// in its FIFO group, has not failed. On Lambda it is of receives for a standard queue, where each receive is a run but for throttles
-    /// and timeouts. [The chapter on effects](crate::docs::effects#when-a-record-has-failed-too-often) has the details.
+    /// It counts runs that this process has seen fail. A message that was received but not run, such as one behind a
+    /// poison message of its FIFO group, has not failed. On Lambda it counts receives for a standard queue, where each
+    /// receive is a run except for throttles and timeouts. [The chapter on
+    /// effects](crate::docs::effects#when-a-record-has-failed-too-often) has the details.
     ///
-    /// Choose a number below the `maxReceiveCount` of the queue's RedrivePolicy. SQS moves a message beyond that by itself, and cannot
-    /// say why. A handler learns from [`LastReceive`](crate::LastReceive) that a failure will be the last one.
+    /// Choose a number below the `maxReceiveCount` of the queue's RedrivePolicy. Beyond that SQS moves a message
+    /// itself, without a reason. A handler learns from [`LastReceive`](crate::LastReceive) whether a failure will be
+    /// the last one.
     pub fn dead_letter_at(self, runs: u32) -> Self {
         Self { dead_letter_at: Some(runs.max(1)), ..self }
     }
 
-    /// Makes [`dead_letter_at`](Self::dead_letter_at) count receives in place of runs, on every host and queue. Off by default.
+    /// Makes [`dead_letter_at`](Self::dead_letter_at) count receives instead of runs, on every host and queue. The
+    /// default is off.
     ///
-    /// Receives are known where runs are not, so the limit holds exactly when many processes share a queue. But a message that was
-    /// received without a run reaches it as well: on a FIFO queue a healthy message behind a poison one is sent to the dead-letter queue
-    /// the first time it fails.
+    /// Receives are known even where runs are not, so the limit is exact when many processes share a queue. But
+    /// receives without a run count too. On a FIFO queue a healthy message behind a poison one may go to the
+    /// dead-letter queue at its first failure.
     pub fn count_receives(self) -> Self {
         Self { counts_receives: true, ..self }
     }
 
-    /// Sends a record that an extractor finds malformed to the dead-letter queue at once, with the extractor's error as the reason. By
-    /// default it is retried like any other failure, and spends all of its receives.
+    /// Sends a malformed record to the dead-letter queue at once, with the extractor's error as the reason. By default
+    /// it is retried like any other failure, and uses up its receives.
     ///
-    /// This is for a [`Rejection`](crate::Rejection) that [is malformed](crate::Rejection::is_malformed), from an extractor of this crate
-    /// or of yours. What is absent, a rejection of another type, and a body in S3 that cannot be fetched are retried. On a FIFO queue
-    /// the message group goes on once SQS has accepted the dead letter.
+    /// This applies to a [`Rejection`](crate::Rejection) that [is malformed](crate::Rejection::is_malformed), from an
+    /// extractor of this crate or of yours. An absent part, a rejection of another type, and a body in S3 that cannot
+    /// be fetched are retried. On a FIFO queue the message group continues once SQS has accepted the dead letter.
     ///
     /// ```no_run
     /// use redrive::{Effects, Json};
@@ -165,19 +168,21 @@ impl Effects {
         Self { dead_letters_malformed: true, ..self }
     }
 
-    /// Sends dead letters to this queue, and not to the one that the RedrivePolicy names. It may be in another region, which its URL says.
+    /// Sends dead letters to this queue instead of the one in the RedrivePolicy. It may be in another region, which its
+    /// URL names.
     pub fn dead_letter_queue(self, queue_url: impl Into<String>) -> Self {
         Self { dead_letter_queue_url: Some(queue_url.into()), ..self }
     }
 
-    /// Sends dead letters without the `redrive.*` attributes that say why and from where, for consumers that do not want them. By default
-    /// they are there. `redrive dlq` then shows no reason, and does not know where to move a message back to.
+    /// Sends dead letters without the `redrive.*` attributes that tell their reason and source, for consumers that do
+    /// not want them. By default they are added. Without them `redrive dlq` shows no reason, and cannot move a message
+    /// back to its source by itself.
     pub fn without_note(self) -> Self {
         Self { has_note: false, ..self }
     }
 
-    /// Makes the record come back after the delay, with its copies and the records behind it. No change begins at `end` or later, though
-    /// this future be dropped before.
+    /// Delays the record, its copies and the records behind it. No change starts at `end` or later, even if this future
+    /// is dropped before.
     async fn delay(&self, failed: &Failed, delay: Duration, end: Deadline) -> Result<(), String> {
         let record = &failed.head.record;
         let cell = self.cell(record)?;
@@ -190,14 +195,17 @@ impl Effects {
             Ok::<_, String>(queue.visibility.submit(Change::new(receipt_handle, timeout, not_after)))
         };
         let of_record = change(&failed.head)?;
-        // Together, so that they share a call. Where one of them fails it comes back at its own time: not before the record,
-        // whose group is locked until then.
+        // All changes share a call. If one of the others fails, its message returns at its own time: not before the
+        // record, which locks the group until then.
         let behind = failed.copies.iter().chain(&failed.behind);
         let behind: Vec<_> = behind.filter_map(|leased| change(leased).ok()).collect();
         let result = of_record.await;
         for each in behind {
             if let Err(error) = each.await {
-                tracing::debug!(error = error.text(), "what is behind the record keeps its visibility timeout");
+                tracing::debug!(
+                    error = error.text(),
+                    "a message behind the record was not delayed; it keeps its visibility timeout"
+                );
             }
         }
         result.map_err(|error| error.text().to_owned())
@@ -217,7 +225,7 @@ impl Effects {
         self.dead_letter_queues.send(&client, record, about, url).await
     }
 
-    /// Does what is left to do for a message whose dead letter was accepted. Nothing of it changes that it is done.
+    /// Cleans up after SQS accepted a dead letter. A failure here does not change the outcome.
     async fn bury(&self, failed: &Failed) {
         let message_id = failed.head.record.message_id();
         let message_id = message_id.as_deref();
@@ -231,13 +239,14 @@ impl Effects {
             tracing::warn!(
                 message_id,
                 why,
-                "the message is in the dead-letter queue and is not deleted here: if its batch fails as a whole, it comes back, and \
-                 may be sent there again"
+                "a message is in the dead-letter queue but could not be deleted from its own; if its batch fails as a whole, it is \
+                 retried and may be dead-lettered again"
             );
         }
     }
 
-    /// Deletes a message, and its copies, whose dead letter was accepted. It may come late: the message is in the dead-letter queue.
+    /// Deletes a message and its copies after SQS accepted its dead letter. This may come late, because the dead letter
+    /// is safe.
     async fn delete(&self, failed: &Failed) -> Result<(), String> {
         let record = &failed.head.record;
         let cell = self.cell(record)?;
@@ -250,30 +259,31 @@ impl Effects {
         Ok(())
     }
 
-    /// Which run of the record the one under way is, as far as this process knows for sure.
+    /// Returns the number of the current run, as far as this process knows.
     fn run_number(&self, record: &Record) -> u32 {
         let receives = record.receive_count();
         if !self.counts_runs(record) {
             return receives.unwrap_or(1);
         }
         let failed = record.message_id().map_or(0, |id| self.failed_runs().of(&id));
-        // A message that is sent again begins anew, whatever its id is.
+        // A message that is sent again starts at its first receive, even under the same id.
         failed.saturating_add(1).min(receives.unwrap_or(u32::MAX))
     }
 
-    /// Whether runs count, and not receives. On Lambda a receive of a standard queue mostly is a run, and the next one may be in another
-    /// process. On a FIFO queue it mostly is none: the whole group is received each time its head fails.
+    /// Returns whether runs are counted instead of receives. On Lambda a receive from a standard queue is usually a
+    /// run, and the next one may be in another process. On a FIFO queue it usually is not, because the whole group is
+    /// received each time its head fails.
     fn counts_runs(&self, record: &Record) -> bool {
         let is_fifo = || queue_arn(record).is_ok_and(|arn| arn.ends_with(".fifo"));
         !self.counts_receives && (record.is_kept() || is_fifo())
     }
 
     fn failed_runs(&self) -> MutexGuard<'_, FailedRuns> {
-        // No user's code runs under this lock.
+        // Each change leaves the counts consistent, because no user code runs under this lock.
         self.failed_runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The place of the queue that the record is from.
+    /// Returns the cell of the record's queue.
     fn cell(&self, record: &Record) -> Result<Arc<QueueCell>, String> {
         let arn = queue_arn(record)?;
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
@@ -285,20 +295,20 @@ impl Effects {
     }
 }
 
-/// A client may have no timeout of its own, and a host no deadline.
+/// Limits an effect if the client has no timeout and the host no deadline.
 const MAX_EFFECT_TIME: Duration = Duration::from_secs(30);
 
-/// What comes back at once may be received before the worker knows that its run is over. It would be taken for one that runs still, and
-/// left until its visibility timeout runs out.
+/// A message that returns at once may be received before the worker knows that its run is over. The worker would treat
+/// it as still running, and leave it until its visibility timeout ends.
 const SHORTEST_DELAY_ON_A_WORKER: Duration = Duration::from_secs(1);
 
-/// How long before the end of a lease an effect is given up. A message that SQS hands out again in that very moment would be taken for one
-/// whose run is not over yet, and left until its visibility timeout runs out.
+/// How long before the end of a lease an effect is given up. If SQS handed the message out again at that moment, the
+/// worker would treat it as still running, and leave it until its visibility timeout ends.
 const SETTLED_BEFORE: Duration = Duration::from_millis(5);
 
 async fn until(end: Deadline, effect: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let limit = end.time_left();
-    let too_late = |_| Err(format!("there is no answer after {limit:?}"));
+    let too_late = |_| Err(format!("no answer arrived within {limit:?}"));
     let timer = end.for_timer();
     let give_up_at = timer.checked_sub(SETTLED_BEFORE).unwrap_or(timer);
     tokio::time::timeout_at(give_up_at, effect).await.unwrap_or_else(too_late)
@@ -309,11 +319,11 @@ fn receipt_handle(record: &Record) -> Result<String, String> {
 }
 
 fn queue_arn(record: &Record) -> Result<String, String> {
-    let arn = record.queue_arn().ok().flatten().ok_or("the record does not say which queue it is from")?;
+    let arn = record.queue_arn().ok().flatten().ok_or("the record does not name its queue")?;
     Ok(arn.into_owned())
 }
 
-/// Who sends the dead letter: the Lambda function, or the program.
+/// Returns the name of the sender of a dead letter: the Lambda function, or the program.
 fn function_name() -> Option<String> {
     let program = || Some(env::current_exe().ok()?.file_stem()?.to_string_lossy().into_owned());
     env::var("AWS_LAMBDA_FUNCTION_NAME").ok().or_else(program)
@@ -338,7 +348,7 @@ impl OnFailure for Effects {
     }
 
     fn remember_failure(&self, record: &Record) {
-        // Nobody asks for a count where there is no limit.
+        // The count is only needed for a limit.
         if self.dead_letter_at.is_some()
             && self.counts_runs(record)
             && let Some(message_id) = record.message_id()
@@ -354,14 +364,14 @@ impl OnFailure for Effects {
             let message_id = message_id.as_deref();
             match action {
                 QueueAction::Delay(delay) => {
-                    // After that the message may be another consumer's, and would be delayed there.
+                    // Later, another consumer may have the message, and the change would delay it there.
                     let end = failed.head.until.map_or(latest, |until| until.or_earlier(latest));
                     let done = until(end, self.delay(&failed, delay, end)).await;
                     if let Err(why) = &done {
                         tracing::warn!(
                             message_id,
                             why,
-                            "not delayed: the record comes back after the visibility timeout"
+                            "a record could not be delayed; it is retried after the visibility timeout"
                         );
                     }
                     done.is_ok()
@@ -374,7 +384,7 @@ impl OnFailure for Effects {
                             tracing::warn!(
                                 message_id,
                                 why,
-                                "not sent to the dead-letter queue: the record is retried instead"
+                                "a record could not be sent to the dead-letter queue; it is retried"
                             );
                         }
                     }
@@ -407,8 +417,7 @@ mod tests {
     use super::*;
     use crate::sqs::client::ATTEMPT_TIMEOUT;
 
-    const THIS: &str =
-        "sqs::effects::tests::the_client_of_the_environment_is_made_once_and_not_before_the_first_effect";
+    const THIS: &str = "sqs::effects::tests::client_of_the_environment_is_created_once_at_the_first_effect";
     const IN_CHILD: &str = "REDRIVE_TEST_CHILD";
 
     fn record() -> Record {
@@ -425,9 +434,9 @@ mod tests {
         Some(effects.perform(action, failed).await)
     }
 
-    /// An environment is a process's: so the test is one that runs itself once more, with an SQS that refuses all.
+    /// The environment belongs to a process, so the test runs itself once more, with an SQS that refuses all calls.
     #[test]
-    fn the_client_of_the_environment_is_made_once_and_not_before_the_first_effect() {
+    fn client_of_the_environment_is_created_once_at_the_first_effect() {
         if env::var_os(IN_CHILD).is_some() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             return runtime.block_on(in_the_environment());
@@ -456,12 +465,12 @@ mod tests {
     async fn in_the_environment() {
         let effects = Effects::from_env();
         assert_eq!(fail(&effects, Outcome::Retry).await, None);
-        assert!(effects.client.made().is_none(), "nothing was to be done");
+        assert!(effects.client.made().is_none(), "no effect was needed yet");
         assert_eq!(fail(&effects, Outcome::RetryAfter(Duration::from_secs(5))).await, Some(false));
         let client = effects.client.made().expect("an effect needs it");
         let timeouts = client.config().timeout_config().unwrap();
         assert_eq!(timeouts.operation_attempt_timeout(), Some(ATTEMPT_TIMEOUT));
         assert_eq!(fail(&effects, Outcome::DeadLetter("no use".into())).await, Some(false));
-        assert!(ptr::eq(client, effects.client.get().await), "there is one");
+        assert!(ptr::eq(client, effects.client.get().await), "it is the same client");
     }
 }

@@ -1,25 +1,25 @@
-//! What the answer to a batch call says of each of its entries, and what a code in it means.
+//! Interprets the answer to a batch call for each entry.
 
 use aws_sdk_sqs::types::BatchResultErrorEntry;
 
 use super::safe_text::{hiding, redacted};
 
-/// Why an entry did not do what it was to.
+/// Why an entry failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryError {
-    /// It never will.
+    /// It can never succeed.
     SenderFault(String),
-    /// Neither will any other: the queue's key may not be used, say.
+    /// No other entry can succeed either, for example because the queue's key is not allowed.
     Denied(String),
-    /// It may another time, or may even have done so: SQS says so, or the call as a whole has failed.
+    /// It may succeed later, or may have succeeded: SQS says so, or the whole call failed.
     MayPass(String),
 }
 
-/// The text of an entry whose time was over before it was sent, or sent again.
-const TOO_LATE: &str = "given up: by now another consumer may have the message";
+/// The error of an entry whose time ended before it was sent, or sent again.
+const TOO_LATE: &str = "it was given up because another consumer may have the message now";
 
 impl EntryError {
-    /// The entry's time was over before it was sent, or sent again.
+    /// Creates the error of an entry whose time ended before it was sent, or sent again.
     pub fn too_late() -> Self {
         Self::SenderFault(TOO_LATE.to_owned())
     }
@@ -36,7 +36,7 @@ impl EntryError {
 }
 
 impl EntryError {
-    /// The same without what the call carried, should the text quote it.
+    /// Removes what the call carried, in case the text quotes it.
     pub fn hiding<'a>(self, carried: impl IntoIterator<Item = &'a str>) -> Self {
         let text = hiding(self.text(), carried);
         match self {
@@ -51,7 +51,7 @@ impl From<&BatchResultErrorEntry> for EntryError {
     fn from(entry: &BatchResultErrorEntry) -> Self {
         let text = format!("{}: {}", entry.code(), redacted(entry.message().unwrap_or_default()));
         match entry.sender_fault() {
-            // Whose fault it is does not matter: later there will be fewer calls.
+            // A throttle passes later, whoever is blamed for it.
             _ if is_throttle(entry.code()) => Self::MayPass(text),
             true if is_denied(entry.code()) => Self::Denied(text),
             true => Self::SenderFault(text),
@@ -60,12 +60,13 @@ impl From<&BatchResultErrorEntry> for EntryError {
     }
 }
 
-/// Whether it says that there are too many calls, to SQS or to whoever SQS asks.
+/// Returns whether the code means too many calls, to SQS or to a service that SQS calls.
 pub(super) fn is_throttle(code: &str) -> bool {
     ["Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown"].iter().any(|sign| code.contains(sign))
 }
 
-/// Whether it says that whoever calls may not, with this message or another: by their credentials, by the queue's key, by how they call.
+/// Returns whether the code means a missing permission, for this message and any other: of the credentials, of the
+/// queue's key, or of the way of calling.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html#API_SendMessage_Errors>
 pub(super) fn is_denied(code: &str) -> bool {
     const SIGNS: [&str; 14] = [
@@ -87,8 +88,8 @@ pub(super) fn is_denied(code: &str) -> bool {
     SIGNS.iter().any(|sign| code.contains(sign))
 }
 
-/// The results of so many entries, by position, and `None` of one that the answer does not name. Positions are the ids of
-/// entries, and not message ids: a message may be in a call twice.
+/// Returns the results by position, and `None` for an entry that the answer does not name. Positions are the entries'
+/// ids, because a message may be in a call twice.
 pub fn by_position<'a, T>(
     len: usize,
     successful: impl Iterator<Item = (&'a str, T)>,
@@ -104,7 +105,7 @@ pub fn by_position<'a, T>(
     results
 }
 
-/// The same, for calls that may be made again: what the answer does not name may pass.
+/// Returns the results of calls that may be repeated: an unnamed entry may succeed later.
 pub(super) fn or_may_pass(results: Vec<Option<Result<(), EntryError>>>) -> Vec<Result<(), EntryError>> {
     let unnamed = || Err(EntryError::MayPass("the answer does not name it".to_owned()));
     results.into_iter().map(|result| result.unwrap_or_else(unnamed)).collect()
@@ -115,14 +116,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_may_not_be_used_is_no_fault_of_the_message() {
+    fn forbidden_key_is_not_the_messages_fault() {
         let entry = BatchResultErrorEntry::builder().id("0").code("KMS.AccessDeniedException").sender_fault(true);
         let results = by_position::<()>(1, std::iter::empty(), &[entry.build().unwrap()]);
         assert!(matches!(&results[..], [Some(Err(EntryError::Denied(why)))] if why.contains("KMS")), "{results:?}");
     }
 
     #[test]
-    fn a_throttle_passes_whoever_is_said_to_be_at_fault() {
+    fn throttle_passes_whoever_is_blamed() {
         for code in ["KMS.ThrottlingException", "RequestThrottled"] {
             let entry = BatchResultErrorEntry::builder().id("0").code(code).sender_fault(true).build().unwrap();
             assert!(matches!(EntryError::from(&entry), EntryError::MayPass(_)), "{code}");
@@ -130,13 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_answer_does_not_name_is_not_taken_for_done() {
+    fn unnamed_entry_does_not_count_as_done() {
         let results = or_may_pass(vec![Some(Ok(())), None]);
         assert!(matches!(&results[..], [Ok(()), Err(EntryError::MayPass(_))]), "{results:?}");
     }
 
     #[test]
-    fn each_entry_has_what_the_answer_says_of_it() {
+    fn each_entry_gets_its_own_result() {
         let failed = |id: &str, senders| {
             let entry = BatchResultErrorEntry::builder().id(id).code("Broken").message("no").sender_fault(senders);
             entry.build().unwrap()

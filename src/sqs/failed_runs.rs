@@ -1,25 +1,26 @@
-//! How often the runs of messages have failed in this process.
+//! Counts failed runs of messages in this process.
 //!
-//! SQS counts receives, and a receive is not a run: behind a poison message of a FIFO group the whole group is received each time, and never
-//! runs. So the failures that this process has seen are counted apart. What another process has seen is not known here: a count is too low
-//! rather than too high, and in the end the queue's RedrivePolicy decides.
+//! SQS counts receives, and a receive is not a run. Behind a poison message of a FIFO group the whole group is received
+//! each time and never runs. So failures in this process are counted separately. Other processes' failures are unknown
+//! here: a count is too low rather than too high, and in the end the queue's RedrivePolicy decides.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Messages that are remembered. Beyond these the one that has failed least recently is forgotten, and its count begins anew.
+/// The limit of counted messages. Beyond it, the message whose last failure is oldest is forgotten and starts again at
+/// zero.
 const MAX_MESSAGES: usize = 50_000;
 
-/// No message stays in a queue for longer.
+/// The longest time that a message stays in a queue.
 const KEPT_FOR: Duration = Duration::from_secs(14 * 24 * 3_600);
 
-/// The messages of which runs have failed, by their ids.
+/// The number of failed runs by message id.
 #[derive(Debug, Default)]
 pub(super) struct FailedRuns {
     by_id: HashMap<Box<str>, Failures>,
-    /// Each failure that is remembered, the oldest first.
+    /// All failures in memory, the oldest first.
     order: VecDeque<(Instant, Box<str>)>,
 }
 
@@ -30,12 +31,12 @@ struct Failures {
 }
 
 impl FailedRuns {
-    /// How many runs of the message have failed, as far as is known.
+    /// Returns how many runs of the message have failed, as far as this process knows.
     pub(super) fn of(&self, message_id: &str) -> u32 {
         self.by_id.get(message_id).map_or(0, |failures| failures.count)
     }
 
-    /// One more run of the message has failed.
+    /// Counts a failed run of the message.
     pub(super) fn add(&mut self, message_id: &str, now: Instant) {
         let failures = self.by_id.entry(message_id.into()).or_insert(Failures { count: 0, last: now });
         failures.count = failures.count.saturating_add(1);
@@ -44,7 +45,7 @@ impl FailedRuns {
         self.forget_old(now);
     }
 
-    /// The message has left the queue.
+    /// Forgets a message that has left the queue.
     pub(super) fn forget(&mut self, message_id: &str) {
         self.by_id.remove(message_id);
     }
@@ -54,7 +55,7 @@ impl FailedRuns {
             if self.order.len() <= MAX_MESSAGES && now.saturating_duration_since(*at) < KEPT_FOR {
                 return;
             }
-            // It may have failed once more since.
+            // The message may have failed again since.
             if self.by_id.get(message_id).is_some_and(|failures| failures.last == *at) {
                 self.by_id.remove(message_id);
             }
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_message_has_a_count_of_its_own() {
+    fn each_message_has_its_own_count() {
         let (mut runs, now) = (FailedRuns::default(), Instant::now());
         for id in ["a", "b", "a"] {
             runs.add(id, now);
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_that_failed_least_recently_is_forgotten_beyond_the_bound() {
+    fn message_with_the_oldest_failure_is_forgotten_at_the_limit() {
         let (mut runs, begin) = (FailedRuns::default(), Instant::now());
         let at = |number: usize| begin + Duration::from_millis(number as u64);
         (0..MAX_MESSAGES).for_each(|number| runs.add(&number.to_string(), at(number)));
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_forgotten_when_no_queue_can_have_it_any_more() {
+    fn message_is_forgotten_after_the_longest_retention() {
         let (mut runs, now) = (FailedRuns::default(), Instant::now());
         runs.add("a", now);
         runs.add("b", now + KEPT_FOR);

@@ -1,24 +1,24 @@
-//! Numbers as texts of hexadecimal digits.
+//! Formats numbers with hexadecimal digits.
 
-/// All of its digits. What the formatter does for a number of 128 bits takes as long as much else that is done for a message.
+/// Formats all digits. The standard formatter is slow for 128 bits, compared with the rest of a message's work.
 pub fn hex(number: u128) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut digits = [0; 32];
     for (two, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(number.to_be_bytes()) {
         *two = [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]);
     }
-    // They are ASCII: nothing of it is lost.
+    // The digits are ASCII, so nothing is lost.
     String::from_utf8_lossy(&digits).into_owned()
 }
 
-/// The same, with the hyphens of a UUID.
+/// Formats a number with the hyphens of a UUID.
 pub fn uuid(number: u128) -> String {
     let mut text = hex(number);
     [8, 13, 18, 23].into_iter().for_each(|place| text.insert(place, '-'));
     text
 }
 
-/// The number that a UUID is, where it is written as [`uuid`] writes it.
+/// Parses a UUID in the format of [`uuid`].
 #[cfg(feature = "worker")]
 pub fn number_of_uuid(id: &str) -> Option<u128> {
     let digit = |byte: u8| match byte {
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_what_the_formatter_would_write() {
+    fn output_matches_the_standard_formatter() {
         for number in [0, 1, 0xabc << 64, u128::MAX, u128::MAX / 7] {
             assert_eq!(hex(number), format!("{number:032x}"));
         }

@@ -1,4 +1,4 @@
-//! What we do to a queue: visibility, and dead letters with their reason. And what it hands out, as a function gets it.
+//! Calls to SQS, and the conversion of its messages into Lambda's records.
 
 mod backoff;
 #[allow(missing_docs, reason = "a seam")]

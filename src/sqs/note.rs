@@ -1,22 +1,22 @@
-//! The attributes that a dead letter has from us, in the order in which they are kept where there is no room for all.
+//! The attributes that redrive adds to a dead letter, the most important first.
 
-/// What the outcome said, or the last error.
+/// The reason of the outcome, or the last error.
 pub const REASON: &str = "redrive.reason";
-/// The error of the handler, with its causes.
+/// The handler's error with its causes.
 pub const ERROR: &str = "redrive.error";
-/// Which receive of the message this was. In the dead-letter queue it counts from the beginning.
+/// The message's receive count. In the dead-letter queue SQS counts from the beginning.
 pub const RECEIVE_COUNT: &str = "redrive.receive_count";
-/// The ARN of the queue that it was received from.
+/// The ARN of the queue that the message came from.
 pub const SOURCE: &str = "redrive.source";
-/// The id that it had there. SQS gives it a new one.
+/// The message id in that queue. SQS assigns a new one.
 pub const MESSAGE_ID: &str = "redrive.message_id";
-/// Of a FIFO queue's message: the id of its sender.
+/// The sender's deduplication id of a FIFO queue's message.
 pub const DEDUPLICATION_ID: &str = "redrive.deduplication_id";
-/// When its producer sent it, in milliseconds since 1970. SQS keeps that where it moves a message itself.
+/// When the producer sent it, in milliseconds since 1970. SQS keeps this time only when it moves a message itself.
 pub const SENT_TIMESTAMP: &str = "redrive.sent_timestamp";
-/// Who sent it to the dead-letter queue.
+/// The function that sent it to the dead-letter queue.
 pub const FUNCTION: &str = "redrive.function";
 
-/// All of them.
+/// All of these attributes.
 pub const ALL: [&str; 8] =
     [REASON, ERROR, RECEIVE_COUNT, SOURCE, MESSAGE_ID, DEDUPLICATION_ID, SENT_TIMESTAMP, FUNCTION];

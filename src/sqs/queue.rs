@@ -1,4 +1,4 @@
-//! A queue that records come from, and its dead-letter queue.
+//! A queue of records, and its dead-letter queue.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -11,7 +11,7 @@ use super::region::{in_region, region_of_arn};
 use super::safe_text::text_of;
 use super::visibility::ChangeVisibility;
 
-/// A queue, as an effect needs it.
+/// A queue with the calls that effects make.
 pub(super) struct Queue {
     client: Client,
     url: String,
@@ -30,7 +30,7 @@ impl Queue {
         Ok(Self { client: client.clone(), url, visibility, deletes, dead_letter_queue_url: OnceCell::new() })
     }
 
-    /// The URL of the queue that the RedrivePolicy names. Asked for once; a queue that had none is asked again.
+    /// Returns the URL of the RedrivePolicy's queue. It is looked up once, or again if the queue had none.
     pub(super) async fn dead_letter_queue_url(&self) -> Result<&str, String> {
         let url = self.dead_letter_queue_url.get_or_try_init(async || {
             let arn = self.dead_letter_queue_arn().await?;
@@ -57,13 +57,13 @@ struct RedrivePolicy {
     dead_letter_target_arn: String,
 }
 
-/// The URL of the queue with that ARN, from the queue's own service: an endpoint of one's own has URLs of its own.
+/// Returns the URL of the queue with that ARN. It asks the service, because a custom endpoint has its own URLs.
 async fn url_of(client: &Client, arn: &str) -> Result<String, String> {
     let mut parts = arn.splitn(6, ':').skip(4);
     let (Some(account), Some(name)) = (parts.next(), parts.next()) else {
-        return Err(format!("{arn} is no ARN of a queue"));
+        return Err(format!("{arn} is not the ARN of a queue"));
     };
     let answer = client.get_queue_url().queue_name(name).queue_owner_aws_account_id(account).send().await;
     let answer = answer.map_err(|error| format!("sqs:GetQueueUrl: {}", text_of(&error)))?;
-    answer.queue_url.ok_or_else(|| format!("the service has no URL for {arn}"))
+    answer.queue_url.ok_or_else(|| format!("the service returned no URL for {arn}"))
 }

@@ -1,10 +1,10 @@
-//! What nobody else draws.
+//! Random bytes that no other process draws.
 
-/// From the operating system. A generator of our own would be copied with the process, by a snapshot that several are restored from, and
-/// each copy would draw what the others do.
+/// Returns bytes from the operating system. A generator in the process would be copied with it, for example by a
+/// snapshot, and each copy would draw the same bytes.
 pub(crate) fn random<const BYTES: usize>() -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
-    // It fails where a sandbox does not allow the call.
+    // The call fails in a sandbox that does not allow it.
     if getrandom::fill(&mut bytes).is_err() {
         fastrand::fill(&mut bytes);
     }

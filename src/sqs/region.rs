@@ -1,13 +1,13 @@
-//! The region that a queue is in, as its URL or its ARN says.
+//! Reads a queue's region from its URL or its ARN.
 //!
-//! A signature names a region, and SQS finds a queue only in that one. So what names the queue decides, and not the environment of the
-//! process that calls.
+//! A signature names a region, and SQS finds a queue only in that region. So the queue's name decides, and not the
+//! environment of the process.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::Region;
 
-/// What hosts of AWS end in: the partitions `aws`, `aws-us-gov`, `aws-cn`, `aws-eusc` and the isolated ones, each with the suffix of its
-/// dual-stack endpoints. <https://docs.aws.amazon.com/general/latest/gr/sqs-service.html>
+/// The endings of AWS hosts: the partitions `aws`, `aws-us-gov`, `aws-cn`, `aws-eusc` and the isolated ones, each with
+/// the ending of its dual-stack endpoints. <https://docs.aws.amazon.com/general/latest/gr/sqs-service.html>
 const DNS_SUFFIXES: [&str; 14] = [
     "amazonaws.com",
     "api.aws",
@@ -25,10 +25,11 @@ const DNS_SUFFIXES: [&str; 14] = [
     "api.aws.hci.ic.gov",
 ];
 
-/// The region of the legacy endpoint that names none.
+/// The region of the legacy endpoint, which names none.
 const LEGACY_REGION: &str = "us-east-1";
 
-/// Returns the region of an SQS endpoint of AWS: regional, FIPS, dual-stack, legacy, or that of a VPC endpoint. Any other host has none.
+/// Returns the region of an AWS endpoint of SQS: regional, FIPS, dual-stack, legacy, or of a VPC endpoint. Any other
+/// host has none.
 pub fn region_of_host(host: &str) -> Option<String> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let own = DNS_SUFFIXES.iter().find_map(|suffix| host.strip_suffix(suffix)?.strip_suffix('.'))?;
@@ -51,14 +52,14 @@ pub fn region_of_url(url: &str) -> Option<String> {
     region_of_host(host_and_port.split(':').next().unwrap_or(host_and_port))
 }
 
-/// Returns the region of a queue by its ARN. Emulators write words there that are no regions.
+/// Returns the region of a queue by its ARN. Emulators write words there that are not regions.
 pub fn region_of_arn(arn: &str) -> Option<String> {
     let mut parts = arn.splitn(6, ':').skip(2);
     let (service, region) = (parts.next()?, parts.next()?);
     (service == "sqs" && is_region(region)).then(|| region.to_owned())
 }
 
-/// `eu-west-1`, `us-gov-east-1`: words, and a number.
+/// Returns whether this is a region such as `eu-west-1` or `us-gov-east-1`: words and a number.
 fn is_region(label: &str) -> bool {
     let words: Vec<_> = label.split('-').collect();
     let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
@@ -73,7 +74,7 @@ fn is_region(label: &str) -> bool {
     }
 }
 
-/// Returns the client for a queue that is in this region, if that is known. An endpoint that was given to the client stays.
+/// Returns the client for a queue in this region, if the region is known. A configured endpoint stays.
 pub fn in_region(client: &Client, region: Option<String>) -> Client {
     match region {
         Some(region) if client.config().region().is_none_or(|own| own.as_ref() != region) => {
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_of_aws_tells_its_region() {
+    fn aws_host_names_its_region() {
         for (host, region) in [
             ("sqs.eu-west-1.amazonaws.com", "eu-west-1"),
             ("SQS.EU-West-1.AmazonAWS.com.", "eu-west-1"),
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_host_tells_none() {
+    fn other_host_names_no_region() {
         for host in [
             "",
             "localhost",
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_tells_the_region_of_its_host() {
+    fn url_names_the_region_of_its_host() {
         for (url, region) in [
             ("https://sqs.eu-west-1.amazonaws.com/123456789012/orders", Some("eu-west-1")),
             ("HTTPS://sqs.eu-west-1.amazonaws.com:443/123456789012/orders.fifo", Some("eu-west-1")),
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_tells_its_region_where_that_is_one() {
+    fn arn_names_its_region_if_it_is_one() {
         for (arn, region) in [
             ("arn:aws:sqs:eu-central-1:123456789012:orders", Some("eu-central-1")),
             ("arn:aws-us-gov:sqs:us-gov-west-1:123456789012:orders.fifo", Some("us-gov-west-1")),
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_region_of_the_queue_goes_before_that_of_the_client_and_its_endpoint_stays() {
+    fn region_of_the_queue_replaces_the_clients_and_its_endpoint_stays() {
         let config = aws_sdk_sqs::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("us-east-1"))

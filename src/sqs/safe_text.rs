@@ -1,7 +1,7 @@
-//! What a failed call says, without what it carried.
+//! Texts of failed calls, without what the calls carried.
 //!
-//! The SDK's own text of an error ends with its debug output, and that has the raw answer in it: the messages of a receive, bodies and
-//! receipt handles included. Services quote what they refuse, too. Nothing of that belongs into a log or an error.
+//! The SDK's own error text ends with debug output that contains the raw answer: messages with bodies and receipt
+//! handles. Services also quote what they refuse. None of that may appear in a log or an error.
 
 use std::error::Error;
 
@@ -10,19 +10,19 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 const REDACTED: &str = "[redacted]";
 
-/// The longest text that is shown of what a service says.
+/// The longest quotation of a service's text.
 const MAX_TEXT_CHARS: usize = 1_000;
 
-/// So much of a payload is enough to know it by: what follows may be cut off, or written in another way.
+/// This much of a payload suffices to recognize it. The rest may be cut off or written in another way.
 const MARK_CHARS: usize = 16;
 
-/// A shorter payload is not looked for. It would be found in the middle of words.
+/// A shorter payload is not searched for, because it would be found inside words.
 const MIN_MARK_CHARS: usize = 4;
 
-/// A word of this length is no word. Receipt handles have more than a hundred characters.
+/// A longer word is not a word. Receipt handles have more than a hundred characters.
 const MAX_WORD_CHARS: usize = 32;
 
-/// Returns what a failed call says.
+/// Returns the text of a failed call.
 pub fn text_of<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -33,7 +33,7 @@ where
         }
         SdkError::ServiceError(answer) => unreadable(answer.raw(), None),
         SdkError::ResponseError(answer) => unreadable(answer.raw(), io_error(error)),
-        // Nothing in these comes from an answer to the call.
+        // These errors contain nothing of an answer.
         _ => chain(error),
     }
 }
@@ -46,7 +46,8 @@ fn service_text(code: Option<&str>, message: Option<&str>, answer: &HttpResponse
     }
 }
 
-/// An answer that is none of the service's, or breaks off. How it goes on from where it cannot be read is the payload.
+/// Describes an answer that is not the service's, or that ends early. The text after the unreadable position is
+/// payload.
 fn unreadable(answer: &HttpResponse, cause: Option<&std::io::Error>) -> String {
     let status = answer.status().as_u16();
     let content_type = answer.headers().get("content-type").filter(|text| is_code(text)).unwrap_or("unknown");
@@ -56,7 +57,7 @@ fn unreadable(answer: &HttpResponse, cause: Option<&std::io::Error>) -> String {
     format!("the answer cannot be read{cause} (HTTP status {status}, content type {content_type}, {bytes} bytes)")
 }
 
-/// The texts of an error and of its causes, none of which is an answer.
+/// Joins the texts of an error and of its causes, which must not contain an answer.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     redacted(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
@@ -66,19 +67,19 @@ fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a std::io::Error> 
     std::iter::successors(Some(error), |&error| error.source()).find_map(|cause| cause.downcast_ref())
 }
 
-/// Returns the text without what looks like a receipt handle, and without values that a service quotes.
+/// Returns the text without anything like a receipt handle, and without values that a service quotes.
 pub fn redacted(text: &str) -> String {
     let text = without_quoted_value(text);
     let words = text.split(' ').map(|word| if is_a_secret(word) { REDACTED } else { word });
     words.collect::<Vec<_>>().join(" ").chars().take(MAX_TEXT_CHARS).collect()
 }
 
-/// Returns the text up to where it quotes any of these, which is what the call carried.
+/// Returns the text up to the point where it quotes any of these, which the call carried.
 pub fn hiding<'a>(text: &str, carried: impl IntoIterator<Item = &'a str>) -> String {
     let found = carried.into_iter().filter_map(|payload| {
         let mark: String = payload.chars().take(MARK_CHARS).collect();
         let is_long = mark.chars().count() >= MIN_MARK_CHARS;
-        // As it is, or as JSON would have it.
+        // The text may quote it directly, or as JSON.
         let escaped = serde_json::to_string(&mark).unwrap_or_default();
         let places = [text.find(&mark), text.find(escaped.trim_matches('"'))];
         places.into_iter().flatten().min().filter(|_| is_long)
@@ -89,7 +90,7 @@ pub fn hiding<'a>(text: &str, carried: impl IntoIterator<Item = &'a str>) -> Str
     }
 }
 
-/// SQS says `Value X for parameter Y is invalid`.
+/// Removes the value in SQS's `Value X for parameter Y is invalid`.
 fn without_quoted_value(text: &str) -> String {
     const BEFORE: &str = "Value ";
     let quoted = text.find(BEFORE).map(|start| start + BEFORE.len()).zip(text.rfind(" for parameter "));
@@ -101,7 +102,7 @@ fn without_quoted_value(text: &str) -> String {
     }
 }
 
-/// Whether a word is none: too long, and neither a name of AWS's, nor a path, a host, or the id of a message.
+/// Returns whether a word is a secret: it is too long, and not a name of AWS, a path, a host, or a message id.
 fn is_a_secret(word: &str) -> bool {
     let word = word.trim_matches(|char: char| !char.is_ascii_alphanumeric() && char != '/');
     if word.chars().count() < MAX_WORD_CHARS {
@@ -114,7 +115,7 @@ fn is_a_secret(word: &str) -> bool {
     !is_name && !is_dotted && !is_uuid
 }
 
-/// Whether this is what services call their errors by, or what they say a body is.
+/// Returns whether this is an error code, or a content type.
 fn is_code(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b".:_#-/+".contains(&byte);
     text.len() <= 100 && text.bytes().all(is_part)
@@ -130,7 +131,7 @@ mod tests {
     const HANDLE: &str = "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a/AHrgDtyoSDCZNxqLkS2mn+CA9sZ1PbWQ==";
 
     #[test]
-    fn receipt_handles_are_not_shown_and_names_are() {
+    fn receipt_handles_are_hidden_and_names_are_shown() {
         for quoted in [HANDLE, &format!("\"{HANDLE}\""), &format!("{HANDLE}."), &format!("ReceiptHandle={HANDLE}")] {
             let text = redacted(&format!("The input receipt handle {quoted} is not valid"));
             assert!(!text.contains("AQEB") && text.ends_with("is not valid"), "{text}");
@@ -148,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_sqs_quotes_is_not_shown() {
+    fn value_that_sqs_quotes_is_hidden() {
         let text = redacted("Value an order of Jane Doe for parameter MessageBody is invalid. Reason: it is.");
         assert_eq!(text, "Value [redacted] for parameter MessageBody is invalid. Reason: it is.");
     }
 
     #[test]
-    fn what_a_call_carried_is_not_shown_as_it_is_escaped_or_cut_off() {
+    fn carried_payload_is_hidden_even_if_escaped_or_cut_off() {
         let body = "{\"card\": \"4111 1111 1111 1111\"}";
         for quoted in [body.to_owned(), serde_json::to_string(body).unwrap(), body[..20].to_owned()] {
             let text = hiding(&format!("the body {quoted} is not allowed"), ["other", body]);
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_cannot_be_read_is_not_shown() {
+    fn unreadable_answer_is_hidden() {
         let body = format!(r#"{{"Messages": [{{"Body": "an order", "ReceiptHandle": "{HANDLE}""#);
         for (status, expected) in [(200, "the answer cannot be read"), (500, "HTTP status 500 without an error code")] {
             let response = |body: &str| {
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_shown_with_its_code_and_its_message() {
+    fn refusal_is_shown_with_its_code_and_message() {
         let meta = ErrorMetadata::builder().code("AccessDenied").message("You may not do this.").build();
         let error = SdkError::service_error(
             ReceiveMessageError::generic(meta),

@@ -1,7 +1,7 @@
-//! How large a message may be for one queue, as far as its refusals say.
+//! Learns a queue's size limit from its refusals.
 //!
-//! A queue has a `MaximumMessageSize` of its own, from 1 KiB to 1 MiB. Senders do not have the permission to ask for it, so they learn it
-//! from the first message that the queue refuses for its size.
+//! A queue has its own `MaximumMessageSize`, from 1 KiB to 1 MiB. Senders have no permission to read it, so they learn
+//! it from the first message that the queue refuses for its size.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::limits::{MAX_MESSAGE_BYTES, SMALLEST_SIZE_LIMIT_BYTES};
 
-/// After so long a learned limit is forgotten, as somebody may have raised it. To learn it again costs one refused entry.
+/// When a learned limit is forgotten, because somebody may have raised it. Learning it again costs one refused entry.
 const LEARNED_FOR: Duration = Duration::from_secs(600);
 
-/// The largest message that one queue takes.
+/// The largest message that one queue accepts.
 #[derive(Debug, Default)]
 pub struct SizeLimit {
     learned: Mutex<Option<Learned>>,
@@ -26,16 +26,16 @@ struct Learned {
 }
 
 impl SizeLimit {
-    /// The limit that holds now: that of SQS until the queue has shown a lower one.
+    /// Returns the current limit: that of SQS, until the queue has shown a lower one.
     pub fn bytes(&self, now: Instant) -> usize {
         let learned = self.learned().filter(|learned| now.saturating_duration_since(learned.at) < LEARNED_FOR);
         learned.map_or(MAX_MESSAGE_BYTES, |learned| learned.bytes)
     }
 
-    /// Notes that the queue refused a message of so many bytes for its size. Returns the limit, which is lower than that as long as the
-    /// message is larger than the smallest limit there is.
+    /// Records that the queue refused a message of that size. Returns the limit. It is below that size, unless the
+    /// message has the smallest size that every queue accepts.
     ///
-    /// Where the refusal says no number, or one that does not explain it, the limit counts as just below the message.
+    /// If the refusal names no limit, or one that does not explain it, the limit is set just below the message's size.
     pub fn learn(&self, refusal: TooLarge, message_bytes: usize, now: Instant) -> usize {
         let below = message_bytes.saturating_sub(1);
         let bytes = refusal.limit_bytes.map_or(below, |limit| limit.min(below)).max(SMALLEST_SIZE_LIMIT_BYTES);
@@ -43,7 +43,7 @@ impl SizeLimit {
         bytes
     }
 
-    /// Notes that the queue took a message of so many bytes. A limit below that holds no more.
+    /// Records that the queue accepted a message of that size, which ends any lower limit.
     pub fn took(&self, message_bytes: usize) {
         self.lock().take_if(|learned| learned.bytes < message_bytes);
     }
@@ -53,25 +53,25 @@ impl SizeLimit {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Learned>> {
-        // What is in it is whole at any time.
+        // Each change leaves the limit consistent, so a poisoned lock does no harm.
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A refusal of a message for its size.
+/// The refusal of a message for its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge {
-    /// The limit that the refusal names.
+    /// The limit in the refusal.
     pub limit_bytes: Option<usize>,
 }
 
 impl TooLarge {
-    /// A refusal that says no number.
+    /// A refusal without a limit.
     pub const WITHOUT_A_NUMBER: Self = Self { limit_bytes: None };
 
-    /// Reads the code and the message of an error. `None` where it is about something else.
+    /// Reads the code and message of an error. Returns `None` if it is not about size.
     ///
-    /// SQS says "Message must be shorter than 262144 bytes."; servers that speak its protocol have words of their own.
+    /// SQS says "Message must be shorter than 262144 bytes." Other servers have their own wording.
     pub fn in_text(text: &str) -> Option<Self> {
         const SIGNS: [&str; 14] = [
             "shorter than",
@@ -89,19 +89,20 @@ impl TooLarge {
             "maximum message size",
             "maximummessagesize",
         ];
-        // They have limits too, which are those of SQS and no queue's own.
+        // These parts have limits too, which belong to SQS and not to a queue.
         const OTHERS: [&str; 5] = ["attribute name", "attribute type", "groupid", "deduplicationid", "in length"];
         let text = text.to_ascii_lowercase();
         if OTHERS.iter().any(|other| text.contains(other)) {
             return None;
         }
         let sign = SIGNS.iter().filter_map(|sign| text.find(sign).map(|at| at + sign.len())).min()?;
-        // After the sign, as in "longer than 1048576 bytes. You have sent 1048577"; or before it, as in "1500 bytes is too large".
+        // The number follows the sign, as in "longer than 1048576 bytes. You have sent 1048577", or precedes it, as in
+        // "1500 bytes is too large".
         Some(Self { limit_bytes: first_limit(&text[sign..]) })
     }
 }
 
-/// The first number that may be a queue's limit, with its unit.
+/// Returns the first number, with its unit, that may be a queue's limit.
 fn first_limit(text: &str) -> Option<usize> {
     let mut rest = text;
     while let Some(begin) = rest.find(|char: char| char.is_ascii_digit()) {
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_read_from_every_known_refusal() {
+    fn limit_is_read_from_every_known_refusal() {
         for (text, bytes) in [
             (
                 "InvalidParameterValue: One or more parameters are invalid. Reason: Message must be shorter than 262144 bytes.",
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_for_size_without_a_number_is_one_too() {
+    fn refusal_for_size_without_a_number_is_recognized() {
         for text in [
             "MessageTooLong: MessageTooLong; see the SQS docs.",
             "InvalidParameterValue: The message size exceeds the limit.",
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_for_something_else_is_none() {
+    fn other_refusal_is_not_about_size() {
         for text in [
             "InvalidParameterValue: The request include parameter that is not valid for this queue type",
             "InvalidParameterValue: The length of message attribute name must be shorter than 256 bytes",
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_limit_is_learned_and_forgotten_after_a_while() {
+    async fn limit_is_learned_and_forgotten_after_ten_minutes() {
         let limit = SizeLimit::default();
         let now = Instant::now();
         assert_eq!(limit.bytes(now), MAX_MESSAGE_BYTES);
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_limit_that_was_raised_is_forgotten_at_the_first_message_above_it() {
+    async fn raised_limit_is_forgotten_at_the_first_message_above_it() {
         let (limit, now) = (SizeLimit::default(), Instant::now());
         limit.learn(TooLarge { limit_bytes: Some(2_000) }, 3_000, now);
         limit.took(2_001);
@@ -207,10 +208,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_number_the_limit_is_just_below_the_message_and_1_kib_at_least() {
+    async fn limit_without_a_number_is_just_below_the_message_and_at_least_1_kib() {
         let (limit, now) = (SizeLimit::default(), Instant::now());
         assert_eq!(limit.learn(TooLarge::WITHOUT_A_NUMBER, 5_000, now), 4_999);
-        assert_eq!(limit.learn(TooLarge { limit_bytes: Some(262_144) }, 5_000, now), 4_999, "it explains nothing");
+        assert_eq!(
+            limit.learn(TooLarge { limit_bytes: Some(262_144) }, 5_000, now),
+            4_999,
+            "the number explains nothing"
+        );
         assert_eq!(limit.learn(TooLarge::WITHOUT_A_NUMBER, 900, now), 1_024);
     }
 }

@@ -1,10 +1,10 @@
-//! The queue behind a mapping.
+//! The queue behind an event source mapping.
 
 use std::fmt;
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as System};
 
-/// The queue that records come from, as they name it.
+/// The queue that records come from, by its ARN.
 #[derive(Clone, Debug)]
 pub struct Source {
     arn: String,
@@ -14,7 +14,7 @@ pub struct Source {
 impl Source {
     /// # Errors
     ///
-    /// Where this is not an ARN of a queue.
+    /// Returns an error if this is not the ARN of a queue.
     pub fn from_arn(arn: &str) -> Result<Self, NotAQueue> {
         match arn.splitn(6, ':').collect::<Vec<_>>()[..] {
             ["arn", _, "sqs", region, _, name] if !region.is_empty() && !name.is_empty() => {
@@ -32,7 +32,7 @@ impl Source {
         &self.region
     }
 
-    /// Only the name decides. Messages of a standard queue may have a group as well.
+    /// Returns whether the queue is FIFO, by its name alone. Messages of a standard queue may have groups too.
     pub fn is_fifo(&self) -> bool {
         self.arn.ends_with(".fifo")
     }
@@ -44,7 +44,7 @@ impl Source {
     }
 }
 
-/// An ARN that names no SQS queue.
+/// The error for an ARN that does not name an SQS queue.
 #[derive(Debug)]
 pub struct NotAQueue {
     found: String,
@@ -52,7 +52,7 @@ pub struct NotAQueue {
 
 impl fmt::Display for NotAQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not the ARN of an SQS queue: {:?}; one reads arn:aws:sqs:REGION:ACCOUNT:NAME", self.found)
+        write!(f, "not the ARN of an SQS queue: {:?}; write it as arn:aws:sqs:REGION:ACCOUNT:NAME", self.found)
     }
 }
 

@@ -1,11 +1,11 @@
-//! Batch calls that are refused as a whole, for the sake of one entry.
+//! Splits batch calls that are refused as a whole because of one entry.
 
 use std::future::Future;
 
 use super::call_error::CallError;
 use super::entries::EntryError;
 
-/// A batch call that is made once.
+/// A batch call without retries.
 pub(super) trait Once<E>: Sync {
     /// The IAM action, for errors.
     const ACTION: &'static str;
@@ -14,11 +14,11 @@ pub(super) trait Once<E>: Sync {
     ///
     /// # Errors
     ///
-    /// Where the call as a whole has failed.
+    /// Returns an error if the whole call failed.
     fn once(&self, entries: &[E]) -> impl Future<Output = Result<Vec<Result<(), EntryError>>, CallError>> + Send;
 }
 
-/// Makes the call. Where it is refused as a whole, each entry has a call of its own, so that one does not fail the others.
+/// Makes the call. If it is refused as a whole, each entry gets its own call, so that one does not fail the others.
 pub(super) async fn split<C: Once<E>, E: Sync>(call: &C, entries: &[E]) -> Vec<Result<(), EntryError>> {
     let failed = |error: &CallError| Err(EntryError::MayPass(format!("{}: {}", C::ACTION, error.text())));
     let error = match call.once(entries).await {
@@ -41,7 +41,7 @@ mod tests {
 
     use super::*;
 
-    /// Refuses calls that have a 7 in them, with that status.
+    /// Refuses calls that contain a 7 with that status.
     struct Proxy {
         status: u16,
         code: Option<&'static str>,
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_entry_that_a_call_is_refused_for_costs_no_other() {
+    async fn entry_that_fails_its_call_costs_no_other_entry() {
         for (status, code) in [(413, None), (400, None), (403, None), (400, Some("InvalidParameterValue"))] {
             let proxy = Proxy::with(status, code);
             let results = split(&proxy, &(0..10).collect::<Vec<_>>()).await;
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_failed_for_no_entry_is_not_split() {
+    async fn call_that_fails_for_another_reason_is_not_split() {
         for (status, code) in [(503, None), (429, None), (403, Some("AccessDenied"))] {
             let proxy = Proxy::with(status, code);
             let results = split(&proxy, &[6, 7]).await;

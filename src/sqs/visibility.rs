@@ -1,4 +1,4 @@
-//! When messages that were received become visible again.
+//! Changes when received messages become visible again.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use super::entries::{EntryError, by_position, or_may_pass};
 use super::split::{Once, split};
 use crate::moment::{Deadline, Moment};
 
-/// From the receive on, and not from the call: what is left of these 12 hours is the most that SQS takes.
+/// The limit of SQS from the receive on, not from the call: a call may set at most the rest of these 12 hours.
 pub const MAX_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(43_200);
 
-/// What a mapping's window and a function's timeout may have taken of that before a handler has ended.
+/// The time that a mapping's window and a function's timeout may take before a handler ends.
 const MAX_AGE_ON_LAMBDA: Duration = Duration::from_secs(300 + 900);
 
-/// What is left of it on Lambda, where nobody knows when a message was received.
+/// The longest delay on Lambda, where the time of the receive is unknown.
 pub(super) const LONGEST_DELAY_ON_LAMBDA: Duration = MAX_VISIBILITY_TIMEOUT.saturating_sub(MAX_AGE_ON_LAMBDA);
 
 /// `ChangeMessageVisibilityBatch` on one queue.
@@ -30,14 +30,15 @@ pub struct ChangeVisibility {
     pub queue_url: String,
 }
 
-/// One receipt, and when its message comes back.
+/// A receipt, and when its message returns.
 pub struct Change {
     receipt_handle: String,
     timeout: VisibilityTimeout,
-    /// The change must not begin at this time or later. The message may be another consumer's by then, and SQS accepts a receipt handle
-    /// from before: it would change the visibility of a message that the other consumer is working on.
+    /// The change must not start at this time or later. By then another consumer may have the message, and SQS accepts
+    /// an old receipt handle: it would change the visibility of the other consumer's message.
     not_after: Deadline,
-    /// When the message is visible by a call that was not answered, should SQS have had it. The change must not be repeated from then on.
+    /// When the message becomes visible if SQS accepted an unanswered call. The change must not be repeated from then
+    /// on.
     visible_at: OnceLock<Deadline>,
 }
 
@@ -46,7 +47,7 @@ impl Change {
         Self { receipt_handle: receipt_handle.into(), timeout, not_after, visible_at: OnceLock::new() }
     }
 
-    /// Notes that SQS may have had the change by a call that began at that moment.
+    /// Records that a call which started at that moment may have made the change.
     fn may_have_arrived(&self, began: Moment) {
         let _ = self.visible_at.set(Deadline::after(began, self.timeout.as_duration()));
     }
@@ -56,15 +57,15 @@ impl Change {
     }
 }
 
-/// Whole seconds from now.
+/// A visibility timeout in whole seconds from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VisibilityTimeout(i32);
 
 impl VisibilityTimeout {
-    /// At once.
+    /// Visible at once.
     pub const ZERO: Self = Self(0);
 
-    /// Rounded up, as what is to wait a little is not to come back at once; but no more than there is.
+    /// Creates a timeout, rounded up so that a short delay is not zero, and clamped to the longest.
     pub fn clamped(delay: Duration, longest: Duration) -> Self {
         let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0));
         Self(i32::try_from(seconds.min(longest.as_secs())).unwrap_or(i32::MAX))
@@ -78,7 +79,8 @@ impl VisibilityTimeout {
 impl BatchCall for ChangeVisibility {
     type Entry = Change;
 
-    /// Sends only changes whose time has not come. The call ends at the first of their times, and the coalescer sends the others again.
+    /// Sends the changes whose time has not ended. The call ends at the first of their end times, and the coalescer
+    /// sends the others again.
     async fn call(&self, changes: &[Change]) -> Vec<Result<(), EntryError>> {
         let mut results = vec![Err(EntryError::too_late()); changes.len()];
         let in_time: Vec<_> = (0..changes.len()).filter(|&position| !changes[position].end().is_over()).collect();
@@ -95,13 +97,13 @@ impl BatchCall for ChangeVisibility {
     }
 }
 
-/// The answers to a call that was broken off, as the time of one of its entries had come.
+/// Returns the results of a call that was cancelled because the time of one of its entries ended.
 fn unanswered(changes: &[&Change], began: Moment) -> Vec<Result<(), EntryError>> {
     let error = |change: &&Change| {
         change.may_have_arrived(began);
         match change.end().is_over() {
             true => Err(EntryError::too_late()),
-            false => Err(EntryError::MayPass("the call was broken off for another of its entries".to_owned())),
+            false => Err(EntryError::MayPass("its call was cancelled because of another entry".to_owned())),
         }
     };
     changes.iter().map(error).collect()
@@ -110,7 +112,8 @@ fn unanswered(changes: &[&Change], began: Moment) -> Vec<Result<(), EntryError>>
 impl Once<&Change> for ChangeVisibility {
     const ACTION: &'static str = "sqs:ChangeMessageVisibility";
 
-    /// Makes the call, and not a second time: where it is not answered, the message may be visible by it, and another consumer's.
+    /// Makes the call only once: an unanswered call may have made the message visible, and another consumer may have
+    /// it.
     async fn once(&self, changes: &[&Change]) -> Result<Vec<Result<(), EntryError>>, CallError> {
         let entries = changes.iter().enumerate().filter_map(|(position, change)| {
             let entry = Entry::builder().id(position.to_string()).receipt_handle(&change.receipt_handle);
@@ -141,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delay_is_rounded_up_and_clamped() {
+    fn delay_is_rounded_up_and_clamped() {
         let seconds = |delay| VisibilityTimeout::clamped(delay, LONGEST_DELAY_ON_LAMBDA).0;
         assert_eq!(seconds(Duration::ZERO), 0);
         assert_eq!(seconds(Duration::from_millis(1)), 1);
@@ -149,7 +152,7 @@ mod tests {
         assert_eq!(seconds(Duration::MAX), 42_000);
     }
 
-    /// A queue with a message that was received, and the receipt handle of that.
+    /// Creates a queue with a received message, and returns its receipt handle too.
     async fn received() -> (redrive_local::Sqs, ChangeVisibility, String) {
         let sqs = redrive_local::Sqs::with_seed(1);
         let client = sqs.client();
@@ -165,16 +168,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_whose_time_has_come_is_not_sent() {
+    async fn change_whose_time_has_ended_is_not_sent() {
         let (_sqs, visibility, receipt_handle) = received().await;
         let results = visibility.call(&[shown_at_once(&receipt_handle, Duration::ZERO)]).await;
         assert_eq!(results, [Err(EntryError::too_late())]);
         let receive = visibility.client.receive_message().queue_url(&visibility.queue_url);
-        assert_eq!(receive.send().await.unwrap().messages, None, "it is hidden as before");
+        assert_eq!(receive.send().await.unwrap().messages, None, "it is still hidden");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_ends_when_the_time_of_its_first_entry_has_come() {
+    async fn call_ends_when_the_time_of_its_first_entry_ends() {
         let (sqs, visibility, receipt_handle) = received().await;
         sqs.set_faults(redrive_local::Faults::none().slow_calls(1.0, Duration::from_secs(4)));
         let (second, began) = (Duration::from_secs(1), Instant::now());
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_is_not_sent_again_once_its_time_has_come() {
+    async fn change_is_not_sent_again_after_its_time() {
         fastrand::seed(1);
         let (sqs, visibility, receipt_handle) = received().await;
         sqs.set_faults(redrive_local::Faults::none().failed_entries(1.0));
@@ -196,9 +199,9 @@ mod tests {
         assert_eq!(result, Err(EntryError::too_late()));
     }
 
-    /// The first call has made the message visible, and another consumer may have it.
+    /// The first call made the message visible, and another consumer may have it.
     #[tokio::test(start_paused = true)]
-    async fn a_change_that_was_not_answered_is_not_repeated_once_the_message_may_be_visible() {
+    async fn unanswered_change_is_not_repeated_once_the_message_may_be_visible() {
         fastrand::seed(1);
         let (sqs, visibility, receipt_handle) = received().await;
         sqs.set_faults(redrive_local::Faults::none().lost_answers(1.0));
@@ -209,13 +212,13 @@ mod tests {
         let delay = Change::new(&receipt_handle, VisibilityTimeout(50), Deadline::after(Moment::now(), minute));
         assert!(
             matches!(changes.submit(delay).await, Err(EntryError::MayPass(_))),
-            "it is hidden by it, and tried again"
+            "the first call hid it, and the second one too"
         );
     }
 
-    /// Were message ids the ids of entries, a message that was handed out twice would have the call refused.
+    /// If message ids were the entries' ids, a message that was received twice would fail the call.
     #[tokio::test(start_paused = true)]
-    async fn the_same_message_may_be_in_a_call_twice() {
+    async fn same_message_may_be_in_a_call_twice() {
         let (_sqs, visibility, receipt_handle) = received().await;
         let changes = [receipt_handle.clone(), "none".to_owned(), receipt_handle];
         let (timeout, not_after) = (VisibilityTimeout(60), Deadline::after(Moment::now(), Duration::from_secs(30)));

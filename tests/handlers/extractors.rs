@@ -430,8 +430,8 @@ async fn a_body_of_another_form_names_the_extractor_that_takes_it() {
         assert!(said.contains("Malformed") && said.contains(expected) && !said.contains("secret"), "{said}");
     }
     let s3 = || record("1", &s3_notification().to_string());
-    assert!(extract::<Result<EventBridge<Value>, Rejection>>(s3()).await.unwrap().contains("take it as `S3`"));
-    assert!(extract::<Result<Sns<Value>, Rejection>>(s3()).await.unwrap().contains("take it as `S3`"));
+    assert!(extract::<Result<EventBridge<Value>, Rejection>>(s3()).await.unwrap().contains("extract it as `S3`"));
+    assert!(extract::<Result<Sns<Value>, Rejection>>(s3()).await.unwrap().contains("extract it as `S3`"));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Messages whose bodies are in S3, sent and received on tokio's paused clock.
+//! Sends and receives messages whose bodies are in S3, on tokio's paused clock.
 
 mod memory;
 mod receiving;

@@ -1,4 +1,4 @@
-//! Bodies take a bounded part of the memory, whatever comes at a time.
+//! The bodies of large messages take a limited part of the memory.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::fake_s3::{Delivery, FakeS3};
 use crate::receiving::{POINTER, send, send_with_size};
 use crate::{MIB, through};
 
-/// Who has been called with how many bytes, and how many bytes handlers had at a time.
+/// The calls of a handler with their bytes, and the most bytes that handlers held at a time.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Calls>>);
 
@@ -20,7 +20,7 @@ struct Seen(Arc<Mutex<Calls>>);
 struct Calls {
     bytes: usize,
     most_bytes: usize,
-    /// The lengths of the bodies that each call had.
+    /// The lengths of each call's bodies.
     calls: Vec<Vec<usize>>,
 }
 
@@ -43,7 +43,7 @@ impl Seen {
     }
 }
 
-/// A call of a handler, until it ends or is cancelled.
+/// A running call of a handler, until it ends or is cancelled.
 struct Running {
     seen: Seen,
     bytes: usize,
@@ -68,7 +68,7 @@ async fn slow_batch(State(seen): State<Seen>, bodies: Vec<Body>) -> Vec<()> {
 
 const KIB: usize = 1_024;
 
-/// Room for so many objects of a kibibyte.
+/// Returns large messages with memory for this many objects of 1 KiB.
 fn with_room_for(objects: usize, s3: &FakeS3) -> LargeMessages {
     through(s3).memory_budget(3 * KIB * objects)
 }
@@ -88,7 +88,7 @@ fn are_all_done(queue: &TestQueue, messages: usize) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_that_have_no_room_together_run_one_after_the_other() {
+async fn bodies_without_room_for_all_run_one_after_the_other() {
     let (kit, s3, seen) = (Kit::with_seed(1), FakeS3::default(), Seen::default());
     let orders = queue_of(&kit, &s3, 7).await;
     let consumer = redrive::handler(slow).with_state(seen.clone()).large_messages(with_room_for(2, &s3));
@@ -99,7 +99,7 @@ async fn bodies_that_have_no_room_together_run_one_after_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_without_a_pointer_does_not_wait_for_memory() {
+async fn message_without_a_pointer_does_not_wait_for_memory() {
     let (kit, s3, seen) = (Kit::with_seed(2), FakeS3::default(), Seen::default());
     let orders = queue_of(&kit, &s3, 5).await;
     orders.send("small").await.unwrap();
@@ -107,11 +107,11 @@ async fn a_message_without_a_pointer_does_not_wait_for_memory() {
     orders.mapping(consumer).function_timeout(Duration::from_secs(30)).start().unwrap();
     kit.until_idle().await;
     assert!(are_all_done(&orders, 6));
-    assert_eq!(seen.calls()[0], ["small".len()], "it begins before the first body is here");
+    assert_eq!(seen.calls()[0], ["small".len()], "it starts before the first body arrives");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_larger_than_the_budget_runs_alone() {
+async fn body_above_the_budget_runs_alone() {
     let (kit, s3, seen) = (Kit::with_seed(3), FakeS3::default(), Seen::default());
     let orders = queue_of(&kit, &s3, 3).await;
     s3.put_long("/payloads/large", MIB);
@@ -120,11 +120,11 @@ async fn a_body_larger_than_the_budget_runs_alone() {
     orders.mapping(consumer).function_timeout(Duration::from_secs(30)).start().unwrap();
     kit.until_idle().await;
     assert!(are_all_done(&orders, 4));
-    assert_eq!(seen.most_bytes(), MIB, "nothing ran beside it");
+    assert_eq!(seen.most_bytes(), MIB, "nothing ran at the same time");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_size_that_s3_says_counts_where_the_message_says_less_or_nothing() {
+async fn size_from_s3_counts_when_the_message_announces_less_or_nothing() {
     for (seed, said) in [(4, "11"), (5, "many"), (6, "-1"), (7, "99999999999999999999")] {
         for delivery in [Delivery::AtOnce, Delivery::WithoutLength] {
             let (kit, s3, seen) = (Kit::with_seed(seed), FakeS3::default(), Seen::default());
@@ -148,7 +148,7 @@ async fn the_size_that_s3_says_counts_where_the_message_says_less_or_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_said_to_be_longer_than_it_is_keeps_no_room_from_others() {
+async fn body_shorter_than_announced_returns_memory_to_others() {
     let (kit, s3, seen) = (Kit::with_seed(8), FakeS3::default(), Seen::default());
     s3.put_long("/payloads/k", KIB);
     let orders = kit.queue("orders").create().await.unwrap();
@@ -163,7 +163,7 @@ async fn a_body_that_is_said_to_be_longer_than_it_is_keeps_no_room_from_others()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_handler_has_as_many_bodies_a_call_as_there_is_room_for() {
+async fn batch_handler_gets_as_many_bodies_a_call_as_fit_into_memory() {
     let (kit, s3, seen) = (Kit::with_seed(9), FakeS3::default(), Seen::default());
     let orders = queue_of(&kit, &s3, 5).await;
     let consumer = redrive::batch(slow_batch).with_state(seen.clone()).large_messages(with_room_for(2, &s3));
@@ -174,7 +174,7 @@ async fn a_batch_handler_has_as_many_bodies_a_call_as_there_is_room_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn chunks_that_want_all_of_the_memory_do_not_wait_for_each_other() {
+async fn chunks_that_need_all_of_the_memory_do_not_deadlock() {
     for said in ["1024", "1", "1000000000"] {
         let (kit, s3, seen) = (Kit::with_seed(10), FakeS3::default(), Seen::default());
         s3.put_long("/payloads/k", KIB);
@@ -186,14 +186,14 @@ async fn chunks_that_want_all_of_the_memory_do_not_wait_for_each_other() {
         orders.mapping(consumer).batch_size(10).function_timeout(Duration::from_secs(30)).start().unwrap();
         kit.until_idle().await;
         assert!(are_all_done(&orders, 20), "{said}");
-        // What is said to be longer than the budget runs alone, whoever lies about it.
+        // A body that is announced as longer than the budget runs alone.
         let together = if said == "1000000000" { 1 } else { 3 };
         assert_eq!(seen.most_bytes(), together * KIB, "{said}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_a_call_fails_none_of_the_records_that_wait_for_the_next() {
+async fn panic_of_a_call_does_not_fail_records_that_wait_for_the_next() {
     let (kit, s3, seen) = (Kit::with_seed(11), FakeS3::default(), Seen::default());
     let orders = queue_of(&kit, &s3, 3).await;
     let panics_once = |State(seen): State<Seen>, bodies: Vec<Body>| async move {
@@ -209,7 +209,7 @@ async fn a_panic_of_a_call_fails_none_of_the_records_that_wait_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_of_an_invocation_ends_a_wait_for_memory() {
+async fn deadline_of_an_invocation_ends_a_wait_for_memory() {
     let (kit, s3, seen) = (Kit::with_seed(12), FakeS3::default(), Seen::default());
     let orders = queue_of(&kit, &s3, 2).await;
     let hangs_once = |State(seen): State<Seen>, body: Body| async move {
@@ -222,12 +222,12 @@ async fn the_deadline_of_an_invocation_ends_a_wait_for_memory() {
     orders.mapping(consumer).batch_size(2).function_timeout(Duration::from_secs(5)).start().unwrap();
     kit.until_idle().await;
     let deliveries = orders.deliveries();
-    assert_eq!(deliveries.iter().filter(|delivery| !delivery.done).count(), 2, "both come back: {deliveries:?}");
+    assert_eq!(deliveries.iter().filter(|delivery| !delivery.done).count(), 2, "both are retried: {deliveries:?}");
     assert_eq!(deliveries.iter().filter(|delivery| delivery.done).count(), 2, "and find the memory free");
 }
 
 #[tokio::test(start_paused = true)]
-async fn fetches_at_a_time_are_bounded() {
+async fn concurrent_fetches_are_limited() {
     let (kit, s3, seen) = (Kit::with_seed(13), FakeS3::default(), Seen::default());
     let orders = queue_of(&kit, &s3, 60).await;
     orders
@@ -244,7 +244,7 @@ async fn fetches_at_a_time_are_bounded() {
 
 #[cfg(feature = "worker")]
 #[tokio::test(start_paused = true)]
-async fn a_worker_keeps_the_lease_of_a_message_that_waits_for_memory() {
+async fn worker_keeps_the_lease_of_a_message_that_waits_for_memory() {
     let (kit, s3, seen) = (Kit::with_seed(14), FakeS3::default(), Seen::default());
     let orders = queue_of(&kit, &s3, 3).await;
     let very_slow = |State(seen): State<Seen>, body: Body| async move {
@@ -262,7 +262,7 @@ async fn a_worker_keeps_the_lease_of_a_message_that_waits_for_memory() {
 
 #[cfg(feature = "worker")]
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_memory_goes_back_when_the_worker_ends() {
+async fn message_that_waits_for_memory_is_released_at_shutdown() {
     let (kit, s3, seen) = (Kit::with_seed(15), FakeS3::default(), Seen::default());
     let orders = queue_of(&kit, &s3, 2).await;
     let consumer = redrive::handler(slow).with_state(seen.clone()).large_messages(with_room_for(1, &s3));
@@ -272,11 +272,11 @@ async fn what_waits_for_memory_goes_back_when_the_worker_ends() {
     let counted =
         orders.client().get_queue_attributes().queue_url(orders.url()).attribute_names(Name::All).send().await;
     let counted = counted.unwrap().attributes.unwrap();
-    assert_eq!(counted[&Name::ApproximateNumberOfMessages], "2", "neither is held: {counted:?}");
+    assert_eq!(counted[&Name::ApproximateNumberOfMessages], "2", "both are visible: {counted:?}");
 }
 
-/// What a container of AWS Lambda gives a function of that size. An environment and a peak are a process's: so the test is one that runs
-/// itself once more.
+/// The memory limit of a Lambda function of that size. Environment and peak memory belong to a process, so each test
+/// runs itself once more.
 #[cfg(target_os = "linux")]
 mod peak {
     use std::process::Command;
@@ -285,13 +285,13 @@ mod peak {
 
     const LIMIT_MIB: usize = 512;
     const IN_CHILD: &str = "REDRIVE_TEST_CHILD";
-    /// 60 MB each.
+    /// 60 MB for each body.
     const BODY_BYTES: usize = 60_000_000;
 
     fn in_a_process_of_its_own(test: &str, two_bodies: fn()) {
         if std::env::var_os(IN_CHILD).is_some() {
             two_bodies();
-            assert!(peak_mib() < LIMIT_MIB, "the process has taken {} MiB", peak_mib());
+            assert!(peak_mib() < LIMIT_MIB, "the process took {} MiB", peak_mib());
             println!("the peak is {} MiB", peak_mib());
             return;
         }
@@ -326,8 +326,8 @@ mod peak {
     }
 
     #[test]
-    fn two_bodies_of_60_mb_in_one_batch_take_less_than_512_mb() {
-        in_a_process_of_its_own("memory::peak::two_bodies_of_60_mb_in_one_batch_take_less_than_512_mb", || {
+    fn two_bodies_of_60_mb_in_one_batch_stay_below_512_mb() {
+        in_a_process_of_its_own("memory::peak::two_bodies_of_60_mb_in_one_batch_stay_below_512_mb", || {
             run(async |kit, s3| {
                 let (orders, seen) = (orders_with_two_bodies(&kit, &s3).await, Seen::default());
                 let consumer = redrive::handler(slow).with_state(seen.clone()).large_messages(through(&s3));
@@ -340,8 +340,8 @@ mod peak {
     }
 
     #[test]
-    fn two_bodies_of_60_mb_of_a_batch_handler_take_less_than_512_mb() {
-        in_a_process_of_its_own("memory::peak::two_bodies_of_60_mb_of_a_batch_handler_take_less_than_512_mb", || {
+    fn two_bodies_of_60_mb_of_a_batch_handler_stay_below_512_mb() {
+        in_a_process_of_its_own("memory::peak::two_bodies_of_60_mb_of_a_batch_handler_stay_below_512_mb", || {
             run(async |kit, s3| {
                 let (orders, seen) = (orders_with_two_bodies(&kit, &s3).await, Seen::default());
                 let consumer = redrive::batch(slow_batch).with_state(seen.clone()).large_messages(through(&s3));
@@ -354,8 +354,8 @@ mod peak {
     }
 
     #[test]
-    fn without_a_budget_the_same_takes_more() {
-        in_a_process_of_its_own("memory::peak::without_a_budget_the_same_takes_more", || {
+    fn same_bodies_without_a_budget_take_more() {
+        in_a_process_of_its_own("memory::peak::same_bodies_without_a_budget_take_more", || {
             run(async |kit, s3| {
                 let (orders, seen) = (orders_with_two_bodies(&kit, &s3).await, Seen::default());
                 let unbounded = through(&s3).memory_budget(usize::MAX);
@@ -365,14 +365,14 @@ mod peak {
                     .start()
                     .unwrap();
                 kit.until_idle().await;
-                assert_eq!(seen.most_bytes() / BODY_BYTES, 2, "the budget is what keeps them apart");
+                assert_eq!(seen.most_bytes() / BODY_BYTES, 2, "only the budget keeps them apart");
             });
         });
     }
 
-    /// A function of 128 MB could not hold such a body with one copy of it.
+    /// A function of 128 MB could not hold such a body and one copy.
     #[test]
-    fn a_body_that_the_memory_cannot_hold_is_refused_and_ends_no_process() {
+    fn body_above_the_memory_is_refused_without_ending_the_process() {
         if std::env::var_os(IN_CHILD).is_some() {
             return run(async |kit, s3| {
                 s3.put_long("/payloads/k", BODY_BYTES);
@@ -388,7 +388,7 @@ mod peak {
             });
         }
         let mut child = Command::new(std::env::current_exe().unwrap());
-        let test = "memory::peak::a_body_that_the_memory_cannot_hold_is_refused_and_ends_no_process";
+        let test = "memory::peak::body_above_the_memory_is_refused_without_ending_the_process";
         child.args(["--exact", test]).env(IN_CHILD, "1").env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128");
         let output = child.output().unwrap();
         assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");

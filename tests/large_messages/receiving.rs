@@ -11,12 +11,12 @@ use crate::{MIB, through};
 pub(crate) const POINTER: &str =
     r#"["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":"payloads","s3Key":"k"}]"#;
 
-/// Sends what some library would, to the letter.
+/// Sends exactly the message that a library of AWS sends.
 pub(crate) async fn send(queue: &TestQueue, body: &str, size_attribute: &str) -> String {
     send_with_size(queue, body, size_attribute, "11").await
 }
 
-/// The same with that size of the body, which nobody checks.
+/// Sends it with another announced size, which nobody checks.
 pub(crate) async fn send_with_size(queue: &TestQueue, body: &str, size_attribute: &str, size: &str) -> String {
     let data_type = if size.parse::<f64>().is_ok() { "Number" } else { "String" };
     let number = MessageAttributeValue::builder().data_type(data_type).string_value(size).build().unwrap();
@@ -26,7 +26,7 @@ pub(crate) async fn send_with_size(queue: &TestQueue, body: &str, size_attribute
     send.send().await.unwrap().message_id.unwrap()
 }
 
-/// The bodies that a handler has seen.
+/// The bodies that a handler received.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
 
@@ -44,14 +44,14 @@ pub(crate) async fn queue(kit: &Kit) -> TestQueue {
     kit.queue("orders").max_receive_count(2).create().await.unwrap()
 }
 
-/// Why the message is a dead letter.
+/// Returns the reason of a dead letter.
 pub(crate) fn why(queue: &TestQueue, id: &str) -> String {
     let deliveries = queue.deliveries_of(id);
     deliveries.last().unwrap().why.clone().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_producer_sends_through_s3_a_handler_has_whole() {
+async fn handler_gets_the_whole_body_that_a_producer_sent_through_s3() {
     let (kit, s3) = (Kit::with_seed(1), FakeS3::default());
     let orders = queue(&kit).await;
     let count = |Json(lines): Json<Vec<String>>| async move {
@@ -63,7 +63,7 @@ async fn what_a_producer_sends_through_s3_a_handler_has_whole() {
     producer.send(Outgoing::json(&lines).unwrap()).await.unwrap();
     kit.until_idle().await;
     assert_eq!(orders.deliveries().iter().map(|each| each.done).collect::<Vec<_>>(), [true]);
-    assert_eq!(s3.objects().len(), 1, "what may come again is not deleted");
+    assert_eq!(s3.objects().len(), 1, "an object is not deleted, because its message may return");
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +85,7 @@ async fn pointers_of_the_libraries_of_aws_are_followed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_only_looks_like_a_pointer_is_a_body() {
+async fn body_that_only_resembles_a_pointer_stays_a_body() {
     let (kit, s3) = (Kit::with_seed(3), FakeS3::default());
     let (orders, seen) = (queue(&kit).await, Seen::default());
     orders.mapping(redrive::handler(see).with_state(seen.clone()).large_messages(through(&s3))).start().unwrap();
@@ -95,7 +95,7 @@ async fn a_body_that_only_looks_like_a_pointer_is_a_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_message_is_as_it_was_sent_to_layers_and_extractors() {
+async fn layers_and_extractors_see_the_message_as_it_was_sent() {
     let (kit, s3) = (Kit::with_seed(4), FakeS3::default());
     s3.put("/payloads/k", "an order");
     let orders = queue(&kit).await;
@@ -117,7 +117,7 @@ async fn the_message_is_as_it_was_sent_to_layers_and_extractors() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_cannot_be_had_costs_its_record_only() {
+async fn failed_fetch_fails_only_its_record() {
     let (kit, s3) = (Kit::with_seed(5), FakeS3::default());
     s3.put("/payloads/k", "an order");
     s3.put("/payloads/long", "x".repeat(101));
@@ -132,9 +132,9 @@ async fn a_body_that_cannot_be_had_costs_its_record_only() {
     let bad = [
         (at("payloads", "none"), "NoSuchKey"),
         (at("payloads", "long"), "longer than the 100 bytes"),
-        (at("payloads", "bytes"), "is not a text"),
-        (at("others", "k"), "s3://others/k, is in a bucket that is not read from"),
-        ("an order".to_owned(), "does not say where"),
+        (at("payloads", "bytes"), "is not UTF-8 text"),
+        (at("others", "k"), "s3://others/k, is in a bucket that is not allowed"),
+        ("an order".to_owned(), "is not a pointer"),
         (r#"["c",{"s3Key":"k"}]"#.to_owned(), "missing field `s3BucketName`"),
     ];
     let mut sent = Vec::new();
@@ -152,7 +152,7 @@ async fn a_body_that_cannot_be_had_costs_its_record_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_buckets_are_read_from_where_they_are_named() {
+async fn named_further_buckets_are_read() {
     let (kit, s3) = (Kit::with_seed(6), FakeS3::default());
     s3.put("/others/k", "an order");
     let (orders, seen) = (queue(&kit).await, Seen::default());
@@ -164,7 +164,7 @@ async fn other_buckets_are_read_from_where_they_are_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_objects_under_the_key_prefix_are_read_and_others_are_retried() {
+async fn objects_outside_the_key_prefix_are_not_read_and_their_records_are_retried() {
     let (kit, s3) = (Kit::with_seed(9), FakeS3::default());
     for key in ["orders/k", "secret", "orders-private/k", "orders/../secret"] {
         s3.put(&format!("/payloads/{key}"), format!("the body of {key}"));
@@ -194,7 +194,7 @@ async fn only_objects_under_the_key_prefix_are_read_and_others_are_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn further_prefixes_are_read_where_they_are_named() {
+async fn named_further_prefixes_are_read() {
     let (kit, s3) = (Kit::with_seed(10), FakeS3::default());
     s3.put("/payloads/legacy/k", "an order");
     let (orders, seen) = (queue(&kit).await, Seen::default());
@@ -213,7 +213,7 @@ async fn further_prefixes_are_read_where_they_are_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_handler_has_bodies_that_were_fetched_side_by_side() {
+async fn batch_handler_gets_bodies_that_were_fetched_concurrently() {
     let (kit, s3) = (Kit::with_seed(7), FakeS3::default());
     s3.put("/payloads/k", "an order");
     let (orders, seen) = (queue(&kit).await, Seen::default());
@@ -235,7 +235,7 @@ async fn a_batch_handler_has_bodies_that_were_fetched_side_by_side() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_goes_on_as_the_pointer_that_it_was() {
+async fn dead_letter_carries_the_original_pointer() {
     let (kit, s3) = (Kit::with_seed(8), FakeS3::default());
     s3.put("/payloads/k", "x".repeat(2 * MIB));
     let orders = kit.queue("orders").max_receive_count(5).create().await.unwrap();

@@ -5,7 +5,7 @@ use crate::kit::{Queue, text};
 use crate::{MIB, through};
 
 #[tokio::test(start_paused = true)]
-async fn a_message_over_a_mebibyte_leaves_as_a_pointer() {
+async fn message_over_a_mebibyte_is_sent_as_a_pointer() {
     let (queue, s3) = (Queue::new("orders", 1).await, FakeS3::default());
     let producer = queue.builder().large_messages(through(&s3).key_prefix("orders/")).build();
     let body = "é".repeat(MIB);
@@ -16,7 +16,7 @@ async fn a_message_over_a_mebibyte_leaves_as_a_pointer() {
     let key = path.strip_prefix("/payloads/").unwrap();
     assert!(key.starts_with("orders/") && key.len() > "orders/".len() + 30, "{key}");
     let message = queue.take_all().await.pop().unwrap();
-    // To the letter what the libraries for Java and Python write, but for the spaces of the latter.
+    // The libraries for Java and Python write exactly this, apart from the spaces of the latter.
     let pointer = format!(
         r#"["software.amazon.payloadoffloading.PayloadS3Pointer",{{"s3BucketName":"payloads","s3Key":"{key}"}}]"#
     );
@@ -27,7 +27,7 @@ async fn a_message_over_a_mebibyte_leaves_as_a_pointer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_sqs_takes_goes_without_s3_unless_the_threshold_is_lower() {
+async fn message_within_the_limit_avoids_s3_unless_the_threshold_is_lower() {
     let (queue, s3) = (Queue::new("orders", 2).await, FakeS3::default());
     let producer = queue.builder().large_messages(through(&s3)).build();
     producer.send(Outgoing::text("x".repeat(MIB))).await.unwrap();
@@ -42,7 +42,7 @@ async fn what_sqs_takes_goes_without_s3_unless_the_threshold_is_lower() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_of_a_group_keep_their_order_when_some_go_through_s3() {
+async fn group_keeps_its_order_when_some_messages_go_through_s3() {
     let (queue, s3) = (Queue::new("orders.fifo", 3).await, FakeS3::default());
     let producer = queue.builder().large_messages(through(&s3).threshold(1)).build();
     let bodies = ["1", "22", "3", "44"];
@@ -54,7 +54,7 @@ async fn messages_of_a_group_keep_their_order_when_some_go_through_s3() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_of_a_group_goes_before_a_message_whose_body_is_not_in_s3() {
+async fn messages_of_a_group_do_not_pass_one_whose_body_failed_to_reach_s3() {
     let (queue, s3) = (Queue::new("orders.fifo", 3).await, FakeS3::default());
     let producer = queue.builder().large_messages(through(&s3).threshold(1)).build();
     s3.fail_with(503, "SlowDown");
@@ -63,13 +63,13 @@ async fn nothing_of_a_group_goes_before_a_message_whose_body_is_not_in_s3() {
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, false, true]);
     for behind in [&results[2], &results[3]] {
         let error = behind.as_ref().unwrap_err();
-        assert!(error.is_retryable() && error.to_string().contains("before it"), "{error}");
+        assert!(error.is_retryable() && error.to_string().contains("an earlier message"), "{error}");
     }
     assert_eq!(queue.bodies().await, ["1", "5"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_whose_body_is_not_in_s3_is_not_sent() {
+async fn message_whose_body_is_not_in_s3_is_not_sent() {
     let (queue, s3) = (Queue::new("orders", 4).await, FakeS3::default());
     let producer = queue.builder().large_messages(through(&s3)).build();
     s3.fail_with(403, "AccessDenied");
@@ -81,13 +81,13 @@ async fn a_message_whose_body_is_not_in_s3_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_sqs_would_refuse_is_not_put_into_s3() {
+async fn message_that_sqs_would_refuse_is_not_put_into_s3() {
     let (queue, s3) = (Queue::new("orders", 5).await, FakeS3::default());
     let producer = queue.builder().large_messages(through(&s3)).build();
     let large = || Outgoing::text("x".repeat(MIB + 1));
     let ten = (0..10).fold(large(), |message, n| message.attribute(n.to_string(), AttributeValue::string("x")));
     let refused = [
-        (ten, "takes one more: ExtendedPayloadSize"),
+        (ten, "needs another one, ExtendedPayloadSize"),
         (large().attribute("SQSLargePayloadSize", AttributeValue::number(1)), "has the attribute SQSLargePayloadSize"),
         (large().group("a b"), "its group"),
     ];
@@ -101,14 +101,14 @@ async fn what_sqs_would_refuse_is_not_put_into_s3() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_bucket_the_error_says_what_there_is() {
+async fn error_without_a_bucket_names_the_feature() {
     let queue = Queue::new("orders", 6).await;
     let error = queue.producer().send(Outgoing::text("x".repeat(MIB + 1))).await.unwrap_err();
     assert!(error.is_too_large() && error.to_string().contains("large_messages"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_for_the_outbox_is_offloaded_before_its_transaction() {
+async fn message_for_the_outbox_is_offloaded_before_its_transaction() {
     let s3 = FakeS3::default();
     let message = through(&s3).offload(Outgoing::text("x".repeat(MIB + 1))).await.unwrap();
     assert_eq!(s3.objects().len(), 1);

@@ -1,4 +1,4 @@
-//! Queues that take less than a mebibyte, and queues that deduplicate by content.
+//! Queues with a size limit below 1 MiB, and queues that deduplicate by content.
 
 use aws_sdk_sqs::types::{MessageSystemAttributeName as System, QueueAttributeName as Name};
 use redrive::{AttributeValue, Outgoing, TraceContext};
@@ -15,7 +15,7 @@ async fn small(name: &str, others: &[(Name, &str)]) -> Queue {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_its_queue_refuses_for_its_size_goes_through_s3() {
+async fn message_above_its_queues_limit_goes_through_s3() {
     let (queue, s3) = (small("orders", &[]).await, FakeS3::default());
     let trace = || TraceContext::default().traceparent("00-1-2-01".to_owned());
     let producer = queue.builder().large_messages(through(&s3)).trace_context(trace).build();
@@ -37,7 +37,7 @@ async fn a_message_that_its_queue_refuses_for_its_size_goes_through_s3() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_fits_without_what_is_added_does_not_go_through_s3() {
+async fn message_that_fits_without_added_attributes_does_not_go_through_s3() {
     let (queue, s3) = (small("orders", &[]).await, FakeS3::default());
     let producer = queue.builder().large_messages(through(&s3)).build();
     producer.send(Outgoing::text("x".repeat(LIMIT_BYTES))).await.unwrap();
@@ -46,7 +46,7 @@ async fn a_message_that_fits_without_what_is_added_does_not_go_through_s3() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_keeps_its_order_and_its_ids_when_a_queue_refuses_some_for_their_size() {
+async fn group_keeps_its_order_and_ids_when_a_queue_refuses_some_for_their_size() {
     let (queue, s3) = (small("orders.fifo", &[]).await, FakeS3::default());
     let producer = queue.builder().large_messages(through(&s3)).build();
     let message = |number: &&str| {
@@ -62,7 +62,7 @@ async fn a_group_keeps_its_order_and_its_ids_when_a_queue_refuses_some_for_their
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_of_a_group_goes_before_a_refused_message_whose_body_is_not_in_s3() {
+async fn messages_of_a_group_do_not_pass_a_refused_one_whose_body_failed_to_reach_s3() {
     let (queue, s3) = (small("orders.fifo", &[]).await, FakeS3::default());
     let producer = queue.builder().large_messages(through(&s3)).build();
     s3.fail_with(503, "SlowDown");
@@ -76,7 +76,7 @@ async fn nothing_of_a_group_goes_before_a_refused_message_whose_body_is_not_in_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_whose_attributes_alone_are_too_large_is_not_put_into_s3() {
+async fn message_whose_attributes_alone_are_too_large_is_not_put_into_s3() {
     let (queue, s3) = (small("orders", &[]).await, FakeS3::default());
     let producer = queue.builder().large_messages(through(&s3)).build();
     let own = AttributeValue::string("x".repeat(LIMIT_BYTES));
@@ -86,7 +86,7 @@ async fn a_message_whose_attributes_alone_are_too_large_is_not_put_into_s3() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nine_attributes_leave_room_for_that_of_the_body_in_s3() {
+async fn nine_attributes_leave_room_for_the_pointers_attribute() {
     let (queue, s3) = (small("orders", &[]).await, FakeS3::default());
     let producer = queue.builder().large_messages(through(&s3)).build();
     let large = Outgoing::text("x".repeat(LIMIT_BYTES));
@@ -97,7 +97,7 @@ async fn nine_attributes_leave_room_for_that_of_the_body_in_s3() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_body_is_one_message_where_the_content_decides_though_it_is_in_s3() {
+async fn equal_bodies_in_s3_are_one_message_under_content_based_deduplication() {
     for limited in [&[][..], &[(Name::MaximumMessageSize, "2048")]] {
         let (queue, s3) =
             (Queue::with("orders.fifo", 1, &[&[CONTENT_BASED][..], limited].concat()).await, FakeS3::default());
@@ -109,7 +109,7 @@ async fn the_same_body_is_one_message_where_the_content_decides_though_it_is_in_
             ids.push(producer.send(message(fill)).await.unwrap().message_id().to_owned());
         }
         assert!(ids[0] == ids[1] && ids[1] != ids[2], "{ids:?}");
-        // The same id as SQS makes of a body that it has: 64 digits, which are those of the body.
+        // SQS computes the same id from a body that it has: 64 digits of the body's hash.
         let messages = queue.take_all().await;
         let made: Vec<_> =
             messages.iter().map(|message| system(message, System::MessageDeduplicationId).unwrap()).collect();
@@ -118,20 +118,20 @@ async fn the_same_body_is_one_message_where_the_content_decides_though_it_is_in_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_through_s3_and_the_same_body_without_it_are_one_message() {
+async fn equal_bodies_with_and_without_s3_are_one_message() {
     let (queue, s3) = (Queue::with("orders.fifo", 1, &[CONTENT_BASED]).await, FakeS3::default());
     let direct = queue.builder().content_based_deduplication().build();
     let through_s3 = queue.builder().content_based_deduplication().large_messages(through(&s3).threshold(1)).build();
     let first = direct.send(Outgoing::text("an order").group("g")).await.unwrap();
     let second = through_s3.send(Outgoing::text("an order").group("g")).await.unwrap();
     assert_eq!(first.message_id(), second.message_id());
-    // Put there before, as for an outbox.
+    // The body is stored before, as for an outbox.
     let offloaded = through(&s3).threshold(1).offload(Outgoing::text("an order").group("g")).await.unwrap();
     assert_eq!(direct.send(offloaded).await.unwrap().message_id(), first.message_id());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_explicit_id_goes_before_the_content() {
+async fn explicit_id_overrides_content_based_deduplication() {
     let (queue, s3) = (Queue::with("orders.fifo", 1, &[CONTENT_BASED]).await, FakeS3::default());
     let producer = queue.builder().content_based_deduplication().large_messages(through(&s3).threshold(1)).build();
     for id in ["1", "2"] {

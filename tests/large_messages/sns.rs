@@ -1,4 +1,4 @@
-//! Pointers that came through SNS.
+//! Pointers that arrive through SNS.
 
 use redrive::{Body, Effects, Event, Json, Outcome, Sns};
 use redrive_local::Kit;
@@ -13,7 +13,7 @@ struct Order {
     id: u32,
 }
 
-/// What SNS makes of a message that its extended client library has published, without raw delivery.
+/// Returns the envelope of a message that the extended client library published to SNS without raw delivery.
 fn envelope(pointer: &str, attributes: &Value) -> String {
     let envelope = json!({
         "Type": "Notification",
@@ -31,7 +31,7 @@ fn size() -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sns_has_the_content_of_the_object_that_its_message_points_at() {
+async fn sns_extracts_the_content_of_the_object_behind_its_pointer() {
     let (kit, s3) = (Kit::with_seed(1), FakeS3::default());
     s3.put("/payloads/k", r#"{"id": 7}"#);
     let orders = queue(&kit).await;
@@ -52,7 +52,7 @@ async fn sns_has_the_content_of_the_object_that_its_message_points_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_envelope_is_otherwise_as_it_was_and_has_no_size_attribute() {
+async fn envelope_changes_only_its_message_and_size_attribute() {
     let (kit, s3) = (Kit::with_seed(2), FakeS3::default());
     s3.put("/payloads/k", "an \"order\" \\ é\n");
     let orders = queue(&kit).await;
@@ -70,7 +70,7 @@ async fn the_envelope_is_otherwise_as_it_was_and_has_no_size_attribute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_of_sns_that_only_looks_like_a_pointer_is_a_message() {
+async fn sns_message_that_only_resembles_a_pointer_stays_a_message() {
     let (kit, s3) = (Kit::with_seed(3), FakeS3::default());
     let orders = queue(&kit).await;
     let look = |Sns { message: Body(message), .. }: Sns<Body>| async move { assert_eq!(message, POINTER) };
@@ -81,7 +81,7 @@ async fn a_message_of_sns_that_only_looks_like_a_pointer_is_a_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn raw_delivery_has_the_attribute_outside_and_the_body_is_followed() {
+async fn pointer_of_raw_delivery_is_followed() {
     let (kit, s3) = (Kit::with_seed(4), FakeS3::default());
     s3.put("/payloads/k", r#"{"id": 7}"#);
     let orders = queue(&kit).await;
@@ -93,7 +93,7 @@ async fn raw_delivery_has_the_attribute_outside_and_the_body_is_followed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pointer_in_an_envelope_is_held_to_the_same_buckets_and_prefixes() {
+async fn pointer_in_an_envelope_obeys_the_same_buckets_and_prefixes() {
     let (kit, s3) = (Kit::with_seed(5), FakeS3::default());
     for path in ["/payloads/k", "/others/orders/k"] {
         s3.put(path, r#"{"id": 7}"#);
@@ -102,8 +102,7 @@ async fn a_pointer_in_an_envelope_is_held_to_the_same_buckets_and_prefixes() {
     let consumer = redrive::handler(async |_: Sns<Order>| {}).large_messages(through(&s3).key_prefix("orders/"));
     orders.mapping(consumer).start().unwrap();
     let other = POINTER.replace("payloads\"", "others\"").replace("\"k\"", "\"orders/k\"");
-    let refused =
-        [(POINTER, "also_read_prefix"), (other.as_str(), "also_read_from"), ("an order", "does not say where")];
+    let refused = [(POINTER, "also_read_prefix"), (other.as_str(), "also_read_from"), ("an order", "is not a pointer")];
     for (pointer, expected) in refused {
         let id = orders.send(envelope(pointer, &size())).await.unwrap();
         kit.until_idle().await;
@@ -112,7 +111,7 @@ async fn a_pointer_in_an_envelope_is_held_to_the_same_buckets_and_prefixes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_of_sns_goes_on_as_the_envelope_that_it_was() {
+async fn dead_letter_of_sns_carries_the_original_envelope() {
     let (kit, s3) = (Kit::with_seed(6), FakeS3::default());
     s3.put("/payloads/k", r#"{"id": 7}"#);
     let orders = queue(&kit).await;
@@ -126,9 +125,9 @@ async fn a_dead_letter_of_sns_goes_on_as_the_envelope_that_it_was() {
     assert_eq!((dead.len(), dead[0].body.as_str()), (1, body.as_str()));
 }
 
-/// As it came to somebody else's function.
+/// The event that another function received.
 #[tokio::test(start_paused = true)]
-async fn the_event_of_a_public_bug_report_is_followed() {
+async fn event_of_a_public_bug_report_is_followed() {
     let s3 = FakeS3::default();
     s3.put("/payloads/k", r#"{"id": 7}"#);
     let body = envelope(

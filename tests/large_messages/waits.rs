@@ -1,4 +1,4 @@
-//! What becomes of messages when S3 goes silent. Every wait has an end, and the error says which.
+//! Messages fail with a clear error when S3 goes silent. Every wait has a limit.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::kit::{Queue, timed};
 use crate::receiving::{POINTER, queue, send, why};
 use crate::{MIB, through};
 
-/// Why the only delivery of a message has failed, and after how long.
+/// Returns the error of a message's only delivery, and when it failed.
 async fn failure(seed: u64, large_messages: LargeMessages) -> (String, Duration) {
     let kit = Kit::with_seed(seed);
     let orders =
@@ -30,7 +30,7 @@ async fn failure(seed: u64, large_messages: LargeMessages) -> (String, Duration)
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_s3_that_does_not_answer_is_waited_for_ten_seconds_an_attempt() {
+async fn silent_s3_fails_an_attempt_after_ten_seconds() {
     let s3 = FakeS3::default();
     s3.be_silent();
     let (why, after) = failure(1, through(&s3)).await;
@@ -39,27 +39,27 @@ async fn an_s3_that_does_not_answer_is_waited_for_ten_seconds_an_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_stalls_is_given_up_after_ten_seconds_without_a_byte() {
+async fn stalled_body_fails_after_ten_seconds_without_a_byte() {
     let s3 = FakeS3::default();
     s3.put_long("/payloads/k", MIB);
     s3.deliver(Delivery::StallsAfter(1_000));
     let (why, after) = failure(2, through(&s3)).await;
-    assert!(why.contains("stalls: no byte has come for 10s"), "{why}");
+    assert!(why.contains("stalled: no byte arrived for 10s"), "{why}");
     assert!(after >= Duration::from_secs(10) && after < Duration::from_secs(12), "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_trickles_is_given_up_after_a_time_that_grows_with_its_size() {
+async fn trickling_body_fails_after_a_time_that_grows_with_its_size() {
     let s3 = FakeS3::default();
     s3.put_long("/payloads/k", 10 * MIB);
     s3.deliver(Delivery::Slowly(1, Duration::from_secs(5)));
     let (why, after) = failure(3, through(&s3)).await;
-    assert!(why.contains("is not here after 30s"), "{why}");
+    assert!(why.contains("did not arrive within 30s"), "{why}");
     assert!(after >= Duration::from_secs(30) && after < Duration::from_secs(33), "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_slow_and_goes_on_is_waited_for() {
+async fn slow_body_that_progresses_arrives() {
     let (kit, s3) = (Kit::with_seed(4), FakeS3::default());
     s3.put_long("/payloads/k", 10 * MIB);
     s3.deliver(Delivery::Slowly(65_536, Duration::from_millis(100)));
@@ -77,7 +77,7 @@ async fn a_body_that_is_slow_and_goes_on_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_on_its_way_to_a_silent_s3_fails_its_message_and_may_be_sent_again() {
+async fn body_on_its_way_to_a_silent_s3_fails_its_message_as_retryable() {
     let (sqs, s3) = (Queue::new("orders", 5).await, FakeS3::default());
     s3.be_silent();
     let producer = sqs.builder().large_messages(through(&s3)).build();
@@ -89,10 +89,10 @@ async fn a_body_on_its_way_to_a_silent_s3_fails_its_message_and_may_be_sent_agai
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_timeout_of_the_clients_own_holds_for_both_ways() {
+async fn attempt_timeout_of_the_client_applies_to_reads_and_writes() {
     let s3 = FakeS3::default();
     s3.be_silent();
-    // The same as the limit of an answer: it holds for a body that is sent too, which would have longer.
+    // This equals the limit of an answer. It applies to a sent body too, whose own limit would be longer.
     let own = Duration::from_secs(10);
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(own).build();
     let config = s3.client().config().to_builder().timeout_config(timeouts).build();
@@ -104,7 +104,7 @@ async fn an_attempt_timeout_of_the_clients_own_holds_for_both_ways() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_that_never_come_are_waited_for_as_long_as_an_answer() {
+async fn missing_credentials_are_awaited_as_long_as_an_answer() {
     #[derive(Debug)]
     struct Silent;
 

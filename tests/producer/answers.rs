@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep};
 use crate::fake_sqs;
 use crate::kit::{secs, timed};
 
-/// The bodies of each call, and when it came.
+/// The bodies and the time of each call.
 type Wire = Arc<Mutex<Vec<(Instant, Vec<String>)>>>;
 
-/// A producer whose calls take so long, and are answered by their number, from 0, and their entries.
+/// Creates a producer whose calls take this long. The answer depends on the call's number, from 0, and its entries.
 fn scripted(
     queue: &str,
     takes: Duration,
@@ -35,7 +35,7 @@ fn scripted(
     (Producer::builder(client, format!("http://sqs.localhost/000000000000/{queue}")), wire)
 }
 
-/// A producer whose calls are answered by their entries.
+/// Creates a producer whose answers depend on the call's entries.
 fn producer(answer: fn(&[Value]) -> (u16, Value)) -> Producer {
     scripted("orders", Duration::ZERO, move |_, entries| answer(entries)).0.build()
 }
@@ -44,7 +44,7 @@ fn sent(entries: &[Value]) -> Value {
     sent_but(entries, |_| None)
 }
 
-/// All of them but those that there is an error for: a code, and whether it is the sender's fault.
+/// Accepts all entries, except those with an error: a code, and whether it is the sender's fault.
 fn sent_but(entries: &[Value], error: impl Fn(&Value) -> Option<(&'static str, bool)>) -> Value {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for entry in entries {
@@ -77,7 +77,7 @@ fn error_of(result: &Result<Sent, SendError>) -> &SendError {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_in_neither_list_is_unknown() {
+async fn unnamed_entry_is_unknown() {
     let forgetful = producer(|entries| {
         let named: Vec<_> = entries.iter().filter(|entry| entry["MessageBody"] != "forgotten").cloned().collect();
         (200, sent(&named))
@@ -88,7 +88,7 @@ async fn an_entry_in_neither_list_is_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_has_its_call_refused_costs_itself_only() {
+async fn message_that_fails_its_call_costs_no_other_message() {
     let strict = producer(|entries| {
         if entries.iter().any(|entry| entry["MessageBody"] == "bad") {
             let message = "The request include parameter that is not valid for this queue type";
@@ -104,7 +104,7 @@ async fn a_message_that_has_its_call_refused_costs_itself_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_code_that_nobody_knows_is_not_the_messages_fault() {
+async fn unknown_code_is_not_the_messages_fault() {
     for (status, code) in [(400, "NotAuthorized"), (400, "RequestExpired"), (400, "SomethingNew"), (403, "Blocked")] {
         let (builder, _) = scripted("orders", Duration::ZERO, move |_, _| error(status, code));
         let error = builder.build().send(Outgoing::text("x")).await.unwrap_err();
@@ -113,7 +113,7 @@ async fn a_code_that_nobody_knows_is_not_the_messages_fault() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_denied_for_a_moment_is_sent() {
+async fn message_that_is_denied_once_is_retried_once() {
     for code in ["SignatureDoesNotMatch", "ExpiredToken", "RequestExpired"] {
         let (builder, wire) = scripted("orders", Duration::ZERO, move |call, entries| match call {
             0 => error(403, code),
@@ -124,11 +124,11 @@ async fn what_is_denied_for_a_moment_is_sent() {
     }
     let (builder, wire) = scripted("orders", Duration::ZERO, |_, _| error(403, "AccessDeniedException"));
     assert!(builder.build().send(Outgoing::text("x")).await.unwrap_err().is_permission_denied());
-    assert_eq!(bodies(&wire).len(), 2, "no more often than that");
+    assert_eq!(bodies(&wire).len(), 2, "no further retry");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_that_is_throttled_is_sent_again_whoever_is_at_fault() {
+async fn throttled_entry_is_retried_whoever_is_blamed() {
     for code in ["KMS.ThrottlingException", "RequestThrottled"] {
         let (builder, _) = scripted("orders", Duration::ZERO, move |call, entries| {
             (200, sent_but(entries, |_| (call < 3).then_some((code, true))))
@@ -138,7 +138,7 @@ async fn an_entry_that_is_throttled_is_sent_again_whoever_is_at_fault() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_goes_before_a_message_of_its_group_that_is_denied() {
+async fn messages_of_a_group_do_not_pass_a_denied_one() {
     let (builder, wire) = scripted("orders.fifo", Duration::ZERO, |_, entries| {
         (200, sent_but(entries, |entry| (entry["MessageBody"] == "1").then_some(("KMS.AccessDeniedException", true))))
     });
@@ -149,7 +149,7 @@ async fn nothing_goes_before_a_message_of_its_group_that_is_denied() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_goes_before_a_message_of_its_group_that_was_lost_and_then_refused() {
+async fn messages_of_a_group_do_not_pass_one_that_was_lost_and_then_refused() {
     let (builder, wire) = scripted("orders.fifo", Duration::ZERO, |call, entries| match call {
         0 => error(500, "InternalFailure"),
         _ => (200, sent_but(entries, |entry| (entry["MessageBody"] == "1").then_some(("InvalidParameterValue", true)))),
@@ -160,9 +160,9 @@ async fn nothing_goes_before_a_message_of_its_group_that_was_lost_and_then_refus
     assert!(bodies(&wire).concat().iter().all(|body| body == "1"), "{wire:?}");
 }
 
-/// Of whose messages of a group the buffer has not room for all.
+/// The buffer does not have room for all messages of the group.
 #[tokio::test(start_paused = true)]
-async fn a_group_that_has_broken_stays_so_for_all_that_is_sent_with_it() {
+async fn broken_group_fails_all_messages_of_its_send() {
     let (builder, wire) = scripted("orders.fifo", Duration::ZERO, |_, entries| match &entries[0]["MessageBody"] {
         Value::String(body) if body.starts_with('1') => error(400, "RequestThrottled"),
         _ => (200, sent(entries)),
@@ -175,15 +175,15 @@ async fn a_group_that_has_broken_stays_so_for_all_that_is_sent_with_it() {
         let error = error_of(&results[number - 1]);
         assert!(error.is_retryable() && !error.is_unknown(), "{number}: {error}");
     }
-    assert!(results[3].is_ok(), "another group goes on");
+    assert!(results[3].is_ok(), "another group continues");
     let sent = || bodies(&wire).concat().iter().map(|body| body[..1].to_owned()).collect::<String>();
     assert_eq!(sent().replace('1', ""), "4");
-    producer.send_all([large(6, "g")]).await.remove(0).expect("who sends anew has decided so");
+    producer.send_all([large(6, "g")]).await.remove(0).expect("a new send starts again");
     assert!(sent().ends_with('6'));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_behind_anothers_message_sends_nothing_more_of_that_group() {
+async fn group_broken_by_another_sender_sends_no_more_messages() {
     let (builder, wire) = scripted("orders.fifo", Duration::ZERO, |_, entries| match &entries[0]["MessageBody"] {
         Value::String(body) if body.starts_with('1') => error(400, "RequestThrottled"),
         _ => (200, sent(entries)),
@@ -202,7 +202,7 @@ async fn who_waits_behind_anothers_message_sends_nothing_more_of_that_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_a_free_call_for_too_long_is_not_tried_again() {
+async fn message_that_waits_too_long_for_a_free_call_is_not_retried() {
     let takes = secs(4);
     let (builder, wire) = scripted("orders.fifo", takes, |call, entries| match call {
         0 => error(500, "InternalFailure"),
@@ -223,7 +223,7 @@ async fn what_waits_for_a_free_call_for_too_long_is_not_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_of_a_call_that_is_refused_are_sent_alone_for_as_long_as_they_may_be() {
+async fn messages_of_a_refused_call_are_sent_alone_until_the_deadline() {
     let (builder, wire) = scripted("orders", secs(4), |_, entries| match entries.len() {
         1 => (200, sent(entries)),
         _ => error(400, "InvalidParameterValue"),
@@ -240,7 +240,7 @@ async fn messages_of_a_call_that_is_refused_are_sent_alone_for_as_long_as_they_m
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_tried_again_does_not_wait_for_another_call_that_stalls() {
+async fn retry_does_not_wait_for_another_stalled_call() {
     let (wire, begun) = (Wire::default(), Instant::now());
     let calls = wire.clone();
     let client = fake_sqs::client(move |_, request| {
@@ -261,6 +261,6 @@ async fn what_is_tried_again_does_not_wait_for_another_call_that_stalls() {
     let results = producer.send_all(["a1", "b1", "a2"].map(message)).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     let wire = wire.lock().unwrap();
-    let (again, _) = wire[1..].iter().find(|(_, bodies)| bodies == &["b1"]).expect("it is tried again");
+    let (again, _) = wire[1..].iter().find(|(_, bodies)| bodies == &["b1"]).expect("it is retried");
     assert!(again.duration_since(begun) < secs(1), "{wire:?}");
 }

@@ -1,4 +1,4 @@
-//! Which messages leave together.
+//! Which messages share a call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ struct Order {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_of_many_tasks_share_calls_and_each_learns_of_its_own() {
+async fn messages_of_many_tasks_share_calls_and_each_task_gets_its_own_outcome() {
     let queue = Queue::new("orders", 1).await;
     let producer = queue.producer();
     let mut tasks = JoinSet::new();
@@ -42,7 +42,7 @@ async fn messages_of_many_tasks_share_calls_and_each_learns_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn json_with_characters_that_sqs_refuses_arrives_as_it_was() {
+async fn json_with_characters_that_sqs_refuses_arrives_unchanged() {
     let queue = Queue::new("orders", 1).await;
     let value = "\u{fffe}\u{ffff}\u{1fffe}\u{7f}\u{0}";
     queue.producer().send(value).await.unwrap();
@@ -53,7 +53,7 @@ async fn json_with_characters_that_sqs_refuses_arrives_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_message_waits_a_little_for_others() {
+async fn single_message_lingers_for_others() {
     let queue = Queue::new("orders", 1).await;
     let (_, took) = timed(queue.producer().send(Outgoing::text("an order"))).await;
     assert!((Duration::from_millis(5)..Duration::from_millis(7)).contains(&took), "{took:?}");
@@ -63,7 +63,7 @@ async fn one_message_waits_a_little_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_of_many_does_not_wait() {
+async fn last_of_many_messages_does_not_linger() {
     let queue = Queue::new("orders", 1).await;
     let (results, took) = timed(queue.producer().send_all((0..23).map(|n| Outgoing::text(n.to_string())))).await;
     assert!(results.iter().all(Result::is_ok) && took < Duration::from_millis(1), "{took:?}");
@@ -71,12 +71,12 @@ async fn the_last_of_many_does_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_has_no_more_than_a_mebibyte_with_all_that_counts() {
+async fn call_has_at_most_a_mebibyte_with_attributes() {
     let queue = Queue::new("orders", 1).await;
     let of_a_third = |_| Outgoing::text("x".repeat(349_000)).attribute("y", AttributeValue::binary(vec![0; 1_000]));
     let results = queue.producer().send_all((0..6).map(of_a_third)).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
-    // With what we add, three are a little more than a mebibyte.
+    // With the added attributes, three messages are slightly more than a mebibyte.
     assert_eq!(queue.calls.total(), 3);
 }
 
@@ -91,7 +91,7 @@ async fn results_are_in_the_order_of_the_messages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_comes_as_it_was_sent() {
+async fn message_arrives_with_all_its_parts() {
     let queue = Queue::new("orders", 1).await;
     let message = Outgoing::text("{}")
         .attribute("priority", AttributeValue::number(7).labelled("int"))
@@ -101,7 +101,7 @@ async fn a_message_comes_as_it_was_sent() {
         .delay(Duration::from_millis(1_500));
     queue.producer().send(message).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_900)).await;
-    assert!(queue.take_all().await.is_empty(), "delays are whole seconds, and not cut short");
+    assert!(queue.take_all().await.is_empty(), "delays are rounded up to whole seconds");
     tokio::time::sleep(Duration::from_millis(200)).await;
     let [message] = &queue.take_all().await[..] else { panic!("one was sent") };
     let attributes = message.message_attributes().unwrap();
@@ -110,7 +110,7 @@ async fn a_message_comes_as_it_was_sent() {
     assert_eq!(text(message, "redrive.id").unwrap(), "mine");
 }
 
-/// How many messages one of so many calls has, where so many tasks send one after the other and answers take up to that long.
+/// Returns the messages per call, if this many tasks send one after the other and answers take up to that long.
 async fn fill(calls: usize, tasks: usize, answers_take: Duration) -> f64 {
     const MESSAGES: usize = 3_000;
     let queue = Queue::new("orders", 1).await;
@@ -131,16 +131,16 @@ async fn fill(calls: usize, tasks: usize, answers_take: Duration) -> f64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_load_calls_are_full() {
+async fn calls_are_full_under_load() {
     for answers_take in [2, 10, 30].map(Duration::from_millis) {
-        // Half as many as fill all calls, a little more than do, and many more.
+        // Half as many tasks as fill all calls, slightly more than fill them, and many more.
         for (calls, senders) in [(10, [50, 101, 104, 150]), (16, [80, 161, 164, 240])] {
             for tasks in senders {
                 let fill = fill(calls, tasks, answers_take).await;
                 println!("{tasks} senders, {answers_take:?}: {fill} messages in each of {calls} calls");
                 assert!(fill >= 9.8, "{tasks} senders, answers in {answers_take:?}: {fill} messages a call");
             }
-            // Five of them wait for no longer than they are to linger.
+            // The first five tasks do not linger longer than the setting.
             assert!(fill(calls, 15, answers_take).await >= 7.0);
         }
     }

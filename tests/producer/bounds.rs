@@ -1,4 +1,4 @@
-//! What a producer holds, and how it ends.
+//! The limits of a producer, and its shutdown.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tracing_subscriber::{Layer, Registry};
 use crate::kit::{Queue, secs, timed};
 
 #[tokio::test(start_paused = true)]
-async fn a_full_buffer_makes_senders_wait() {
+async fn full_buffer_makes_senders_wait() {
     let queue = Queue::new("orders", 1).await;
     queue.sqs.set_faults(Faults::none().throttles(1.0));
     let producer = queue.builder().buffer(2_200_000).retry_for(secs(10_000)).build();
@@ -27,7 +27,7 @@ async fn a_full_buffer_makes_senders_wait() {
         })
         .collect();
     sleep(secs(100)).await;
-    // There is no room for a third, so it knows nothing of faults.
+    // The third message waits for room, so it does not meet the faults.
     queue.sqs.set_faults(Faults::none());
     for send in waiting.drain(..) {
         send.await.unwrap().unwrap();
@@ -47,11 +47,11 @@ async fn a_full_buffer_makes_senders_wait() {
     for send in senders {
         send.await.unwrap().unwrap();
     }
-    assert_eq!(queue.bodies().await.len(), 2, "who gives up waiting for room has sent nothing");
+    assert_eq!(queue.bodies().await.len(), 2, "a sender that gave up waiting has sent nothing");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_too_large_makes_no_call() {
+async fn too_large_message_makes_no_call() {
     let queue = Queue::new("orders", 1).await;
     let producer = queue.producer();
     let error = producer.send(Outgoing::text("x".repeat(1_048_577))).await.unwrap_err();
@@ -59,11 +59,11 @@ async fn what_is_too_large_makes_no_call() {
     assert_eq!(queue.calls.total(), 0);
     producer.send(Outgoing::text("x".repeat(1_048_576))).await.unwrap();
     let [message] = &queue.take_all().await[..] else { panic!("one was sent") };
-    assert!(message.message_attributes().is_none(), "nothing of ours keeps it from being sent");
+    assert!(message.message_attributes().is_none(), "added attributes do not stop it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_attributes_leave_no_room_for_ours() {
+async fn ten_attributes_leave_no_room_for_added_ones() {
     let queue = Queue::new("orders", 1).await;
     let ten =
         (0..10).fold(Outgoing::text("x"), |message, n| message.attribute(format!("a{n}"), AttributeValue::number(n)));
@@ -72,7 +72,7 @@ async fn ten_attributes_leave_no_room_for_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn flush_waits_for_all_that_was_there() {
+async fn flush_waits_for_all_earlier_messages() {
     let queue = Queue::new("orders", 1).await;
     let producer = queue.builder().linger(secs(3_600)).build();
     let senders: Vec<_> = (0..23)
@@ -93,7 +93,7 @@ async fn flush_waits_for_all_that_was_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn flush_waits_out_what_fails() {
+async fn flush_waits_for_failing_messages() {
     let queue = Queue::new("orders", 1).await;
     queue.sqs.set_faults(Faults::none().failed_entries(0.6));
     let producer = queue.producer();
@@ -107,7 +107,7 @@ async fn flush_waits_out_what_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_sends_everything_and_takes_no_more() {
+async fn close_sends_everything_and_accepts_no_more() {
     let queue = Queue::new("orders", 1).await;
     let producer = queue.builder().linger(secs(3_600)).build();
     let clone = producer.clone();
@@ -124,19 +124,19 @@ async fn close_sends_everything_and_takes_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_wait_sends_all_the_same() {
+async fn message_is_sent_after_its_caller_was_dropped() {
     let queue = Queue::new("orders", 1).await;
     let producer = queue.builder().linger(secs(10)).build();
     let send = producer.send(Outgoing::text("x"));
     assert!(timeout(secs(1), send).await.is_err());
     drop(producer);
     sleep(secs(20)).await;
-    assert_eq!(queue.bodies().await, ["x"], "the last producer is gone, and what it had is not");
+    assert_eq!(queue.bodies().await, ["x"], "its message outlives the last producer");
 }
 
-/// As where a Lambda function's tests each have a runtime of their own.
+/// Each test of a Lambda function may have its own runtime.
 #[test]
-fn a_runtime_that_ends_takes_no_more_than_its_calls() {
+fn runtime_that_ends_loses_only_its_running_calls() {
     let on_a_runtime =
         || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let (queue, producer) = on_a_runtime().block_on(async {
@@ -151,13 +151,13 @@ fn a_runtime_that_ends_takes_no_more_than_its_calls() {
     on_a_runtime().block_on(async {
         queue.sqs.set_faults(Faults::none());
         producer.send(Outgoing::text("3").group("g")).await.unwrap();
-        timeout(secs(1), producer.flush()).await.expect("nothing is waited for that will never be");
+        timeout(secs(1), producer.flush()).await.expect("a flush does not wait for lost messages");
         assert!(queue.bodies().await.contains(&"3".to_owned()));
     });
 }
 
 #[test]
-fn what_lingers_when_a_runtime_ends_is_sent_by_the_next_one_that_closes() {
+fn lingering_messages_of_an_ended_runtime_are_sent_by_the_next_close() {
     let on_a_runtime =
         || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let (queue, producer) = on_a_runtime().block_on(async {
@@ -167,13 +167,13 @@ fn what_lingers_when_a_runtime_ends_is_sent_by_the_next_one_that_closes() {
         (queue, producer)
     });
     on_a_runtime().block_on(async {
-        timeout(secs(60), producer.close()).await.expect("there is somebody who sends it");
+        timeout(secs(60), producer.close()).await.expect("the new runtime sends it");
         assert_eq!(queue.bodies().await, ["x"]);
     });
 }
 
 #[tokio::test(start_paused = true)]
-async fn times_without_end_are_years() {
+async fn longest_durations_do_not_overflow() {
     let queue = Queue::new("orders", 1).await;
     queue.sqs.set_faults(Faults::none().throttles(0.9));
     let patient = queue.builder().linger(Duration::MAX).retry_for(Duration::MAX).build();
@@ -181,7 +181,7 @@ async fn times_without_end_are_years() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_a_fifo_queue_it_is_tried_for_no_longer_than_sqs_knows_the_id() {
+async fn fifo_retries_end_before_sqs_forgets_the_deduplication_id() {
     for (name, end) in [("orders.fifo", secs(260)..secs(281)), ("orders", secs(980)..secs(1_001))] {
         let queue = Queue::new(name, 1).await;
         queue.sqs.set_faults(Faults::none().throttles(1.0));
@@ -192,7 +192,7 @@ async fn on_a_fifo_queue_it_is_tried_for_no_longer_than_sqs_knows_the_id() {
     }
 }
 
-/// What the warning says of how many are not settled.
+/// The number of unsettled messages in the warning.
 #[derive(Clone, Default)]
 struct Unsettled(Arc<AtomicU64>);
 
@@ -213,7 +213,7 @@ impl<S: tracing::Subscriber> Layer<S> for Unsettled {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_drops_a_producer_is_told_how_many_messages_it_has() {
+async fn dropped_producer_logs_how_many_messages_it_has() {
     let queue = Queue::new("orders", 1).await;
     let unsettled = Unsettled::default();
     let _log = tracing::subscriber::set_default(Registry::default().with(unsettled.clone()));
@@ -224,9 +224,9 @@ async fn who_drops_a_producer_is_told_how_many_messages_it_has() {
     }
     let clone = producer.clone();
     drop(producer);
-    assert_eq!(told(), 0, "there is another");
+    assert_eq!(told(), 0, "another clone exists");
     drop(clone);
     assert_eq!(told(), 3);
     drop(queue.producer());
-    assert_eq!(told(), 3, "nothing is lost");
+    assert_eq!(told(), 3, "every message is counted");
 }

@@ -1,4 +1,4 @@
-//! The five minutes for which a FIFO queue knows a deduplication id.
+//! The five minutes for which a FIFO queue remembers a deduplication id.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::fake_sqs;
 use crate::kit::secs;
 
-/// How often each deduplication id was accepted, by a queue that knows it for five minutes.
+/// How often a queue that remembers ids for five minutes accepted each id.
 #[derive(Clone, Default)]
 struct Accepted(Arc<Mutex<HashMap<String, (Instant, usize)>>>);
 
@@ -32,8 +32,8 @@ impl Accepted {
     }
 }
 
-/// A producer whose first attempt is accepted after that time, and whose later ones are accepted as late as their timeout lets them be. No
-/// answer arrives.
+/// Creates a producer whose first attempt is accepted after that time, and whose later ones are accepted just before
+/// their timeout. No answer arrives.
 fn unanswered(attempt_timeout: Duration, first_takes: Duration) -> (Producer, Accepted, Arc<Mutex<Vec<Instant>>>) {
     let (accepted, begun) = (Accepted::default(), Arc::new(Mutex::new(Vec::new())));
     let (queue, calls) = (accepted.clone(), begun.clone());
@@ -58,7 +58,7 @@ fn unanswered(attempt_timeout: Duration, first_takes: Duration) -> (Producer, Ac
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_attempt_begins_that_may_be_accepted_after_the_five_minutes() {
+async fn no_attempt_starts_that_could_be_accepted_after_five_minutes() {
     for attempt_timeout in [5, 10, 30, 60, 100, 140, 200, 240, 280, 299, 600].map(secs) {
         for first_takes in [Duration::ZERO, attempt_timeout / 3, attempt_timeout - Duration::from_millis(1)] {
             fastrand::seed(attempt_timeout.as_secs());
@@ -74,7 +74,7 @@ async fn no_attempt_begins_that_may_be_accepted_after_the_five_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_leaves_time_for_another_is_followed_by_one() {
+async fn attempt_that_leaves_time_is_followed_by_another() {
     let (producer, _, begun) = unanswered(secs(60), Duration::ZERO);
     producer.send(Outgoing::text("x").group("g")).await.unwrap_err();
     assert!(begun.lock().unwrap().len() > 1);

@@ -1,4 +1,4 @@
-//! The producer against the local queue, on tokio's paused clock.
+//! Tests the producer with the local queue, on tokio's paused clock.
 
 mod answers;
 mod batches;

@@ -1,4 +1,4 @@
-//! What order messages keep on a FIFO queue.
+//! The order of messages on a FIFO queue.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use redrive_local::Faults;
 
 use crate::kit::{Queue, secs, timed};
 
-/// So many messages of so many groups, whose numbers grow within each.
+/// Returns this many messages in this many groups, with growing numbers in each.
 fn messages(groups: usize, count: usize) -> impl Iterator<Item = Outgoing> {
     (0..count).map(move |n| Outgoing::text(n.to_string()).group((n % groups).to_string()))
 }
 
-/// The numbers of each group, in the order of the queue.
+/// Returns the numbers of each group in the queue's order.
 async fn by_group(queue: &Queue, groups: usize) -> BTreeMap<usize, Vec<usize>> {
     let mut by_group: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for body in queue.bodies().await {
@@ -24,7 +24,7 @@ async fn by_group(queue: &Queue, groups: usize) -> BTreeMap<usize, Vec<usize>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_keeps_its_order_whatever_fails() {
+async fn group_keeps_its_order_under_faults() {
     for seed in 0..5 {
         let queue = Queue::new("orders.fifo", seed).await;
         queue.sqs.set_faults(
@@ -51,7 +51,7 @@ async fn messages_of_different_groups_share_calls() {
     assert_eq!(queue.calls.total(), 10);
 }
 
-/// Whose first message is throttled until it is given up, and what comes of those behind it.
+/// Throttles a first message until it is given up, and returns the results of those behind it.
 async fn given_up(queue: &Queue, producer: Producer) -> Vec<Result<(), SendError>> {
     queue.sqs.set_faults(Faults::none().throttles(1.0));
     let sending = tokio::spawn(async move { producer.send_all(messages(1, 3)).await });
@@ -61,7 +61,7 @@ async fn given_up(queue: &Queue, producer: Producer) -> Vec<Result<(), SendError
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_behind_a_message_that_is_given_up_does_not_go_before_it() {
+async fn messages_do_not_pass_one_of_their_group_that_was_given_up() {
     let queue = Queue::new("orders.fifo", 1).await;
     let results = given_up(&queue, queue.builder().retry_for(secs(30)).build()).await;
     for error in results.into_iter().map(Result::unwrap_err) {
@@ -71,7 +71,7 @@ async fn what_waits_behind_a_message_that_is_given_up_does_not_go_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_never_will_go_is_not_waited_for() {
+async fn messages_pass_one_of_their_group_that_can_never_be_sent() {
     let queue = Queue::new("orders.fifo", 1).await;
     queue.sqs.set_faults(Faults::none().refused_entries(0.5));
     let results = queue.producer().send_all(messages(1, 50)).await;
@@ -82,7 +82,7 @@ async fn a_message_that_never_will_go_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn relaxed_a_group_shares_calls_too() {
+async fn relaxed_group_shares_calls() {
     let queue = Queue::new("orders.fifo", 1).await;
     let relaxed = queue.builder().order(GroupOrder::Relaxed).build();
     let (results, took) = timed(relaxed.send_all(messages(1, 100))).await;

@@ -1,4 +1,4 @@
-//! What stands before a queue, and refuses what it does not like.
+//! Proxies in front of a queue that refuse calls.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use crate::fake_sqs;
 /// The bodies of each call.
 type Wire = Arc<Mutex<Vec<Vec<String>>>>;
 
-/// A producer behind a proxy, which answers a call by its bodies. Where it does not, the queue takes them.
+/// Creates a producer behind a proxy that answers some calls. The queue accepts the others.
 fn behind(queue: &str, proxy: impl Fn(&[String]) -> Option<(u16, Value)> + Send + Sync + 'static) -> (Producer, Wire) {
     let wire = Wire::default();
     let calls = wire.clone();
@@ -37,7 +37,7 @@ fn ten() -> Vec<Outgoing> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_message_that_a_proxy_refuses_costs_no_other() {
+async fn message_that_a_proxy_refuses_costs_no_other() {
     let answers: [(u16, fn() -> Value); 7] = [
         (413, html),
         (400, html),
@@ -62,14 +62,14 @@ async fn one_message_that_a_proxy_refuses_costs_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_too_large_for_a_proxy_goes_in_halves() {
+async fn call_that_is_too_large_for_a_proxy_is_sent_in_halves() {
     let (producer, wire) = behind("orders", |bodies| (bodies.len() > 5).then(|| (413, html())));
     assert!(producer.send_all(ten()).await.iter().all(Result::is_ok));
     assert_eq!(wire.lock().unwrap().iter().map(Vec::len).collect::<Vec<_>>(), [10, 5, 5]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nothing_passes_no_message_is_blamed() {
+async fn no_message_is_blamed_when_a_proxy_refuses_all() {
     for status in [400, 403, 404] {
         let (producer, wire) = behind("orders", move |_| Some((status, html())));
         let results = producer.send_all(ten()).await;
@@ -77,15 +77,19 @@ async fn where_nothing_passes_no_message_is_blamed() {
             results.iter().all(|result| result.as_ref().is_err_and(|error| error.is_permission_denied())),
             "{results:?}"
         );
-        assert!(wire.lock().unwrap().len() <= 22, "{status}: two attempts, of at most 11 calls");
+        assert!(wire.lock().unwrap().len() <= 22, "{status}: two attempts with at most 11 calls each");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_sqs_itself_denies_is_not_asked_again_for_each_message() {
+async fn denial_by_sqs_is_not_repeated_for_each_message() {
     let (producer, wire) =
         behind("orders", |_| Some((403, json!({ "__type": "AccessDeniedException", "message": "no" }))));
     assert!(producer.send_all(ten()).await.iter().all(Result::is_err));
     let wire = wire.lock().unwrap();
-    assert_eq!((wire[0].len(), wire.concat().len()), (10, 20), "each is tried once more, at its own time: {wire:?}");
+    assert_eq!(
+        (wire[0].len(), wire.concat().len()),
+        (10, 20),
+        "each message is retried once, at its own time: {wire:?}"
+    );
 }

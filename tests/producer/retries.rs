@@ -1,4 +1,4 @@
-//! What is sent again, and what is not.
+//! Which failures are retried.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ fn numbers(count: usize) -> impl Iterator<Item = Outgoing> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn entries_that_fail_for_no_fault_of_theirs_are_sent_again() {
+async fn entries_that_fail_without_fault_are_retried() {
     let queue = Queue::new("orders", 1).await;
     queue.sqs.set_faults(Faults::none().failed_entries(0.5));
     let results = queue.producer().send_all(numbers(500)).await;
     assert!(results.iter().all(Result::is_ok));
     queue.sqs.set_faults(Faults::none());
-    assert!(counted(queue.bodies().await).values().eq(&[1; 500]), "each is there, and once");
+    assert!(counted(queue.bodies().await).values().eq(&[1; 500]), "each message is there once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_of_the_sender_is_not_tried_again() {
+async fn sender_fault_is_not_retried() {
     let queue = Queue::new("orders", 1).await;
     queue.sqs.set_faults(Faults::none().refused_entries(0.5));
     let (results, took) = timed(queue.producer().send_all(numbers(500))).await;
@@ -37,7 +37,7 @@ async fn a_fault_of_the_sender_is_not_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttles_and_connections_that_break_pass() {
+async fn throttles_and_broken_connections_are_retried() {
     let queue = Queue::new("orders", 1).await;
     queue.sqs.set_faults(Faults::none().throttles(0.3).lost_requests(0.3));
     let patient = queue.builder().retry_for(secs(300)).build();
@@ -47,7 +47,7 @@ async fn throttles_and_connections_that_break_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_there_twice_says_so() {
+async fn copies_of_a_message_share_its_id() {
     let queue = Queue::new("orders", 1).await;
     queue.sqs.set_faults(Faults::none().lost_answers(0.3));
     assert!(queue.producer().send_all(numbers(500)).await.iter().all(Result::is_ok));
@@ -55,12 +55,12 @@ async fn what_is_there_twice_says_so() {
     let all = queue.take_all().await;
     let ids =
         counted(all.iter().map(|message| (text(message, "redrive.id").unwrap(), message.body().unwrap().to_owned())));
-    assert_eq!(ids.len(), 500, "an id is that of one message");
-    assert!(all.len() > 550, "{} of 500 are there", all.len());
+    assert_eq!(ids.len(), 500, "each id belongs to one message");
+    assert!(all.len() > 550, "{} of 500 messages arrived", all.len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_queue_drops_the_second_try() {
+async fn fifo_queue_drops_a_retry() {
     let queue = Queue::new("orders.fifo", 1).await;
     queue.sqs.set_faults(Faults::none().lost_answers(0.3));
     let results = queue.producer().send_all(numbers(100).map(|message| message.group("g"))).await;
@@ -70,7 +70,7 @@ async fn a_fifo_queue_drops_the_second_try() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_is_an_end_to_it_which_says_what_is_known() {
+async fn retries_end_with_an_error_that_tells_the_outcome() {
     let queue = Queue::new("orders", 1).await;
     queue.sqs.set_faults(Faults::none().throttles(1.0));
     let (result, took) = timed(queue.producer().send(Outgoing::text("x"))).await;
@@ -85,7 +85,7 @@ async fn there_is_an_end_to_it_which_says_what_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_lost_answer_a_refusal_leaves_it_unknown() {
+async fn refusal_after_a_lost_answer_is_unknown() {
     let queue = Queue::new("orders", 1).await;
     queue.sqs.set_faults(Faults::none().lost_answers(1.0));
     let producer = queue.producer();
@@ -96,7 +96,7 @@ async fn after_a_lost_answer_a_refusal_leaves_it_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_queue_there_is_one_clear_error() {
+async fn missing_queue_is_one_clear_error() {
     let queue = Queue::new("orders", 1).await;
     let producer = redrive::Producer::new(queue.client(), queue.url.replace("orders", "oders"));
     let error = producer.send(Outgoing::text("x")).await.unwrap_err();
@@ -105,19 +105,19 @@ async fn without_a_queue_there_is_one_clear_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn equal_messages_are_two_unless_the_content_is_to_tell() {
+async fn equal_messages_are_two_unless_deduplicated_by_content() {
     let content_based = [(Name::ContentBasedDeduplication, "true")];
     let queue = Queue::with("orders.fifo", 1, &content_based).await;
     let twice = || [Outgoing::text("x").group("g"), Outgoing::text("x").group("g")];
     assert!(queue.producer().send_all(twice()).await.iter().all(Result::is_ok));
     assert_eq!(queue.bodies().await.len(), 2);
     let results = queue.builder().content_based_deduplication().build().send_all(twice()).await;
-    assert_eq!(results[0], results[1], "SQS has dropped the second");
+    assert_eq!(results[0], results[1], "SQS dropped the second message");
     assert_eq!(queue.bodies().await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_tried_again_does_not_wait_behind_all_that_is_new() {
+async fn retries_do_not_wait_behind_new_messages() {
     let queue = Queue::new("orders.fifo", 1).await;
     let producer = queue.builder().concurrency(1).buffer(64 << 20).linger(Duration::ZERO).build();
     queue.sqs.set_faults(Faults::none().lost_answers(1.0));
@@ -127,7 +127,7 @@ async fn what_is_tried_again_does_not_wait_behind_all_that_is_new() {
     });
     tokio::time::sleep(Duration::from_millis(1)).await;
     queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(10)));
-    // Each takes a call of its own.
+    // Each of these messages fills a call.
     let others = (0..100).map(|n| Outgoing::text("x".repeat(600_000)).group(n.to_string()));
     let (results, took) = timed(producer.send_all(others)).await;
     assert!(results.iter().all(Result::is_ok) && took > secs(300), "{took:?}");
@@ -138,7 +138,7 @@ async fn what_is_tried_again_does_not_wait_behind_all_that_is_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_know_whether_it_was_sent_sends_it_again_under_its_id() {
+async fn unknown_message_is_sent_again_under_its_id() {
     for name in ["orders.fifo", "orders"] {
         let queue = Queue::new(name, 1).await;
         let producer = queue.builder().retry_for(secs(1)).build();
@@ -146,7 +146,7 @@ async fn who_does_not_know_whether_it_was_sent_sends_it_again_under_its_id() {
         queue.sqs.set_faults(Faults::none().lost_answers(1.0));
         let error = producer.send(message()).await.unwrap_err();
         queue.sqs.set_faults(Faults::none());
-        let id = error.send_id().expect("it has left").to_owned();
+        let id = error.send_id().expect("it was sent").to_owned();
         assert!(error.is_unknown());
         producer.send(message().deduplication_id(&id)).await.unwrap();
         let all = queue.take_all().await;
@@ -159,7 +159,7 @@ async fn who_does_not_know_whether_it_was_sent_sends_it_again_under_its_id() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_says_what_id_a_message_has_and_none_where_it_has_none() {
+async fn error_has_the_messages_id_if_there_is_one() {
     let queue = Queue::new("orders.fifo", 1).await;
     queue.sqs.set_faults(Faults::none().throttles(1.0));
     let message = || Outgoing::text("x").group("g");
@@ -168,7 +168,7 @@ async fn an_error_says_what_id_a_message_has_and_none_where_it_has_none() {
     let results = impatient().build().send_all(messages).await;
     let ids: Vec<_> = results.iter().map(|result| result.as_ref().unwrap_err().send_id()).collect();
     assert_eq!(ids[0].map(str::len), Some(32));
-    assert_eq!(ids[1..], [None, Some("mine")], "one never left");
+    assert_eq!(ids[1..], [None, Some("mine")], "the second was never sent");
     let by_content = impatient().content_based_deduplication().build();
     assert_eq!(by_content.send(message()).await.unwrap_err().send_id(), None);
 }

@@ -1,4 +1,4 @@
-//! Many tasks send through one producer under every fault, and then the account must balance.
+//! Many tasks send through one producer under all kinds of faults. Afterwards every message must be accounted for.
 //!
 //! `REDRIVE_SIMULATION_MESSAGES` and `REDRIVE_SIMULATION_SEED` change a run, as in the other simulations.
 
@@ -36,7 +36,7 @@ fn faults() -> Faults {
 
 type Result = std::result::Result<Sent, SendError>;
 
-/// Each task sends its part, and the numbers of its own groups in order. The results are by number.
+/// Sends all messages from several tasks, each with its own groups in order. Returns the results by number.
 async fn send_all(producer: &Producer, messages: usize, body: fn(usize) -> String) -> Vec<Result> {
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
@@ -57,16 +57,16 @@ fn plain(number: usize) -> String {
     number.to_string()
 }
 
-/// The number that a body begins with.
+/// Returns the number at the beginning of a body.
 fn number_of(body: &str) -> usize {
     body.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// How often each number was in a call that was not answered: its connection broke, or it took too long.
+/// How often each number was in an unanswered call: the connection broke, or the call took too long.
 #[derive(Clone, Debug, Default)]
 struct Unanswered(Arc<Mutex<HashMap<usize, usize>>>);
 
-/// The numbers that are in an attempt.
+/// The numbers in an attempt.
 #[derive(Debug)]
 struct Numbers(Vec<usize>);
 
@@ -114,7 +114,7 @@ impl Intercept for Unanswered {
         bag: &mut ConfigBag,
     ) -> std::result::Result<(), BoxError> {
         if context.response().is_none() {
-            // Without credentials it has not begun.
+            // An attempt without credentials has not started.
             let Some(Numbers(numbers)) = bag.load::<Numbers>() else { return Ok(()) };
             let mut counts = self.0.lock().unwrap();
             numbers.iter().for_each(|&number| *counts.entry(number).or_default() += 1);
@@ -123,7 +123,7 @@ impl Intercept for Unanswered {
     }
 }
 
-/// How many are there more often than once. What is said of each number is found to be so.
+/// Checks the result of each number against the queue. Returns how many messages have copies.
 async fn account(queue: &Queue, results: &[Result], unanswered: &Unanswered) -> usize {
     queue.sqs.set_faults(Faults::none());
     let mut there: HashMap<usize, Vec<(String, String)>> = HashMap::new();
@@ -147,7 +147,7 @@ async fn account(queue: &Queue, results: &[Result], unanswered: &Unanswered) -> 
         }
         assert!(copies.windows(2).all(|two| two[0].1 == two[1].1), "copies of {number} have different ids");
         let may_be_there = if is_fifo { 1 } else { 1 + unanswered.count(number) };
-        assert!(copies.len() <= may_be_there, "{number} is there {} times of {may_be_there}", copies.len());
+        assert!(copies.len() <= may_be_there, "{number} arrived {} times of {may_be_there}", copies.len());
     }
     there.values().filter(|copies| copies.len() > 1).count()
 }
@@ -170,7 +170,7 @@ fn each_message_is_accepted_or_reported() {
                 results.len(),
                 reported(&results)
             );
-            // A call that takes longer than an attempt may never arrives here.
+            // A call that exceeds an attempt never arrives here, so only lost answers cause copies.
             assert_eq!(twice > 0, lost_answers > 0.0);
             assert!(reported(&results) < messages / 50);
         }
@@ -178,7 +178,7 @@ fn each_message_is_accepted_or_reported() {
 }
 
 #[test]
-fn each_group_is_in_order_and_nothing_is_there_twice() {
+fn each_group_arrives_in_order_and_once() {
     let (messages, seed) = messages_and_seed(MESSAGES, 1);
     on_paused_clock(async {
         for seed in [seed, seed + 1] {
@@ -193,7 +193,7 @@ fn each_group_is_in_order_and_nothing_is_there_twice() {
     });
 }
 
-/// What a queue takes that takes little, and a message that is as large, or a little less.
+/// The limit of a small queue. Messages are as large, or slightly smaller.
 const SMALL_BYTES: usize = 1_536;
 
 fn nearly_too_large(number: usize) -> String {
@@ -201,7 +201,7 @@ fn nearly_too_large(number: usize) -> String {
     format!("{number:<bytes$}").replacen(' ', " x", 1)[..bytes].to_owned()
 }
 
-/// Credentials that are there after half a minute, and again not for a while later.
+/// Credentials that are ready after half a minute, and unavailable again for a while later.
 #[derive(Debug)]
 struct Late(Instant);
 
@@ -213,7 +213,7 @@ impl ProvideCredentials for Late {
         let elapsed = self.0.elapsed();
         let result = match elapsed < secs(30) {
             true => Err(CredentialsError::provider_error("503 from STS")),
-            // They are used up soon, and have to be loaded again.
+            // They expire soon and have to be loaded again.
             false => {
                 let expiry = SystemTime::now() + secs(1);
                 Ok(Credentials::new("a", "b", None, Some(expiry), "tests"))
@@ -223,7 +223,7 @@ impl ProvideCredentials for Late {
     }
 }
 
-/// A proxy that takes no call of more than five messages.
+/// Refuses calls with more than five messages.
 async fn proxy(call: wire::Call) -> wire::Answered {
     let request: serde_json::Value = serde_json::from_slice(call.request.body().bytes().unwrap()).unwrap();
     if request["Entries"].as_array().is_some_and(|entries| entries.len() > 5) {
@@ -234,7 +234,7 @@ async fn proxy(call: wire::Call) -> wire::Answered {
 }
 
 #[test]
-fn small_queues_proxies_and_late_credentials_lose_nothing() {
+fn small_queues_proxies_and_late_credentials_lose_no_message() {
     let (messages, seed) = messages_and_seed(MESSAGES, 1);
     let messages = messages / 20;
     on_paused_clock(async {

@@ -1,4 +1,4 @@
-//! Queues that take less than a mebibyte.
+//! Queues with a size limit below 1 MiB.
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as System, QueueAttributeName as Name};
 use redrive::{AttributeValue, Outgoing, Producer, ProducerBuilder, TraceContext};
@@ -9,7 +9,7 @@ use crate::kit::{Queue, secs, system, text};
 
 const LIMIT_BYTES: usize = 2_048;
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-/// What a producer adds: names, types and values.
+/// The bytes of the attributes that a producer adds: names, types and values.
 const ID_BYTES: usize = "redrive.id".len() + "String".len() + 32;
 const PARENT_BYTES: usize = "traceparent".len() + "String".len() + PARENT.len();
 
@@ -21,7 +21,7 @@ fn traced(builder: ProducerBuilder) -> Producer {
     builder.trace_context(|| TraceContext::default().traceparent(PARENT.to_owned())).build()
 }
 
-/// A body with which the message, and that much of what is added, is as large as the queue takes it.
+/// Returns a body with which the message, and this much of the added attributes, reaches the queue's limit.
 fn body(added_bytes: usize) -> String {
     "x".repeat(LIMIT_BYTES - added_bytes)
 }
@@ -31,7 +31,7 @@ fn has(message: &Message) -> (bool, bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_added_gives_way_in_its_order() {
+async fn added_attributes_are_left_out_in_order() {
     for (added, expected) in [
         (ID_BYTES + PARENT_BYTES, (true, true)),
         (ID_BYTES + PARENT_BYTES - 1, (false, true)),
@@ -52,7 +52,7 @@ async fn what_is_added_gives_way_in_its_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_too_large_itself_is_refused_once_and_says_the_limit() {
+async fn message_above_the_limit_is_refused_once_with_the_limit() {
     for name in ["orders", "orders.fifo"] {
         let queue = small(name).await;
         let messages = [body(200), "x".repeat(LIMIT_BYTES + 1), body(200)];
@@ -60,12 +60,12 @@ async fn a_message_that_is_too_large_itself_is_refused_once_and_says_the_limit()
         assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
         let error = results[1].as_ref().unwrap_err();
         assert!(error.is_too_large() && !error.is_retryable(), "{error}");
-        assert!(error.to_string().contains("takes 2048") && !error.to_string().contains("xxx"), "{error}");
+        assert!(error.to_string().contains("accepts 2048") && !error.to_string().contains("xxx"), "{error}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_in_another_form_keeps_its_place_and_its_deduplication_id() {
+async fn message_in_another_form_keeps_its_place_and_deduplication_id() {
     let queue = small("orders.fifo").await;
     let messages = ["1", "2", "3"].map(|number| {
         let body = format!("{number}{}", "x".repeat(LIMIT_BYTES - 1));
@@ -80,7 +80,7 @@ async fn a_message_in_another_form_keeps_its_place_and_its_deduplication_id() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_was_raised_is_noticed() {
+async fn raised_limit_is_noticed() {
     let queue = small("orders").await;
     let producer = traced(queue.builder());
     producer.send(Outgoing::text(body(1))).await.unwrap();
@@ -89,11 +89,11 @@ async fn a_limit_that_was_raised_is_noticed() {
     producer.send(Outgoing::text("x".repeat(LIMIT_BYTES + 1))).await.unwrap();
     producer.send(Outgoing::text(body(1))).await.unwrap();
     let messages = queue.take_all().await;
-    assert!(messages.iter().any(|message| has(message) == (true, true)), "the last one has all");
+    assert!(messages.iter().any(|message| has(message) == (true, true)), "the last one has both attributes");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_learned_limit_is_forgotten_after_a_while() {
+async fn learned_limit_is_forgotten_after_ten_minutes() {
     let queue = small("orders").await;
     let producer = traced(queue.builder());
     producer.send(Outgoing::text(body(1))).await.unwrap();
@@ -101,25 +101,25 @@ async fn a_learned_limit_is_forgotten_after_a_while() {
     set.attributes(Name::MaximumMessageSize, "4096").send().await.unwrap();
     queue.take_all().await;
     producer.send(Outgoing::text(body(1))).await.unwrap();
-    assert_eq!(has(&queue.take_all().await[0]), (false, false), "it is known still");
+    assert_eq!(has(&queue.take_all().await[0]), (false, false), "the limit is still known");
     tokio::time::sleep(secs(600)).await;
     producer.send(Outgoing::text(body(1))).await.unwrap();
     assert_eq!(has(&queue.take_all().await[0]), (true, true));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_id_can_be_turned_off() {
+async fn send_id_can_be_turned_off() {
     let queue = Queue::new("orders", 1).await;
     let producer = queue.builder().without_send_id().build();
     producer.send(Outgoing::text("x")).await.unwrap();
     producer.send(Outgoing::text("y").deduplication_id("7")).await.unwrap();
-    // As a row of an outbox has it.
+    // An outbox row looks like this.
     let row = Outgoing::text("z").deduplication_id("7").attribute("redrive.id", AttributeValue::string("7"));
     producer.send(row).await.unwrap();
     assert!(queue.take_all().await.iter().all(|message| message.message_attributes().is_none()));
 }
 
-/// What a server says of a message that is larger than it takes, in the entry or of the call.
+/// A server's refusal of a message that is too large, for the entry or for the call.
 type Refusal = fn(usize) -> (u16, Value);
 
 fn entry_says(code: &str, message: &str) -> (u16, Value) {
@@ -127,7 +127,7 @@ fn entry_says(code: &str, message: &str) -> (u16, Value) {
     (200, json!({ "Successful": [], "Failed": failed }))
 }
 
-/// A producer for a queue with a limit, which each message reaches alone. It says how many calls there were.
+/// Sends a message to a queue with a limit. Returns the number of calls, and which attributes arrived.
 async fn calls_for(limit_bytes: usize, refusal: Refusal, body_bytes: usize) -> (usize, bool, bool) {
     let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counted = calls.clone();
@@ -157,7 +157,7 @@ async fn calls_for(limit_bytes: usize, refusal: Refusal, body_bytes: usize) -> (
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_understood_however_it_is_said() {
+async fn every_wording_of_a_size_refusal_is_understood() {
     let refusals: [(&str, Refusal); 5] = [
         ("AWS, in an entry", |limit| {
             let message = format!(

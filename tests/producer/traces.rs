@@ -1,4 +1,4 @@
-//! What goes with a message for its receiver.
+//! The trace context that a message carries to its receiver.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,7 +18,7 @@ fn context() -> TraceContext {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_trace_goes_with_the_message() {
+async fn message_carries_the_trace_context() {
     let queue = Queue::new("orders", 1).await;
     let producer = queue.builder().trace_context(context).build();
     producer.send(Outgoing::text("x")).await.unwrap();
@@ -42,7 +42,7 @@ async fn the_trace_goes_with_the_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_that_is_sent_together_is_of_one_trace() {
+async fn messages_of_one_send_share_a_trace() {
     let queue = Queue::new("orders", 1).await;
     let asked = AtomicUsize::new(0);
     let next = move || TraceContext::default().trace_header(format!("Root={}", asked.fetch_add(1, Ordering::Relaxed)));
@@ -67,7 +67,7 @@ impl FromAttribute for Parent {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_reads_what_the_producer_gave() {
+async fn handler_reads_the_trace_that_the_producer_added() {
     let kit = Kit::with_seed(1);
     for name in ["orders", "orders.fifo"] {
         let queue = kit.queue(name).max_receive_count(1).create().await.unwrap();
@@ -85,7 +85,7 @@ async fn a_handler_reads_what_the_producer_gave() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trace_that_sqs_would_not_take_is_left_out() {
+async fn trace_that_sqs_would_refuse_is_left_out() {
     let queue = Queue::new("orders", 1).await;
     for wrong in ["", "a\0b", "a\u{b}"] {
         let context = move || TraceContext::default().trace_header(wrong).traceparent(wrong);

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::kit::{Queue, secs, timed};
 
-/// A provider that is ready at some time, and fails or takes its time until then.
+/// A credentials provider that is ready at some time, and until then fails or hangs.
 #[derive(Debug)]
 struct Late {
     ready: Instant,
@@ -54,9 +54,9 @@ fn client(queue: &Queue, until_then: UntilThen, ready_after: Duration, attempt_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_credentials_a_message_is_known_not_to_be_sent() {
+async fn message_without_credentials_is_known_to_be_unsent() {
     for until_then in ALL {
-        // Shorter than the SDK waits for credentials, and longer.
+        // One timeout is shorter than the SDK's wait for credentials, the other is longer.
         for attempt_timeout in [secs(2), secs(10)] {
             let queue = Queue::new("orders", 1).await;
             let producer = Producer::new(client(&queue, until_then, secs(10_000), attempt_timeout), &queue.url);
@@ -70,7 +70,7 @@ async fn without_credentials_a_message_is_known_not_to_be_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_error_says_what_is_wrong_with_the_credentials() {
+async fn error_names_the_credentials_problem() {
     let queue = Queue::new("orders", 1).await;
     let producer = Producer::new(client(&queue, UntilThen::Fails, secs(10_000), secs(10)), &queue.url);
     let error = producer.send(Outgoing::text("x")).await.unwrap_err();
@@ -78,7 +78,7 @@ async fn the_error_says_what_is_wrong_with_the_credentials() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_that_are_late_are_waited_for() {
+async fn late_credentials_are_awaited() {
     for until_then in ALL {
         let queue = Queue::new("orders.fifo", 1).await;
         let producer = Producer::new(client(&queue, until_then, secs(20), secs(10)), &queue.url);
@@ -88,9 +88,9 @@ async fn credentials_that_are_late_are_waited_for() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_a_message_is_known_not_to_be_sent() {
+async fn message_without_a_connection_is_known_to_be_unsent() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    // It takes a connection and ends it, before any agreement on TLS.
+    // This server accepts a connection and closes it before TLS is agreed.
     let ends = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = ends.local_addr().unwrap();
     std::thread::spawn(move || ends.incoming().for_each(drop));

@@ -1,4 +1,4 @@
-//! What a client asks of SQS, counted.
+//! Counts a client's calls to SQS.
 
 #![allow(dead_code, reason = "each of the tests and the benchmark asks for a part of it")]
 
@@ -11,17 +11,17 @@ use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_sqs::error::BoxError;
 use redrive_local::Sqs;
 
-/// Counts the calls that a client makes, each attempt for itself.
+/// Counts the calls of a client, each attempt separately.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Calls(Arc<Mutex<BTreeMap<String, usize>>>);
 
 impl Calls {
-    /// A client of that account whose calls are counted.
+    /// Returns a client of that account whose calls are counted.
     pub(crate) fn client_of(&self, sqs: &Sqs) -> Client {
         Client::from_conf(sqs.client().config().to_builder().interceptor(self.clone()).build())
     }
 
-    /// How often each operation was called.
+    /// Returns how often each operation was called.
     pub(crate) fn counts(&self) -> BTreeMap<String, usize> {
         self.0.lock().unwrap().clone()
     }

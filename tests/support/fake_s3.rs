@@ -1,4 +1,4 @@
-//! Buckets in memory, behind a client of the AWS SDK. They can be silent, stall and be slow.
+//! Buckets in memory, behind a client of the AWS SDK. They can be silent, stalled or slow.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -30,32 +30,32 @@ pub(crate) struct FakeS3(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// By `/bucket/key`.
+    /// Objects by `/bucket/key`.
     objects: BTreeMap<String, Vec<u8>>,
-    /// Objects of so many times `x`, which take no memory.
+    /// Objects of this many `x`, which take no memory.
     long_objects: BTreeMap<String, usize>,
     delivery: Delivery,
-    /// No call is answered.
+    /// Whether calls stay unanswered.
     is_silent: bool,
-    /// What every call is answered with, in place of what was asked for.
+    /// The error that answers every call.
     fault: Option<(u16, &'static str)>,
     under_way: usize,
     most_under_way: usize,
 }
 
-/// How the body of an object comes.
+/// How the body of an object arrives.
 #[derive(Clone, Copy, Default)]
 pub(crate) enum Delivery {
     #[default]
     AtOnce,
     WithoutLength,
-    /// After so many bytes nothing more comes, and the connection stays open.
+    /// The body stops after this many bytes, and the connection stays open.
     StallsAfter(usize),
-    /// So many bytes at a time, with a pause before each.
+    /// This many bytes arrive at a time, with a pause before each part.
     Slowly(usize, Duration),
 }
 
-/// Each call takes so long.
+/// The time of each call.
 const LATENCY: Duration = Duration::from_millis(10);
 
 impl FakeS3 {
@@ -66,7 +66,7 @@ impl FakeS3 {
             .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
             .endpoint_url("http://s3.localhost")
             .force_path_style(true)
-            // A body is then sent as it is.
+            // A body is then sent unchanged.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(RetryConfig::disabled())
@@ -78,7 +78,7 @@ impl FakeS3 {
         self.0.lock().unwrap().objects.insert(path.to_owned(), body.into());
     }
 
-    /// An object of so many times `x`.
+    /// Adds an object of this many `x`.
     pub(crate) fn put_long(&self, path: &str, bytes: usize) {
         self.0.lock().unwrap().long_objects.insert(path.to_owned(), bytes);
     }
@@ -87,12 +87,12 @@ impl FakeS3 {
         self.0.lock().unwrap().delivery = delivery;
     }
 
-    /// Answers no call any more, and closes no connection.
+    /// Stops answering calls, without closing connections.
     pub(crate) fn be_silent(&self) {
         self.0.lock().unwrap().is_silent = true;
     }
 
-    /// All that is there, by `/bucket/key`.
+    /// Returns all objects, by `/bucket/key`.
     pub(crate) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.0.lock().unwrap().objects.clone()
     }
@@ -105,7 +105,7 @@ impl FakeS3 {
         self.0.lock().unwrap().most_under_way
     }
 
-    /// Says whether the call is not to be answered.
+    /// Begins a call. Returns whether it stays unanswered.
     fn begin(&self) -> bool {
         let mut state = self.0.lock().unwrap();
         state.under_way += 1;
@@ -128,7 +128,7 @@ impl FakeS3 {
                 response(200, SdkBody::empty())
             }
             "GET" => state.object(&path).unwrap_or_else(|| response(404, SdkBody::from(error("NoSuchKey")))),
-            method => panic!("{method} is none of what is asked of S3"),
+            method => panic!("S3 is called with the unexpected method {method}"),
         }
     }
 }
@@ -154,13 +154,13 @@ fn response(status: u16, body: SdkBody) -> HttpResponse {
     HttpResponse::new(StatusCode::try_from(status).expect("a status"), body)
 }
 
-/// What is left of an object.
+/// The rest of an object.
 enum Content {
     Bytes(Bytes),
     Repeated(usize),
 }
 
-/// What comes at a time, as from a socket.
+/// The size of a part, as from a socket.
 const PIECE: usize = 65_536;
 
 impl Content {
@@ -184,7 +184,7 @@ impl Content {
     }
 }
 
-/// The body of an object on its way.
+/// The body of an object while it is sent.
 struct Coming {
     content: Content,
     delivery: Delivery,
@@ -223,7 +223,7 @@ impl HttpBody for Coming {
 }
 
 fn error(code: &str) -> Vec<u8> {
-    format!("<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>").into_bytes()
+    format!("<Error><Code>{code}</Code><Message>the test asked for this</Message></Error>").into_bytes()
 }
 
 impl HttpClient for FakeS3 {

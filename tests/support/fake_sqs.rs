@@ -1,4 +1,4 @@
-//! An SQS that is a function of a test's own, for answers that the embedded queue does not give.
+//! An SQS whose answers come from a function of the test, for answers that the embedded queue does not give.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use serde_json::Value;
 
-/// A client whose calls this function answers: by operation and request, with a status and JSON.
+/// Returns a client whose calls this function answers: by operation and request, with a status and JSON.
 pub(crate) fn client<F, A>(answer: F) -> Client
 where
     F: Fn(String, Value) -> A + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! What holds of every answer, whatever the event: for the properties here and for the fuzz target.
+//! Properties of every answer, for any event. The property tests and the fuzz target use them.
 
 #![allow(dead_code, reason = "the tests and the fuzz target each use a part of it")]
 
@@ -11,7 +11,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tower::Service;
 
-/// Hands the bytes to a consumer as lambda_runtime would, and checks its answer. The handler takes bodies that begin
+/// Hands the bytes to a consumer as lambda_runtime does, and checks its answer. The handler accepts bodies that begin
 /// with an even byte.
 pub(crate) async fn check(bytes: &[u8]) {
     let event = match Event::from_slice(bytes) {
@@ -25,7 +25,7 @@ pub(crate) async fn check(bytes: &[u8]) {
     };
     let mut consumer = redrive::handler(|Body(body): Body| async move { takes(&body).then_some(()).ok_or("odd") });
     let Ok(answer) = consumer.call(LambdaEvent::new(event, Context::default())).await else {
-        // A whole batch that comes back loses nothing.
+        // A batch that is retried as a whole loses nothing.
         return;
     };
     let reported: Vec<&str> =
@@ -34,16 +34,16 @@ pub(crate) async fn check(bytes: &[u8]) {
     assert_eq!(distinct.len(), reported.len(), "an id is reported twice");
     assert!(!distinct.contains(""), "an empty id is reported");
 
-    // Bytes that are no text may stand where nobody looks.
+    // Bytes that are not UTF-8 are allowed in parts that are not read.
     let records = records(&String::from_utf8_lossy(bytes));
     let mut in_order = records.iter();
     assert!(
         reported.iter().all(|id| in_order.any(|record| record.ids.iter().any(|known| known == id))),
-        "an id is none of the batch's, or out of order"
+        "an id does not belong to the batch, or is out of order"
     );
     for record in records.iter().filter(|record| !record.taken) {
-        assert!(!record.ids.is_empty(), "a record that failed and cannot be named was passed over");
-        // Copies fare as the first of them: that of a record that was taken need not come back.
+        assert!(!record.ids.is_empty(), "a failed record without an id was not reported");
+        // Copies share the outcome of the first one, so the copy of an accepted record need not be reported.
         let mut copies = records.iter().filter(|other| other.ids.iter().any(|id| record.ids.contains(id)));
         if copies.all(|copy| !copy.taken) {
             let reported = record.ids.iter().any(|id| distinct.contains(id.as_str()));
@@ -56,8 +56,8 @@ fn takes(body: &str) -> bool {
     body.as_bytes().first().is_some_and(|byte| byte % 2 == 0)
 }
 
-/// What is certain of a record. JSON may have a key twice, and which of them counts is not said: so it may have more
-/// than one id, and was taken if any of its bodies could be.
+/// The certain parts of a record. JSON may repeat a key without a rule which value counts. So a record may have several
+/// ids, and it may be accepted if any of its bodies is.
 struct Record {
     ids: Vec<String>,
     taken: bool,
@@ -66,7 +66,7 @@ struct Record {
 fn records(event: &str) -> Vec<Record> {
     let list = match values(event, "Records").pop() {
         Some(list) => list,
-        // EventBridge Pipes send the list alone.
+        // EventBridge Pipes sends the bare list.
         None if event.trim_ascii_start().starts_with('[') => event,
         None => return Vec::new(),
     };
@@ -81,8 +81,8 @@ fn records(event: &str) -> Vec<Record> {
         .collect()
 }
 
-/// The values of a key, in their order; none where this is no object. They are left as they are: a value of JSON's that
-/// is none of `serde_json::Value`'s (half a surrogate pair, a number beyond all bounds) may stand beside them.
+/// Returns the values of a key in their order, or none if this is not an object. Other values stay unparsed, because
+/// `serde_json::Value` cannot represent half a surrogate pair or an unbounded number.
 fn values<'a>(json: &'a str, key: &str) -> Vec<&'a str> {
     let entries = serde_json::Deserializer::from_str(json).deserialize_map(Entries).unwrap_or_default();
     let is_key = |text: &str| serde_json::from_str(text).is_ok_and(|text: String| text == key);

@@ -1,4 +1,4 @@
-//! What is logged on a test's thread.
+//! Collects the log events of a test's thread.
 
 use std::fmt::Debug;
 use std::fmt::Write;
@@ -9,16 +9,16 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry};
 
-/// An event, as text.
+/// A log event as text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Logged {
     pub(crate) message: String,
     pub(crate) message_id: Option<String>,
-    /// All of its fields.
+    /// All fields of the event.
     pub(crate) text: String,
 }
 
-/// Hands this thread's events to that function, until the guard is dropped.
+/// Passes this thread's events to that function until the guard is dropped.
 pub(crate) fn to(hear: impl Fn(Logged) + Send + Sync + 'static) -> DefaultGuard {
     tracing::subscriber::set_default(Registry::default().with(To(hear)))
 }
@@ -26,13 +26,13 @@ pub(crate) fn to(hear: impl Fn(Logged) + Send + Sync + 'static) -> DefaultGuard 
 struct To<F>(F);
 
 impl<S: tracing::Subscriber, F: Fn(Logged) + Send + Sync + 'static> Layer<S> for To<F> {
-    /// No spans: in a simulation they would take longer than what happens in them.
+    /// Ignores spans, which would take most of a simulation's time.
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         metadata.is_event()
     }
 
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        // What the SDK and its like have to say.
+        // Events of the SDK and other libraries are ignored.
         if event.metadata().target().starts_with("redrive") {
             let mut logged = Logged { text: event.metadata().level().to_string(), ..Logged::default() };
             event.record(&mut logged);

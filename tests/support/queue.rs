@@ -1,4 +1,4 @@
-//! A queue, and short words for what is in it.
+//! A queue, with helpers to read its messages.
 
 #![allow(dead_code, reason = "each of the tests asks for a part of it")]
 
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::calls::Calls;
 
-/// A queue of an account of its own, with all that is drawn by lot from a seed.
+/// A queue in its own account. A seed determines all random choices.
 pub(crate) struct Queue {
     pub(crate) sqs: Sqs,
     pub(crate) url: String,
@@ -24,7 +24,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// One whose name ends in `.fifo` is a FIFO queue.
+    /// Creates a queue. A name that ends in `.fifo` creates a FIFO queue.
     pub(crate) async fn new(name: &str, seed: u64) -> Self {
         Self::with(name, seed, &[]).await
     }
@@ -43,7 +43,7 @@ impl Queue {
         Self { sqs, url, calls: Calls::default() }
     }
 
-    /// A client whose calls are counted, each attempt for itself.
+    /// Returns a client whose calls are counted, each attempt separately.
     pub(crate) fn client(&self) -> Client {
         self.calls.client_of(&self.sqs)
     }
@@ -56,7 +56,7 @@ impl Queue {
         self.builder().build()
     }
 
-    /// All its messages, in the order in which SQS hands them out. They are gone from it then.
+    /// Removes and returns all messages in the order in which SQS hands them out.
     pub(crate) async fn take_all(&self) -> Vec<Message> {
         let client = self.sqs.client();
         let mut all = Vec::new();
@@ -77,13 +77,13 @@ impl Queue {
         }
     }
 
-    /// The bodies of all its messages, which are gone then.
+    /// Removes all messages and returns their bodies.
     pub(crate) async fn bodies(&self) -> Vec<String> {
         self.take_all().await.into_iter().map(|message| message.body.unwrap()).collect()
     }
 }
 
-/// The text of a message attribute.
+/// Returns the text of a message attribute.
 pub(crate) fn text(message: &Message, name: &str) -> Option<String> {
     message.message_attributes()?.get(name)?.string_value().map(str::to_owned)
 }
@@ -92,14 +92,14 @@ pub(crate) fn system(message: &Message, name: MessageSystemAttributeName) -> Opt
     message.attributes()?.get(&name).cloned()
 }
 
-/// How much of the paused clock's time something takes.
+/// Runs the work and returns how much of the paused clock's time it took.
 pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let begin = Instant::now();
     let result = work.await;
     (result, begin.elapsed())
 }
 
-/// How often each is there.
+/// Counts equal items.
 pub(crate) fn counted<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeMap<T, usize> {
     let mut counts = BTreeMap::new();
     for item in items {

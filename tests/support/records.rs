@@ -1,4 +1,4 @@
-//! Records as Lambda hands them over, and panics that are meant to happen: what tests of handlers say on every host.
+//! Records in Lambda's format, and intended panics, for handler tests on every host.
 
 use std::panic;
 use std::sync::Once;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 pub(crate) const STANDARD: &str = "arn:aws:sqs:eu-west-1:123456789012:orders";
 pub(crate) const FIFO: &str = "arn:aws:sqs:eu-west-1:123456789012:orders.fifo";
 
-/// A record of a standard queue.
+/// Returns a record of a standard queue.
 pub(crate) fn record(id: &str, body: &str) -> Value {
     json!({
         "messageId": id,
@@ -28,7 +28,7 @@ pub(crate) fn record(id: &str, body: &str) -> Value {
     })
 }
 
-/// A record of a FIFO queue.
+/// Returns a record of a FIFO queue.
 pub(crate) fn fifo_record(id: &str, group: &str, body: &str) -> Value {
     let mut record = with_attribute(record(id, body), "MessageGroupId", group);
     record["eventSourceARN"] = json!(FIFO);
@@ -40,7 +40,7 @@ pub(crate) fn with_attribute(mut record: Value, name: &str, value: &str) -> Valu
     record
 }
 
-/// The same record with another value in one place, or with none if that is `None`.
+/// Returns the record with another value at one key, or without the key if the value is `None`.
 pub(crate) fn with(mut record: Value, key: &str, value: impl Into<Option<Value>>) -> Value {
     let fields = record.as_object_mut().expect("a record is an object");
     match value.into() {
@@ -50,7 +50,7 @@ pub(crate) fn with(mut record: Value, key: &str, value: impl Into<Option<Value>>
     record
 }
 
-/// Panics that a test means to happen say so in their message, and are kept out of the output.
+/// The message of intended panics, which are kept out of the output.
 pub(crate) const INTENDED: &str = "intended panic";
 
 pub(crate) fn quiet_intended_panics() {

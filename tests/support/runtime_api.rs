@@ -1,5 +1,5 @@
-//! A Lambda Runtime API in this process: hands events to a function and takes its answers, for the tests and for the
-//! benchmark.
+//! A Lambda Runtime API in this process. It hands events to a function and receives its answers, for tests and
+//! benchmarks.
 //!
 //! The protocol: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
@@ -26,11 +26,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// How many invocations may wait for a poller; further ones wait before they are queued.
 const QUEUED_INVOCATIONS: usize = 64;
 
-/// How long [`RuntimeApi::invoke`] waits for an answer: a function that is stuck fails its test rather than hangs it.
-/// Lambda itself would wait for the function's timeout, 15 minutes at most.
+/// Limits how long [`RuntimeApi::invoke`] waits for an answer, so that a stuck function fails its test. Lambda itself
+/// waits for the function's timeout, at most 15 minutes.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
-/// What Lambda sets for every function, besides the address of its Runtime API.
+/// The variables that Lambda sets for every function, apart from its Runtime API's address.
 const ENVIRONMENT: [(&str, &str); 12] = [
     ("AWS_DEFAULT_REGION", "eu-west-1"),
     ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023"),
@@ -46,21 +46,19 @@ const ENVIRONMENT: [(&str, &str); 12] = [
     ("_HANDLER", "bootstrap"),
 ];
 
-/// A Runtime API on a port of its own, for one function. Dropping it ends the server and closes its connections.
+/// A Runtime API on its own port, for one function. Dropping it ends the server and closes its connections.
 ///
-/// The server has a thread and a runtime to itself. A handler under test that blocks every thread of its own runtime
-/// therefore does not hold up the clock that says when its answer came, and the end of that runtime is the end of
-/// every task the server spawned.
+/// The server has its own thread and runtime. A handler that blocks every thread of its runtime therefore cannot delay
+/// the clock that measures its answer. The end of the server's runtime ends every task that it spawned.
 pub(crate) struct RuntimeApi {
     address: SocketAddr,
     desk: Arc<Desk>,
-    /// Dropped to tell the server to stop.
+    /// Dropping it stops the server.
     running: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<()>>,
 }
 
-/// What came back for an event, and how long it took: from the hand-out of the event to a poller, to the last byte of
-/// the answer.
+/// The answer to an event, and the time from handing out the event to the last byte of the answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) kind: Kind,
@@ -68,19 +66,19 @@ pub(crate) struct Answer {
     pub(crate) took: Duration,
 }
 
-/// Which of the two endpoints of an invocation the function posted to.
+/// The endpoint of an invocation that the function posted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Response,
     Error,
 }
 
-/// What `lambda-runtime-deadline-ms` says.
+/// The value of `lambda-runtime-deadline-ms`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Deadline {
-    /// Counted, as Lambda does, from the hand-out of the event.
+    /// Counted from handing out the event, as Lambda does.
     In(Duration),
-    /// These milliseconds since 1970, whatever they mean: `cargo lambda watch` sends a deadline that is long past.
+    /// Milliseconds since 1970. `cargo lambda watch` sends a deadline in the distant past.
     At(u64),
 }
 
@@ -115,13 +113,13 @@ impl RuntimeApi {
         Self { address, desk, running: Some(running), server: Some(server) }
     }
 
-    /// What `AWS_LAMBDA_RUNTIME_API` is set to.
+    /// Returns the value for `AWS_LAMBDA_RUNTIME_API`.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The command that starts a function as Lambda would: with Lambda's environment and nothing of ours, so that no
-    /// `RUST_LOG` or AWS profile of a developer changes what is tested. The process ends when its handle is dropped.
+    /// Returns the command that starts a function as Lambda does. The environment is Lambda's alone, so that a
+    /// developer's `RUST_LOG` or AWS profile does not change a test. The process ends when its handle is dropped.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command
@@ -132,15 +130,15 @@ impl RuntimeApi {
         command
     }
 
-    /// Waits until the function asks for an event: at first that ends its start-up, after an answer whatever it still
-    /// had to clean up.
+    /// Waits until the function asks for an event. The first request ends its start, and a later one ends its work
+    /// after an answer.
     pub(crate) async fn polled(&self) {
         let mut pollers = self.desk.pollers.subscribe();
         pollers.wait_for(|&pollers| pollers > 0).await.expect("the desk holds a sender");
     }
 
-    /// Queues an event and waits for its answer. Events go out in the order in which they were queued, each to the
-    /// poller that has waited longest.
+    /// Queues an event and waits for its answer. Events are handed out in order, each to the poller that has waited
+    /// longest.
     pub(crate) async fn invoke(&self, event: impl Into<Bytes>, deadline: impl Into<Deadline>) -> Answer {
         let (answer, answered) = oneshot::channel();
         let invocation = Invocation { event: event.into(), deadline: deadline.into(), answer };
@@ -151,7 +149,7 @@ impl RuntimeApi {
             .expect("an invocation is held until it is answered")
     }
 
-    /// Waits for the report of an error before the first event, and returns its body.
+    /// Waits for an error before the first event, and returns its body.
     pub(crate) async fn init_error(&self) -> Bytes {
         let mut error = self.desk.init_error.subscribe();
         let error = error.wait_for(Option::is_some).await.expect("the desk holds a sender");
@@ -163,7 +161,7 @@ impl Drop for RuntimeApi {
     fn drop(&mut self) {
         self.running = None;
         if let Some(server) = self.server.take() {
-            // A panic of the server has been printed; a second one here could hide the test's own.
+            // The server's panic is already printed. A second panic here could hide the test's own.
             let _ = server.join();
         }
     }
@@ -180,7 +178,7 @@ fn serve(listener: TcpListener, desk: Arc<Desk>, stopped: oneshot::Receiver<()>)
 }
 
 async fn accept(listener: TcpListener, desk: Arc<Desk>) {
-    // Without `TCP_NODELAY` the tail of an event would wait for the acknowledgement of its head.
+    // Without `TCP_NODELAY` the end of an event would wait for the acknowledgement of its beginning.
     let listener = tokio::net::TcpListener::from_std(listener)
         .expect("a listener that does not block")
         .tap_io(|connection| connection.set_nodelay(true).expect("an open connection"));
@@ -224,11 +222,11 @@ async fn init_error(State(desk): State<Arc<Desk>>, body: Bytes) -> StatusCode {
     StatusCode::ACCEPTED
 }
 
-/// What the server and those who invoke share.
+/// The state that the server shares with its callers.
 struct Desk {
     entrance: mpsc::Sender<Invocation>,
-    /// Pollers wait for this lock in the order of their coming. One whose connection closes lets go of it, and takes
-    /// no event along.
+    /// Pollers wait for this lock in the order of their arrival. A poller whose connection closes releases the lock
+    /// without an event.
     queue: tokio::sync::Mutex<mpsc::Receiver<Invocation>>,
     pollers: watch::Sender<usize>,
     out: Mutex<HashMap<String, HandedOut>>,
@@ -273,20 +271,19 @@ impl Desk {
         id
     }
 
-    /// Takes an answer, the first one only: Lambda too refuses one to an invocation that it does not know or that is
-    /// over.
+    /// Accepts the first answer. Like Lambda, it refuses an answer to an unknown or finished invocation.
     fn settle(&self, id: &str, kind: Kind, body: Bytes) -> StatusCode {
         let Some(handed_out) = self.out.lock().unwrap_or_else(PoisonError::into_inner).remove(id) else {
             return StatusCode::BAD_REQUEST;
         };
         let answer = Answer { kind, body, took: handed_out.at.elapsed() };
-        // Nobody may be waiting any more, which is not the function's fault.
+        // If nobody waits for the answer any more, the function is not at fault.
         let _ = handed_out.answer.send(answer);
         StatusCode::ACCEPTED
     }
 }
 
-/// Counts a poller for as long as it waits, also where it goes away without an event.
+/// Counts a poller while it waits, even if it leaves without an event.
 struct Polling<'a>(&'a watch::Sender<usize>);
 
 impl<'a> Polling<'a> {

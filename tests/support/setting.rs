@@ -1,10 +1,10 @@
-//! What the environment says of a simulation.
+//! Settings of simulations from the environment.
 
 use std::env;
 use std::str::FromStr;
 
-/// How many messages, and the seed: these, or those of `REDRIVE_SIMULATION_MESSAGES` and `REDRIVE_SIMULATION_SEED`. A test that fails
-/// shows them.
+/// Returns the number of messages and the seed: the defaults, or `REDRIVE_SIMULATION_MESSAGES` and
+/// `REDRIVE_SIMULATION_SEED`. A test that fails prints them.
 pub(crate) fn messages_and_seed(messages: usize, seed: u64) -> (usize, u64) {
     let messages = setting("REDRIVE_SIMULATION_MESSAGES", messages);
     let seed = setting("REDRIVE_SIMULATION_SEED", seed);

@@ -1,4 +1,4 @@
-//! What goes over the wire between a client and the embedded queue, in a test's hands.
+//! Intercepts the HTTP calls between a client and the embedded queue.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
 
-/// What comes of a call.
+/// The answer to a call.
 pub(crate) type Answered = Result<HttpResponse, ConnectorError>;
 
-/// A call on its way.
+/// A call before it is sent.
 pub(crate) struct Call {
     pub(crate) operation: String,
     pub(crate) request: HttpRequest,
@@ -22,18 +22,18 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Has it go on to the queue.
+    /// Forwards the call to the queue.
     pub(crate) async fn pass(self) -> Answered {
         self.connector.call(self.request).await
     }
 }
 
-/// The connection breaks.
+/// Breaks the connection.
 pub(crate) fn broken() -> Answered {
-    Err(ConnectorError::io("the connection broke: the test wants it so".into()))
+    Err(ConnectorError::io("the test broke the connection".into()))
 }
 
-/// The same client, whose calls all go through this function.
+/// Returns the client with all calls passing through this function.
 pub(crate) fn through<F, A>(client: &Client, hook: F) -> Client
 where
     F: Fn(Call) -> A + Send + Sync + 'static,

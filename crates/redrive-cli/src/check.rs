@@ -9,9 +9,9 @@ use super::Done;
 use super::format::{github, json, text};
 use super::input::TemplateArguments;
 
-/// Look in a template for what loses messages, delays them, or is refused by AWS
+/// Find settings in a template that lose or delay messages, or that AWS refuses
 ///
-/// Exits with 0 where there is no error, with 1 where there is, and with 2 where the template cannot be read.
+/// Exits with 0 if there are no errors, with 1 if there are some, and with 2 if the template cannot be read.
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -19,18 +19,18 @@ pub(super) struct Arguments {
     /// Exit with 1 for warnings too
     #[arg(long)]
     strict: bool,
-    /// How to write the findings
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Format {
-    /// For people
+    /// Text for people
     Text,
-    /// For programs
+    /// JSON for programs
     Json,
-    /// As annotations of GitHub Actions
+    /// Annotations for GitHub Actions
     Github,
 }
 

@@ -1,4 +1,4 @@
-//! Findings, written for people, for programs, and for GitHub.
+//! Formats findings for people, programs and GitHub.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use redrive_local::template::Template;
 
 use crate::check::rules::{Finding, Severity};
 
-/// A finding and its fix on a line each, and a summary.
+/// Formats each finding and its fix on a line each, followed by a summary.
 pub(super) fn text(template: &Template, findings: &[Finding]) -> String {
     let file = &template.file;
     let mut text = String::new();
@@ -45,7 +45,7 @@ pub(super) fn json(file: &str, findings: &[Finding]) -> String {
     format!("{report:#}\n")
 }
 
-/// Workflow commands, which GitHub shows at the lines of the file.
+/// Formats workflow commands, which GitHub shows at the lines of the file.
 ///
 /// <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
 pub(super) fn github(file: &str, findings: &[Finding]) -> String {
@@ -59,12 +59,12 @@ pub(super) fn github(file: &str, findings: &[Finding]) -> String {
     text
 }
 
-/// GitHub's own escapes: a message ends with its line.
+/// Escapes a message by GitHub's rules, because a line break would end it.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// In a property, these would end it.
+/// Escapes a property, which these characters would end.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }

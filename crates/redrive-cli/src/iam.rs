@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Done;
 use super::input::TemplateArguments;
 
-/// Print the policies that the producers, the outbox relays and the consumers of each queue need, and no more
+/// Print the minimal policies for the producers, outbox relays and consumers of each queue
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -17,14 +17,14 @@ pub(super) struct Arguments {
     /// Let producers look up the queue's URL by its name
     #[arg(long)]
     queue_url: bool,
-    /// Let consumers delay messages and send dead letters themselves: see `redrive::Effects`
+    /// Let consumers delay messages and send dead letters: see `redrive::Effects`
     #[arg(long)]
     effects: bool,
-    /// Let producers write the bodies of large messages to this bucket, and consumers read them, under that prefix alone if one is given:
-    /// see `redrive::LargeMessages`
+    /// Let producers write the bodies of large messages to this bucket, and consumers read them, limited to a prefix if
+    /// one is given: see `redrive::LargeMessages`
     #[arg(long, value_name = "BUCKET[/PREFIX]")]
     large_messages: Option<String>,
-    /// Write ARNs of this account, in place of the `Fn::GetAtt` that a template wants
+    /// Write ARNs of this account instead of the `Fn::GetAtt` for a template
     #[arg(long, value_name = "ID", requires = "region", value_parser = account)]
     account: Option<String>,
 }
@@ -39,13 +39,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
     Ok(Done { output: format!("{:#}\n", Value::Object(policies)), is_good: true })
 }
 
-/// Those of all that have to do with the queue.
+/// Returns the policies of all programs that use the queue.
 fn policies(queue: &Queue, queues: &[Queue], arguments: &Arguments) -> Value {
     let resource = resource(queue, arguments);
     let mut producer = vec![allow(&producer_actions(arguments.queue_url), &resource)];
     producer.extend(key::allowed(&key::SEND, queue, arguments));
-    // A relay sends what others have written: it needs what a producer does, and they then need nothing. The bodies that are in a bucket
-    // were put there before.
+    // A relay sends messages that others have written. So it needs a producer's permissions, and the others need none.
+    // Their bodies are in the bucket before.
     let relay = policy(producer.clone());
     let mut consumer = vec![allow(&consumer_actions(arguments.effects), &resource)];
     consumer.extend(key::allowed(&key::RECEIVE, queue, arguments));
@@ -60,7 +60,7 @@ fn policies(queue: &Queue, queues: &[Queue], arguments: &Arguments) -> Value {
     json!({ "producer": policy(producer), "relay": relay, "consumer": policy(consumer) })
 }
 
-/// All objects of the bucket, or those under a prefix, in the partition that the queue is in.
+/// Returns the ARN of all objects of the bucket, or of those under a prefix, in the queue's partition.
 fn objects(bucket: &str, queue: &Queue, arguments: &Arguments) -> Value {
     let objects = if bucket.contains('/') { format!("{bucket}*") } else { format!("{bucket}/*") };
     let partition = queue.arn.split(':').nth(1).filter(|_| arguments.account.is_some());
@@ -77,7 +77,7 @@ fn resource(queue: &Queue, arguments: &Arguments) -> Value {
     }
 }
 
-/// What it takes to send where the queue's dead letters go, if it says so.
+/// Returns the permissions for sending to the queue's dead-letter queue, if it names one.
 fn to_dead_letter_queue(queue: &Queue, queues: &[Queue], arguments: &Arguments) -> Vec<Value> {
     let Some(arn) = queue.redrive.as_ref().and_then(|redrive| redrive.target.known()) else { return Vec::new() };
     let ours = queues.iter().find(|each| each.arn == *arn);
@@ -86,10 +86,10 @@ fn to_dead_letter_queue(queue: &Queue, queues: &[Queue], arguments: &Arguments) 
     [allow(&DEAD_LETTER_ACTIONS, &arn)].into_iter().chain(key).collect()
 }
 
-/// There are no batch actions in IAM: these allow the batch calls too. Lambda makes no mapping without the last one.
+/// IAM has no batch actions, because these allow the batch calls too. Lambda refuses a mapping without the last one.
 const CONSUMER_ACTIONS: [&str; 4] =
     ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"];
-/// A record names its queue by the ARN, and calls go to its URL.
+/// A record names its queue by ARN, and calls need the URL.
 const LOOK_UP: &str = "sqs:GetQueueUrl";
 const DEAD_LETTER_ACTIONS: [&str; 2] = ["sqs:SendMessage", LOOK_UP];
 
@@ -109,8 +109,8 @@ fn allow(actions: &[&str], resource: &Value) -> Value {
     json!({ "Effect": "Allow", "Action": actions, "Resource": resource })
 }
 
-/// The ARN that a deployment gives. To a queue without a name of its own it gives one that begins with the stack's and
-/// the resource's, and ends in something random.
+/// Returns the ARN after a deployment. A queue without a name gets one that begins with the names of the stack and the
+/// resource, and ends in random characters.
 fn deployed_arn(queue: &Queue, stack_name: &str) -> String {
     if queue.queue_name.as_ref().and_then(Setting::known).is_some() {
         return queue.arn.clone();

@@ -1,4 +1,4 @@
-//! The template that a command is about.
+//! The template of a command.
 
 use std::path::{Path, PathBuf};
 
@@ -6,36 +6,37 @@ use clap::Args;
 
 use redrive_local::template::{Inputs, Template};
 
-/// Which template, and what it is to be worked out with.
+/// The template, and the values for reading it.
 #[derive(Args)]
 pub(super) struct TemplateArguments {
-    /// The SAM or CloudFormation template; without it, template.yaml, template.yml or template.json in this directory
+    /// The SAM or CloudFormation template; the default is template.yaml, template.yml or template.json in this
+    /// directory
     template: Option<PathBuf>,
-    /// A value for a parameter of the template, in place of its default
+    /// A value for a parameter of the template, instead of its default
     #[arg(short, long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
-    /// What `AWS::Region` stands for; without it the value of AWS_REGION or AWS_DEFAULT_REGION, or else us-east-1, or the region
-    /// of an --endpoint-url
+    /// The value of `AWS::Region`; the default is AWS_REGION or AWS_DEFAULT_REGION, or else us-east-1, or the region of
+    /// an --endpoint-url
     #[arg(long)]
     region: Option<String>,
-    /// What `AWS::StackName` stands for
+    /// The value of `AWS::StackName`
     #[arg(long, default_value = "local")]
     pub(super) stack_name: String,
 }
 
 impl TemplateArguments {
-    /// Reads the template, as if it were for an account.
+    /// Reads the template for an account.
     pub(super) fn read(&self, account: Option<&str>) -> Result<Template, String> {
         let region = self.region();
         self.read_with(account, &region, &format!("https://sqs.{region}.amazonaws.com"))
     }
 
-    /// The region of all that the template makes.
+    /// Returns the region of the template's resources.
     pub(super) fn region(&self) -> String {
         self.region.clone().unwrap_or_else(|| default_region(|name| std::env::var(name).ok()))
     }
 
-    /// The same, with queues at another endpoint, and in its region unless another is named.
+    /// Reads the template for queues at another endpoint, in its region unless the user names one.
     pub(super) fn read_with(&self, account: Option<&str>, region: &str, endpoint: &str) -> Result<Template, String> {
         let file = match &self.template {
             Some(file) => file.clone(),
@@ -45,7 +46,7 @@ impl TemplateArguments {
             .map_err(|error| format!("cannot read {}: {error}; name the template as an argument", file.display()))?;
         let name = file.display().to_string();
         let text = String::from_utf8(bytes).map_err(|error| {
-            format!("{name} is no text: byte {} of it is not UTF-8; save it as that", error.utf8_error().valid_up_to())
+            format!("{name} is not UTF-8 text: byte {} is invalid; save it as UTF-8", error.utf8_error().valid_up_to())
         })?;
         let defaults = Inputs::default();
         let inputs = Inputs {
@@ -59,13 +60,13 @@ impl TemplateArguments {
     }
 }
 
-/// The variables go in the order that the SDKs have them in, and an empty one counts as none.
+/// Returns the region from the variables in the SDKs' order. An empty one counts as unset.
 fn default_region(variable: impl Fn(&str) -> Option<String>) -> String {
     let set = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().filter_map(variable).find(|value| !value.is_empty());
     set.unwrap_or_else(|| Inputs::default().region)
 }
 
-/// The names that SAM looks for.
+/// Returns the template under one of the names that SAM looks for.
 fn found_here() -> Result<PathBuf, String> {
     let names = ["template.yaml", "template.yml", "template.json"].map(Path::new);
     let found = names.into_iter().find(|name| name.exists());
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_region_is_that_of_the_variables_if_one_is_set() {
+    fn region_comes_from_the_first_variable_that_is_set() {
         let region = |set: &[(&str, &str)]| {
             let value = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
             default_region(value)

@@ -1,10 +1,10 @@
-//! Whether somebody wants to go home.
+//! Waits for the user to end the command.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Waits for Ctrl-C, or for what a process manager sends in its place.
+/// Waits for Ctrl-C, or for the signal of a process manager.
 pub(super) async fn interrupted() -> &'static str {
     #[cfg(unix)]
     if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -13,12 +13,12 @@ pub(super) async fn interrupted() -> &'static str {
             _ = tokio::signal::ctrl_c() => "Ctrl-C",
         };
     }
-    // Without a handler for it the signal ends the process, which is as good.
+    // Without a handler the signal ends the process, which is acceptable too.
     let _ = tokio::signal::ctrl_c().await;
     "Ctrl-C"
 }
 
-/// Whether work is to come to its end.
+/// Tells running work to stop.
 pub(super) struct Stop(watch::Receiver<bool>);
 
 impl Stop {
@@ -26,16 +26,16 @@ impl Stop {
         *self.0.borrow()
     }
 
-    /// Waits until it is.
+    /// Waits for the stop.
     pub(super) async fn wanted(&self) {
         let mut wanted = self.0.clone();
-        // It is an error only where nobody is left to want it.
+        // An error means that the sender is gone, so no stop can follow.
         if wanted.wait_for(|wanted| *wanted).await.is_err() {
             std::future::pending().await
         }
     }
 
-    /// Waits that long. Returns at once, and `false`, where work is to come to its end.
+    /// Waits that long and returns `true`, or returns `false` at once at a stop.
     pub(super) async fn sleep(&self, wait: Duration) -> bool {
         tokio::select! {
             biased;
@@ -44,7 +44,7 @@ impl Stop {
         }
     }
 
-    /// What is told once somebody wants it.
+    /// Creates a stop with its sender.
     #[cfg(test)]
     pub(super) fn told() -> (watch::Sender<bool>, Self) {
         let (stop, wanted) = watch::channel(false);
@@ -52,13 +52,13 @@ impl Stop {
     }
 }
 
-/// Does the work, which is told of a first signal, and says what that means. `None`: there was a second one, and the work was
-/// dropped where it stood.
+/// Runs the work. At a first signal it tells the work to stop, and prints `meaning`. A second signal drops the work and
+/// returns `None`.
 pub(super) async fn until_hurried<T>(meaning: &str, work: impl AsyncFnOnce(Stop) -> T) -> Option<T> {
     let (stop, wanted) = watch::channel(false);
     let signals = async {
         let signal = interrupted().await;
-        eprintln!("redrive: {signal}: {meaning}; once more ends it now");
+        eprintln!("redrive: {signal}: {meaning}; press again to end now");
         stop.send_replace(true);
         interrupted().await;
     };

@@ -18,12 +18,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// A queue, a function, and what has to be right between them.
+/// A queue, a function, and the settings between them.
 #[derive(Parser)]
 #[command(
     name = "redrive",
     version,
-    about = "SQS consumers: checks their templates, runs them here, sends to them, and looks after their dead letters"
+    about = "A toolbox for SQS consumers: checks templates, runs them locally, sends messages, and manages dead letters"
 )]
 struct Command {
     #[command(subcommand)]
@@ -41,15 +41,15 @@ enum Subcommands {
     Send(send::Arguments),
 }
 
-/// What a command leaves behind: its output, and whether it found what it was to look for.
+/// The result of a command: its output, and whether all is well.
 struct Done {
     output: String,
     is_good: bool,
 }
 
-/// Runs the command that the arguments of this process ask for.
+/// Runs the command of this process's arguments.
 ///
-/// Status 0: all is well. 1: it is not, and the output says why. 2: the command could not do its work.
+/// Status 0: all is well. 1: something is not, and the output says what. 2: the command could not do its work.
 fn main() -> ExitCode {
     let done = match Command::parse().command {
         Subcommands::Check(arguments) => check::run(&arguments),
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(Done { output, is_good }) => {
-            // Whoever reads it may have seen enough, as `head` has: no reason to fail.
+            // The reader may have closed the pipe, as `head` does, which is not an error.
             let _ = std::io::stdout().lock().write_all(output.as_bytes());
             if is_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }

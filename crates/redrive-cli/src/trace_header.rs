@@ -1,8 +1,8 @@
-//! The X-Ray trace header of a message that a person sends again.
+//! The X-Ray trace header of a message that the user sends again.
 
-/// The header without its `Lineage`, in which Lambda counts the functions that a message has led to. A function that sends to its own
-/// queue is stopped after about 16 rounds, and its dead letter would be stopped again at the first. All other parts stay as they are.
-/// `None` where there are none.
+/// Returns the header without its `Lineage`, in which Lambda counts the functions that a message has passed. Lambda
+/// stops a function that sends to its own queue after about 16 rounds, and would stop its dead letter again at the
+/// first one. All other parts stay. Returns `None` if no part is left.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>
 pub(super) fn without_lineage(header: &str) -> Option<String> {
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_lineage_is_left_out() {
+    fn only_the_lineage_is_removed() {
         for (header, expected) in [
             ("Root=1-a;Parent=b;Sampled=1;Lineage=a:1:2", Some("Root=1-a;Parent=b;Sampled=1")),
             ("Lineage=a:1|b:2;Root=1-a;Self=x;Own=y", Some("Root=1-a;Self=x;Own=y")),

@@ -1,10 +1,10 @@
-//! How many rows a relay sends a second, from a PostgreSQL of its own to a queue that is served here, over loopback.
+//! Measures how many rows a relay sends a second, from its own PostgreSQL to a local queue over loopback.
 //!
-//! Beside it, in the same run, is the producer with the same messages and no database: what of its speed is left is the ratio.
-//! `enqueue` is measured too, one a transaction and a hundred a transaction, beside an insert into a table by hand.
+//! In the same run it measures the producer alone with the same messages and no database, and prints the ratio. It also
+//! measures `enqueue`, with one and with a hundred messages a transaction, against a plain insert.
 //!
-//! `REDRIVE_TEST_POSTGRES=$(python3 scripts/test_postgres.py) cargo bench -p redrive-outbox` measures. Behind `--`:
-//! `--quick` looks only whether it runs, `--check` makes a missed bar an error.
+//! Run `REDRIVE_TEST_POSTGRES=$(python3 scripts/test_postgres.py) cargo bench -p redrive-outbox` to measure. After
+//! `--`, `--quick` only checks that it runs, and `--check` exits with an error if the bar is missed.
 
 #[path = "../../../tests/support/postgres/mod.rs"]
 #[allow(dead_code, reason = "the tests restart it")]
@@ -34,7 +34,7 @@ const QUICK: Effort = Effort { rounds: 1, rows: 1_000 };
 
 const OPTIONS: [&str; 3] = ["--bench", "--quick", "--check"];
 
-/// Rows a second.
+/// The minimum of rows a second.
 const BAR: f64 = 3_000.0;
 
 const PER_TRANSACTION: usize = 100;
@@ -42,11 +42,11 @@ const PER_TRANSACTION: usize = 100;
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     if let Some(unknown) = args.iter().find(|arg| !OPTIONS.contains(&arg.as_str())) {
-        eprintln!("{unknown} is none of this benchmark's options: {}", OPTIONS[1..].join(", "));
+        eprintln!("unknown option {unknown}; the options are {}", OPTIONS[1..].join(", "));
         return ExitCode::FAILURE;
     }
     let has = |flag| args.iter().any(|arg| arg == flag);
-    // `cargo bench` passes `--bench`; `cargo test --all-targets` does not, and wants to know whether this runs.
+    // `cargo bench` passes `--bench`. `cargo test --all-targets` does not, and only checks that this runs.
     let effort = if has("--quick") || !has("--bench") { QUICK } else { FULL };
     let server = Server::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
@@ -129,7 +129,7 @@ async fn enqueue(pool: &PgPool, queue_url: &str, rows: usize, per_transaction: u
     }
 }
 
-/// A transaction a row, as `enqueue` has it.
+/// Inserts rows in one transaction each, as `enqueue` does.
 async fn by_hand(pool: &PgPool, rows: usize) {
     for number in 0..rows {
         let mut transaction = pool.begin().await.expect("a transaction");
@@ -141,7 +141,7 @@ async fn by_hand(pool: &PgPool, rows: usize) {
 
 async fn all_sent(pool: &PgPool) {
     loop {
-        // By an index: to count them would be most of the work here.
+        // `exists` uses an index. A count would be most of the work here.
         let pending = sqlx::query_scalar("select exists (select from redrive_outbox where state = 'pending')");
         let pending: bool = pending.fetch_one(pool).await.expect("an answer");
         if !pending {

@@ -1,6 +1,6 @@
 //! An HTTP handler that writes an order and its message in one transaction, and a relay that sends it, in one process.
 //!
-//! Beside `cargo dev`, whose function `orders` takes the message:
+//! Run it while `cargo dev` runs, whose function `orders` receives the message:
 //!
 //! ```sh
 //! export AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324 AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x
@@ -9,7 +9,7 @@
 //!     "items": [{"sku": "apple", "quantity": 2, "unit_price_cents": 50}]}'
 //! ```
 //!
-//! `DATABASE_URL` (a file of SQLite's), `QUEUE_URL` and `PORT` put others in the place of what it takes by itself.
+//! `DATABASE_URL` (an SQLite file), `QUEUE_URL` and `PORT` replace the defaults.
 
 use std::env;
 use std::future::IntoFuture;
@@ -26,7 +26,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// What `orders` takes, and what a shop knows of an order.
+/// An order, as the shop stores it and `orders` receives it.
 #[derive(serde::Deserialize, serde::Serialize)]
 struct Order {
     order_id: String,
@@ -72,7 +72,7 @@ async fn main() -> Result<(), Error> {
         stop.send_replace(true);
         signal
     };
-    // Without any of them there is nothing to go on for: an order whose message nobody sends is not to be taken.
+    // If either part fails, the process ends: without a relay, no order may be accepted.
     let relay = async { Ok::<_, Error>(relay.await?) };
     let server = async { Ok(server.into_future().await?) };
     let stopping = async { Ok(stopping.await?) };
@@ -90,7 +90,7 @@ async fn open(url: &str) -> Result<SqlitePool, Error> {
     Ok(database)
 }
 
-/// An order that is there has a message, and one that is not has none.
+/// Writes the order and its message in one transaction.
 async fn place(State(shop): State<Arc<Shop>>, body: String) -> (StatusCode, String) {
     let order: Order = match serde_json::from_str(&body) {
         Ok(order) => order,
@@ -104,7 +104,7 @@ async fn place(State(shop): State<Arc<Shop>>, body: String) -> (StatusCode, Stri
 }
 
 impl Shop {
-    /// Says whether the order is a new one.
+    /// Writes the order. Returns whether it is new.
     async fn write(&self, order: &Order) -> Result<bool, Error> {
         let mut transaction = self.database.begin_with("begin immediate").await?;
         let insert = sqlx::query("insert into orders (id, customer) values (?, ?) on conflict do nothing");

@@ -1,4 +1,4 @@
-//! The relay's way to its database: every transaction has a time limit, an explicit isolation level, and retries after conflicts.
+//! A relay's access to its database: time limits, isolation level, and retries after conflicts.
 
 use std::future::Future;
 use std::io;
@@ -16,25 +16,25 @@ use tokio::time::{sleep, timeout};
 
 use super::store::Store;
 
-/// How long a relay waits for its database: for a connection of the pool, and then for a transaction with all its statements.
+/// Limits a relay's wait for a connection of the pool, and then for a whole transaction.
 pub(super) const DATABASE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const SHORTEST_DATABASE_TIMEOUT: Duration = Duration::from_millis(100);
-/// The same for `Outbox::status`, `parked` and `retry`, and for the relay's chores: they may go through all rows.
+/// Limits `Outbox::status`, `parked` and `retry`, and the relay's chores. They may read all rows.
 pub(super) const WHOLE_TABLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// The same for `Outbox::migrate`: an index over millions of rows takes minutes.
+/// Limits `Outbox::migrate`. Building an index over millions of rows takes minutes.
 pub(super) const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
-/// A connection that lies idle answers a ping within this time, or is closed.
+/// Limits the wait for a ping on an idle connection. A connection that does not answer is closed.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Another transaction was in the way this many times in a row: that is reported.
+/// How many conflicts in a row are retried before the error is reported.
 const CONFLICTS: u32 = 8;
 
-/// A pool, and how long to wait for it.
+/// A pool, with a limit for each wait.
 #[derive(Debug)]
 pub struct Access<DB: Store> {
     pool: Pool<DB>,
     limit: Duration,
-    /// One for each connection that may be used at a time: the pool is the application's too.
+    /// One permit for each connection that may be used at a time, because the application shares the pool.
     connections: Arc<Semaphore>,
 }
 
@@ -44,7 +44,7 @@ impl<DB: Store> Clone for Access<DB> {
     }
 }
 
-/// What a transaction does to the database.
+/// Whether a transaction reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Read,
@@ -56,7 +56,7 @@ impl<DB: Store> Access<DB> {
         Self { pool: pool.clone(), limit, connections: Arc::new(Semaphore::new(connections)) }
     }
 
-    /// For one transaction.
+    /// Creates access for one transaction at a time.
     pub(super) fn once(pool: &Pool<DB>, limit: Duration) -> Self {
         Self::new(pool, limit, 1)
     }
@@ -65,12 +65,13 @@ impl<DB: Store> Access<DB> {
         &self.pool
     }
 
-    /// Does the work in a transaction of its own, again where another transaction was in the way. The work ends though its caller is
-    /// dropped: what a relay has sent is written down.
+    /// Runs the work in its own transaction and repeats it after a conflict. The work continues if its caller is
+    /// dropped, because results of sent messages have to be written.
     ///
     /// # Errors
     ///
-    /// Where the database fails or does not answer in time. What a commit has done that was not answered in time is unknown.
+    /// Returns an error if the database fails or does not answer in time. After a timeout it is unknown whether the
+    /// commit succeeded.
     pub(super) async fn transact<T, W>(&self, purpose: &'static str, mode: Mode, work: W) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -78,14 +79,14 @@ impl<DB: Store> Access<DB> {
     {
         let access = self.clone();
         to_its_end(async move {
-            // It is never closed.
+            // The semaphore is never closed.
             let _permit = access.connections.acquire().await.map_err(|_| Error::PoolClosed)?;
             let mut conflicts = 0;
             loop {
                 match access.transact_once(purpose, mode, &work).await {
                     Err(error) if is_conflict(&error) && conflicts < CONFLICTS => {
                         conflicts += 1;
-                        tracing::debug!(%error, purpose, "another transaction was in the way; this one begins again");
+                        tracing::debug!(%error, purpose, "a transaction conflicted with another one; it is repeated");
                         sleep(conflict_backoff().delay(conflicts)).await;
                     }
                     ended => return ended,
@@ -108,7 +109,7 @@ impl<DB: Store> Access<DB> {
             match work(transaction.deref_mut()).await {
                 Ok(done) => transaction.commit().await.map(|()| done),
                 Err(error) => {
-                    // A connection that fails here is closed below.
+                    // If the rollback fails, the connection is closed below.
                     transaction.rollback().await?;
                     Err(error)
                 }
@@ -123,7 +124,7 @@ impl<DB: Store> Access<DB> {
                 result
             }
             Err(_) => {
-                // Dropped with its statement under way: it is closed, and no one else gets it.
+                // A statement is still running, so the connection is closed instead of returned.
                 drop(held);
                 Err(self.silent(purpose, "within a transaction"))
             }
@@ -136,7 +137,7 @@ impl<DB: Store> Access<DB> {
             purpose,
             stage,
             limit_s,
-            "the outbox's database did not answer in time; the connection is closed, and others that lie idle are tested"
+            "the outbox's database did not answer in time; the connection is closed and idle connections are tested"
         );
         tokio::spawn(test_idle(self.pool.clone()));
         Error::Io(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit_s} s ({purpose}, {stage})")))
@@ -147,7 +148,7 @@ fn conflict_backoff() -> Backoff {
     Backoff::exponential(Duration::from_millis(10)..Duration::from_secs(1))
 }
 
-/// Whether the database has ended the transaction for the sake of another one. It may succeed the next time.
+/// Returns whether the database ended the transaction because of a conflict. A second attempt may succeed.
 fn is_conflict(error: &Error) -> bool {
     const SERIALIZATION_FAILURE: &str = "40001";
     const DEADLOCK_DETECTED: &str = "40P01";
@@ -155,13 +156,13 @@ fn is_conflict(error: &Error) -> bool {
     code.is_some_and(|code| [SERIALIZATION_FAILURE, DEADLOCK_DETECTED].contains(&&*code))
 }
 
-/// Whether the database has answered with this error, so that nothing is under way on the connection.
+/// Returns whether the database answered with this error, so that no statement is running on the connection.
 fn is_answer(error: &Error) -> bool {
     !matches!(error, Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed)
 }
 
-/// A connection that goes back to its pool only by `give_back`. In all other cases it is closed: a pool waits without a limit for the end
-/// of a statement that is under way on a returned connection.
+/// A connection that returns to its pool only through `give_back`, and is closed otherwise. A pool waits without a
+/// limit for a statement that still runs on a returned connection.
 struct Held<DB: Store> {
     connection: Option<PoolConnection<DB>>,
 }
@@ -171,7 +172,7 @@ impl<DB: Store> Held<DB> {
         self.connection.as_deref_mut().ok_or(Error::PoolClosed)
     }
 
-    /// The pool tests a connection that is given back, and would wait for ever where it has just gone silent.
+    /// Returns the connection with a time limit. The pool pings it first, and that ping has no limit of its own.
     fn give_back(mut self) {
         if let Some(mut connection) = self.connection.take() {
             tokio::spawn(timeout(PING_TIMEOUT, connection.return_to_pool()));
@@ -185,7 +186,8 @@ impl<DB: Store> Drop for Held<DB> {
     }
 }
 
-/// Where one connection is silent, others mostly are too. Each would cost somebody a time limit.
+/// Tests idle connections after a timeout. If one connection is silent, others usually are too, and each would cost a
+/// caller a full time limit.
 async fn test_idle<DB: Store>(pool: Pool<DB>) {
     let idle: Vec<_> = iter::from_fn(|| pool.try_acquire()).collect();
     let tested = idle.into_iter().map(|connection| async {
@@ -198,13 +200,13 @@ async fn test_idle<DB: Store>(pool: Pool<DB>) {
     join_all(tested).await;
 }
 
-/// Ends the work though its caller is dropped meanwhile.
+/// Runs the work to its end even if the caller is dropped meanwhile.
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::spawn(work).await {
         Ok(result) => result,
-        // It panicked, or its runtime has ended.
+        // The task panicked, or its runtime has ended.
         Err(_) => Err(Error::WorkerCrashed),
     }
 }

@@ -1,4 +1,4 @@
-//! What a relay does now and then, beside sending. No message waits for it.
+//! A relay's periodic work apart from sending. No message waits for it.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::access::{Access, WHOLE_TABLE_TIMEOUT};
 use super::relay::{Settings, Stop};
 use super::store::OutboxStatus;
 
-/// Rows that are deleted at a time. A statement that deletes a million locks them all.
+/// How many rows one statement deletes. A statement that deletes a million rows locks all of them.
 const CLEANED: usize = 1_000;
 const CLEAN_EVERY: Duration = Duration::from_secs(10);
-/// These go through all rows that wait, or are held.
+/// How often held rows are released and rows are counted. Both read all waiting and held rows.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Chores<DB: OutboxDatabase> {
@@ -25,11 +25,11 @@ pub(super) struct Chores<DB: OutboxDatabase> {
 impl<DB: OutboxDatabase> Chores<DB> {
     pub(super) fn new(pool: &Pool<DB>) -> Self {
         let now = Instant::now();
-        // A connection of their own: rounds do not wait for them.
+        // Chores have their own connection, so that rounds do not wait for them.
         Self { access: Access::once(pool, WHOLE_TABLE_TIMEOUT), clean_at: now, tidy_at: now }
     }
 
-    /// Does the chores again and again, for as long as nobody says stop. It never ends before it is dropped.
+    /// Runs the chores periodically until a stop. The future never completes; its caller drops it.
     pub(super) async fn go_on(&mut self, settings: &Settings, stop: &Stop) {
         while !stop.is_set() {
             self.do_all(settings, stop).await;
@@ -38,7 +38,7 @@ impl<DB: OutboxDatabase> Chores<DB> {
         std::future::pending().await
     }
 
-    /// Does all that are due.
+    /// Runs the chores that are due.
     pub(super) async fn do_all(&mut self, settings: &Settings, stop: &Stop) {
         if self.tidy_at <= Instant::now() {
             self.tidy_at = Instant::now() + TIDY_EVERY;
@@ -51,7 +51,7 @@ impl<DB: OutboxDatabase> Chores<DB> {
         }
     }
 
-    /// Deletes a part of the old rows after the other.
+    /// Deletes old rows in parts.
     async fn clean(&self, settings: &Settings, stop: &Stop) {
         while !stop.is_set() {
             let cleaned = DB::clean(&self.access, settings.keep_sent, CLEANED).await;
@@ -73,7 +73,7 @@ fn report(status: &OutboxStatus) {
             held,
             parked,
             lag_s,
-            "the outbox has parked messages; `redrive outbox parked` shows them"
+            "the outbox has parked messages; run `redrive outbox parked` to list them"
         );
     } else {
         tracing::info!(pending, held, parked, lag_s, "the outbox");
@@ -82,6 +82,6 @@ fn report(status: &OutboxStatus) {
 
 fn log_failure(result: Result<(), sqlx::Error>) {
     if let Err(error) = result {
-        tracing::warn!(%error, "a chore of the relay failed in the outbox's database; it is done again later");
+        tracing::warn!(%error, "a chore of the relay failed in the outbox's database; it is repeated later");
     }
 }

@@ -1,10 +1,10 @@
-//! Why a message is not in the outbox, or an outbox cannot be used.
+//! Errors of the outbox.
 
 use std::fmt;
 
 use redrive::SendError;
 
-/// What an [`Outbox`](crate::Outbox) or a [`Relay`](crate::Relay) could not do.
+/// The error of an [`Outbox`](crate::Outbox) or a [`Relay`](crate::Relay).
 #[derive(Debug)]
 pub struct OutboxError {
     kind: Kind,
@@ -14,7 +14,7 @@ pub struct OutboxError {
 enum Kind {
     Message(SendError),
     NoTables,
-    /// A prepared statement was not there any more, or was another one.
+    /// A prepared statement was gone, or its name belonged to another one.
     Pooled(sqlx::Error),
     Database(sqlx::Error),
 }
@@ -24,13 +24,13 @@ impl OutboxError {
         Self { kind: Kind::NoTables }
     }
 
-    /// Of the statement that writes a message, which the connection may have prepared before.
+    /// Classifies an error of the statement that writes a message, which the connection may have prepared before.
     pub(super) fn of_insert(error: sqlx::Error) -> Self {
         let kind = if is_of_a_pooler(&error) { Kind::Pooled(error) } else { Kind::Database(error) };
         Self { kind }
     }
 
-    /// SQS would refuse the message. Nothing was written, and the transaction is as it was.
+    /// Returns the reason why SQS would refuse the message. Nothing was written, and the transaction is unchanged.
     pub fn as_send_error(&self) -> Option<&SendError> {
         match &self.kind {
             Kind::Message(error) => Some(error),
@@ -38,7 +38,7 @@ impl OutboxError {
         }
     }
 
-    /// The database has failed. A transaction that it fails in is over.
+    /// Returns the database's error. The transaction in which it happened is over.
     pub fn as_database_error(&self) -> Option<&sqlx::Error> {
         match &self.kind {
             Kind::Database(error) | Kind::Pooled(error) => Some(error),
@@ -46,7 +46,7 @@ impl OutboxError {
         }
     }
 
-    /// The database did not answer in time. Whether it has done what it was asked for is unknown.
+    /// Returns whether the database did not answer in time. It is unknown whether it did the work.
     pub fn is_timeout(&self) -> bool {
         match self.as_database_error() {
             Some(sqlx::Error::Io(error)) => error.kind() == std::io::ErrorKind::TimedOut,
@@ -55,23 +55,25 @@ impl OutboxError {
         }
     }
 
-    /// A prepared statement was lost between two transactions, as behind a pooler in transaction mode. The transaction must be rolled back.
-    /// [`Outbox::without_prepared_statements`](crate::Outbox::without_prepared_statements) is for such a database.
+    /// Returns whether a prepared statement was lost between two transactions, as behind a pooler in transaction mode.
+    /// Roll the transaction back. Use
+    /// [`Outbox::without_prepared_statements`](crate::Outbox::without_prepared_statements) with such a
+    /// database.
     pub fn is_pooled(&self) -> bool {
         matches!(self.kind, Kind::Pooled(_))
     }
 
-    /// The tables of the outbox are not there, or are of an older version.
+    /// Returns whether the outbox's tables are missing or older than this crate.
     pub fn is_no_tables(&self) -> bool {
         matches!(self.kind, Kind::NoTables)
     }
 }
 
-/// What a database answers where the connection of the server is not the one that the statement was prepared on.
+/// Returns whether the statement ran on another connection of the server than the one that prepared it.
 fn is_of_a_pooler(error: &sqlx::Error) -> bool {
     const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
     const INVALID_SQL_STATEMENT_NAME: &str = "26000";
-    // A statement of the same name takes other parameters.
+    // The other connection has a statement of the same name with other parameters.
     const PROTOCOL_VIOLATION: &str = "08P01";
     const SIGNS: [&str; 3] = [DUPLICATE_PREPARED_STATEMENT, INVALID_SQL_STATEMENT_NAME, PROTOCOL_VIOLATION];
     match error {
@@ -98,15 +100,15 @@ impl fmt::Display for OutboxError {
         match &self.kind {
             Kind::Message(error) => error.fmt(f),
             Kind::NoTables => f.write_str(
-                "the database has no tables for the outbox, or older ones; `Outbox::migrate` or `redrive outbox migrate` makes them, \
-                 and `redrive outbox migrations` prints the SQL for migrations of your own",
+                "the database has no outbox tables, or older ones; call `Outbox::migrate` or run `redrive outbox migrate` to create them, \
+                 or print the SQL for migrations of your own with `redrive outbox migrations`",
             ),
             Kind::Pooled(error) => write!(
                 f,
                 "the outbox's database has lost a prepared statement ({error}), as behind a pooler in transaction mode; roll the transaction \
                  back, and use `Outbox::without_prepared_statements` and sqlx's `persistent(false)`, or a pooler in session mode"
             ),
-            Kind::Database(error) => write!(f, "the outbox's database: {error}"),
+            Kind::Database(error) => write!(f, "the outbox's database failed: {error}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Notifications of new rows. They may be lost, and then the rows are found by looking.
+//! Notifications of new rows. A lost notification only delays its rows until the next look.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::access::Access;
 use super::store::Store;
 
-/// What a relay has heard.
+/// Notifications that a relay has received.
 #[derive(Debug, Default)]
 pub(super) struct Words {
     word: Notify,
@@ -24,21 +24,21 @@ impl Words {
         self.word.notify_one();
     }
 
-    /// Waits for a word. One that was said before counts too: several are one reason to look.
+    /// Waits for a notification. Notifications from before the call count too, and several count as one.
     pub(super) async fn heard(&self) {
         self.word.notified().await;
     }
 
-    /// Whether new rows are heard of now.
+    /// Returns whether a listener is connected now.
     pub(super) fn listens(&self) -> bool {
         self.listens.load(Ordering::Relaxed)
     }
 }
 
-/// A connection that notifications come by.
+/// A connection that receives notifications.
 pub struct Listener {
     listener: PgListener,
-    /// A channel of its own, by which it hears itself.
+    /// The listener's own channel, on which it tests itself.
     own: String,
 }
 
@@ -51,44 +51,45 @@ enum Word {
 impl Listener {
     pub(super) async fn new(mut listener: PgListener, channel: &str) -> Result<Self, Error> {
         let own = format!("{channel}_{:016x}", fastrand::u64(..));
-        // It would wait without a limit.
+        // An eager reconnect would wait without a limit.
         listener.eager_reconnect(false);
         listener.listen_all([channel, &own]).await?;
         Ok(Self { listener, own })
     }
 
-    /// Returns `None` where the connection is lost.
+    /// Returns the next notification, or `None` if the connection is lost.
     async fn word(&mut self) -> Result<Option<Word>, Error> {
         let Some(notification) = self.listener.try_recv().await? else { return Ok(None) };
         Ok(Some(if notification.channel() == self.own { Word::Own } else { Word::Rows }))
     }
 }
 
-/// How long it may take to begin to listen.
+/// Limits how long a listener may take to connect.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Without a listener a relay looks for rows this often at least, and tries to listen again.
+/// Without a listener, a relay looks for rows and tries to listen again at least this often.
 pub(super) const LISTEN_EVERY: Duration = Duration::from_secs(10);
-/// Notifications do not pass a pooler in transaction mode, and hardly ever will.
+/// How long to wait after a failed self-test. Notifications do not pass a pooler in transaction mode, and that seldom
+/// changes.
 const LISTEN_AFTER_DEAF: Duration = Duration::from_secs(600);
-/// A connection that has brought nothing for so long is tested.
+/// A connection that was quiet for this long is tested.
 const TEST_EVERY: Duration = Duration::from_secs(30);
-/// How long a notification of its own may take to a listener.
+/// Limits how long a listener waits for its own test notification.
 const TEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why nobody listens any more.
+/// Why listening ended.
 enum Ended {
-    /// The listener does not hear what it says itself.
+    /// The listener does not receive its own notification.
     Deaf,
     Silent,
     Failed(Error),
 }
 
-/// Listens for as long as it is polled, on one connection after the other.
+/// Listens while it is polled, and replaces each connection that ends.
 pub(super) async fn listen<DB: Store>(access: &Access<DB>, words: &Words) {
     loop {
         let ended = listen_once(access, words).await;
         words.listens.store(false, Ordering::Relaxed);
-        // What was said meanwhile is lost, and that it may be is as good as a word.
+        // Notifications sent meanwhile are lost, so the relay looks once.
         words.say();
         let again_s = LISTEN_EVERY.as_secs();
         let wait = match ended {
@@ -106,7 +107,7 @@ pub(super) async fn listen<DB: Store>(access: &Access<DB>, words: &Words) {
                 LISTEN_EVERY
             }
             Ended::Failed(error) => {
-                tracing::debug!(%error, "the relay hears of no new messages, and looks for them every {again_s} s at least");
+                tracing::debug!(%error, "the relay receives no notifications; it looks for messages at least every {again_s} s");
                 LISTEN_EVERY
             }
         };
@@ -126,7 +127,7 @@ async fn listen_once<DB: Store>(access: &Access<DB>, words: &Words) -> Ended {
         Err(error) => return Ended::Failed(error),
     }
     words.listens.store(true, Ordering::Relaxed);
-    // What came before it listened is looked for.
+    // Rows written before the listener started had no notification, so the relay looks once.
     words.say();
     loop {
         match timeout(TEST_EVERY, listener.word()).await {
@@ -147,7 +148,8 @@ fn lost() -> Error {
     Error::Io(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection for notifications was lost"))
 }
 
-/// Lets another connection notify the listener. Behind a pooler in transaction mode, `LISTEN` succeeds and nothing ever comes.
+/// Returns whether the listener receives a notification from another connection. Behind a pooler in transaction mode
+/// `LISTEN` succeeds, but no notification arrives.
 async fn hears_itself<DB: Store>(access: &Access<DB>, listener: &mut Listener, words: &Words) -> Result<bool, Error> {
     DB::notify(access, &listener.own).await?;
     let heard = timeout(TEST_TIMEOUT, async {

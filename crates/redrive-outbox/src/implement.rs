@@ -1,6 +1,6 @@
-//! [`Store`](super::store::Store) for a database whose module has its `SQL`, its `MIGRATIONS`, and what only it can do.
+//! Implements [`Store`](super::store::Store) for a database whose module has `SQL`, `MIGRATIONS` and its own functions.
 //!
-//! A macro, because sqlx says what a database can do with bounds that would have to stand again at each generic function.
+//! This is a macro because generic functions would have to repeat sqlx's trait bounds at each place.
 
 macro_rules! implement_store {
     ($database:ty) => {
@@ -42,7 +42,7 @@ macro_rules! implement_store {
                 let insert = insert.bind(row.message_id).bind(row.queue_url).bind(row.group_id);
                 let insert = insert.bind(row.order_key.as_deref()).bind(row.lane).bind(row.body);
                 let insert = insert.bind(&row.attributes).bind(row.delay_seconds).bind(row.trace_header).bind(check);
-                // Behind a pooler, another statement of the same name may have been run in place of this one.
+                // Behind a pooler, another statement of the same name may have run instead.
                 let answer: Option<i64> = insert.fetch_optional(connection).await?;
                 if answer == Some(check) { Ok(()) } else { Err(store::another_statement()) }
             }
@@ -64,7 +64,7 @@ macro_rules! implement_store {
                         add.execute(connection).await.map(drop)
                     })
                 });
-                access.transact("adding the lanes of a queue", Mode::Write, add).await
+                access.transact("adding the partitions of a queue", Mode::Write, add).await
             }
 
             async fn claim(access: &Access<Self>, wanted: &Wanted) -> Result<Option<Claim>, Error> {
@@ -80,7 +80,7 @@ macro_rules! implement_store {
                         Ok(tokens.first().map(|&token| Claim { token, lanes: tokens.len(), queue_url }))
                     })
                 });
-                access.transact("claiming lanes", Mode::Write, claim).await
+                access.transact("claiming partitions", Mode::Write, claim).await
             }
 
             async fn read(access: &Access<Self>, claim: &Claim, wanted: &Wanted) -> Result<Vec<Row>, Error> {
@@ -118,7 +118,7 @@ macro_rules! implement_store {
                         Ok(are_all_there)
                     })
                 });
-                access.transact("writing down what was sent", Mode::Write, mark).await
+                access.transact("writing the results of sent messages", Mode::Write, mark).await
             }
 
             async fn release(access: &Access<Self>, claim: &Claim) -> Result<(), Error> {
@@ -130,7 +130,7 @@ macro_rules! implement_store {
                         release.bind(&*claim.queue_url).execute(connection).await.map(drop)
                     })
                 });
-                access.transact("giving lanes back", Mode::Write, release).await
+                access.transact("releasing partitions", Mode::Write, release).await
             }
 
             async fn clean(access: &Access<Self>, keep: Duration, rows: usize) -> Result<u64, Error> {
@@ -140,7 +140,7 @@ macro_rules! implement_store {
                         Ok(clean.bind(store::rows(rows)).execute(connection).await?.rows_affected())
                     })
                 });
-                access.transact("deleting what was sent long ago", Mode::Write, clean).await
+                access.transact("deleting old rows of sent messages", Mode::Write, clean).await
             }
 
             async fn status(access: &Access<Self>) -> Result<OutboxStatus, Error> {
@@ -207,7 +207,7 @@ macro_rules! implement_store {
             }
         }
 
-        /// Says of a closure that it takes a connection for any time.
+        /// Gives the closure's argument a lifetime for any borrow, which inference alone does not find.
         fn work<T, W>(work: W) -> W
         where
             W: for<'c> Fn(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>>,
@@ -224,8 +224,8 @@ macro_rules! implement_store {
             }
         }
 
-        /// Keeps others from taking the claim's lanes until the transaction has ended. Returns how many lanes are still the claim's: while
-        /// nobody else has taken them, it does no harm that the lease may be over.
+        /// Locks the claim's lanes until the transaction ends. Returns how many lanes still belong to the claim: an
+        /// expired lease does no harm until another relay claims the lane.
         async fn lock_lanes(connection: &mut Connection, claim: &Claim) -> Result<usize, Error> {
             let lock = sqlx::query_scalar(SQL.lock).persistent(PREPARES).bind(claim.token);
             let lanes: Vec<i64> = lock.bind(&*claim.queue_url).fetch_all(connection).await?;

@@ -1,10 +1,11 @@
-//! Messages that are written in the transaction that they belong to, and sent once it is committed.
+//! A transactional outbox: messages are stored in your transaction and sent after its commit.
 //!
 //! ```text
 //! enqueue -> row -> relay: claim (lanes) -> read -> lines -> producer -> mark -> release
 //! ```
 //!
-//! A row is sent at least once. It is marked after that, so whoever dies in between has it sent again, under the same id.
+//! A row is sent at least once. It is marked after the send, so a relay that dies in between causes a copy under the
+//! same id.
 
 mod access;
 mod chores;
@@ -37,9 +38,10 @@ use self::store::{Insert, Store};
 #[doc = include_str!("docs.md")]
 pub mod docs {}
 
-/// Writes messages for one queue into a database, in the transactions that they belong to.
+/// Writes messages for one queue into a database, within your transactions.
 ///
-/// What is committed is sent, and what is rolled back never was. A [`Relay`] sends it.
+/// A [`Relay`] sends the messages of committed transactions. Messages of a transaction that is rolled back are never
+/// sent.
 ///
 /// ```no_run
 /// use redrive::Outgoing;
@@ -62,8 +64,7 @@ pub mod docs {}
 /// # Ok(()) }
 /// ```
 ///
-/// [The chapter on the outbox](crate::docs) has what order holds, what happens to messages that SQS refuses, and what it takes
-/// to operate one.
+/// [The chapter on the outbox](crate::docs) describes order, messages that SQS refuses, and operation.
 #[derive(Clone, Debug)]
 #[must_use = "an outbox writes nothing until a message is enqueued"]
 pub struct Outbox {
@@ -74,55 +75,57 @@ pub struct Outbox {
     trace_context: TraceSource,
 }
 
-/// A database that can have an outbox: [`Postgres`] and [`Sqlite`] can.
+/// A database that can hold an outbox: [`Postgres`] or [`Sqlite`].
 pub trait OutboxDatabase: Store {}
 
 impl OutboxDatabase for Postgres {}
 impl OutboxDatabase for Sqlite {}
 
 impl Outbox {
-    /// An outbox for messages to that queue.
+    /// Creates an outbox for messages to that queue.
     pub fn new(queue_url: impl Into<String>) -> Self {
         let queue_url = queue_url.into();
         let is_fifo = queue_url.ends_with(".fifo");
         Self { queue_url, is_fifo, notifies: true, prepares: true, trace_context: TraceSource::default() }
     }
 
-    /// Leaves out PostgreSQL's `NOTIFY`. A relay then finds the messages when it looks for them, every second by default.
+    /// Disables PostgreSQL's `NOTIFY`, which is on by default. A relay then finds messages when it looks, every second
+    /// by default.
     ///
-    /// Commits of transactions that notify wait for one another. Where thousands of them a second are wanted, it is better left out.
+    /// Commits of transactions that notify wait for one another. Disable it for thousands of commits a second.
     pub fn without_notify(self) -> Self {
         Self { notifies: false, ..self }
     }
 
-    /// Writes without a prepared statement, for a database behind a pooler in transaction mode, as PgBouncer is with
-    /// `pool_mode = transaction`. Each message then takes two round trips to the database in place of one.
+    /// Writes messages without a prepared statement, for a database behind a pooler in transaction mode, such as
+    /// PgBouncer with `pool_mode = transaction`. Each message then takes two round trips instead of one.
     ///
-    /// By default the connection keeps the statement prepared. Such a pooler gives each transaction another connection of the server, where
-    /// the statement is unknown, or another one has its name: `enqueue` fails then, with an error that names this method
-    /// ([`OutboxError::is_pooled`]). A relay never prepares statements, and needs no setting.
+    /// By default the connection keeps the statement prepared. Such a pooler gives each transaction another server
+    /// connection. There the statement is unknown, or its name belongs to another one. `enqueue` then fails with an
+    /// error that names this method ([`OutboxError::is_pooled`]). A relay never prepares statements and needs no
+    /// setting.
     pub fn without_prepared_statements(self) -> Self {
         Self { prepares: false, ..self }
     }
 
-    /// Where the trace of a message comes from, as for [a producer](redrive::ProducerBuilder::trace_context).
+    /// Sets the source of each message's trace context, as for [a producer](redrive::ProducerBuilder::trace_context).
     pub fn trace_context(self, context: impl Fn() -> TraceContext + Send + Sync + 'static) -> Self {
         Self { trace_context: TraceSource::new(context), ..self }
     }
 
-    /// Writes a message, to be sent when the transaction is committed. Returns the id that its receiver knows it by
-    /// ([`SendId`](redrive::SendId)): the message's own deduplication id, or a new one.
+    /// Writes a message that is sent after the transaction commits. Returns the id that a receiver gets as
+    /// [`SendId`](redrive::SendId): the message's own deduplication id, or a new one.
     ///
-    /// It takes one round trip to the database. Messages of a FIFO group are sent in the order in which they were written, and where
-    /// two transactions write at the same time, in the order in which these are seen: whoever needs one order of both locks something
-    /// first, as the row that both are about.
+    /// It takes one round trip to the database. Messages of a FIFO group are sent in the order in which they were
+    /// written. Messages of concurrent transactions are sent in the order in which they become visible. If you need
+    /// another order, lock a common row first.
     ///
-    /// The transaction is the caller's, and so are its time limits: a caller that must not wait for a database that has gone silent puts the
-    /// whole transaction into a [`timeout`](tokio::time::timeout), and closes the connection after that.
+    /// The transaction is yours, and so are its time limits. If you must not wait for a silent database, put the whole
+    /// transaction into a [`timeout`](tokio::time::timeout), and close the connection after a timeout.
     ///
     /// # Errors
     ///
-    /// Where SQS would refuse the message, or the database fails.
+    /// Returns an error if SQS would refuse the message or if the database fails.
     pub async fn enqueue<DB: OutboxDatabase>(
         &self,
         transaction: &mut Transaction<'_, DB>,
@@ -136,48 +139,51 @@ impl Outbox {
     }
 }
 
-/// What is done to the outbox of a database, whatever queues its messages are for.
+/// Operations on all messages of a database's outbox, for any queue.
 impl Outbox {
-    /// The steps to the tables as they are to be, oldest first.
+    /// Returns the migrations of the outbox's tables, oldest first.
     pub fn migrations<DB: OutboxDatabase>() -> &'static [Migration] {
         DB::MIGRATIONS
     }
 
-    /// Takes the steps that the database has not taken yet. Several at a time wait for one another.
+    /// Applies the migrations that the database does not have yet. Concurrent calls wait for one another.
     ///
-    /// It ends after 10 minutes at most. For a table on which an index takes longer, run the SQL of [`migrations`](Self::migrations) yourself.
+    /// It takes 10 minutes at most. If building an index takes longer, run the SQL of [`migrations`](Self::migrations)
+    /// yourself.
     ///
     /// # Errors
     ///
-    /// Where the database fails; nothing has changed then.
+    /// Returns an error if the database fails. Nothing has changed then.
     pub async fn migrate<DB: OutboxDatabase>(pool: &Pool<DB>) -> Result<(), OutboxError> {
         Ok(DB::migrate(&Access::once(pool, MIGRATION_TIMEOUT)).await?)
     }
 
-    /// How many messages are there, and for how long. It counts them, so it is for looking now and then. A database that does not answer
-    /// within 60 s is an error ([`OutboxError::is_timeout`]), as for [`parked`](Self::parked) and [`retry`](Self::retry).
+    /// Counts the messages in the outbox and returns the age of the oldest. It reads all rows, so call it seldom. If
+    /// the database does not answer within 60 s, it returns an error ([`OutboxError::is_timeout`]), as
+    /// [`parked`](Self::parked) and [`retry`](Self::retry) do.
     ///
     /// # Errors
     ///
-    /// Where the database fails.
+    /// Returns an error if the database fails.
     pub async fn status<DB: OutboxDatabase>(pool: &Pool<DB>) -> Result<OutboxStatus, OutboxError> {
         Ok(DB::status(&Access::once(pool, WHOLE_TABLE_TIMEOUT)).await?)
     }
 
-    /// Up to so many of the messages that SQS has refused too often, oldest first.
+    /// Returns parked messages, oldest first, `limit` at most. SQS has refused these messages too often.
     ///
     /// # Errors
     ///
-    /// Where the database fails.
+    /// Returns an error if the database fails.
     pub async fn parked<DB: OutboxDatabase>(pool: &Pool<DB>, limit: usize) -> Result<Vec<ParkedMessage>, OutboxError> {
         Ok(DB::parked(&Access::once(pool, WHOLE_TABLE_TIMEOUT), limit).await?)
     }
 
-    /// Has parked messages sent again, all of them or those with these ids, and then what waits behind them. Says how many were parked.
+    /// Retries parked messages, all of them or those with these ids, and then the messages held behind them. Returns
+    /// how many parked messages there were.
     ///
     /// # Errors
     ///
-    /// Where the database fails.
+    /// Returns an error if the database fails.
     pub async fn retry<DB: OutboxDatabase>(pool: &Pool<DB>, ids: Option<&[i64]>) -> Result<u64, OutboxError> {
         Ok(DB::retry(&Access::once(pool, WHOLE_TABLE_TIMEOUT), ids).await?)
     }

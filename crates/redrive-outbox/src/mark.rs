@@ -1,4 +1,4 @@
-//! What has become of a row, and what that means for it.
+//! The result of sending a row, and its consequence for the row.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use serde::Serialize;
 use super::pauses::is_of_the_queue;
 use super::row::Row;
 
-/// What happens to the messages of a group behind one that is parked.
+/// What a relay does with the messages of a group behind a parked one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenParked {
-    /// They wait until somebody has it sent again or deletes it: none of a group is ever sent before another that came first. Other
-    /// groups go on.
+    /// They wait until the parked message is retried or deleted, so a group's order always holds. Other groups
+    /// continue.
     #[default]
     Hold,
-    /// They are sent. What a relay with the other setting has put aside goes on within a minute, before what is behind it.
+    /// They are sent. Messages that a relay with the other setting held continue within a minute, before newer ones.
     GoOn,
 }
 
@@ -27,7 +27,7 @@ impl WhenParked {
     }
 }
 
-/// When a row that fails is tried again, and when no more.
+/// When a failed row is tried again, and when it is parked.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     pub(super) backoff: Backoff,
@@ -35,11 +35,11 @@ pub(super) struct Policy {
     pub(super) when_parked: WhenParked,
 }
 
-/// What is written down of a row.
+/// The result of an attempt, as it is written to the row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     id: i64,
-    /// Before this one. A mark that is written a second time finds more, and changes nothing.
+    /// Attempts before this one. A mark that is written twice finds a higher number and changes nothing.
     attempts: u32,
     what: What,
 }
@@ -52,7 +52,7 @@ enum What {
 }
 
 impl Policy {
-    /// What an attempt means for its row.
+    /// Decides the consequence of an attempt for its row.
     pub(super) fn judge(&self, row: &Row, attempt: Result<Sent, SendError>) -> Mark {
         let what = match attempt {
             Ok(sent) => What::Sent { message_id: sent.message_id().to_owned() },
@@ -61,8 +61,8 @@ impl Policy {
         Mark { id: row.id, attempts: row.attempts, what }
     }
 
-    /// Only what is wrong with the message itself is counted against it: a queue that is not there, a permission that is missing, a
-    /// network that is down would have all messages parked.
+    /// Counts only faults of the message itself. A missing queue, a missing permission or a network failure would
+    /// otherwise park every message.
     fn judge_failure(&self, row: &Row, error: &SendError) -> What {
         let is_refused = error.is_too_large() || (error.is_refused() && !is_of_the_queue(error));
         let error = error.to_string();
@@ -72,7 +72,7 @@ impl Policy {
         What::Again { delay: self.backoff.delay(row.attempts.saturating_add(1)), error, is_refused }
     }
 
-    /// Whether the rows behind this one may be sent.
+    /// Returns whether the rows behind this one may be sent.
     pub(super) fn goes_on_after(&self, mark: &Mark) -> bool {
         match mark.what {
             What::Sent { .. } => true,
@@ -87,7 +87,7 @@ impl Mark {
         matches!(self.what, What::Sent { .. })
     }
 
-    /// Why a row will not be tried again.
+    /// Returns the error for which the row is parked.
     pub(super) fn parked_for(&self) -> Option<&str> {
         match &self.what {
             What::Parked { error } => Some(error),
@@ -95,7 +95,7 @@ impl Mark {
         }
     }
 
-    /// Why a row was not sent this time.
+    /// Returns the error of a failed attempt.
     pub(super) fn failed_for(&self) -> Option<&str> {
         match &self.what {
             What::Again { error, .. } => Some(error),
@@ -120,7 +120,7 @@ struct FailedJson {
     delay_ms: i64,
 }
 
-/// The marks as a statement takes them: those of sent rows, and those of others. `None` where there are none.
+/// Formats the marks for a statement: first sent rows, then the others. Each is `None` if it has no rows.
 pub(super) fn as_json(marks: &[Mark]) -> (Option<String>, Option<String>) {
     let (mut sent, mut failed) = (Vec::new(), Vec::new());
     for Mark { id, attempts, what } in marks {
@@ -144,14 +144,14 @@ pub(super) fn as_json(marks: &[Mark]) -> (Option<String>, Option<String>) {
 }
 
 fn json<T: Serialize>(marks: &[T]) -> Option<String> {
-    // Numbers and texts can be written.
+    // Serializing numbers and strings cannot fail.
     if marks.is_empty() { None } else { serde_json::to_string(marks).ok() }
 }
 
-/// Characters. An error is for people to read.
+/// The longest stored error, in characters. People read it.
 const LONGEST_ERROR: usize = 1_000;
 
-/// What a column takes: PostgreSQL has no text with a NUL in it.
+/// Shortens an error for its column, and drops NUL, which PostgreSQL does not store in text.
 fn shortened(error: &str) -> String {
     error.chars().filter(|&char| char != '\0').take(LONGEST_ERROR).collect()
 }

@@ -1,7 +1,7 @@
-//! Queues that take nothing for the time being.
+//! Queues that accept no messages at the moment.
 //!
-//! A queue that does not exist, or that may not be sent to, would be tried with each of its messages. One message goes ahead from time to
-//! time instead.
+//! Without a pause, a relay would try each message of a missing or forbidden queue. During a pause, only one message
+//! goes ahead now and then.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use redrive::{SendError, Sent};
 pub(super) enum Standing {
     Open,
     Paused,
-    /// Its pause is over, and one message goes ahead.
+    /// The pause is over, and one message goes ahead.
     ToBeProbed,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Pauses {
     of: Mutex<HashMap<String, Trouble>>,
 }
 
-/// Of a queue that has not taken the last message that was sent to it.
+/// The pause of a queue that did not accept the last message.
 #[derive(Debug)]
 struct Trouble {
     in_a_row: u32,
@@ -37,17 +37,17 @@ struct Trouble {
 
 #[derive(Debug)]
 struct Pause {
-    /// Which one it is.
+    /// The number of this pause in a row.
     number: u32,
     until: Instant,
-    /// One message has gone ahead, to see whether the queue takes it.
+    /// One message has gone ahead to test the queue.
     is_probed: bool,
 }
 
-/// Failures in a row that are no accident any more: of two full calls, each of which was tried several times.
+/// How many failures in a row pause a queue. They are those of two full calls, each with several attempts.
 const MANY: u32 = 20;
 
-/// What nobody has sent to for so long is forgotten: its rows may be gone.
+/// A queue without messages for this long is forgotten. Its rows may be gone.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3_600);
 
 impl Pauses {
@@ -55,7 +55,7 @@ impl Pauses {
         Self { backoff, of: Mutex::default() }
     }
 
-    /// Whether a message may be sent to that queue: any as long as it takes them, and one after a pause.
+    /// Returns whether a message may be sent to that queue: any message if it is open, one after a pause.
     pub(super) fn admits(&self, queue_url: &str) -> bool {
         let mut pauses = self.lock();
         let Some(pause) = pauses.get_mut(queue_url).and_then(|trouble| trouble.pause.as_mut()) else { return true };
@@ -64,7 +64,7 @@ impl Pauses {
         is_admitted
     }
 
-    /// What came of a message for that queue.
+    /// Records the result of a message for that queue.
     pub(super) fn note(&self, queue_url: &str, attempt: &Result<Sent, SendError>) {
         let mut pauses = self.lock();
         match attempt {
@@ -76,7 +76,7 @@ impl Pauses {
                 trouble.in_a_row = trouble.in_a_row.saturating_add(1);
                 trouble.last = now;
                 let next = match &trouble.pause {
-                    // What was under way when it began is no reason for another.
+                    // Messages that were in flight when the pause began do not extend it.
                     Some(pause) if !pause.is_probed => return,
                     Some(pause) => pause.number + 1,
                     None if is_of_the_queue(error) || trouble.in_a_row >= MANY => 1,
@@ -85,7 +85,7 @@ impl Pauses {
                 let until = now + self.backoff.delay(next);
                 trouble.pause = Some(Pause { number: next, until, is_probed: false });
             }
-            // SQS has looked at the message, or nobody has.
+            // SQS checked the message, or no call was made.
             Err(_) => {
                 if let Some(pause) = pauses.get_mut(queue_url).and_then(|trouble| trouble.pause.as_mut()) {
                     pause.is_probed = false;
@@ -94,7 +94,7 @@ impl Pauses {
         }
     }
 
-    /// How the queue stands now.
+    /// Returns the queue's state now.
     pub(super) fn standing(&self, queue_url: &str) -> Standing {
         match self.lock().get(queue_url).and_then(|trouble| trouble.pause.as_ref()) {
             None => Standing::Open,
@@ -103,19 +103,19 @@ impl Pauses {
         }
     }
 
-    /// Forgets queues that nobody has sent to for long.
+    /// Forgets queues that were not used for long.
     pub(super) fn forget(&self) {
         let now = Instant::now();
         self.lock().retain(|_, trouble| now < trouble.last + FORGOTTEN_AFTER);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Trouble>> {
-        // What is in it is whole at any time.
+        // Each change leaves the map consistent, so a poisoned lock does no harm.
         self.of.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Returns whether no other message of the queue will be sent either.
+/// Returns whether this error concerns every message of the queue.
 pub(super) fn is_of_the_queue(error: &SendError) -> bool {
     error.is_permission_denied() || error.is_queue_unavailable()
 }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_pause_one_message_goes_ahead() {
+    async fn one_message_goes_ahead_after_a_pause() {
         let pauses = Pauses::new(Backoff::exponential(NINE..NINE));
         assert!(pauses.admits(QUEUE) && pauses.admits(QUEUE));
         pauses.note(QUEUE, &denied());
@@ -147,13 +147,13 @@ mod tests {
         tokio::time::advance(NINE).await;
         assert_eq!(pauses.standing(QUEUE), Standing::ToBeProbed);
         assert!(pauses.admits(QUEUE) && !pauses.admits(QUEUE));
-        assert_eq!(pauses.standing(QUEUE), Standing::Paused, "its probe is under way");
+        assert_eq!(pauses.standing(QUEUE), Standing::Paused, "its probe is in flight");
         pauses.note(QUEUE, &sent());
         assert!(pauses.admits(QUEUE) && pauses.admits(QUEUE));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pause_grows_by_what_goes_ahead_and_not_by_what_was_under_way() {
+    async fn pause_grows_by_failed_probes_and_not_by_calls_in_flight() {
         let pauses = Pauses::new(Backoff::exponential(NINE..NINE));
         let number = || pauses.lock().get(QUEUE).and_then(|trouble| trouble.pause.as_ref()).map(|pause| pause.number);
         (0..5).for_each(|_| pauses.note(QUEUE, &denied()));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_between_others_that_arrive_is_an_accident() {
+    async fn single_failures_between_successes_do_not_pause_the_queue() {
         let pauses = Pauses::new(Backoff::exponential(NINE..NINE));
         let failed = || Err(send_results::failed());
         for _ in 0..3 {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_that_is_at_fault_itself_says_nothing_of_its_queue() {
+    async fn refused_message_does_not_pause_its_queue() {
         let pauses = Pauses::new(Backoff::exponential(NINE..NINE));
         let refused = Err(send_results::invalid());
         pauses.note(QUEUE, &refused);
@@ -190,6 +190,6 @@ mod tests {
         tokio::time::advance(NINE).await;
         assert!(pauses.admits(QUEUE));
         pauses.note(QUEUE, &refused);
-        assert!(pauses.admits(QUEUE), "another goes ahead");
+        assert!(pauses.admits(QUEUE), "another message goes ahead");
     }
 }

@@ -1,4 +1,4 @@
-//! The queues that have messages to be sent. Each is served by itself, so that none waits for another.
+//! Serves each queue that has messages separately, so that no queue waits for another.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -18,11 +18,11 @@ use super::relay::WhenIdle;
 use super::round::{Common, LANES, Progress, Round};
 use super::row;
 
-/// Queues that are served at a time.
+/// The limit of queues that are served at a time.
 const SERVED: usize = 128;
-/// Of these, queues whose pause is over and that get one message ahead. Each may hang.
+/// The limit of probes among them: queues whose pause is over and that send one message ahead. Each probe may hang.
 const PROBED: usize = 64;
-/// Between two looks for queues, however often the database notifies.
+/// The shortest time between two looks for queues, however often the database notifies.
 const LOOK_GAP: Duration = Duration::from_millis(10);
 
 pub(super) struct Queues<'a, DB: OutboxDatabase> {
@@ -31,33 +31,33 @@ pub(super) struct Queues<'a, DB: OutboxDatabase> {
     running: FuturesUnordered<BoxFuture<'a, Served>>,
     served: HashMap<Arc<str>, Service>,
     when_idle: WhenIdle,
-    /// Queues that have nothing to be sent any more, where the relay ends then.
+    /// Queues that have no more messages, for a relay that ends when it is idle.
     done: HashSet<Arc<str>>,
-    /// The queue that was begun last: the next in line is behind it.
+    /// The queue that was started last. The next queue in order follows it.
     last: Option<Arc<str>>,
     /// Failures of the database in a row.
     failed: u32,
-    /// A queue has ended, and there was news of it meanwhile.
+    /// A queue ended after it had missed a notification.
     has_missed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Service {
     is_probe: bool,
-    /// There was a reason to look while the queue was served: its last look may have been before that.
+    /// A notification arrived while the queue was served, perhaps after its last look.
     has_news: bool,
 }
 
-/// A queue that has nothing more to be sent now.
+/// A queue that has nothing more to send now.
 struct Served {
     queue_url: Arc<str>,
     result: Result<(), Error>,
 }
 
-/// Why the relay looks.
+/// Why the relay looks for queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
-    /// A word, or it is time.
+    /// A notification arrived, or the poll interval is over.
     News,
     Missed,
 }
@@ -68,8 +68,8 @@ impl<'a, DB: OutboxDatabase> Queues<'a, DB> {
         Self { common, words, running, served, when_idle, done, last: None, failed: 0, has_missed: false }
     }
 
-    /// Serves queues until nobody wants more to be begun, or there is nothing to be sent and the relay ends then. What was begun is
-    /// finished.
+    /// Serves queues until a stop, or until they are empty if the relay ends when it is idle. It finishes what it
+    /// started.
     pub(super) async fn serve(mut self) {
         let mut reason = Reason::News;
         while !self.common.stop.is_set() {
@@ -92,7 +92,7 @@ impl<'a, DB: OutboxDatabase> Queues<'a, DB> {
         }
     }
 
-    /// Does some work, and what queues want meanwhile.
+    /// Runs the work, and handles queues that end meanwhile.
     async fn while_serving<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {
@@ -130,7 +130,7 @@ impl<'a, DB: OutboxDatabase> Queues<'a, DB> {
                         let sooner = until.deadline().min(again);
                         until.as_mut().reset(sooner);
                     }
-                    // There is room for one more, or nothing left to wait for.
+                    // Either a place is free now, or nothing is left to wait for.
                     if is_full || (self.when_idle == WhenIdle::End && self.running.is_empty()) {
                         return Reason::News;
                     }
@@ -146,7 +146,7 @@ impl<'a, DB: OutboxDatabase> Queues<'a, DB> {
         if DB::LISTENS && !self.words.listens() { interval.min(LISTEN_EVERY) } else { interval }
     }
 
-    /// Begins to serve queues, the next ones in line first. Returns whether there was one to be begun.
+    /// Starts queues in order after the last one. Returns whether it started any.
     fn begin_those_of(&mut self, queues: Vec<String>, reason: Reason) -> bool {
         self.common.pauses.forget();
         let mut queues: Vec<Arc<str>> = queues.into_iter().map(Arc::from).collect();
@@ -201,7 +201,7 @@ impl<'a, DB: OutboxDatabase> Queues<'a, DB> {
 
     fn has_failed(&mut self, error: &Error) {
         self.failed = self.failed.saturating_add(1);
-        tracing::warn!(%error, "the outbox's database failed; the relay goes on");
+        tracing::warn!(%error, "the outbox's database failed; the relay tries again later");
     }
 }
 
@@ -209,10 +209,11 @@ fn database_backoff() -> Backoff {
     Backoff::exponential(Duration::from_millis(100)..Duration::from_secs(10))
 }
 
-/// Sends what the queue has, one round after the other, until there is nothing more to be sent now.
+/// Sends the queue's messages in rounds until there is nothing more to send now.
 async fn serve_queue<DB: OutboxDatabase>(common: &Common<'_, DB>, queue_url: &Arc<str>) -> Result<(), Error> {
     DB::add_lanes(&common.access, queue_url).await?;
-    // Rounds in a row that have found lanes, and nothing to send in them. Others may have their turn after them.
+    // Counts rounds in a row that claimed lanes without a row to send. After one turn through all lanes, other queues
+    // get their turn.
     let (mut in_vain, mut slow) = (0, 0);
     while !common.stop.is_set() && common.pauses.standing(queue_url) != Standing::Paused {
         match Round::run(common, queue_url).await? {
@@ -223,7 +224,7 @@ async fn serve_queue<DB: OutboxDatabase>(common: &Common<'_, DB>, queue_url: &Ar
                 slow += 1;
                 tracing::warn!(
                     queue_url = &**queue_url,
-                    "to read the outbox took longer than half of the lease; it wants a longer one"
+                    "reading the outbox took longer than half of the lease; set a longer lease"
                 );
                 common.stop.unless_set(sleep(database_backoff().delay(slow))).await;
             }

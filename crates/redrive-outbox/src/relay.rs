@@ -1,4 +1,4 @@
-//! Who sends what is committed.
+//! The relay, which sends committed messages.
 
 use std::future::Future;
 use std::pin::pin;
@@ -22,10 +22,10 @@ use super::queues::Queues;
 use super::round::{Common, Memory, Producers};
 use super::store::LONGEST_LEASE;
 
-/// Sends the messages of an outbox, whichever queues they are for.
+/// Sends the messages of an outbox to all their queues.
 ///
-/// As many relays as wanted may run, on as many machines: each leases a part of the messages for a short while, and a part whose relay
-/// has died is another's when the lease is over.
+/// Any number of relays may run, on any number of machines. Each leases a part of the messages for a short time. If a
+/// relay dies, another relay takes its part when the lease is over.
 ///
 /// ```no_run
 /// use redrive_outbox::Relay;
@@ -37,8 +37,9 @@ use super::store::LONGEST_LEASE;
 /// # }
 /// ```
 ///
-/// It uses up to four connections of the pool at a time (one with SQLite), another one for its chores, and with PostgreSQL one outside of
-/// the pool, on which it hears of new messages. One connection in the pool is enough. On the queues it needs `sqs:SendMessage`. `redrive outbox relay` is this, as a process of its own.
+/// A relay uses up to four connections of the pool at a time (one with SQLite), and one more for its chores. With
+/// PostgreSQL it also listens for new messages on one connection outside the pool. A pool of one connection is enough.
+/// A relay needs `sqs:SendMessage` on its queues. `redrive outbox relay` runs it as a process of its own.
 #[must_use = "a relay does nothing until it runs"]
 #[derive(Debug)]
 pub struct Relay<DB: OutboxDatabase> {
@@ -61,7 +62,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// With a shorter lease there is less time to read rows, and to write down what became of them.
+    /// Returns the database's limit, which leaves time of a short lease for reading rows and writing their results.
     fn database_limit(&self) -> Duration {
         self.database_timeout.min(self.lease / 3)
     }
@@ -81,18 +82,18 @@ impl Default for Settings {
             has_send_id: true,
             poll_interval: Duration::from_secs(1),
             keep_sent: Duration::from_secs(3_600),
-            // Kubernetes and ECS kill what has not ended 30 s after the signal.
+            // Kubernetes and ECS kill a process 30 s after the signal.
             drain_timeout: Duration::from_secs(25),
             database_timeout: DATABASE_TIMEOUT,
         }
     }
 }
 
-/// An attempt has a sixth of it, and in that a connection is made, by TLS and to another region where need be.
+/// An attempt gets a sixth of the lease, which has to suffice for a TLS connection to another region.
 const SHORTEST_LEASE: Duration = Duration::from_secs(10);
 
 impl<DB: OutboxDatabase> Relay<DB> {
-    /// A relay of that database's outbox, with the usual settings.
+    /// Creates a relay for that database's outbox, with default settings.
     pub fn new(pool: Pool<DB>, client: Client) -> Self {
         Self { pool, client, settings: Settings::default() }
     }
@@ -102,76 +103,78 @@ impl<DB: OutboxDatabase> Relay<DB> {
         self.set(|settings| settings.calls = calls.max(1))
     }
 
-    /// For how long a part of the messages is this relay's, from 10 s to 2 minutes; 60 s by default. So long the messages wait of a relay
-    /// that has died. A call to SQS that is not answered within a sixth of it is made again.
+    /// Sets how long a relay leases a part of the messages, from 10 s to 2 minutes. The default is 60 s. If a relay
+    /// dies, its messages wait this long. A call to SQS that is not answered within a sixth of the lease is repeated.
     pub fn lease(self, lease: Duration) -> Self {
         self.set(|settings| settings.lease = lease.clamp(SHORTEST_LEASE, LONGEST_LEASE))
     }
 
-    /// How often messages are looked for that nobody told of, every second by default.
+    /// Sets how often the relay looks for messages without a notification. The default is 1 s.
     pub fn poll_interval(self, interval: Duration) -> Self {
         self.set(|settings| settings.poll_interval = interval)
     }
 
-    /// How long a message that fails waits for its next attempt; up to 1 s at first, and up to 60 s in the end by default.
+    /// Sets the delay before a failed message is tried again. By default it grows from up to 1 s to up to 60 s.
     pub fn backoff(self, backoff: Backoff) -> Self {
         self.set(|settings| settings.policy.backoff = backoff)
     }
 
-    /// How often SQS may refuse a message before it is parked, 5 times by default. What is no fault of the message is not counted:
-    /// throttles, a network that is down, a queue that is not there, a permission that is missing.
+    /// Sets how often SQS may refuse a message before it is parked. The default is 5. Throttles, network failures, a
+    /// missing queue and a missing permission do not count.
     pub fn park_after(self, refusals: u32) -> Self {
         self.set(|settings| settings.policy.park_after = refusals.max(1))
     }
 
-    /// Sends messages without the attribute `redrive.id`, for consumers that do not want it; by default messages have it. Without it a
-    /// consumer of a standard queue cannot tell a copy of a message from another message. On FIFO queues the deduplication id stays.
+    /// Sends messages without the attribute `redrive.id`, which they have by default. Without it a consumer of a
+    /// standard queue cannot recognize a copy. On FIFO queues the deduplication id stays.
     pub fn without_send_id(self) -> Self {
         self.set(|settings| settings.has_send_id = false)
     }
 
-    /// What happens to the messages of a FIFO group behind a parked one; they wait by default.
+    /// Sets what happens to the messages of a FIFO group behind a parked one. By default they wait.
     pub fn when_parked(self, when_parked: WhenParked) -> Self {
         self.set(|settings| settings.policy.when_parked = when_parked)
     }
 
-    /// How long rows of sent messages are kept, an hour by default.
+    /// Sets how long rows of sent messages are kept. The default is 1 h.
     pub fn keep_sent(self, time: Duration) -> Self {
         self.set(|settings| settings.keep_sent = time)
     }
 
-    /// How long what is being sent has after a shutdown, 25 s by default. What is not known to be sent by then is sent again by another
-    /// relay.
+    /// Sets how long running sends may take after a shutdown. The default is 25 s. Another relay repeats a send whose
+    /// result is unknown by then.
     pub fn drain_timeout(self, timeout: Duration) -> Self {
         self.set(|settings| settings.drain_timeout = timeout)
     }
 
-    /// Sets how long the relay waits for the database: for a connection of the pool, and as long again for a transaction, with its statements
-    /// and its commit. The default is 10 s, the minimum 100 ms, and the maximum a third of the lease.
+    /// Sets how long the relay waits for a connection of the pool, and as long again for a transaction with its commit.
+    /// The default is 10 s, the minimum 100 ms, and the maximum a third of the lease.
     ///
-    /// A connection that does not answer in time is closed, with a warning in the log, and the relay goes on with another one. Where a commit was not
-    /// answered, messages may be sent again under the same ids. The chores of a relay (it counts messages and deletes old rows) have 60 s.
+    /// After a timeout the relay closes the connection, logs a warning, and continues with another connection. If a
+    /// commit was not answered, messages may be sent again under the same ids. The relay's chores, which count messages
+    /// and delete old rows, have 60 s.
     pub fn database_timeout(self, timeout: Duration) -> Self {
         self.set(|settings| settings.database_timeout = timeout.max(SHORTEST_DATABASE_TIMEOUT))
     }
 
-    /// Sends what is there and what comes, until that future is ready; then finishes what it has begun.
+    /// Sends messages until that future is ready, then finishes the sends that are running.
     ///
     /// # Errors
     ///
-    /// Where it cannot begin: the database fails, or has no tables for an outbox. What fails later is logged, and tried again.
+    /// Returns an error if the relay cannot start because the database fails or has no outbox tables. Later failures
+    /// are logged and tried again.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), OutboxError> {
         self.run(shutdown, WhenIdle::Wait).await
     }
 
-    /// Sends what is there, and ends once there is nothing more to send now, or when that future is ready; then it finishes what it has
-    /// begun. For whoever is called now and then, as a function on a schedule is.
+    /// Sends messages until there is nothing more to send now or that future is ready, then finishes the sends that are
+    /// running. Use it in a function that runs on a schedule.
     ///
-    /// What waits for its next try is left for the next time.
+    /// A message that waits for its next attempt is left for the next run.
     ///
     /// # Errors
     ///
-    /// As for [`run_until`](Self::run_until).
+    /// Returns an error as [`run_until`](Self::run_until) does.
     pub async fn drain_until(self, shutdown: impl Future<Output = ()>) -> Result<(), OutboxError> {
         self.run(shutdown, WhenIdle::End).await
     }
@@ -186,7 +189,7 @@ impl<DB: OutboxDatabase> Relay<DB> {
         }
         if timeout(self.settings.drain_timeout, work).await.is_err() {
             tracing::warn!(
-                "not all that was being sent is known to have arrived; it is sent again when its lease is over"
+                "the drain timeout ended before all results were written; unwritten messages are sent again after their lease"
             );
         }
         Ok(())
@@ -198,7 +201,7 @@ impl<DB: OutboxDatabase> Relay<DB> {
         if DB::version(&access).await? < newest { Err(OutboxError::no_tables()) } else { Ok(()) }
     }
 
-    /// Serves one queue beside the other, for as long as nobody says stop.
+    /// Serves all queues and runs the chores until a stop.
     async fn work(&self, stop: &Stop, when_idle: WhenIdle) {
         let settings = &self.settings;
         let pauses = Pauses::new(settings.policy.backoff.clone());
@@ -239,14 +242,14 @@ impl<DB: OutboxDatabase> Relay<DB> {
     }
 }
 
-/// What a relay does that has nothing to send.
+/// What a relay does when it has nothing to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WhenIdle {
     Wait,
     End,
 }
 
-/// That no more is to be begun.
+/// Tells the relay's parts to start no more work.
 #[derive(Debug)]
 pub(super) struct Stop(watch::Sender<bool>);
 
@@ -263,13 +266,13 @@ impl Stop {
         *self.0.borrow()
     }
 
-    /// Waits until no more is to be begun.
+    /// Waits for the stop.
     pub(super) async fn is_said(&self) {
-        // The sender is here.
+        // This holds the sender, so the wait cannot fail.
         let _ = self.0.subscribe().wait_for(|is_set| *is_set).await;
     }
 
-    /// Waits for that, but no longer than there is reason to go on.
+    /// Waits for that future or for the stop, whichever comes first.
     pub(super) async fn unless_set(&self, wait: impl Future<Output = ()>) {
         tokio::select! {
             () = wait => {}

@@ -1,4 +1,4 @@
-//! One round for one queue: it leases lanes, sends what is in them, and writes down what has become of it.
+//! One round for a queue: it leases lanes, sends their rows, and writes the results.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,10 +24,10 @@ use super::relay::{Settings, Stop};
 use super::row::{Line, Row, lines};
 use super::store::{Claim, MAX_BYTES, Wanted};
 
-/// How many lanes of a queue a relay leases at a time: others find some too.
+/// How many lanes of a queue a relay leases at a time. The rest is left for other relays.
 pub(super) const LANES: u32 = 64;
 
-/// What the rounds of a relay have in common.
+/// The parts that all rounds of a relay share.
 pub(super) struct Common<'a, DB: OutboxDatabase> {
     pub(super) access: Access<DB>,
     pub(super) settings: &'a Settings,
@@ -35,7 +35,7 @@ pub(super) struct Common<'a, DB: OutboxDatabase> {
     pub(super) pauses: &'a Pauses,
     pub(super) producers: Producers,
     pub(super) memory: Memory,
-    /// Who it is to the database.
+    /// The relay's name in the database.
     pub(super) relay: Arc<str>,
 }
 
@@ -43,25 +43,25 @@ pub(super) struct Round<'a, DB: OutboxDatabase> {
     common: &'a Common<'a, DB>,
     producer: Producer,
     claim: Claim,
-    /// By the clock on the wall as well: another relay has the lanes after a suspend.
+    /// It also reads the wall clock, because another relay may claim the lanes during a suspend.
     claimed: Moment,
-    /// How many rows were sent, or tried.
+    /// How many rows were sent or tried.
     begun: AtomicUsize,
 }
 
-/// What a round has come to.
+/// The result of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// There is nothing to send, or others have it.
+    /// There is nothing to send, or other relays have it.
     NoLane,
-    /// Lanes, and nothing in them: what is there waits for other rows.
+    /// The claimed lanes have no row to send, because their rows wait for other rows.
     NoRow,
-    /// Rows, and it took so long to read them that their lease would not hold until they are sent.
+    /// Reading the rows took so long that the lease would not last until they are sent.
     Slow,
     Some,
 }
 
-/// A round begins no more after so long: other messages of the queue are not to wait for a group that is long.
+/// A round starts no sends after this time, so that a long group does not delay the queue's other messages.
 const ROUND: Duration = Duration::from_secs(2);
 
 impl<'a, DB: OutboxDatabase> Round<'a, DB> {
@@ -77,13 +77,13 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
             holds: settings.policy.when_parked.holds(),
             relay: common.relay.clone(),
         };
-        // The database's clock begins later: by ours the lease is over first.
+        // Our clock starts before the database's, so the lease ends here first.
         let claimed = Moment::now();
         let Some(claim) = DB::claim(access, &wanted).await? else { return Ok(Progress::NoLane) };
         let (producer, begun) = (common.producers.of(queue_url), AtomicUsize::new(0));
         let round = Self { common, producer, claim, claimed, begun };
         let progress = round.send_all(&wanted, &mut memory).await;
-        // Without this the lanes would be free when the lease is over.
+        // Without the release, the lanes stay claimed until the lease is over.
         DB::release(access, &round.claim).await?;
         progress
     }
@@ -95,11 +95,11 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
             return Ok(Progress::NoRow);
         }
         memory.shrink_to(rows.iter().map(|row| row.bytes).sum());
-        // Not after half of the lease, so that what is begun has an end while it holds.
+        // Sends start only in the first half of the lease, so that they end while it holds.
         let begin_until = Deadline::after(Moment::now(), ROUND).or_earlier(self.part_of_lease(0.5));
         let (mark, marks) = mpsc::unbounded_channel();
         let sending = async {
-            // Dropped at the end, which ends the marks.
+            // Dropping the sender ends the marks.
             let mark = mark;
             let lines = stream::iter(lines(rows));
             lines.for_each_concurrent(in_flight(settings.calls), |line| self.send(line, begin_until, &mark)).await;
@@ -111,7 +111,7 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
         Ok(if is_slow { Progress::Slow } else { Progress::Some })
     }
 
-    /// Sends rows one after the other, up to one that those behind it have to wait for.
+    /// Sends rows one after the other, and stops at a row that holds the rows behind it.
     async fn send(&self, line: Line, begin_until: Deadline, mark: &mpsc::UnboundedSender<Mark>) {
         for mut row in line {
             if self.common.stop.is_set() || begin_until.is_over() || !self.common.pauses.admits(&row.queue_url) {
@@ -128,7 +128,7 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
             let what = policy.judge(&row, attempt);
             let goes_on = policy.goes_on_after(&what);
             log(&row, &what);
-            // It is there as long as this is.
+            // The receiver lives as long as this future.
             let _ = mark.send(what);
             if !goes_on {
                 return;
@@ -140,7 +140,7 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
         Deadline::after(self.claimed, self.common.settings.lease.mul_f64(part))
     }
 
-    /// Writes marks as they come, so that little is sent again should this process die.
+    /// Writes marks as they arrive, so that few messages are sent again if this process dies.
     async fn write_down(&self, mut marks: mpsc::UnboundedReceiver<Mark>) {
         let mut written = Vec::new();
         while marks.recv_many(&mut written, self.common.settings.rows).await > 0 {
@@ -149,17 +149,17 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
         }
     }
 
-    /// Tries for as long as the lease holds: what is not written down is sent again.
+    /// Tries while the lease holds. Messages without a written result are sent again.
     async fn write(&self, marks: &[Mark]) {
         let mut failed = 0;
         let unwritten = loop {
             match DB::mark(&self.common.access, &self.claim, marks).await {
                 Ok(true) => return,
-                Ok(false) => break "its lease was over, and another has some of the lanes".to_owned(),
+                Ok(false) => break "the lease was over, and another relay has claimed some of its lanes".to_owned(),
                 Err(error) if self.part_of_lease(1.0).is_over() => break error.to_string(),
                 Err(error) => {
                     failed += 1;
-                    tracing::warn!(%error, "the outbox's database failed; what was sent is written down again");
+                    tracing::warn!(%error, "the outbox's database failed; the results of sent messages are written again");
                     sleep(mark_backoff().delay(failed)).await;
                 }
             }
@@ -168,7 +168,7 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
         tracing::warn!(
             error = unwritten,
             sent,
-            "a relay could not write down all that was sent; what it could not is sent again, under the same ids"
+            "a relay could not write the results of all sent messages; the rest is sent again under the same ids"
         );
     }
 }
@@ -177,7 +177,7 @@ fn mark_backoff() -> Backoff {
     Backoff::exponential(Duration::from_millis(50)..Duration::from_secs(2))
 }
 
-/// Messages on their way at a time: as many as fill the calls, and as many more to fill the next.
+/// Returns how many messages are in flight at a time: enough to fill all calls, and to fill the next ones meanwhile.
 const fn in_flight(calls: usize) -> usize {
     2 * 10 * calls
 }
@@ -185,13 +185,13 @@ const fn in_flight(calls: usize) -> usize {
 fn log(row: &Row, mark: &Mark) {
     let (row, queue_url, key) = (row.id, &*row.queue_url, row.order_key.as_deref());
     if let Some(error) = mark.parked_for() {
-        tracing::error!(row, queue_url, key, error, "a message of the outbox is parked: SQS refuses it");
+        tracing::error!(row, queue_url, key, error, "SQS refuses a message of the outbox; the message is parked");
     } else if let Some(error) = mark.failed_for() {
-        tracing::warn!(row, queue_url, error, "a message of the outbox is not sent, and tried again");
+        tracing::warn!(row, queue_url, error, "a message of the outbox was not sent; it is tried again");
     }
 }
 
-/// The producers of a relay, one for each queue.
+/// The relay's producers, one for each queue.
 pub(super) struct Producers {
     client: Client,
     calls: usize,
@@ -200,15 +200,15 @@ pub(super) struct Producers {
     of: Mutex<HashMap<Arc<str>, Producer>>,
 }
 
-/// Queues that are known at a time. Who sends to more is no slower for it than a few new producers.
+/// How many producers are kept. A relay with more queues creates some producers again.
 const MAX_QUEUES: usize = 100;
 
-/// A call waits for less: the round has what fills it.
+/// A producer waits less than by default, because the round already has the messages that fill its calls.
 const LINGER: Duration = Duration::from_millis(2);
 
 impl Producers {
     pub(super) fn new(client: Client, settings: &Settings) -> Self {
-        // With the call under way, what is sent has an end before the lease has.
+        // A retry that starts at the last moment, and its call, still end before the lease.
         let retry_for = settings.lease / 6;
         let own = client.config().timeout_config().and_then(TimeoutConfig::operation_attempt_timeout);
         let client = with_attempt_timeout(&client, own.map_or(retry_for, |own| own.min(retry_for)));
@@ -217,24 +217,24 @@ impl Producers {
     }
 
     fn of(&self, queue_url: &Arc<str>) -> Producer {
-        // What is in it is whole at any time.
+        // Each change leaves the map consistent, so a poisoned lock does no harm.
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         if of.len() >= MAX_QUEUES && !of.contains_key(queue_url) {
-            // Rounds that are under way have clones.
+            // Running rounds have their own clones.
             of.clear();
         }
         let make = || {
             let producer = Producer::builder(self.client.clone(), &**queue_url).linger(LINGER);
             let producer = producer.concurrency(self.calls).retry_for(self.retry_for);
             let producer = if self.has_send_id { producer } else { producer.without_send_id() };
-            // A message has the trace of the transaction that has written it, or none.
+            // A message keeps the trace context of the transaction that wrote it, if there is one.
             producer.trace_context(TraceContext::default).build()
         };
         of.entry(queue_url.clone()).or_insert_with(make).clone()
     }
 }
 
-/// What the messages of all rounds may take in memory. A round has room for as much as it may read, and keeps what it has read.
+/// Limits the memory of all rounds. A round first reserves as much as it may read, then keeps only what it has read.
 #[derive(Debug)]
 pub(super) struct Memory(Arc<Semaphore>);
 
@@ -248,7 +248,7 @@ impl Memory {
 
     async fn room(&self) -> Room {
         let kib = u32::try_from(MAX_BYTES).unwrap_or(u32::MAX) / KIB as u32;
-        // It is never closed, and has room for one.
+        // The semaphore is never closed, and the request is never larger than it.
         Room(self.0.clone().acquire_many_owned(kib).await.ok())
     }
 }
@@ -274,7 +274,7 @@ mod tests {
     use crate::{Outbox, Relay};
 
     #[tokio::test]
-    async fn a_round_ends_when_a_suspend_has_taken_its_lease() {
+    async fn round_ends_when_a_suspend_outlasts_its_lease() {
         let sqs = Sqs::with_seed(1);
         let create = sqs.client().create_queue().queue_name("orders.fifo").attributes(FifoQueue, "true");
         let outbox = Outbox::new(create.send().await.unwrap().queue_url.unwrap());
@@ -294,6 +294,6 @@ mod tests {
         };
         Relay::new(pool.clone(), sqs.client()).run_until(suspended).await.unwrap();
         let claims = sqlx::query_scalar::<_, i64>("select max(claims) from redrive_outbox_lane");
-        assert_eq!(claims.fetch_one(&pool).await.unwrap(), 2, "the second message is sent under a lease of its own");
+        assert_eq!(claims.fetch_one(&pool).await.unwrap(), 2, "the second message is sent under another lease");
     }
 }

@@ -1,4 +1,4 @@
-//! A message as it is in its row.
+//! A message as a row.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use redrive::{Outgoing, SendError};
 
 use super::store::columns;
 
-/// How many lanes each queue has: a relay leases some of them, and more relays than lanes have nothing to do.
+/// How many lanes each queue has. A relay leases some of them, so more relays than lanes have nothing to do.
 pub(super) const LANES: u32 = 256;
 
-/// A row that is to be written.
+/// A row to write.
 pub struct NewRow<'a> {
     pub(super) message_id: &'a str,
     pub(super) queue_url: &'a str,
@@ -26,7 +26,7 @@ pub struct NewRow<'a> {
 impl<'a> NewRow<'a> {
     pub(super) fn of(message: &'a Stored, queue_url: &'a str, is_fifo: bool) -> Self {
         let group_id = message.group.as_deref();
-        // A queue's URL has no space in it.
+        // A queue's URL contains no space, so the key is unambiguous.
         let order_key = group_id.filter(|_| is_fifo).map(|group| format!("{queue_url} {group}"));
         Self {
             message_id: &message.id,
@@ -42,14 +42,15 @@ impl<'a> NewRow<'a> {
     }
 }
 
-/// The same for the same text, on each machine and for all time: FNV-1a, <http://www.isthe.com/chongo/tech/comp/fnv/>.
+/// Hashes the text with FNV-1a, so that its lane is the same on every machine and in every version:
+/// <http://www.isthe.com/chongo/tech/comp/fnv/>.
 fn lane_of(text: &str) -> i16 {
     let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    // Its low bits are those that the last bytes have mixed least.
+    // The last bytes are mixed least into the low bits, so the high half is folded in.
     i16::try_from((hash ^ (hash >> 16)) % LANES).unwrap_or_default()
 }
 
-/// A row that is to be sent.
+/// A row to send.
 #[derive(Debug)]
 pub struct Row {
     pub(super) id: i64,
@@ -57,9 +58,9 @@ pub struct Row {
     pub(super) order_key: Option<String>,
     pub(super) attempts: u32,
     pub(super) refusals: u32,
-    /// What it takes in memory.
+    /// The row's size in memory.
     pub(super) bytes: usize,
-    /// Or why it is none: another program has written the row. It is taken to be sent.
+    /// The message, or the error of a row that another program wrote wrongly. `None` after it was taken for sending.
     pub(super) message: Option<Result<Outgoing, SendError>>,
 }
 
@@ -90,7 +91,8 @@ impl From<columns::Row> for Row {
 /// Rows that are sent one after the other.
 pub(super) type Line = Vec<Row>;
 
-/// The rows in lines: those of a key are one, and any other is one by itself. The order of the rows is kept.
+/// Groups rows into lines: all rows of a key form one line, and each row without a key forms its own. The rows keep
+/// their order.
 pub(super) fn lines(rows: Vec<Row>) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let mut line_of = HashMap::new();

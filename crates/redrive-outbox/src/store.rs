@@ -1,4 +1,4 @@
-//! What is asked of a database, in the same words of each.
+//! The operations that the outbox needs from a database, with the same names for each database.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,88 +11,89 @@ use super::hint::Listener;
 use super::mark::Mark;
 use super::row::{NewRow, Row};
 
-/// One step of the tables' way from version to version.
+/// One migration of the outbox's tables.
 ///
-/// Its text holds for itself: it is what [`Outbox::migrate`](crate::Outbox::migrate) runs, and as good in a migration of your own.
+/// Its SQL is complete. [`Outbox::migrate`](crate::Outbox::migrate) runs it, or you copy it into a migration
+/// of your own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Migration {
-    /// From 1 on, without a gap.
+    /// The version, from 1 on, without gaps.
     pub version: i64,
-    /// What it brings.
+    /// A short name.
     pub name: &'static str,
-    /// The statements.
+    /// The SQL statements.
     pub sql: &'static str,
 }
 
-/// What a relay looks for.
+/// The rows that a relay asks for.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Messages for this queue.
+    /// The queue whose messages are wanted.
     pub(super) queue_url: Arc<str>,
-    /// In this many of its lanes at most.
+    /// The limit of lanes to claim.
     pub(super) lanes: usize,
-    /// This many of them at most.
+    /// The limit of rows to read.
     pub(super) rows: usize,
     pub(super) lease: Duration,
-    /// Whether a parked row holds back those of its key that are behind it.
+    /// Whether a parked row holds the rows of its key behind it.
     pub(super) holds: bool,
-    /// Who claims. Lanes that it has claimed without hearing of it are taken again at once.
+    /// The relay's name. A relay claims its own lanes again at once if the answer to its claim was lost.
     pub(super) relay: Arc<str>,
 }
 
 /// How a row is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Insert {
-    /// Whether relays are told of it.
+    /// Whether relays are notified.
     pub(super) notifies: bool,
-    /// Whether the connection keeps the statement for the next time.
+    /// Whether the connection keeps the statement prepared.
     pub(super) prepares: bool,
 }
 
-/// The database has answered another statement than the one that was asked for.
+/// Returns the error for an answer to a statement that was not sent.
 pub(super) fn another_statement() -> Error {
     Error::Protocol("the database ran another statement than the one that was sent".to_owned())
 }
 
-/// SQS drops the second of two messages with a deduplication id within 5 minutes. What a relay that died has sent is sent again after
-/// its lease.
+/// The longest lease. SQS drops copies of a deduplication id for 5 minutes, and after a relay's death its messages are
+/// sent again when the lease is over.
 pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(120);
 
-/// What has longer to go than this is no lease: it was one before the database's clock was set back. Clocks are put right by a few
-/// seconds, and that ends none.
+/// A lease that ends later than this is invalid: the database's clock was set back. Clock corrections of a few seconds
+/// end no lease.
 pub(super) const NO_LEASE: Duration = Duration::from_secs(130);
 
-/// A round has its messages in memory: of large ones it takes fewer.
+/// The limit of a round's messages in memory. A round takes fewer large messages.
 pub(super) const MAX_BYTES: i64 = 16 << 20;
 
-/// Lanes of one queue that one relay has to itself, for a while.
+/// Lanes of one queue that one relay has claimed for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Of this claim alone. What is written under it counts as long as the lanes have it.
+    /// The number of this claim alone. Results written under it count while the lanes still have it.
     pub(super) token: i64,
     pub(super) lanes: usize,
     pub(super) queue_url: Arc<str>,
 }
 
 impl Claim {
-    /// Returns how many rows each lane contributes to this many of all: a key with many rows leaves room for the other lanes.
+    /// Returns each lane's share of this many rows, so that a key with many rows leaves room for other lanes.
     pub(super) fn share(&self, rows: usize) -> usize {
         rows.div_ceil(self.lanes.max(1))
     }
 }
 
-/// How the outbox is.
+/// How many messages the outbox holds, and how old the oldest is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutboxStatus {
-    /// Messages that are to be sent.
+    /// Messages to send.
     pub pending: u64,
-    /// Messages that wait behind a parked one of their group.
+    /// Messages held behind a parked one of their group.
     pub held: u64,
-    /// Messages that SQS has refused too often: [`Outbox::parked`](crate::Outbox::parked) has them.
+    /// Messages that SQS has refused too often. [`Outbox::parked`](crate::Outbox::parked) lists them.
     pub parked: u64,
-    /// How long the oldest pending message has been there.
+    /// The age of the oldest pending message.
     pub lag: Option<Duration>,
 }
 
@@ -100,30 +101,30 @@ pub struct OutboxStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParkedMessage {
-    /// Of its row.
+    /// The id of its row.
     pub id: i64,
-    /// Where it was to go.
+    /// The queue that the message is for.
     pub queue_url: String,
-    /// Its group.
+    /// The message's group.
     pub group: Option<String>,
-    /// By which its receiver would know it.
+    /// The id that a receiver would get.
     pub message_id: String,
-    /// How often it was sent.
+    /// How often the message was sent.
     pub attempts: u64,
-    /// What SQS said last.
+    /// The last error from SQS.
     pub error: String,
-    /// How long ago it was written.
+    /// The time since the message was written.
     pub age: Duration,
 }
 
-/// The statements, in a database's own words. What they bind, and what they bring, is the same.
+/// The statements in a database's dialect. Parameters and columns are the same for each database.
 pub(super) struct Sql {
     pub(super) lock_migrations: &'static str,
     pub(super) tables: &'static str,
     pub(super) version: &'static str,
     pub(super) insert: &'static str,
     pub(super) insert_and_notify: &'static str,
-    /// The queues that have rows to be sent. It must not go through their rows.
+    /// Lists the queues that have rows to send. It must not read all of their rows.
     pub(super) queues: &'static str,
     pub(super) add_lanes: &'static str,
     pub(super) claim: &'static str,
@@ -141,76 +142,77 @@ pub(super) struct Sql {
     pub(super) notify: &'static str,
 }
 
-/// A database that can have an outbox.
+/// A database that can hold an outbox.
 ///
-/// Each method is a transaction of its own, with a time limit, and over when it returns: none is open while the network is used for
-/// something else.
+/// Each method runs one transaction with a time limit and ends it before it returns. No transaction stays open
+/// during other network calls.
 pub trait Store: sqlx::Database {
     const MIGRATIONS: &'static [Migration];
     /// How many connections a relay uses at a time.
     const CONNECTIONS: usize;
-    /// Whether the database notifies of new rows.
+    /// Whether the database notifies about new rows.
     const LISTENS: bool;
 
-    /// The statement that begins a transaction, which the database itself ends where nobody hears from its client for that long.
+    /// Returns the statement that begins a transaction. The database ends the transaction if its client is silent for
+    /// that long.
     fn begin(mode: Mode, limit: Duration) -> String;
 
-    /// The version of the tables, 0 where there are none.
+    /// Returns the version of the tables, 0 if there are no tables.
     fn version(access: &Access<Self>) -> impl Future<Output = Result<i64, Error>> + Send;
 
     fn migrate(access: &Access<Self>) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Within the transaction of that connection, which is the caller's, with the caller's time limits.
+    /// Inserts a row in the caller's transaction, under the caller's time limits.
     fn insert(
         connection: &mut Self::Connection,
         row: &NewRow<'_>,
         how: Insert,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// The queues that have rows to be sent, due or not, in the order of their URLs.
+    /// Returns the queues that have rows to send, due or not, in the order of their URLs.
     fn queues(access: &Access<Self>) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
 
-    /// Makes sure that the lanes of a queue can be claimed.
+    /// Creates the lanes of a queue if they are missing.
     fn add_lanes(access: &Access<Self>, queue_url: &Arc<str>) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Takes lanes of the queue that have something to send and that nobody else has.
+    /// Claims lanes of the queue that have something to send and that no other relay holds.
     fn claim(access: &Access<Self>, wanted: &Wanted) -> impl Future<Output = Result<Option<Claim>, Error>> + Send;
 
-    /// What is to be sent of the claim's lanes, in order, and nothing whose key waits for another row. Where parked rows hold those
-    /// behind them, these are put aside first, so that nobody looks at them again and again.
+    /// Reads the rows to send from the claimed lanes, in order, without rows whose key waits for another row. If parked
+    /// rows hold the rows behind them, those are marked as held first, so that later reads skip them.
     fn read(
         access: &Access<Self>,
         claim: &Claim,
         wanted: &Wanted,
     ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
 
-    /// Writes down what has become of rows, except in lanes that another has claimed since. Returns whether there were none of those.
-    /// Marks that were written already change nothing: it may be unknown whether a commit has succeeded.
+    /// Writes the results of rows, except in lanes that another relay has claimed since. Returns whether all lanes
+    /// still belonged to the claim. Writing a mark twice changes nothing, because a commit's result may be unknown.
     fn mark(access: &Access<Self>, claim: &Claim, marks: &[Mark]) -> impl Future<Output = Result<bool, Error>> + Send;
 
     fn release(access: &Access<Self>, claim: &Claim) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Deletes up to so many rows that were sent so long ago. Returns how many.
+    /// Deletes rows that were sent at least that long ago, up to a limit. Returns how many.
     fn clean(access: &Access<Self>, keep: Duration, rows: usize) -> impl Future<Output = Result<u64, Error>> + Send;
 
     fn status(access: &Access<Self>) -> impl Future<Output = Result<OutboxStatus, Error>> + Send;
 
     fn parked(access: &Access<Self>, rows: usize) -> impl Future<Output = Result<Vec<ParkedMessage>, Error>> + Send;
 
-    /// Sends parked rows again, all or those, and what waits behind them. Returns how many were parked.
+    /// Retries parked rows, all or the given ones, and the rows held behind them. Returns how many were parked.
     fn retry(access: &Access<Self>, ids: Option<&[i64]>) -> impl Future<Output = Result<u64, Error>> + Send;
 
-    /// Releases the rows that are held for no reason: what was parked before them is not any more, or holds nothing.
+    /// Releases held rows whose parked row is gone, or that no longer have to wait.
     fn release_held(access: &Access<Self>, holds: bool) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Listens for new rows, on a connection outside the pool.
+    /// Listens for new rows on a connection outside the pool.
     fn listen(access: &Access<Self>) -> impl Future<Output = Result<Listener, Error>> + Send;
 
-    /// Says a word on a channel, for whoever listens.
+    /// Sends a notification to all listeners of the channel.
     fn notify(access: &Access<Self>, channel: &str) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// What both databases bring, as they bring it.
+/// The columns that both databases return.
 pub(super) mod columns {
     pub(crate) type Row =
         (i64, String, Option<String>, Option<String>, String, String, String, Option<i64>, Option<String>, i64, i64);
@@ -218,7 +220,7 @@ pub(super) mod columns {
     pub(crate) type Parked = (i64, String, Option<String>, String, i64, Option<String>, i64);
 }
 
-/// A hundred years. Databases can reckon with it.
+/// A hundred years, which databases can still add to a date.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
 pub(super) fn millis(time: Duration) -> i64 {

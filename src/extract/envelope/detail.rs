@@ -1,4 +1,4 @@
-//! The detail of an event, which may be a text with JSON in it.
+//! Parses an event's detail, which may be text that contains JSON.
 
 use serde::de::value::Error as NotAUnit;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
@@ -6,7 +6,7 @@ use serde::forward_to_deserialize_any;
 
 use crate::json::{JsonError, text};
 
-/// Parses a detail as it is, or else what its text has in it.
+/// Parses a detail as it is, or the JSON inside its text.
 pub(super) fn parse<T: DeserializeOwned>(json: &str) -> Result<T, JsonError> {
     let error = match serde_json::from_str(json) {
         Ok(detail) => return Ok(detail),
@@ -15,7 +15,7 @@ pub(super) fn parse<T: DeserializeOwned>(json: &str) -> Result<T, JsonError> {
     let text = if json.starts_with('"') { text(json)? } else { None };
     let (json, error) = match text.as_deref().map(|text| (text, serde_json::from_str(text))) {
         Some((_, Ok(detail))) => return Ok(detail),
-        // Of a text that is no JSON at all the first error says more.
+        // If the text is not JSON at all, the first error tells more.
         Some((text, Err(of_text))) => (text, if of_text.is_data() { of_text.into() } else { error }),
         None => (json, error),
     };
@@ -27,7 +27,7 @@ fn is_empty_object(json: &str) -> bool {
     inside.is_some_and(|inside| inside.trim().is_empty())
 }
 
-/// What units are made of, and nothing else: serde_json makes them of `null` alone.
+/// Deserializes only units. serde_json accepts only `null` for them.
 struct Unit;
 
 impl<'de> Deserializer<'de> for Unit {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_taken_by_what_fits_the_json_in_it() {
+    fn json_inside_text_is_parsed_into_the_wanted_type() {
         takes(r#""{}""#, ());
         takes(r#"" { } ""#, Nightly);
         takes(r#""{}""#, Empty {});
@@ -94,24 +94,24 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_a_text_where_that_is_wanted() {
+    fn text_stays_text_if_the_type_is_text() {
         takes(r#""{}""#, "{}".to_owned());
         takes(r#""7""#, serde_json::json!("7"));
     }
 
     #[test]
-    fn a_detail_that_is_no_text_is_taken_as_before() {
+    fn detail_that_is_not_text_is_parsed_directly() {
         takes("{}", ());
         takes(r#"{"id": 7}"#, Order { id: 7 });
         takes("null", ());
         assert!(parse::<Order>("{}").unwrap_err().to_string().contains("missing field `id`"));
-        assert!(parse::<()>(r#"{"id": 7}"#).is_err(), "a unit does not swallow what is there");
-        assert!(parse::<Option<Order>>("{}").is_err(), "what is malformed is not absent");
+        assert!(parse::<()>(r#"{"id": 7}"#).is_err(), "a unit does not accept data");
+        assert!(parse::<Option<Order>>("{}").is_err(), "a malformed detail is not absent");
         assert!(parse::<String>("{}").is_err());
     }
 
     #[test]
-    fn an_error_is_of_the_json_in_the_text_where_there_is_some() {
+    fn error_concerns_the_json_inside_the_text_if_there_is_any() {
         let problem = |json| parse::<Order>(json).unwrap_err().problem().to_owned();
         assert_eq!(problem(r#""{\"no\": 1}""#), "missing field `id`");
         assert!(problem(r#""hello""#).starts_with("invalid type: string, expected struct Order"));

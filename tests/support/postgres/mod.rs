@@ -1,4 +1,4 @@
-//! A PostgreSQL server of our own, on a port of its own, which ends with whoever has it last.
+//! A PostgreSQL server on its own port, which ends when its last user drops it.
 
 use std::env;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// Where the server's programs are. `scripts/test` sets it.
+/// The folder of the server's programs, which `scripts/test` sets.
 const PROGRAMS: &str = "REDRIVE_TEST_POSTGRES";
 
 const REMEDY: &str =
@@ -16,7 +16,7 @@ const REMEDY: &str =
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// A server with a database cluster in a folder of its own.
+/// A server with a database cluster in its own folder.
 pub(crate) struct Server {
     programs: PathBuf,
     data: PathBuf,
@@ -25,7 +25,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The server that all tests of this process share.
+    /// Returns the server that all tests of this process share.
     pub(crate) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,7 +36,7 @@ impl Server {
         })
     }
 
-    /// A server of one's own, to be stopped and started.
+    /// Starts a separate server that a test may stop and start.
     pub(crate) fn start() -> Self {
         let folder = env::temp_dir().join(format!("redrive-postgres-{}-{}", std::process::id(), fastrand::u64(..)));
         let programs = programs(&folder);
@@ -53,7 +53,7 @@ impl Server {
         server
     }
 
-    /// Begins to serve, and waits until it does.
+    /// Starts the server and waits until it accepts connections.
     pub(crate) fn begin(&self) {
         let mut postgres = self.command("postgres");
         postgres.arg("-D").arg(&self.data).args(["-p", &self.port.to_string()]);
@@ -62,19 +62,19 @@ impl Server {
         }
         let mut process = postgres.spawn().unwrap();
         let limit = Instant::now() + START_LIMIT;
-        // A server that starts takes connections only to refuse them; whoever connects tries again.
+        // A starting server accepts connections only to refuse them, and clients try again.
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             let ended = process.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < limit, "postgres does not serve: {ended:?}");
+            assert!(ended.is_none() && Instant::now() < limit, "postgres does not accept connections: {ended:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
         *self.process() = Some(process);
     }
 
-    /// Has it end at once, with all connections, as when the machine goes down.
+    /// Ends the server at once with all connections, as when its machine crashes.
     pub(crate) fn kill(&self) {
         let Some(mut process) = self.process().take() else { return };
-        // The server's own word for it: a plain kill would leave its children behind.
+        // `SIGQUIT` is PostgreSQL's own immediate shutdown. A plain kill would leave its children behind.
         let stop = Command::new("kill").args(["-QUIT", &process.id().to_string()]).status().unwrap();
         assert!(stop.success());
         process.wait().unwrap();
@@ -112,10 +112,10 @@ impl Drop for Server {
     }
 }
 
-/// Who serves where we are root: PostgreSQL refuses to.
+/// Returns the user that runs the server if we are root, because PostgreSQL refuses to run as root.
 fn nobody() -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
-    // A file of ours says who we are.
+    // The owner of a new file is our user.
     let ours = env::temp_dir().join(format!("redrive-who-{}-{}", std::process::id(), fastrand::u64(..)));
     fs::write(&ours, "").unwrap();
     let user = fs::metadata(&ours).unwrap().uid();
@@ -129,10 +129,11 @@ fn give_away(folder: &Path) {
     }
 }
 
-/// The server's programs. Where we are root they are copied: who serves may have no way to where they are.
+/// Returns the folder of the server's programs. If we are root they are copied, because the server's user may not have
+/// access to the original.
 fn programs(folder: &Path) -> PathBuf {
     let found = env::var_os(PROGRAMS).map(PathBuf::from).or_else(installed);
-    let bin = found.unwrap_or_else(|| panic!("there is no PostgreSQL for the tests; {REMEDY}"));
+    let bin = found.unwrap_or_else(|| panic!("no PostgreSQL was found for the tests; {REMEDY}"));
     assert!(bin.join("initdb").exists(), "{PROGRAMS} is {}, and there is no initdb in it; {REMEDY}", bin.display());
     if nobody().is_none() || bin.starts_with("/usr") {
         return bin;
@@ -143,7 +144,7 @@ fn programs(folder: &Path) -> PathBuf {
     folder.join("server/bin")
 }
 
-/// That of the machine, if it has one.
+/// Returns the PostgreSQL that is installed on the machine.
 fn installed() -> Option<PathBuf> {
     let on_path = env::split_paths(&env::var_os("PATH")?).find(|folder| folder.join("initdb").exists());
     on_path.or_else(|| {

@@ -1,4 +1,4 @@
-//! From a package to an executable.
+//! Builds a function's executable from its package.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::cargo::cargo;
 use super::plan::PlannedFunction;
 
-/// What cargo tells of its work, a line each.
+/// A line of cargo's JSON messages.
 #[derive(Deserialize)]
 struct Message {
     reason: String,
@@ -24,7 +24,7 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// Builds the function's binary. What cargo has to say goes to this process's own errors.
+/// Builds the function's binary. Cargo's errors go to this process's stderr.
 pub(super) async fn build(function: &PlannedFunction) -> Result<PathBuf, String> {
     let mut arguments = vec!["build", "--message-format", "json-render-diagnostics"];
     match &function.binary {
@@ -33,7 +33,10 @@ pub(super) async fn build(function: &PlannedFunction) -> Result<PathBuf, String>
     }
     let built = cargo(&arguments, &function.directory, Stdio::inherit()).await?;
     if !built.status.success() {
-        return Err(format!("the function {} does not build ({}); cargo says why above", function.name, built.status));
+        return Err(format!(
+            "the function {} does not build ({}); see cargo's errors above",
+            function.name, built.status
+        ));
     }
     let executables = built.stdout.split(|&byte| byte == b'\n').filter_map(executable).collect::<Vec<_>>();
     match &executables[..] {

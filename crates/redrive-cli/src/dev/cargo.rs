@@ -1,4 +1,4 @@
-//! Cargo, as a process of ours.
+//! Runs cargo as a child process.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use redrive_local::function::ProcessGroup;
 
 /// Runs cargo to its end.
 ///
-/// If this is dropped before, cargo ends, and with it the compilers that it has started.
+/// Dropping the future ends cargo and the compilers that it has started.
 pub(super) async fn cargo(arguments: &[&str], directory: &Path, errors: Stdio) -> Result<Output, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
@@ -26,7 +26,7 @@ async fn run(mut command: Command) -> io::Result<Output> {
     let child = command.spawn()?;
     let group = ProcessGroup::of(&child);
     let output = child.wait_with_output().await;
-    // What still runs now is no part of a build, but the server of a compiler's cache, which is to live on.
+    // Processes that still run now are not part of the build. The server of a compiler cache must live on.
     group.release();
     output
 }
@@ -40,7 +40,7 @@ mod tests {
 
     use super::*;
 
-    /// Bash holds a connection open for as long as a program lives that it has started.
+    /// Bash keeps a connection open while a program lives that it has started.
     fn bash(address: &str, then: &str) -> Command {
         let mut command = Command::new("bash");
         let (host, port) = address.split_once(':').unwrap();
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_build_has_started_ends_when_the_build_is_given_up() {
+    async fn cancelled_build_ends_all_processes_that_it_started() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let mut life = tokio::select! {
@@ -57,11 +57,11 @@ mod tests {
             life = listener.accept() => life.unwrap().0,
         };
         let ended = tokio::time::timeout(Duration::from_secs(60), life.read_u8()).await;
-        assert!(ended.expect("nothing holds the connection any more").is_err());
+        assert!(ended.expect("no process holds the connection any more").is_err());
     }
 
     #[tokio::test]
-    async fn what_a_build_leaves_running_lives_on() {
+    async fn process_that_outlives_its_build_continues() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let left = "(read line <&3; echo $line >&3) >/dev/null 2>&1 & echo built";

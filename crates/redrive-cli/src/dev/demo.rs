@@ -1,4 +1,4 @@
-//! A mixed load for `orders`, and whether each message of it is accounted for.
+//! Sends a mixed load to `orders`, and checks that each message is accounted for.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -12,22 +12,22 @@ use redrive_local::queue::Happening;
 
 const GOOD: usize = 7;
 
-/// What is sent, and what the README says becomes of it.
+/// Returns the bodies of the load. The README describes their outcomes.
 fn bodies() -> Vec<String> {
     let order = |id: usize, sku: &str| {
         let items = json!([{"sku": sku, "quantity": 1, "unit_price_cents": 1_999}]);
         json!({"order_id": format!("A-{id}"), "customer": "C-1", "currency": "EUR", "items": items}).to_string()
     };
     let mut bodies: Vec<_> = (1..=GOOD).map(|id| order(id, "BOOK")).collect();
-    // In stock from its third delivery on.
+    // This order is in stock from its third receive on.
     bodies.push(order(8, "BACK-ORDER"));
-    // Never in stock: poison.
+    // This order is never in stock, so it is poison.
     bodies.push(order(9, "OUT-OF-STOCK"));
     bodies.push("{\"order_id\": \"A-10\", \"customer\"".to_owned());
     bodies
 }
 
-/// Sends the load. Gives back the ids of the messages.
+/// Sends the load. Returns the ids of the messages.
 pub(super) async fn send(client: &Client, queue_url: &str) -> Result<Vec<String>, String> {
     let is_fifo = queue_url.ends_with(".fifo");
     let mut ids = Vec::new();
@@ -44,16 +44,16 @@ pub(super) async fn send(client: &Client, queue_url: &str) -> Result<Vec<String>
     Ok(ids)
 }
 
-/// How many messages' last errors are remembered, for when they become dead letters. The oldest are forgotten.
+/// The limit of messages whose last error is kept for their dead letters. The oldest are forgotten.
 const MAX_ERRORS: usize = 10_000;
 
-/// What has become of the messages of a demo, and why messages failed last.
+/// The outcomes of a demo's messages, and the last error of each message.
 #[derive(Default)]
 pub(super) struct Account(Mutex<Fates>);
 
 #[derive(Default)]
 struct Fates {
-    /// The messages of the demo, and no others.
+    /// The messages of the demo only.
     sent: HashMap<String, Fate>,
     retries: usize,
     errors: Errors,
@@ -65,11 +65,11 @@ struct Fate {
     is_dead: bool,
 }
 
-/// What was wrong with a message last, of so many messages.
+/// The last errors of a limited number of messages.
 #[derive(Default)]
 struct Errors {
     by_message: HashMap<String, String>,
-    /// The messages as they came, some of which are forgotten already.
+    /// The messages in their order, including some that are already forgotten.
     order: VecDeque<String>,
 }
 
@@ -128,17 +128,17 @@ impl Account {
         if let Some(fate) = fates.sent.get_mut(message_id) {
             fate.is_dead = true;
         }
-        // Its last receive was not followed by another.
+        // No retry followed its last receive.
         fates.retries = fates.retries.saturating_sub(1);
     }
 
-    /// Why the message is dead, where that is known.
+    /// Returns why the message became a dead letter, if known.
     pub(super) fn why(&self, happening: &Happening) -> Option<String> {
         let Happening::DeadLettered { message_id, .. } = happening else { return None };
         self.fates().errors.remove(message_id)
     }
 
-    /// What has become of the messages of the demo, and whether each is accounted for.
+    /// Returns the outcomes of the demo's messages, and whether each one is accounted for.
     pub(super) fn summary(&self) -> (String, Value, bool) {
         let fates = self.fates();
         let count = |is: fn(&Fate) -> bool| fates.sent.values().filter(|fate| is(fate)).count();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_are_not_of_a_demo_are_forgotten() {
+    fn messages_outside_a_demo_are_forgotten() {
         let account = Account::default();
         account.expect(&["mine".to_owned()]);
         for id in 0..100_000 {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_error_of_a_message_is_kept() {
+    fn last_error_of_a_message_is_kept() {
         let mut errors = Errors::default();
         for (id, error) in [("a", "first"), ("b", "other"), ("a", "last")] {
             errors.insert(id.to_owned(), error.to_owned());

@@ -1,7 +1,8 @@
 //! The queues of a template at another SQS.
 //!
-//! On this machine what is missing is made, as a template's queues are here. Anywhere else somebody may live by the queues:
-//! nothing is made there, nothing is set, and what is missing is an error. What exists is left as it is in either place.
+//! At an SQS on this machine, missing queues are created as the template describes them. Elsewhere somebody may depend
+//! on the queues. So nothing is created or changed there, and a missing queue is an error. Existing queues are left as
+//! they are in both cases.
 
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use super::plan::Plan;
 use super::screen::Screen;
 use crate::sqs::{CallError, Elsewhere, Trouble, explained};
 
-/// The queues that were looked for.
+/// The queues of a plan at the other SQS.
 pub(super) struct Queues(Vec<Queue>);
 
-/// A queue as it is there, which need not be as the template has it.
+/// A queue with its actual settings, which may differ from the template's.
 struct Queue {
     name: String,
     url: String,
@@ -25,11 +26,11 @@ struct Queue {
     is_new: bool,
 }
 
-/// It names a queue that is to be there first, as a RedrivePolicy does.
+/// This policy names queues that must exist first, as a RedrivePolicy does.
 const ALLOW: &str = "RedriveAllowPolicy";
 
-/// Finds the queues of the plan, or makes them where that is safe. Away from this machine only those are looked for that a
-/// function reads from.
+/// Finds the queues of the plan, or creates them on this machine. Elsewhere it looks only for queues that a function
+/// reads from.
 pub(super) async fn find_or_make(there: &Elsewhere, plan: &Plan) -> Result<Queues, String> {
     let is_safe = there.endpoint.is_loopback();
     let is_read = |queue: &&PlannedQueue| plan.mappings.iter().any(|mapping| mapping.queue == queue.name);
@@ -47,7 +48,7 @@ pub(super) async fn find_or_make(there: &Elsewhere, plan: &Plan) -> Result<Queue
     match missing[..] {
         [] => Ok(Queues(queues)),
         _ => Err(format!(
-            "{} has no queue {}, and nothing is made at an SQS that is not on this machine; deploy the template, or pass the \
+            "{} has no queue {}, and nothing is created at an SQS on another machine; deploy the template, or pass the \
              --stack-name, --parameter and AWS_REGION that it was deployed with",
             there.endpoint.url(),
             missing.join(", ")
@@ -69,7 +70,7 @@ async fn make(there: &Elsewhere, queue: &PlannedQueue) -> Result<String, String>
         create = create.attributes(name.into(), value);
     }
     let made = create.send().await.map_err(|error| {
-        explained(&CallError::from(error), &format!("cannot make the queue {}", queue.name), there.endpoint.url())
+        explained(&CallError::from(error), &format!("cannot create the queue {}", queue.name), there.endpoint.url())
     });
     Ok(made?.queue_url.unwrap_or_default())
 }
@@ -83,21 +84,22 @@ async fn described(there: &Elsewhere, name: &str, url: String, is_new: bool) -> 
     let attributes = attributes?.attributes.unwrap_or_default();
     let attribute = |key: &str| {
         let value = attributes.get(&key.into());
-        value.ok_or_else(|| format!("{} does not tell the {key} of {name}, so it is no SQS", there.endpoint.url()))
+        value.ok_or_else(|| format!("{} returned no {key} for {name}, so it is not an SQS", there.endpoint.url()))
     };
     let seconds = attribute("VisibilityTimeout")?;
-    let seconds = seconds.parse().map_err(|_| format!("the VisibilityTimeout of {name} is {seconds:?}, no number"))?;
+    let seconds =
+        seconds.parse().map_err(|_| format!("the VisibilityTimeout of {name} is {seconds:?}, not a number"))?;
     let arn = attribute("QueueArn")?.clone();
     Ok(Queue { name: name.to_owned(), url, arn, visibility_timeout: Duration::from_secs(seconds), is_new })
 }
 
 impl Queues {
-    /// Whose the queues are. The template is read for this account, so that the ARNs and URLs in it are those there.
+    /// Returns the account of the queues. The template is read for this account, so that its ARNs and URLs are correct.
     pub(super) fn account(&self) -> Option<&str> {
         self.0.first()?.arn.split(':').nth(4)
     }
 
-    /// Has new queues know of each other, as the plan has it.
+    /// Connects new queues with each other by the policies of the plan.
     pub(super) async fn connect(&self, there: &Elsewhere, plan: &Plan) -> Result<(), String> {
         for queue in self.0.iter().filter(|queue| queue.is_new) {
             let Some(planned) = plan.queues.iter().find(|planned| planned.name == queue.name) else { continue };
@@ -114,7 +116,7 @@ impl Queues {
         Ok(())
     }
 
-    /// Has the plan's mappings read from the queues as they are there.
+    /// Makes the plan's mappings read from the actual queues.
     pub(super) fn put_into(&self, plan: &mut Plan) -> Result<(), String> {
         for mapping in &mut plan.mappings {
             let Some(queue) = self.0.iter().find(|queue| queue.name == mapping.queue) else { continue };
@@ -130,7 +132,7 @@ impl Queues {
 
     pub(super) fn show(&self, screen: &Screen) {
         for queue in &self.0 {
-            let made = if queue.is_new { ", which is new" } else { ", as it is there" };
+            let made = if queue.is_new { ", a new queue" } else { ", an existing queue" };
             screen.say(&format!("queue {}{made}", queue.url));
         }
     }

@@ -1,4 +1,4 @@
-//! `redrive dev`: queues, mappings and functions of a template, on this machine.
+//! `redrive dev`: runs a template's queues, mappings and functions on this machine.
 
 mod build;
 mod cargo;
@@ -41,57 +41,58 @@ use super::interrupt::interrupted;
 
 /// Run a template's queues, event source mappings and functions on this machine
 ///
-/// Serves SQS at a socket for every SDK and the AWS CLI, builds the functions, and shows what happens to each message.
-/// Ctrl-C lets what runs come to its end.
+/// Serves SQS on a socket for every SDK and the AWS CLI, builds the functions, and shows what happens to each message.
+/// Ctrl-C waits for running work.
 ///
-/// With --endpoint-url another SQS has the queues. On this machine (moto, LocalStack) those that are missing are made. Anywhere
-/// else nothing is made and nothing is set: the queues that functions read from have to be there, by the names that the
-/// template has for them. Queues that are there are left as they are, and what a function is done with is deleted from them.
-/// Region and credentials are found as the AWS CLI finds them, from variables, profiles and single sign-on, and functions get
-/// those it began with; an SQS on this machine needs none.
+/// With --endpoint-url the queues are at another SQS. At an SQS on this machine (moto, LocalStack) missing queues are
+/// created. Elsewhere nothing is created or changed: the queues of functions must exist under the template's names.
+/// Existing queues are left as they are, and processed messages are deleted from them. Region and credentials are found
+/// as by the AWS CLI, from variables, profiles and single sign-on. Functions get the credentials of the start. An SQS
+/// on this machine needs none.
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     template: TemplateArguments,
-    /// The port that SQS is served at; 0 takes any that is free
+    /// The port of SQS; 0 chooses a free one
     #[arg(long, default_value_t = 9324)]
     port: u16,
-    /// Answer requests to this name or address too, as containers use it: host.docker.internal (can be repeated).
+    /// Also answer requests to this name or address, as containers use it: host.docker.internal (can be repeated).
     /// Loopback names and addresses are always answered
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
-    /// Answer web pages of this origin too, like http://localhost:3000 (can be repeated). No other page is answered
+    /// Also answer web pages of this origin, such as http://localhost:3000 (can be repeated). No other page is answered
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
-    /// Let a queue be purged again, or made again after its deletion, at once; AWS wants 60 s in between
+    /// Allow purging a queue again, and creating a deleted queue again, at once; AWS requires 60 s in between
     #[arg(long)]
     no_cooldown: bool,
-    /// Poll the SQS at this URL, in place of one that is served here
+    /// Poll the SQS at this URL instead of serving one
     #[arg(long, value_name = "URL", conflicts_with_all = ["port", "allow_host", "allow_origin", "no_cooldown", "demo", "skip_waits", "until_idle"])]
     endpoint_url: Option<String>,
-    /// Invoke functions that `cargo lambda watch` serves there, in place of building and running them
+    /// Invoke functions that `cargo lambda watch` serves at this URL, instead of building and running them
     #[arg(long, value_name = "URL")]
     invoke_url: Option<String>,
-    /// How many invocations each function behind --invoke-url takes at a time, as `cargo lambda watch --concurrency` says
+    /// How many concurrent invocations each function behind --invoke-url accepts, as set by `cargo lambda watch
+    /// --concurrency`
     ///
-    /// No message is received before one of them is free: it would wait there while its visibility timeout runs out.
+    /// No message is received until one of them is free, because it would wait there while its visibility timeout runs.
     #[arg(long, value_name = "COUNT", requires = "invoke_url", default_value_t = DEFAULT_CONCURRENCY)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     invoke_concurrency: u32,
-    /// How many seconds longer than its timeout a function behind --invoke-url is waited for, as it may be built first
+    /// How many seconds longer than its timeout to wait for a function behind --invoke-url, which may be built first
     ///
-    /// Its messages stay hidden meanwhile. When the time is over the batch counts as failed; the call is not taken back there,
-    /// and may run later.
+    /// Its messages stay hidden meanwhile. After that the batch counts as failed. The invocation is not cancelled, and
+    /// may run later.
     #[arg(long, value_name = "SECONDS", requires = "invoke_url", default_value_t = DEFAULT_PATIENCE.as_secs())]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=43_200))]
     invoke_patience: u64,
-    /// Leave functions as they are when their sources change, in place of building and starting them anew
+    /// Keep functions when their sources change, instead of rebuilding and restarting them
     #[arg(long)]
     no_watch: bool,
     /// Send a mixed load to the first queue, and end with a summary: status 0 if every message is accounted for
     #[arg(long)]
     demo: bool,
-    /// Put the queues' clock forward whenever nothing runs, so that visibility timeouts cost no waiting
+    /// Advance the queues' clock whenever nothing runs, so that visibility timeouts pass at once
     #[arg(long)]
     skip_waits: bool,
     /// End when no queue with a function has a message left
@@ -103,7 +104,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// Who may call the SQS that is served here.
+    /// Returns the callers that the served SQS accepts.
     fn callers(&self) -> Result<Callers, String> {
         let callers = self.allow_host.iter().try_fold(Callers::new(), |callers, host| callers.allow_host(host));
         let callers = callers.map_err(|error| format!("--allow-host: {error}"))?;
@@ -112,11 +113,11 @@ impl Arguments {
     }
 }
 
-/// How long functions may take to finish when this ends.
+/// How long functions may take to finish at the end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
-/// How often in a row a function may fail to become ready before a run ends that would end by itself. It is about 15 s.
+/// How many failed starts of a function in a row end a run that would end by itself. They take about 15 s.
 const MAX_ATTEMPTS: u32 = 8;
-/// How often it is looked whether something rests.
+/// How often to check whether all queues are idle.
 const TICK: Duration = Duration::from_millis(5);
 
 pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
@@ -139,14 +140,14 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
     let server = site.serve(until(stopped.clone()));
 
     let account = Arc::new(Account::default());
-    // A demo ends by itself, and what is served elsewhere is built there.
+    // A demo ends by itself, and functions behind --invoke-url are built elsewhere.
     let is_built_here = arguments.invoke_url.is_none() && !plan.functions.is_empty();
     let watches = is_built_here && !arguments.no_watch && !arguments.demo;
     let started = async {
         let watch = if watches { Some(Watch::begin(&plan.functions, &plan.file).await) } else { None };
         start_functions(arguments, &plan, &site, &screen, &account).await.map(|functions| (watch, functions))
     };
-    // One for both waits, so that a signal between them is not lost.
+    // One future serves both waits, so that a signal between them is not lost.
     let mut interrupt = pin!(interrupted());
     let (watch, functions) = tokio::select! {
         started = started => started?,
@@ -155,7 +156,7 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
     let settled = Arc::new(AtomicU64::new(0));
     let (show, shower) = Show::start(screen.clone(), account.clone());
     site.watch(show.clone(), account.clone());
-    // Before anything is received, so that what becomes of each is noticed.
+    // The demo is expected before anything is received, so that no outcome is missed.
     let first = plan.mappings.first().map(|mapping| mapping.queue_url.clone());
     match first.filter(|_| arguments.demo) {
         Some(queue_url) => account.expect(&demo::send(&client, &queue_url).await?),
@@ -180,17 +181,17 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
     }
     let ends_idle = arguments.demo || arguments.until_idle;
     tokio::select! {
-        signal = interrupt => screen.say(&format!("{signal}: {}; once more ends it now", site.what_ends())),
+        signal = interrupt => screen.say(&format!("{signal}: {}; press again to end now", site.what_ends())),
         () = rest(&site, &queues, &settled, arguments.demo || arguments.skip_waits, ends_idle) => {}
         problem = given_up(broken), if ends_idle => return Err(problem),
         () = rebuild::run(watch, &plan.functions, &functions, &screen) => {}
     }
-    // Whoever is in a hurry need not wait for all of this.
+    // A second interrupt ends all of these waits.
     tokio::select! {
         () = drain(&site, &stop, mappings, &functions) => {}
-        _ = interrupted() => return Err("ended before what ran had come to its end".to_owned()),
+        _ = interrupted() => return Err("ended before running work had finished".to_owned()),
     }
-    // A client that keeps its connection open is no reason to stay.
+    // A client that keeps its connection open must not delay the end.
     if let Some(server) = server {
         server.abort();
     }
@@ -200,7 +201,7 @@ async fn dev(arguments: &Arguments) -> Result<Done, String> {
     Ok(Done { output: String::new(), is_good: !arguments.demo || summary(&screen, &account) })
 }
 
-/// What the template has to run, with its queues in their place.
+/// Returns the parts of the template to run, with the actual queues.
 async fn with_queues(arguments: &Arguments, site: &Site, screen: &Screen) -> Result<Plan, String> {
     let read = |account: Option<&str>| {
         let template = arguments.template.read_with(account, site.region(), site.url())?;
@@ -223,7 +224,7 @@ async fn with_queues(arguments: &Arguments, site: &Site, screen: &Screen) -> Res
     Ok(plan)
 }
 
-/// Builds the functions one after the other, and starts a process of each, to see that it works.
+/// Builds the functions one after the other, and starts a process of each to check that it works.
 async fn start_functions(
     arguments: &Arguments,
     plan: &Plan,
@@ -278,10 +279,8 @@ fn news(told: Told, show: Show, account: Arc<Account>, breaks: watch::Sender<Opt
     let told = Arc::new(told);
     Arc::new(move |news| {
         if let News::NotReady { error, attempts: MAX_ATTEMPTS.. } = &news {
-            breaks.send_replace(Some(format!(
-                "the function {}: {error}; its messages are left in the queue",
-                told.function
-            )));
+            breaks
+                .send_replace(Some(format!("the function {}: {error}; its messages stay in the queue", told.function)));
         }
         account.hear(&news);
         show.news(&told, news);
@@ -300,25 +299,25 @@ fn mapping(
     Ok(planned.with(client, function.clone(), settled, news))
 }
 
-/// Resolves with the reason when a function does not become ready, and nobody is there to mend it.
+/// Resolves with the reason when a function never becomes ready and the run should end.
 async fn given_up(mut broken: watch::Receiver<Option<String>>) -> String {
     match broken.wait_for(Option::is_some).await {
         Ok(problem) => problem.clone().unwrap_or_default(),
-        // Nobody is left who could tell.
+        // The sender is gone, so no reason can follow.
         Err(_) => std::future::pending().await,
     }
 }
 
-/// Resolves when all is told to stop.
+/// Resolves at the stop.
 async fn until(mut stopped: watch::Receiver<bool>) {
-    // It is an error only where nobody is left who could tell.
+    // An error only means that the sender is gone.
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Skips waits, if it is to, and comes to its end when there is nothing left to do, if it is to. Time passes on other
-/// clocks than the queues' meanwhile, for functions and for windows; so this looks again and again.
+/// Skips waits if requested, and resolves when the queues are idle if requested. Functions and batching windows use
+/// other clocks than the queues, so this checks periodically.
 async fn rest(site: &Site, queues: &[String], settled: &AtomicU64, skips: bool, ends_idle: bool) {
-    // Elsewhere there are only approximate counts, and the clock is not ours.
+    // Another SQS has only approximate counts, and its clock cannot be advanced.
     let Site::Here { sqs, .. } = site else { return std::future::pending().await };
     let mut tick = tokio::time::interval(TICK);
     loop {

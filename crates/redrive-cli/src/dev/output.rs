@@ -1,4 +1,4 @@
-//! Lines on their way to standard output.
+//! Writes lines to standard output without blocking.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -6,20 +6,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How many bytes wait for standard output at most. Lines beyond them are dropped, and counted.
+/// The limit of bytes that wait for standard output. Further lines are dropped and counted.
 const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long the rest is waited for at the end, if none of it is taken meanwhile.
+/// How long to wait for the rest at the end, if nothing is written meanwhile.
 const STALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Writes lines on a thread of its own. A terminal that stands still, or a full pipe, then blocks neither messages nor
+/// Writes lines from a separate thread, so that a stopped terminal or a full pipe blocks neither messages nor
 /// functions.
 ///
-/// Dropped, it waits until all lines are written, as long as somebody takes them.
+/// On drop it waits until all lines are written, while progress is made.
 pub(super) struct Output {
     shared: Arc<Shared>,
     max_waiting_bytes: usize,
-    /// The line that says how many were dropped.
+    /// Formats the note about dropped lines.
     note: fn(u64) -> String,
 }
 
@@ -32,12 +32,12 @@ struct Shared {
 #[derive(Default)]
 struct State {
     lines: VecDeque<String>,
-    /// Bytes of lines that are not written yet.
+    /// The bytes of lines that are not written yet.
     bytes: usize,
-    /// Lines that were dropped since the last one that was not.
+    /// Lines that were dropped since the last written one.
     dropped: u64,
     written: u64,
-    /// No line follows.
+    /// Whether no line follows.
     is_closed: bool,
     has_ended: bool,
 }
@@ -54,7 +54,7 @@ impl Output {
         Self { shared, max_waiting_bytes, note }
     }
 
-    /// Takes a line without waiting.
+    /// Adds a line without waiting.
     pub(super) fn line(&self, line: String) {
         let mut state = self.shared.state();
         if state.bytes > 0 && state.bytes + line.len() > self.max_waiting_bytes {
@@ -101,7 +101,7 @@ impl State {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held.
+        // No code panics under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -110,7 +110,7 @@ impl Shared {
         loop {
             if let Some(line) = state.lines.pop_front() {
                 drop(state);
-                // Whoever reads it may have gone, and that ends nothing here.
+                // The reader may be gone, which does not end the command.
                 let _ = writeln!(writer, "{line}");
                 state = self.state();
                 state.bytes -= line.len();
@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a line whenever it is allowed to, and tells of it.
+    /// A writer that writes a line when it is allowed to, and reports it.
     struct Slow {
         allowed: Receiver<()>,
         taken: Sender<String>,
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_the_bound_are_dropped_and_counted_and_nobody_waits() {
+    fn lines_beyond_the_limit_are_dropped_and_counted_without_waiting() {
         let ((allow, allowed), (taken, lines)) = (channel(), channel());
         let slow = Slow { allowed, taken, line: Vec::new() };
         let output = Output::to(slow, 10, |dropped| format!("{dropped} lines"));

@@ -1,4 +1,4 @@
-//! What of a template is to run here.
+//! Selects the parts of a template to run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use redrive_local::function::Program;
 use redrive_local::plan::{self, LeftOut, Origin, PlannedMapping, PlannedQueue};
 use redrive_local::template::{self, Kind, Problem, Setting, Template};
 
-/// Queues, the functions that read from them, and how.
+/// Queues, the functions that read from them, and their mappings.
 pub(super) struct Plan {
-    /// The template's.
+    /// The template's file.
     pub(super) file: String,
     pub(super) queues: Vec<PlannedQueue>,
     pub(super) functions: Vec<PlannedFunction>,
@@ -19,24 +19,24 @@ pub(super) struct Plan {
 
 pub(super) struct PlannedFunction {
     pub(super) name: String,
-    /// The package, and the binary in it, if the template names one.
+    /// The package's directory, and its binary if the template names one.
     pub(super) directory: PathBuf,
     pub(super) binary: Option<String>,
     pub(super) memory_mb: u32,
     pub(super) variables: BTreeMap<String, String>,
-    /// How many invocations at a time it may have, whoever makes them.
+    /// The limit of concurrent invocations, whoever makes them.
     most: u32,
-    /// How many its mappings make, within that.
+    /// The concurrent invocations of its mappings within that limit.
     pub(super) concurrency: u32,
 }
 
-/// Where neither function nor mapping has a bound: as many processes as a laptop bears.
+/// The number of processes if neither function nor mapping has a limit. A laptop can run that many.
 const PROCESSES: u32 = 4;
 const DEFAULT_MEMORY_MB: u32 = 128;
 
 impl Plan {
-    /// Takes what is needed out of a template, whose paths begin at `root`. Functions are to be `packages`, unless they are
-    /// served elsewhere.
+    /// Selects the needed parts of a template whose paths are relative to `root`. With `packages`, functions must be
+    /// cargo packages. Functions served elsewhere need none.
     pub(super) fn of(template: &Template, root: &Path, packages: bool) -> Result<Self, String> {
         Self::read(template, root, packages).map_err(|problem| problem.of_file(&template.file).to_string())
     }
@@ -62,7 +62,7 @@ impl Plan {
     }
 }
 
-/// Leaves out the functions that have no package of cargo's, where they may be no Rust programs and others are.
+/// Leaves out functions without a cargo package, if they may not be Rust programs and others are.
 fn with_packages<'t>(mut plan: plan::Plan<'t>, root: &Path) -> Result<plan::Plan<'t>, Problem> {
     let (mut lacking, mut has_any): (Vec<(&template::Function, PathBuf)>, bool) = (Vec::new(), false);
     for Origin { function, .. } in plan.mappings.iter().map(|(_, origin)| *origin) {
@@ -77,12 +77,12 @@ fn with_packages<'t>(mut plan: plan::Plan<'t>, root: &Path) -> Result<plan::Plan
         let directory = directory.display();
         if function.kind == Kind::Rust || !has_any {
             let text = format!(
-                "the function `{}` is no Rust package: {directory} has no Cargo.toml; serve it elsewhere, and pass --invoke-url",
+                "the function `{}` is not a Rust package: {directory} has no Cargo.toml; serve it elsewhere, and pass --invoke-url",
                 function.id,
             );
             return Err(Problem::new(function.place, text));
         }
-        plan = plan.without(&function.id, &format!("{directory} has no Cargo.toml, so it is no Rust package"));
+        plan = plan.without(&function.id, &format!("{directory} has no Cargo.toml, so it is not a Rust package"));
     }
     Ok(plan)
 }
@@ -92,7 +92,7 @@ fn directory(function: &template::Function, root: &Path) -> Result<PathBuf, Prob
     Ok(code.map_or_else(|| root.to_owned(), |code| root.join(code)))
 }
 
-/// How many invocations at a time a mapping may make, of those that a laptop bears.
+/// Returns how many concurrent invocations a mapping may make, of those that a laptop can run.
 fn bound(mapping: &template::Mapping) -> u32 {
     known(mapping.maximum_concurrency.as_ref()).unwrap_or(PROCESSES).min(PROCESSES)
 }
@@ -105,7 +105,7 @@ impl PlannedFunction {
     fn of(origin: Origin<'_>, root: &Path) -> Result<Self, Problem> {
         let Origin { function, mapping } = origin;
         let most = known(function.reserved_concurrency.as_ref()).unwrap_or(PROCESSES).min(PROCESSES);
-        // What is only known in an account is left out: a program that needs it says so.
+        // Values that are only known in an account are left out. A program that needs one reports it.
         let variables =
             function.environment.iter().filter_map(|(name, value)| Some((name.clone(), value.known()?.clone())));
         Ok(Self {
@@ -119,7 +119,7 @@ impl PlannedFunction {
         })
     }
 
-    /// What its processes run, once it is built.
+    /// Returns the program that the function's processes run after the build.
     pub(super) fn program(&self, executable: PathBuf) -> Program {
         Program { directory: Some(self.directory.clone()), ..Program::new(executable) }
     }

@@ -1,4 +1,4 @@
-//! What happens, as lines.
+//! Prints events as lines.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -13,24 +13,24 @@ use serde_json::{Value, json};
 
 use super::output::Output;
 
-/// Where the lines go: one at a time, whole.
+/// Prints lines one at a time, each as a whole.
 pub(super) struct Screen {
     json: bool,
     colours: bool,
     output: Output,
-    /// What functions printed, by invocation, until their batch is shown.
+    /// The output of functions by invocation, until their batch is shown.
     logs: Mutex<Logs>,
 }
 
-/// How many lines wait for their batch. A function that prints more has its first ones shown before it.
+/// The limit of lines that wait for their batch. A function with more output has its first lines shown earlier.
 const MAX_WAITING_LINES: usize = 10_000;
 
-/// As many batches are remembered as shown. What a function prints after its answer has to know that.
+/// How many shown batches are remembered, for output that arrives after a function's answer.
 const MAX_SHOWN: usize = 1_000;
 
 #[derive(Default)]
 struct Logs {
-    /// Invocations, and what they printed.
+    /// Invocations with their output.
     waiting: VecDeque<(String, String)>,
     shown: VecDeque<String>,
 }
@@ -43,7 +43,7 @@ enum Colour {
     Grey,
 }
 
-/// A queue, as its lines need to know it.
+/// The names of a queue and its function for output.
 pub(super) struct Told {
     pub(super) queue: String,
     pub(super) function: String,
@@ -57,37 +57,37 @@ impl Screen {
         Self { json, colours, output: Output::new(note), logs: Mutex::default() }
     }
 
-    /// Something of the tool's own.
+    /// Prints a message of the command itself.
     pub(super) fn say(&self, text: &str) {
         self.print(text, &json!({"event": "info", "message": text}));
     }
 
-    /// So many events came faster than they could be shown. The messages they are about have been handled.
+    /// Reports events that could not be shown because they came too fast. Their messages have been handled.
     pub(super) fn dropped(&self, events: u64) {
         let (text, json) = not_shown(events, "events");
         self.print(&self.paint(Colour::Yellow, &text), &json);
     }
 
-    /// A function of the template is not run, and the messages of its queues stay there.
+    /// Reports a function that is not run. The messages of its queues stay there.
     pub(super) fn left_out(&self, left_out: &LeftOut) {
         let LeftOut { function, why, queues } = left_out;
         let json = json!({"event": "left_out", "function": function, "reason": why, "queues": queues});
         self.print(&self.paint(Colour::Yellow, &left_out.to_string()), &json);
     }
 
-    /// A function was built anew, and runs from now on.
+    /// Reports a function that was rebuilt and runs from now on.
     pub(super) fn rebuilt(&self, function: &str) {
-        let text = self.paint(Colour::Green, &format!("{function} is built, and runs from here on"));
+        let text = self.paint(Colour::Green, &format!("{function} was rebuilt, and runs from now on"));
         self.print(&text, &json!({"event": "rebuilt", "function": function}));
     }
 
-    /// A function could not be built anew, or does not start.
+    /// Reports a function that could not be rebuilt or does not start.
     pub(super) fn not_rebuilt(&self, function: &str, error: &str) {
         let json = json!({"event": "rebuild_failed", "function": function, "error": error});
         self.print(&self.paint(Colour::Red, error), &json);
     }
 
-    /// A line of a function's log waits for the batch that it belongs to.
+    /// Keeps a line of a function's log for its batch.
     pub(super) fn log(&self, line: LogLine) {
         let Some(request_id) = line.request_id else { return self.print_log("", &line.line) };
         let overflow = {
@@ -108,11 +108,11 @@ impl Screen {
         match news {
             News::Batch(batch) => self.batch(of, batch),
             News::Filtered { message_ids } => {
-                let text = format!("{}: {} matched no filter, and are deleted", of.queue, messages(message_ids.len()));
+                let text = format!("{}: {} matched no filter and are deleted", of.queue, messages(message_ids.len()));
                 self.print(&text, &json!({"event": "filtered", "queue": of.queue, "message_ids": message_ids}));
             }
             News::NotReady { error, attempts } => {
-                let text = format!("{}: {} is not ready, and its messages wait: {error}", of.queue, of.function);
+                let text = format!("{}: {} is not ready, so its messages wait: {error}", of.queue, of.function);
                 let json = json!({
                     "event": "not_ready", "queue": of.queue, "function": of.function, "error": error,
                     "attempts": attempts,
@@ -124,7 +124,8 @@ impl Screen {
                 self.print(&text, &json!({"event": "poll_failed", "queue": of.queue, "error": error}));
             }
             News::DeleteFailed { message_id, error } => {
-                let text = format!("{}: {message_id} is done, could not be deleted, and runs again: {error}", of.queue);
+                let text =
+                    format!("{}: {message_id} is done but could not be deleted, so it runs again: {error}", of.queue);
                 let json =
                     json!({"event": "delete_failed", "queue": of.queue, "message_id": message_id, "error": error});
                 self.print(&self.paint(Colour::Red, &text), &json);
@@ -206,7 +207,7 @@ impl Screen {
         }
     }
 
-    /// The last line of a demo.
+    /// Prints the last line of a demo.
     pub(super) fn summary(&self, text: &str, is_good: bool, json: &Value) {
         self.print(&self.paint(if is_good { Colour::Green } else { Colour::Red }, text), json);
     }
@@ -216,7 +217,7 @@ impl Screen {
         self.print(&text, &json!({"event": "log", "request_id": request_id, "line": line}));
     }
 
-    /// A line that programs have no use for, as they have it from another.
+    /// Prints a line for people. Programs get the same information from another line.
     fn print_text(&self, text: &str) {
         if !self.json {
             self.print(text, &Value::Null);
@@ -239,9 +240,11 @@ impl Screen {
     }
 }
 
-/// What is said of lines or events that were dropped, for people and for programs.
+/// Formats a note about lines or events that were dropped, as text and as JSON.
 fn not_shown(count: u64, what: &str) -> (String, Value) {
-    let text = format!("{count} {what} are not shown: they came faster than they were read; all messages were handled");
+    let text = format!(
+        "{count} {what} are not shown, because they came faster than they were read; all messages were handled"
+    );
     (text, json!({"event": "not_shown", "count": count, "what": what}))
 }
 
@@ -264,7 +267,8 @@ fn batch_json(of: &Told, batch: &BatchNews) -> Value {
     })
 }
 
-/// Which of the messages a line is about. What is logged as JSON has the invocation's id too, which has a message's in it.
+/// Returns which of the messages a line is about. A JSON log also has the invocation's id, which may contain a
+/// message's id.
 fn named<'a>(line: &str, ids: &[&'a str]) -> Option<&'a str> {
     let log = serde_json::from_str::<Value>(line);
     let is_named = |id: &&&'a str| match &log {
@@ -274,7 +278,7 @@ fn named<'a>(line: &str, ids: &[&'a str]) -> Option<&'a str> {
     ids.iter().find(is_named).copied()
 }
 
-/// What a function logs as JSON, as a line for people: the level, the message, and what else it says.
+/// Converts a function's JSON log line into text: the level, the message, and the other fields.
 pub(super) fn readable(line: &str) -> String {
     let parsed = serde_json::from_str::<Value>(line).ok();
     let Some(fields) = parsed.as_ref().and_then(|log| log.get("fields")).and_then(Value::as_object) else {
@@ -288,7 +292,7 @@ pub(super) fn readable(line: &str) -> String {
     format!("{level} {message}{}", others.collect::<String>())
 }
 
-/// The error that a line of a redrive function's log names, and the message it is of.
+/// Returns the message and the error in a log line of a redrive function.
 pub(super) fn error_in(line: &str) -> Option<(String, String)> {
     let log: Value = serde_json::from_str(line).ok()?;
     let field = |name| log.get("fields")?.get(name)?.as_str().map(str::to_owned);
@@ -303,21 +307,21 @@ mod tests {
         r#"{"level":"ERROR","fields":{"message":"record failed","message_id":"b","error":"no"},"span":{"id":"a-1"}}"#;
 
     #[test]
-    fn a_line_is_of_the_message_that_it_names() {
+    fn line_belongs_to_the_message_that_it_names() {
         assert_eq!(named(LINE, &["a", "b"]), Some("b"));
         assert_eq!(named(LINE, &["a"]), None);
         assert_eq!((named("b is bad", &["b"]), named("good", &["b"])), (Some("b"), None));
     }
 
     #[test]
-    fn a_line_of_json_is_made_readable_and_others_are_left() {
+    fn json_line_becomes_readable_and_other_lines_stay() {
         assert_eq!(readable(LINE), "ERROR record failed error=no message_id=b");
         assert_eq!(readable("plain"), "plain");
         assert_eq!(readable("{}"), "{}");
     }
 
     #[test]
-    fn the_error_of_a_message_is_found() {
+    fn error_of_a_message_is_found() {
         assert_eq!(error_in(LINE), Some(("b".to_owned(), "no".to_owned())));
         assert_eq!(error_in("plain"), None);
     }

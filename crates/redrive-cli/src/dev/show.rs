@@ -1,4 +1,4 @@
-//! From what happens to what is shown, in order, by one task.
+//! Shows events in their order, from one task.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,14 +13,14 @@ use tokio::time::Instant;
 use super::demo::Account;
 use super::screen::{Screen, Told};
 
-/// How much later than it happened something is shown. A function's log comes through a pipe, its answer through a socket:
-/// the log may be behind, and belongs before.
+/// How long showing an event is delayed. A function's log arrives through a pipe and its answer through a socket, so
+/// the log may arrive late but belongs before the answer.
 const LOG_DELAY: Duration = Duration::from_millis(20);
 
-/// How many messages events may be about that wait to be shown. Events beyond them are dropped, and counted.
+/// The limit of messages in waiting events. Further events are dropped and counted.
 const MAX_WAITING_MESSAGES: usize = 100_000;
 
-/// Something to be shown, and when it happened.
+/// An event with its time.
 struct Item {
     at: Instant,
     what: What,
@@ -31,17 +31,17 @@ enum What {
     Happening(Happening),
 }
 
-/// Takes what happens, without waiting.
+/// Accepts events without waiting.
 #[derive(Clone)]
 pub(super) struct Show {
     sender: mpsc::UnboundedSender<Item>,
     backlog: Arc<Backlog>,
 }
 
-/// The task that shows it. It ends when nobody is left who could tell of more.
+/// The task that shows events. It ends when all senders are gone.
 pub(super) struct Shower(JoinHandle<()>);
 
-/// What waits to be shown.
+/// The events that wait to be shown.
 #[derive(Default)]
 struct Backlog {
     messages: AtomicUsize,
@@ -79,14 +79,14 @@ impl Show {
 
     fn send(&self, what: What) {
         if self.backlog.add(what.messages()) {
-            // The task ends after all who send.
+            // The task ends after all senders, so the send cannot fail.
             let _ = self.sender.send(Item { at: Instant::now(), what });
         }
     }
 }
 
 impl What {
-    /// How many messages it is about; at least one, as it takes room itself.
+    /// Returns how many messages the event is about, at least one, because the event itself takes memory.
     fn messages(&self) -> usize {
         match self {
             Self::News(_, News::Batch(batch)) => batch.messages.len().max(1),
@@ -98,7 +98,7 @@ impl What {
 }
 
 impl Backlog {
-    /// Whether there is room for an event about so many messages. If there is none, the event is counted as dropped.
+    /// Returns whether there is room for an event about that many messages. Without room, the event counts as dropped.
     fn add(&self, messages: usize) -> bool {
         if self.messages.load(Ordering::Relaxed) >= MAX_WAITING_MESSAGES {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -108,7 +108,7 @@ impl Backlog {
         true
     }
 
-    /// An event has been shown. Gives back how many were dropped, if any were.
+    /// Records that an event was shown. Returns how many were dropped before it, if any.
     fn show(&self, messages: usize) -> Option<u64> {
         self.messages.fetch_sub(messages, Ordering::Relaxed);
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
@@ -118,7 +118,7 @@ impl Backlog {
 
 impl Shower {
     pub(super) async fn end(self) {
-        // A panic of it has been printed, and there is nothing more to show.
+        // If the task panicked, the panic is printed already, and nothing more can be shown.
         let _ = self.0.await;
     }
 }
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_beyond_the_bound_are_dropped_and_counted() {
+    fn events_beyond_the_limit_are_dropped_and_counted() {
         let backlog = Backlog::default();
         let added = (0..1_000_000).filter(|_| backlog.add(10)).count();
         assert_eq!(added, MAX_WAITING_MESSAGES / 10);

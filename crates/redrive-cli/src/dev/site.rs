@@ -1,4 +1,4 @@
-//! Where the queues are: in this process, or at another SQS.
+//! The SQS of the queues: in this process, or elsewhere.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,22 +19,22 @@ pub(super) enum Site {
         sqs: Sqs,
         region: String,
         url: String,
-        /// Until it is served.
+        /// The socket until it is served.
         listener: Option<TcpListener>,
-        /// To whom.
+        /// The accepted callers.
         callers: Callers,
     },
     Elsewhere(Elsewhere),
 }
 
-/// The SQS of this process believes every signature.
+/// The key for the SQS in this process, which accepts every signature.
 const KEY: &str = "local";
 
 impl Site {
     pub(super) async fn here(port: u16, region: String, callers: Callers) -> Result<Self, String> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = TcpListener::bind(address).await.map_err(|error| {
-            format!("cannot serve SQS at {address}: {error}; pass another --port, or --port 0 for any that is free")
+            format!("cannot serve SQS at {address}: {error}; pass another --port, or --port 0 for a free one")
         })?;
         let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
         let (sqs, url) = (Sqs::in_region(&region), format!("http://{address}"));
@@ -66,7 +66,7 @@ impl Site {
         }
     }
 
-    /// With these a function calls the same SQS.
+    /// Returns the variables with which a function calls the same SQS.
     pub(super) fn variables(&self) -> BTreeMap<String, String> {
         let variables = match self {
             Self::Here { url, .. } => vec![
@@ -79,13 +79,13 @@ impl Site {
         variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// Serves at the socket, if there is something to serve.
+    /// Serves SQS on the socket, if it is in this process.
     pub(super) fn serve(&mut self, shutdown: impl Future<Output = ()> + Send + 'static) -> Option<JoinHandle<()>> {
         let Self::Here { sqs, listener, callers, .. } = self else { return None };
         let (sqs, callers, listener) = (sqs.clone(), callers.clone(), listener.take()?);
         Some(tokio::spawn(async move {
             if let Err(error) = sqs.serve_to(callers, listener, shutdown).await {
-                tracing::error!(%error, "SQS is served no more");
+                tracing::error!(%error, "the SQS server stopped; clients can no longer reach the queues");
             }
         }))
     }
@@ -94,7 +94,7 @@ impl Site {
         let url = self.url();
         match self {
             Self::Here { .. } => {
-                // Version 1 of the AWS CLI has endpoints of its own for SQS, and goes by no variable.
+                // Version 1 of the AWS CLI has its own endpoints for SQS and ignores the variable.
                 screen.say(&format!(
                     "SQS at {url}; for SDKs: AWS_ENDPOINT_URL_SQS={url}; for the AWS CLI: --endpoint-url"
                 ));
@@ -102,12 +102,12 @@ impl Site {
             }
             Self::Elsewhere(there) if there.endpoint.is_loopback() => screen.say(&format!("polls SQS at {url}")),
             Self::Elsewhere(_) => screen.say(&format!(
-                "polls SQS at {url}: what is done is deleted there, and every failure costs a message a receive"
+                "polls SQS at {url}: processed messages are deleted there, and every failure costs a message a receive"
             )),
         }
     }
 
-    /// Has what no answer to a call tells shown. Another SQS tells nobody.
+    /// Shows events that answers to calls do not contain. Another SQS does not report them.
     pub(super) fn watch(&self, show: Show, account: std::sync::Arc<Account>) {
         let Self::Here { sqs, .. } = self else { return };
         sqs.watch(move |happening| {
@@ -122,19 +122,19 @@ impl Site {
         }
     }
 
-    /// Polls that wait end at once, where that is in our hands.
+    /// Ends waiting polls at once, if SQS is in this process.
     pub(super) fn end_polls(&self) {
         if let Self::Here { sqs, .. } = self {
             sqs.end_polls();
         }
     }
 
-    /// What there is to wait for at the end.
+    /// Returns what has to be awaited at the end.
     pub(super) fn what_ends(&self) -> &'static str {
         match self {
-            Self::Here { .. } => "what runs may come to its end",
-            // A poll that is given up leaves behind, hidden, what SQS had given it already.
-            Self::Elsewhere(_) => "what runs may come to its end, and polls, which take up to 20 s",
+            Self::Here { .. } => "running work may finish",
+            // A cancelled poll would leave messages hidden that SQS had already handed out.
+            Self::Elsewhere(_) => "running work may finish, and polls, which take up to 20 s",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Messages on their way back, each by itself: sent, and only then deleted here.
+//! Moves messages back one by one: each is sent, and only then deleted here.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,25 +8,25 @@ use super::letter::Letter;
 use super::place::{DeadLetterQueue, name_in};
 use crate::send::{Delivered, Fate, Place, Queue as Destination};
 
-/// So many messages are named on stderr. The others are counted.
+/// How many messages are named on stderr. Further ones are counted.
 const MAX_NAMED: usize = 1_000;
 
-/// Carries messages to where they came from, or all to one queue.
+/// Moves messages to their sources, or all to one queue.
 pub(super) struct Carrier<'a> {
     queue: &'a DeadLetterQueue,
-    /// The URL of that one.
+    /// The URL of that one queue.
     to: Option<&'a str>,
-    /// By their URLs.
+    /// Destinations by their URLs.
     destinations: HashMap<String, Destination>,
-    /// The URLs of queues that are sources no longer, or why there is none, by their ARNs.
+    /// The URLs of former source queues, or why there is none, by their ARNs.
     former_sources: HashMap<String, Result<String, String>>,
-    /// Destinations at which no message arrives, and why, by their URLs.
+    /// Destinations that accept no message, by their URLs, with the reasons.
     hopeless: HashMap<String, String>,
-    /// Groups of a FIFO queue of which a message stays: what is behind it does not pass it.
+    /// FIFO groups with a message that stays. Later messages must not pass it.
     held_back: HashSet<String>,
     moved: BTreeMap<String, usize>,
     stay: usize,
-    /// May be in both queues.
+    /// Messages that may be in both queues.
     doubtful: usize,
     named: usize,
 }
@@ -47,7 +47,7 @@ impl<'a> Carrier<'a> {
         }
     }
 
-    /// An error is one with which no other message would arrive.
+    /// Moves the messages. An error means that no further message could be moved.
     pub(super) async fn carry(&mut self, hold: &mut Hold<'_>, letters: Vec<Letter>) -> Result<(), String> {
         for letters in rounds(letters, self.queue.is_fifo()) {
             self.carry_round(hold, letters).await?;
@@ -55,7 +55,7 @@ impl<'a> Carrier<'a> {
         Ok(())
     }
 
-    /// Messages none of which has to wait for another.
+    /// Moves messages that need not wait for one another.
     async fn carry_round(&mut self, hold: &mut Hold<'_>, letters: Vec<Letter>) -> Result<(), String> {
         let mut by_url: BTreeMap<String, Vec<Letter>> = BTreeMap::new();
         for letter in letters {
@@ -70,10 +70,10 @@ impl<'a> Carrier<'a> {
         Ok(())
     }
 
-    /// The URL of the queue that it goes to.
+    /// Returns the URL of the message's destination.
     async fn destination(&mut self, letter: &Letter) -> Result<String, String> {
         if self.group(letter).is_some_and(|group| self.held_back.contains(group)) {
-            return Err("an earlier message of its group stays, and it must not pass that".to_owned());
+            return Err("an earlier message of its group stays, and it must not pass that one".to_owned());
         }
         let url = match self.to {
             Some(url) => url.to_owned(),
@@ -82,17 +82,17 @@ impl<'a> Carrier<'a> {
         self.hopeless.get(&url).map_or(Ok(url), |problem| Err(problem.clone()))
     }
 
-    /// The URL of the queue that it failed in.
+    /// Returns the URL of the message's source queue.
     async fn source(&mut self, letter: &Letter) -> Result<String, String> {
-        let arn = letter.source().ok_or("nothing says which queue it came from; pass --to")?;
+        let arn = letter.source().ok_or("its source queue is unknown; pass --to")?;
         if let Some(url) = self.queue.source_url(arn) {
             return Ok(url.to_owned());
         }
-        // SQS says so. What a note says may be anybody's, who would have us send it where only we may.
+        // Anybody can write a note, and could use it to have us send where only we may. SQS's own statement is trusted.
         if letter.source_by_sqs().is_none() {
             let name = name_in(arn);
             return Err(format!(
-                "it is said to be from {name}, whose RedrivePolicy does not name {}; pass --to",
+                "its note names {name} as its source, whose RedrivePolicy does not name {}; pass --to",
                 self.queue.name
             ));
         }
@@ -102,7 +102,7 @@ impl<'a> Carrier<'a> {
         self.former_sources[arn].clone().map_err(|problem| format!("{problem}; pass --to"))
     }
 
-    /// The group whose order counts.
+    /// Returns the group on a FIFO queue.
     fn group<'l>(&self, letter: &'l Letter) -> Option<&'l str> {
         letter.group().filter(|_| self.queue.is_fifo())
     }
@@ -139,16 +139,16 @@ impl<'a> Carrier<'a> {
                 Err(cause) => {
                     let remedy = format!("`redrive dlq delete {} --id {id}`", self.queue.name);
                     let what = format!(
-                        "was sent to {name}, and could not be deleted here ({cause}); delete it with {remedy}, or it comes twice"
+                        "was sent to {name}, but could not be deleted here ({cause}); delete it with {remedy}, or it arrives twice"
                     );
                     self.is_doubtful(&id, &what);
                 }
             }
         }
         match hopeless {
-            // Another destination may be in order.
+            // Other destinations may still work.
             Some(problem) if self.to.is_none() && self.queue.sources.len() > 1 => {
-                self.name_one(&format!("{problem}; the messages from there stay"));
+                self.name_one(&format!("{problem}; its messages stay"));
                 self.hopeless.insert(url.to_owned(), problem);
                 Ok(())
             }
@@ -181,7 +181,7 @@ impl<'a> Carrier<'a> {
         match self.named {
             ..=MAX_NAMED => eprintln!("redrive: {}: {what}", self.queue.name),
             _ if self.named == MAX_NAMED + 1 => {
-                eprintln!("redrive: {}: further messages that stay are counted, and not named", self.queue.name);
+                eprintln!("redrive: {}: further messages that stay are only counted", self.queue.name);
             }
             _ => {}
         }
@@ -191,7 +191,7 @@ impl<'a> Carrier<'a> {
         self.stay == 0 && self.doubtful == 0
     }
 
-    /// Whether anything has become of any message.
+    /// Returns whether any message was moved, or may have been.
     pub(super) fn has_begun(&self) -> bool {
         !self.moved.is_empty() || self.doubtful > 0
     }
@@ -206,14 +206,15 @@ impl<'a> Carrier<'a> {
             parts.push(format!("{} stay", self.stay));
         }
         if self.doubtful > 0 {
-            parts.push(format!("{} in both queues, or maybe", self.doubtful));
+            parts.push(format!("{} possibly in both queues", self.doubtful));
         }
         parts.join(", ")
     }
 }
 
-/// The messages in rounds, each of which is sent when the one before it has arrived. Of a group of a FIFO queue each round has one
-/// message: SQS answers for each entry of a call, and may take the second of two where it does not take the first.
+/// Splits the messages into rounds, each of which is sent after the previous one has arrived. A round has one message
+/// of each FIFO group: SQS answers each entry of a call separately, and may accept the second message where it refuses
+/// the first.
 fn rounds(letters: Vec<Letter>, is_fifo: bool) -> Vec<Vec<Letter>> {
     if !is_fifo {
         return vec![letters];

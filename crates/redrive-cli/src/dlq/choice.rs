@@ -1,4 +1,4 @@
-//! Which messages.
+//! The messages that the user chooses.
 
 use std::collections::HashSet;
 
@@ -6,22 +6,22 @@ use clap::Args;
 
 use super::letter::Letter;
 
-/// What is asked for on the command line.
+/// The choice on the command line.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct Choice {
-    /// All that the queue has
+    /// All messages of the queue
     #[arg(long)]
     pub(super) all: bool,
-    /// Those with these ids, as `redrive dlq list` shows them or as their source queue had them
+    /// Messages with these ids, as `redrive dlq list` shows them or as in their source queue
     #[arg(long = "id", value_name = "ID", num_args = 1..)]
     ids: Vec<String>,
-    /// Those whose reason or error has this text in it
+    /// Messages whose reason or error contains this text
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
-/// What is left to be found.
+/// The messages that are still to be found.
 pub(super) enum Wanted {
     Ids(HashSet<String>),
     Reason(String),
@@ -39,7 +39,7 @@ impl Choice {
 }
 
 impl Wanted {
-    /// Whether the message is one of them, which is then found.
+    /// Returns whether the message is one of them, and marks it as found.
     pub(super) fn takes(&mut self, letter: &Letter) -> bool {
         match self {
             Self::All => true,
@@ -51,7 +51,7 @@ impl Wanted {
         }
     }
 
-    /// The ids that were not found.
+    /// Returns the ids that were not found.
     pub(super) fn missing(&self) -> Vec<&str> {
         let Self::Ids(ids) = self else { return Vec::new() };
         let mut missing: Vec<_> = ids.iter().map(String::as_str).collect();
@@ -59,7 +59,7 @@ impl Wanted {
         missing
     }
 
-    /// Whether every message has to be looked at: nobody knows how many fit.
+    /// Returns whether every message has to be looked at, because the number of matches is unknown.
     pub(super) fn is_all_that_fit(&self) -> bool {
         matches!(self, Self::All | Self::Reason(_))
     }
@@ -77,7 +77,7 @@ mod tests {
     use crate::dlq::letter::tests::letter;
 
     #[test]
-    fn an_id_is_that_of_either_queue_and_found_once() {
+    fn id_of_either_queue_matches_once() {
         let mut wanted = Wanted::Ids(["there".to_owned(), "else".to_owned()].into());
         let noted = letter(&[], &[(note::MESSAGE_ID, "there")]);
         assert!(wanted.takes(&noted));
@@ -87,10 +87,10 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_that_of_the_reason_or_the_error() {
+    fn text_matches_the_reason_or_the_error() {
         let noted = letter(&[], &[(note::REASON, "no such order"), (note::ERROR, "timed out")]);
         let takes = |text: &str, letter: &Letter| Wanted::Reason(text.to_owned()).takes(letter);
         assert!(takes("such", &noted) && takes("timed", &noted) && !takes("Such", &noted));
-        assert!(!takes("", &letter(&[], &[])), "what has no reason has no text in it");
+        assert!(!takes("", &letter(&[], &[])), "a message without a reason matches no text");
     }
 }

@@ -1,4 +1,4 @@
-//! Whether somebody means it.
+//! Asks for confirmation.
 
 use std::io::{IsTerminal, Write};
 
@@ -6,21 +6,21 @@ use tokio::sync::oneshot;
 
 use crate::interrupt::Stop;
 
-/// Refuses to ask where nobody could answer.
+/// Returns an error if nobody can answer.
 pub(super) fn check_can_ask() -> Result<(), String> {
     if std::io::stdin().is_terminal() {
         Ok(())
     } else {
-        Err("nothing is deleted without a yes, and nobody is there to say it; pass --yes".to_owned())
+        Err("a deletion needs a confirmation, and there is no terminal to ask at; pass --yes".to_owned())
     }
 }
 
-/// Asks at the terminal. Whatever is no yes is a no.
+/// Asks at the terminal. Every answer but yes means no.
 pub(super) async fn is_confirmed(question: &str, stop: &Stop) -> bool {
     eprint!("{question} [y/N] ");
     let _ = std::io::stderr().flush();
     let (answered, answer) = oneshot::channel();
-    // A thread of the runtime's would have it wait for the answer when nobody wants it any more.
+    // A blocking thread of the runtime would make it wait for an answer that is no longer needed.
     std::thread::spawn(move || {
         let mut line = String::new();
         let read = std::io::stdin().read_line(&mut line);
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_no_yes_is_a_no() {
+    fn every_other_answer_means_no() {
         assert!(is_yes("y\n") && is_yes(" YES \r\n"));
         assert!(!is_yes("\n") && !is_yes("") && !is_yes("n\n") && !is_yes("yep\n"));
     }

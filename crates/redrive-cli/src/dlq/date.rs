@@ -1,4 +1,4 @@
-//! The date of an answer: what time it is where the queue is.
+//! Reads the time at the queue from the date of an answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 pub(super) struct AnswerDate(Arc<Mutex<Option<u64>>>);
 
 impl AnswerDate {
-    /// In milliseconds since 1970, in whole seconds. `None`: the answer has no such header.
+    /// Returns the date in milliseconds since 1970, in whole seconds, or `None` without the header.
     pub(super) fn millis(&self) -> Option<u64> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_is_that_of_http() {
+    fn http_date_is_parsed() {
         assert_eq!(millis("Thu, 01 Jan 1970 00:00:07 GMT"), Some(7_000));
         assert_eq!(millis("1970-01-01T00:00:07Z"), None);
     }

@@ -16,19 +16,21 @@ use super::search::End;
 use crate::Done;
 use crate::interrupt::Stop;
 
-/// So many messages are shown before the question. The others are counted.
+/// How many messages are shown before the question. Further ones are counted.
 const MAX_SHOWN: usize = 1_000;
 
-/// Delete messages of a dead-letter queue, for good
+/// Delete messages of a dead-letter queue permanently
 ///
-/// Chosen messages are received, shown and given back; after a yes they are received once more and deleted. With --all SQS purges
-/// the queue: what somebody has in flight goes too, and what comes in before SQS is done, which may take a minute.
+/// Chosen messages are received, shown and released. After a yes they are received again and deleted. With --all, SQS
+/// purges the queue: messages in flight are deleted too, as are messages that arrive before SQS has finished, which may
+/// take a minute.
 ///
-/// Each message is looked at once a run, however long that takes. A message that arrives after the run has begun stays and is counted. On
-/// a FIFO queue a message that is not chosen hides the later ones of its group: of each group the first ten can be seen.
+/// Each message is looked at once in a run, however long it takes. Messages that arrive after the start stay and are
+/// counted. On a FIFO queue a message that is not chosen hides the later ones of its group: only the first ten of each
+/// group are visible.
 ///
-/// Exits with 0 where all that was chosen is deleted, with 1 where something of it is left or was not looked at, without a yes, or on
-/// Ctrl-C, and with 2 where the arguments are wrong or nothing could be done.
+/// Exits with 0 if all chosen messages are deleted. Exits with 1 if some are left or were not looked at, without a yes,
+/// or on Ctrl-C. Exits with 2 if the arguments are wrong or nothing could be done.
 #[derive(Args)]
 #[command(after_help = "Examples:
   redrive dlq delete orders --id 2f1c7d0e-6f0b-4c5e-9a59-0d1b9a3c0f11
@@ -39,7 +41,7 @@ pub(super) struct Arguments {
     place: Place,
     #[command(flatten)]
     choice: Choice,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }
@@ -62,7 +64,7 @@ pub(super) async fn delete(arguments: &Arguments, stop: &Stop) -> Result<Done, S
     if ids.is_empty() {
         return Ok(Done { output: format!("{}: nothing deleted{}\n", queue.name, left.said(&queue)), is_good: false });
     }
-    let question = format!("Delete {} of {} for good?", counted(ids.len()), queue.name);
+    let question = format!("Permanently delete {} of {}?", counted(ids.len()), queue.name);
     if !is_confirmed(&question, stop).await {
         return Ok(nothing(&queue));
     }
@@ -79,13 +81,13 @@ fn report_missing(queue: &DeadLetterQueue, wanted: &Wanted) {
     wanted.missing().iter().for_each(|id| eprintln!("redrive: {}", queue.lacks(id)));
 }
 
-/// What somebody is asked about, and what there may be besides.
+/// The messages in the question, and those that were not looked at.
 struct Shown {
     ids: Vec<String>,
     left: Left,
 }
 
-/// Shows those that are wanted. Nothing is held while somebody thinks.
+/// Shows the wanted messages. None stays hidden while the user decides.
 async fn shown(queue: &DeadLetterQueue, wanted: &mut Wanted, stop: &Stop) -> Result<Shown, String> {
     let (mut hold, mut letters, mut ids) = (Hold::on(queue, LEASE).await?, Vec::new(), Vec::new());
     let end = wanted.search(&mut hold, usize::MAX, stop, async |_, mut found: Vec<Letter>| {
@@ -117,7 +119,7 @@ async fn chosen(queue: &DeadLetterQueue, mut wanted: Wanted, stop: &Stop) -> Res
                 Ok(()) => deleted += 1,
                 Err(cause) => {
                     failed += 1;
-                    eprintln!("redrive: {}: {id} may be there still: {cause}", queue.name);
+                    eprintln!("redrive: {}: {id} may still be there: {cause}", queue.name);
                 }
             }
         }
@@ -141,10 +143,10 @@ async fn chosen(queue: &DeadLetterQueue, mut wanted: Wanted, stop: &Stop) -> Res
 async fn purge(queue: &DeadLetterQueue, is_sure: bool, stop: &Stop) -> Result<Done, String> {
     let counts = queue.counts().await?;
     let about = counted(counts.visible + counts.hidden);
-    if !is_sure && !is_confirmed(&format!("Delete all of {}, about {about}, for good?", queue.name), stop).await {
+    if !is_sure && !is_confirmed(&format!("Permanently delete all of {}, about {about}?", queue.name), stop).await {
         return Ok(nothing(queue));
     }
     let purged = queue.sqs.client.purge_queue().queue_url(&queue.url).send().await;
-    purged.map_err(|error| queue.sqs.explained(error, &format!("cannot delete what is in {}", queue.name)))?;
+    purged.map_err(|error| queue.sqs.explained(error, &format!("cannot purge {}", queue.name)))?;
     Ok(Done { output: format!("{}: all deleted, about {about}\n", queue.name), is_good: true })
 }

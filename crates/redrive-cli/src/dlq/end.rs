@@ -1,11 +1,11 @@
-//! How a run ended, and what it has left.
+//! How a run ended, and which messages it left.
 
 use super::counted;
 use super::hold::{Hold, Unseen};
 use super::place::DeadLetterQueue;
 use super::search::End;
 
-/// What a run over a whole queue has not handled.
+/// The messages of a queue that a run has not handled.
 #[derive(Debug, Default)]
 pub(super) struct Left {
     is_interrupted: bool,
@@ -15,7 +15,7 @@ pub(super) struct Left {
 }
 
 impl Left {
-    /// `is_whole`: it was to look at all messages, and not only until some were found.
+    /// Collects them. With `is_whole` the run should have looked at all messages, not only until some were found.
     pub(super) async fn by(hold: &Hold<'_>, end: &Result<End, String>, is_whole: bool) -> Self {
         let unseen = match end {
             Ok(_) if is_whole => hold.unseen().await,
@@ -33,17 +33,17 @@ impl Left {
         !self.is_interrupted && !self.is_full && self.late == 0 && self.unseen == Unseen::default()
     }
 
-    /// Behind a summary, with a semicolon before each part.
+    /// Formats them for the end of a summary, with a semicolon before each part.
     pub(super) fn said(&self, queue: &DeadLetterQueue) -> String {
         let mut said = String::new();
         if self.is_interrupted {
-            said += "; interrupted, and the others stay";
+            said += "; interrupted, and the other messages stay";
         }
         if self.is_full {
-            said += "; stopped, as SQS hides about 120,000 messages of a queue at most, and so many stay";
+            said += "; stopped, because SQS hides at most about 120,000 messages of a queue, and that many stay";
         }
         if self.late > 0 {
-            said += &format!("; {} came back or arrived meanwhile, and stay", counted(self.late));
+            said += &format!("; {} returned or arrived meanwhile, and stay", counted(self.late));
         }
         let Unseen { visible, hidden } = self.unseen;
         if visible > 0 {
@@ -53,7 +53,7 @@ impl Left {
             }
         }
         if hidden > 0 {
-            said += &format!("; about {} not looked at, as somebody else has received them", counted(hidden));
+            said += &format!("; about {} not looked at, because another consumer has received them", counted(hidden));
         }
         said
     }

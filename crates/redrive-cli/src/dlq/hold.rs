@@ -1,4 +1,4 @@
-//! Messages that were received to be looked at. What is not deleted is given back.
+//! Messages that were received to look at them. Those that are not deleted are released.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,25 +21,25 @@ use crate::interrupt::Stop;
 use crate::send::backoff;
 use crate::sqs::{CallError, Trouble};
 
-/// For how long a list hides what it looks at, should it never give it back.
+/// How long a list hides the messages that it looks at, if it never releases them.
 pub(super) const LIST_LEASE: Duration = Duration::from_secs(90);
-/// The same, where each message that is chosen takes two calls more.
+/// The same for other commands, where each chosen message takes two more calls.
 pub(super) const LEASE: Duration = Duration::from_secs(300);
-/// So many messages are held at most: SQS hides about 120,000 of a queue, and others receive from it too.
+/// The limit of held messages. SQS hides about 120,000 of a queue, and other consumers need some of these.
 pub(super) const MAX_HELD: usize = 100_000;
 
-/// How often the leases are looked at.
+/// How often the leases are checked.
 const TICK: Duration = Duration::from_secs(5);
-/// SQS asks all of its servers, and so finds what there is, where a receive may wait for a message.
+/// With a long poll SQS asks all of its servers, and finds all messages.
 const WAIT_SECONDS: i32 = 1;
 const MAX_RECEIVED: usize = 10;
-/// A receive that fails so often ends the run. With the longest waits between them that is a minute of throttles.
+/// A receive that fails this often ends the run. With the longest waits in between, that is a minute of throttles.
 const RECEIVE_ATTEMPTS: u32 = 16;
 
-/// What was received from a queue.
+/// The messages that were received from a queue.
 pub(super) struct Hold<'a> {
     queue: &'a DeadLetterQueue,
-    /// Makes each call once: after an attempt that was not answered, messages may be hidden that nobody knows of.
+    /// Makes each call once, because an unanswered attempt may hide messages unknown to this process.
     client: Client,
     lease: Duration,
     leases: Arc<Leases>,
@@ -48,28 +48,28 @@ pub(super) struct Hold<'a> {
     pub(super) max_held: usize,
     /// When the first receive was answered.
     began: Option<Instant>,
-    /// What the queue had before the run.
+    /// The counts of the queue before the run.
     before: Counts,
-    /// Until then messages may be hidden by a receive whose answer was lost.
+    /// Until then a receive with a lost answer may hide messages.
     lost_until: Option<Instant>,
 }
 
-/// What a receive has brought.
+/// The result of a receive.
 #[derive(Debug, Default)]
 pub(super) struct Look {
-    /// Messages of before the run that it has not met yet.
+    /// Messages from before the run that it meets for the first time.
     pub(super) fresh: Vec<Letter>,
-    /// These, and all others.
+    /// The number of all messages received.
     pub(super) received: usize,
     /// SQS hides as many messages of this queue as it ever does.
     pub(super) is_full: bool,
 }
 
-/// What a run leaves in the queue without having looked at it. SQS counts about.
+/// Messages that a run leaves in the queue without a look, by SQS's approximate counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Unseen {
     pub(super) visible: usize,
-    /// Others have received these.
+    /// Messages that other consumers have received.
     pub(super) hidden: usize,
 }
 
@@ -84,13 +84,13 @@ impl<'a> Hold<'a> {
         Ok(Self { queue, client, lease, leases, keeper, seen, max_held: MAX_HELD, began, before, lost_until })
     }
 
-    /// Receives up to so many messages, and holds them. Tries again where that may help, unless it is to stop.
+    /// Receives messages up to the limit and holds them. It retries failures that may pass, unless it should stop.
     pub(super) async fn receive(&mut self, limit: usize, stop: &Stop) -> Result<Look, String> {
         let room = limit.min(MAX_RECEIVED).min(self.max_held.saturating_sub(self.leases.count()));
         if room == 0 {
             return Ok(Look { is_full: true, ..Look::default() });
         }
-        // On a FIFO queue an attempt that is repeated gets what the one before it got.
+        // On a FIFO queue a repeated attempt returns the messages of the previous one.
         let attempt_id = self.queue.is_fifo().then(|| format!("{:016x}", fastrand::u64(..)));
         for attempt in 1.. {
             let received = Moment::now();
@@ -108,7 +108,7 @@ impl<'a> Hold<'a> {
                         Trouble::Lost | Trouble::Busy | Trouble::Unreachable | Trouble::NoCredentials
                     );
                     if !may_pass || attempt == RECEIVE_ATTEMPTS {
-                        let what = format!("cannot look into {}", self.queue.name);
+                        let what = format!("cannot receive from {}", self.queue.name);
                         return Err(self.queue.sqs.explained(error, &what));
                     }
                     if !stop.sleep(backoff(attempt)).await {
@@ -120,7 +120,7 @@ impl<'a> Hold<'a> {
         Ok(Look::default())
     }
 
-    /// One attempt. Nobody drops it: what SQS has picked for it would stay hidden.
+    /// Makes one attempt. It is never dropped, because messages in its answer would stay hidden.
     async fn call(&mut self, max: usize, attempt_id: Option<String>) -> Result<Vec<Letter>, CallError> {
         let date = AnswerDate::default();
         let receive = self.client.receive_message().queue_url(&self.queue.url);
@@ -152,32 +152,33 @@ impl<'a> Hold<'a> {
         look
     }
 
-    /// Deletes these. Says of each by its id what was wrong, if something was.
+    /// Deletes these messages. Returns the result for each id.
     pub(super) async fn delete(&self, ids: &[String]) -> Vec<(String, Result<(), String>)> {
         self.leases.delete(ids).await
     }
 
-    /// Until then messages may be hidden by a receive whose answer was lost.
+    /// Returns until when a receive with a lost answer may hide messages.
     pub(super) fn lost_until(&self) -> Option<Instant> {
         self.lost_until.filter(|until| *until > Instant::now())
     }
 
-    /// Whether more was there before the run than it has looked at.
+    /// Returns whether the queue had more messages before the run than it has looked at.
     pub(super) fn expects_more(&self) -> bool {
         self.before.visible > self.seen.looked_at
     }
 
-    /// Whether what is held hides more: on a FIFO queue a message in flight holds back what is behind it in its group.
+    /// Returns whether held messages hide others: on a FIFO queue a message in flight hides the later ones of its
+    /// group.
     pub(super) fn hides_others(&self) -> bool {
         self.queue.is_fifo() && self.leases.count() > 0
     }
 
-    /// Whether SQS still counts a message that could be received. It counts late, up to about a minute.
+    /// Returns whether SQS still counts a visible message. Its counts lag by up to about a minute.
     pub(super) async fn counts_more(&self) -> bool {
         self.queue.counts().await.is_ok_and(|counts| counts.visible > 0)
     }
 
-    /// What the run has not looked at, though it was there before: as little as both counts allow, as each of them lags.
+    /// Returns the messages from before the run without a look: the minimum of both counts, because each of them lags.
     pub(super) async fn unseen(&self) -> Unseen {
         let before = self.before.visible + self.before.hidden;
         let missed = before.saturating_sub(self.seen.looked_at);
@@ -188,12 +189,12 @@ impl<'a> Hold<'a> {
         Unseen { visible, hidden }
     }
 
-    /// Makes all that is held visible again at once. Says what was wrong, if something was.
+    /// Makes all held messages visible again at once. Returns what failed.
     pub(super) async fn give_back(self) -> Result<(), String> {
         self.keeper.end().await;
         self.leases.give_back().await.map_err(|hidden| {
             format!(
-                "{}: {} could not be given back, and stay hidden for up to {} s: {}",
+                "{}: {} could not be released, and stay hidden for up to {} s: {}",
                 self.queue.name,
                 counted(hidden.count),
                 hidden.longest.as_secs(),
@@ -203,9 +204,9 @@ impl<'a> Hold<'a> {
     }
 }
 
-/// Extends leases, for as long as they are needed.
+/// Extends leases while they are needed.
 struct Keeper {
-    /// Dropped, it ends the task.
+    /// Dropping it ends the task.
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -224,7 +225,7 @@ impl Keeper {
         Self { end, task }
     }
 
-    /// No lease is extended after it: that would hide what was given back.
+    /// Ends the task. No lease is extended afterwards, because that would hide released messages.
     async fn end(self) {
         drop(self.end);
         let _ = self.task.await;

@@ -1,7 +1,7 @@
-//! The leases of messages that were received, until they are deleted or given back.
+//! The leases of received messages, until they are deleted or released.
 //!
-//! Every lease is extended when half of it has gone. A receipt whose lease may be over is never used: by then the message may
-//! be another consumer's, and SQS would change that consumer's lease, or report a delete that has deleted nothing.
+//! Every lease is extended after half of it. A receipt whose lease may be over is never used: another consumer may have
+//! the message by then, and SQS would change that consumer's lease, or report a delete that deleted nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,20 +19,20 @@ use tokio::task::JoinSet;
 use crate::send::backoff;
 use crate::sqs::ATTEMPT_TIMEOUT;
 
-/// No call begins later than this before the end of a lease, as it may reach SQS as late as an attempt takes.
+/// No call starts later than this before the end of a lease, because it may take this long to reach SQS.
 const MARGIN: Duration = ATTEMPT_TIMEOUT;
 /// SQS counts the twelve hours of a visibility timeout from the receive, by its own clock.
 const LONGEST_HELD: Duration = MAX_VISIBILITY_TIMEOUT.saturating_sub(Duration::from_secs(60));
-/// Calls under way at a time.
+/// The limit of concurrent calls.
 const CALLS_AT_ONCE: usize = 8;
-/// An entry that fails so often for no fault of its own is given up.
+/// An entry that fails this often without fault is given up.
 const ATTEMPTS: u32 = 8;
 
-const STALE: &str = "it was hidden no longer by then";
+const STALE: &str = "it was no longer hidden by then";
 
-/// The receipts of the messages that are hidden from others.
+/// The receipts of hidden messages.
 pub(super) struct Leases {
-    /// By message id. [`super::hold::MAX_HELD`] bounds it.
+    /// Leases by message id. [`super::hold::MAX_HELD`] limits their number.
     held: Mutex<HashMap<String, Lease>>,
     visibility: ChangeVisibility,
     deletes: DeleteMessages,
@@ -44,7 +44,7 @@ struct Lease {
     receipt_handle: String,
     received: Moment,
     granted: Duration,
-    /// SQS hides the message until then, or longer.
+    /// SQS hides the message at least until then.
     ends: Deadline,
 }
 
@@ -55,14 +55,15 @@ pub(super) struct StillHidden {
     pub(super) cause: String,
 }
 
-/// How long a message is hidden from others at most, where the command is killed: at first for the shortest lease, and in a long
-/// run for about as long as the run has taken. So the calls that extend leases stay few, however many messages are held.
+/// Returns how long a message stays hidden at most if the command is killed: at first for the shortest lease, and in a
+/// long run for about as long as the run has taken. So the calls that extend leases stay few, however many messages are
+/// held.
 pub(super) fn longest_lease(shortest: Duration, running_for: Duration) -> Duration {
     shortest.max(running_for).min(LONGEST_HELD)
 }
 
 impl Leases {
-    /// `client` makes each call once: its own tries would begin later than they may.
+    /// Creates it. `client` makes each call once, because its own retries could start too late.
     pub(super) fn new(client: Client, queue_url: String, shortest: Duration) -> Self {
         Self {
             held: Mutex::default(),
@@ -73,7 +74,7 @@ impl Leases {
         }
     }
 
-    /// Holds a message that a receive has brought, which began at that time.
+    /// Holds a message of a receive that started at that time.
     pub(super) fn hold(&self, id: &str, receipt_handle: String, received: Moment) {
         let (granted, ends) = (self.shortest, Deadline::after(received, self.shortest));
         let lease = Lease { receipt_handle, received, granted, ends };
@@ -84,7 +85,7 @@ impl Leases {
         self.lock().len()
     }
 
-    /// Extends the leases of which half has gone, the one that ends first before the others. Forgets those that are over.
+    /// Extends the leases that are half over, those with the earliest end first. Forgets expired ones.
     pub(super) async fn extend_due(self: &Arc<Self>) {
         let mut due: Vec<_> = {
             let mut held = self.lock();
@@ -105,7 +106,7 @@ impl Leases {
         while calls.join_next().await.is_some() {}
     }
 
-    /// One call. What fails for no fault of its own is due again soon.
+    /// Makes one call. An entry that failed without fault is due again soon.
     async fn extend(self: Arc<Self>, ids: Vec<String>) {
         let now = Moment::now();
         let due: Vec<_> = {
@@ -139,7 +140,7 @@ impl Leases {
         }
     }
 
-    /// `None`: SQS hides it no longer than it is hidden anyway.
+    /// Returns the next timeout, or `None` if it would not hide the message longer.
     fn next_timeout(&self, lease: &Lease) -> Option<Duration> {
         let wanted = longest_lease(self.shortest, self.began.elapsed());
         let left = LONGEST_HELD.saturating_sub(lease.received.elapsed());
@@ -147,7 +148,7 @@ impl Leases {
         (timeout > lease.ends.time_left()).then_some(timeout)
     }
 
-    /// Deletes these. Says of each by its id what was wrong, if something was.
+    /// Deletes these messages. Returns the result for each id.
     pub(super) async fn delete(&self, ids: &[String]) -> Vec<(String, Result<(), String>)> {
         let mut deleted = Vec::with_capacity(ids.len());
         for ids in ids.chunks(MAX_ENTRIES) {
@@ -157,7 +158,7 @@ impl Leases {
         deleted
     }
 
-    /// `left`: what is not deleted yet, and why not.
+    /// `left`: the messages that are not deleted yet, with the reasons.
     async fn delete_some(&self, mut left: Vec<(String, String)>, deleted: &mut Vec<(String, Result<(), String>)>) {
         for attempt in 1..=ATTEMPTS {
             let mut usable = Vec::new();
@@ -195,7 +196,7 @@ impl Leases {
         self.lock().get(id).filter(|lease| lease.is_usable()).map(|lease| lease.receipt_handle.clone())
     }
 
-    /// Makes all that is held visible again at once. A lease that is about to end is left to its end.
+    /// Makes all held messages visible again at once. A lease that ends soon is left to end.
     pub(super) async fn give_back(self: &Arc<Self>) -> Result<(), StillHidden> {
         let ids: Vec<_> = self.lock().keys().cloned().collect();
         let (mut calls, mut hidden) = (JoinSet::new(), None);
@@ -228,7 +229,7 @@ impl Leases {
             for ((_, id), result) in usable.into_iter().zip(results) {
                 match result {
                     Err(EntryError::MayPass(_)) if attempt < ATTEMPTS => ids.push(id),
-                    // It is visible already: its time was up meanwhile.
+                    // Its time ended meanwhile, so it is visible already.
                     Err(error) if error.is_too_late() || error.text().contains("MessageNotInflight") => {}
                     Err(error) => self.stays_hidden(&id, error.text(), &mut hidden),
                     Ok(()) => {}
@@ -254,13 +255,13 @@ impl Leases {
 }
 
 impl Lease {
-    /// Whether a call by its receipt reaches SQS before it may be over.
+    /// Returns whether a call with its receipt reaches SQS before its lease may be over.
     fn is_usable(&self) -> bool {
         self.ends.time_left() > MARGIN
     }
 }
 
-/// Adds what one call has left hidden to what others have.
+/// Merges the still hidden messages of one call into those of others.
 fn merge(all: &mut Option<StillHidden>, one: Option<Result<Option<StillHidden>, tokio::task::JoinError>>) {
     let Some(Ok(Some(one))) = one else { return };
     *all = Some(match all.take() {

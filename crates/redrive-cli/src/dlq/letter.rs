@@ -1,4 +1,4 @@
-//! A message of a dead-letter queue, and what it says of its failure.
+//! A message of a dead-letter queue, with the note about its failure.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(super) struct Letter {
 }
 
 impl Letter {
-    /// `None`: what nobody could delete.
+    /// Converts a message. `None` if it lacks the parts that a delete needs.
     pub(super) fn of(message: Message) -> Option<Self> {
         Some(Self {
             id: message.message_id?,
@@ -30,8 +30,8 @@ impl Letter {
         })
     }
 
-    /// Whether the RedrivePolicy brought it here. What a note says is then of a failure before that, from which it was moved
-    /// back: SQS adds no note, and takes none away.
+    /// Returns whether the RedrivePolicy moved it here. A note is then about an earlier failure, after which it was
+    /// moved back: SQS neither adds nor removes notes.
     pub(super) fn is_moved_by_sqs(&self) -> bool {
         self.system.contains_key(&System::DeadLetterQueueSourceArn)
     }
@@ -48,34 +48,34 @@ impl Letter {
         self.noted(note::FUNCTION)
     }
 
-    /// The id that it had in its source queue, where that is another one.
+    /// Returns the id in its source queue, if it had another id there.
     pub(super) fn original_id(&self) -> Option<&str> {
         self.noted(note::MESSAGE_ID).filter(|_| !self.is_moved_by_sqs())
     }
 
-    /// The id that its note names, whatever failure that is of.
+    /// Returns the id in its note, for whichever failure.
     pub(super) fn noted_id(&self) -> Option<&str> {
         self.noted(note::MESSAGE_ID)
     }
 
-    /// When it came here, in milliseconds since 1970; when it was sent, where the RedrivePolicy has brought it.
+    /// Returns when it arrived here, in milliseconds since 1970, or when it was sent if the RedrivePolicy moved it.
     pub(super) fn arrived_ms(&self) -> Option<u64> {
         self.system.get(&System::SentTimestamp)?.parse().ok()
     }
 
-    /// How often it had been received. Where SQS moved it, it goes on counting here.
+    /// Returns its receive count. SQS continues the count after moving it here.
     pub(super) fn receive_count(&self) -> u64 {
         let noted = self.noted(note::RECEIVE_COUNT).filter(|_| !self.is_moved_by_sqs());
         let own = || self.system.get(&System::ApproximateReceiveCount).map(String::as_str);
         noted.or_else(own).and_then(|count| count.parse().ok()).unwrap_or(0)
     }
 
-    /// The ARN of the queue that it failed in.
+    /// Returns the ARN of the queue that it failed in.
     pub(super) fn source(&self) -> Option<&str> {
         self.source_by_sqs().or_else(|| self.noted(note::SOURCE))
     }
 
-    /// The same, if SQS itself says so: anybody who may send here can write a note.
+    /// Returns that ARN if SQS itself states it. Anybody who may send here can write a note.
     pub(super) fn source_by_sqs(&self) -> Option<&str> {
         self.system.get(&System::DeadLetterQueueSourceArn).map(String::as_str)
     }
@@ -84,14 +84,14 @@ impl Letter {
         self.system.get(&System::MessageGroupId).map(String::as_str)
     }
 
-    /// When its producer sent it, in milliseconds since 1970, or else when it came here.
+    /// Returns when its producer sent it, in milliseconds since 1970, or else when it arrived here.
     pub(super) fn sent_timestamp(&self) -> Option<u64> {
         let noted = self.noted(note::SENT_TIMESTAMP).filter(|_| !self.is_moved_by_sqs());
         noted.or_else(|| self.system.get(&System::SentTimestamp).map(String::as_str))?.parse().ok()
     }
 
-    /// The message as it was before it failed. Its deduplication id is its id here, as where SQS moves a message itself:
-    /// with an older one it would be dropped as a duplicate, and with this one only a second copy of it is.
+    /// Returns the message as it was before it failed. Its deduplication id is its id here, as when SQS moves a message
+    /// itself. An older id would drop it as a duplicate, and this one drops only a second copy.
     pub(super) fn sent_back(&self, position: u64, is_fifo: bool) -> send::Message {
         let own = self.attributes.iter().filter(|(name, _)| !note::ALL.contains(&name.as_str()));
         send::Message {
@@ -141,7 +141,7 @@ pub(super) mod tests {
     ];
 
     #[test]
-    fn a_note_says_what_sqs_does_not() {
+    fn note_adds_what_sqs_does_not_know() {
         let letter = letter(&[("SentTimestamp", "5000"), ("ApproximateReceiveCount", "1")], &NOTE);
         assert_eq!((letter.receive_count(), letter.sent_timestamp()), (3, Some(1_000)));
         assert_eq!(letter.source(), Some("arn:aws:sqs:us-east-1:1:orders"));
@@ -149,7 +149,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn where_sqs_moved_it_the_note_is_of_a_failure_before() {
+    fn note_of_a_message_moved_by_sqs_is_about_an_earlier_failure() {
         let by_sqs = [
             ("SentTimestamp", "5000"),
             ("ApproximateReceiveCount", "6"),
@@ -161,7 +161,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn it_goes_back_without_its_note_and_with_an_id_of_its_own() {
+    fn message_is_sent_back_without_its_note_under_its_own_id() {
         let letter =
             letter(&[("MessageGroupId", "g"), ("AWSTraceHeader", "Root=1;Parent=2;Lineage=a:1:2;Sampled=1")], &NOTE);
         let sent = letter.sent_back(0, true);

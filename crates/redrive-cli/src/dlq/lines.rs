@@ -1,4 +1,4 @@
-//! Dead letters, written for people and for programs.
+//! Formats dead letters for people and for programs.
 
 use std::fmt::Write;
 
@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use super::letter::Letter;
 use super::place::name_in;
 
-/// A message a line, in columns of which the last alone has spaces in it; where they are wanted, with the lines of its body
-/// below.
+/// Formats a line for each message. Only the last column contains spaces. On request the lines of the body follow.
 pub(super) fn text(letters: &[Letter], now_ms: u64, with_heading: bool, with_bodies: bool) -> String {
     const HEADING: [&str; 6] = ["ID", "AGE", "RECEIVED", "SOURCE", "GROUP", "REASON"];
     let heading = with_heading.then(|| (HEADING.map(str::to_owned), None));
@@ -42,7 +41,7 @@ fn cells(letter: &Letter, now_ms: u64) -> [String; 6] {
     ]
 }
 
-/// The error says it with its causes, and is cut where the reason is another one.
+/// Joins the reason and the error. The error is left out if it repeats the reason.
 fn why(letter: &Letter) -> String {
     let noted = match (letter.reason(), letter.error()) {
         (Some(reason), Some(error)) if error.starts_with(reason) => harmless(error),
@@ -54,7 +53,7 @@ fn why(letter: &Letter) -> String {
     if letter.is_moved_by_sqs() { format!("moved by the RedrivePolicy; before that: {noted}") } else { noted }
 }
 
-/// A JSON object a line.
+/// Formats a JSON object for each message, on a line each.
 pub(super) fn json_lines(letters: &[Letter], now_ms: u64, with_bodies: bool) -> String {
     letters.iter().map(|letter| format!("{}\n", object(letter, now_ms, with_bodies))).collect()
 }
@@ -79,12 +78,12 @@ fn object(letter: &Letter, now_ms: u64, with_body: bool) -> Value {
     object
 }
 
-/// Zero where the clock there is ahead of the one here.
+/// Returns the age, which is zero if the queue's clock is ahead of ours.
 fn age_ms(letter: &Letter, now_ms: u64) -> Option<u64> {
     letter.sent_timestamp().map(|sent| now_ms.saturating_sub(sent))
 }
 
-/// In the largest unit of which there is one.
+/// Formats an age in its largest unit.
 fn age(age_ms: u64) -> String {
     match age_ms / 1_000 {
         seconds @ 0..60 => format!("{seconds}s"),
@@ -94,7 +93,8 @@ fn age(age_ms: u64) -> String {
     }
 }
 
-/// On one line, and nothing that a terminal would obey: whoever may send a message writes what is shown here.
+/// Returns the text on one line without terminal control characters, because anybody who may send a message determines
+/// it.
 fn harmless(text: &str) -> String {
     text.chars().fold(String::new(), |mut harmless, character| {
         if character.is_control() {
@@ -116,7 +116,7 @@ mod tests {
     const BY_SQS: (&str, &str) = ("DeadLetterQueueSourceArn", "arn:aws:sqs:us-east-1:1:orders");
 
     #[test]
-    fn columns_are_as_wide_as_they_have_to_be() {
+    fn columns_are_as_wide_as_needed() {
         let noted = letter(&[("SentTimestamp", "0"), ("MessageGroupId", "customer-a")], &[(note::REASON, "bad")]);
         let moved = letter(&[("SentTimestamp", "7000000"), ("ApproximateReceiveCount", "6"), BY_SQS], &[]);
         let lines = text(&[noted, moved], 7_200_000, true, true);
@@ -131,7 +131,7 @@ here  3m   6         orders  -           moved by the RedrivePolicy
     }
 
     #[test]
-    fn a_reason_is_told_once_and_one_of_before_as_such() {
+    fn reason_appears_once_and_an_earlier_one_is_marked() {
         let why = |system: &[(&str, &str)], attributes: &[(&str, &str)]| why(&letter(system, attributes));
         assert_eq!(why(&[], &[(note::REASON, "a"), (note::ERROR, "a: b")]), "a: b");
         assert_eq!(why(&[], &[(note::REASON, "a"), (note::ERROR, "b")]), "a (b)");
@@ -140,12 +140,12 @@ here  3m   6         orders  -           moved by the RedrivePolicy
     }
 
     #[test]
-    fn a_terminal_obeys_nothing_of_it() {
+    fn terminal_control_characters_are_removed() {
         assert_eq!(harmless("a\u{1b}[2J\r\nb\tc\u{9b}é"), "a\\u{1b}[2J\\r\\nb\\tc\\u{9b}é");
     }
 
     #[test]
-    fn an_age_has_one_unit() {
+    fn age_has_one_unit() {
         assert_eq!([59_999, 60_000, 3_600_000, 86_400_000].map(age), ["59s", "1m", "1h", "1d"]);
     }
 }

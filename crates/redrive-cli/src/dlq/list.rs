@@ -15,29 +15,30 @@ use super::search::End;
 use crate::Done;
 use crate::interrupt::Stop;
 
-/// Show what is in a dead-letter queue, and why
+/// List the messages of a dead-letter queue, with their reasons
 ///
-/// A line a message: its id, how long ago it was sent, how often it was received, the queue that it failed in, its message group,
-/// and the reason. Reason, error, and the numbers from before are those that a handler's effects have noted; of a message that
-/// the RedrivePolicy has moved SQS knows no reason. How many there are is said on stderr.
+/// Prints a line for each message: its id, the time since it was sent, its receive count, the queue that it failed in,
+/// its message group, and the reason. A handler's effects have noted the reason, the error and the earlier numbers. SQS
+/// states no reason for a message that the RedrivePolicy has moved. The total is printed on stderr.
 ///
-/// To look at messages is to receive them: they are hidden from others meanwhile, and given back at the end. Should the command be
-/// killed, they come back by themselves, after 90 seconds or as long as the command ran. Where SQS counts the receives of a message on, a look counts. Of a FIFO queue the first ten of each group can be seen.
+/// Looking at messages means receiving them: they are hidden from other consumers meanwhile and released at the end. If
+/// the command is killed, they become visible after 90 seconds, or after as long as the command ran. If SQS continues a
+/// message's receive count, a look counts. On a FIFO queue only the first ten of each group are visible.
 ///
-/// Exits with 0, with 1 where it was interrupted, has not found as many messages as it was to show and SQS counts, or could not give
-/// back what it has shown, and with 2 where it could not look.
+/// Exits with 0 on success. Exits with 1 if it was interrupted, found fewer messages than requested although SQS counts
+/// more, or could not release what it has shown. Exits with 2 if it could not look.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  redrive dlq list orders                  what is in the dead-letter queue of orders
+  redrive dlq list orders                  messages of the dead-letter queue of orders
   redrive dlq list orders-dlq --body
   redrive dlq list orders --json | jq -r 'select(.group == \"customer-a\").id'")]
 pub(super) struct Arguments {
     #[command(flatten)]
     place: Place,
-    /// Show up to so many
+    /// Show at most this many messages
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     limit: u16,
-    /// Show bodies too
+    /// Show the bodies too
     #[arg(long)]
     body: bool,
     /// Write a JSON object a line, for programs
@@ -51,13 +52,13 @@ pub(super) async fn list(arguments: &Arguments, stop: &Stop) -> Result<Done, Str
     let (counts, limit) = (queue.counts().await?, usize::from(arguments.limit));
     let (mut wanted, mut hold, mut letters) = (Wanted::All, Hold::on(&queue, LIST_LEASE).await?, Vec::new());
     let end = wanted.search(&mut hold, limit, stop, async |_, mut found| {
-        // There may be a thousand of a mebibyte each.
+        // A thousand bodies of a mebibyte each would not fit into memory.
         found.iter_mut().filter(|_| !arguments.body).for_each(|letter| letter.body = String::new());
         letters.extend(found);
         Ok(())
     });
     let end = end.await;
-    // Of a FIFO queue no more can be seen, as the help says.
+    // A FIFO queue cannot show more, as the help says.
     let is_short = !queue.is_fifo() && letters.len() < limit && end.is_ok() && hold.unseen().await.visible > 0;
     let given_back = hold.give_back().await;
     let end = end?;
@@ -82,7 +83,7 @@ pub(super) fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What is shown, and of how much. The counts are from before the look.
+/// Formats how many messages are shown, and of how many. The counts are from before the look.
 fn summary(queue: &DeadLetterQueue, Counts { visible, hidden }: Counts, shown: usize, limit: usize) -> String {
     let mut summary = match shown {
         _ if shown < visible => format!("{}: {shown} of about {}", queue.name, counted(visible)),
@@ -91,10 +92,10 @@ fn summary(queue: &DeadLetterQueue, Counts { visible, hidden }: Counts, shown: u
     if shown < visible && shown == limit {
         summary += "; a larger --limit shows more";
     } else if shown < visible && queue.is_fifo() {
-        summary += "; of each group a FIFO queue shows the first ten";
+        summary += "; a FIFO queue shows the first ten of each group";
     }
     if hidden > 0 {
-        summary += &format!("; {hidden} more are hidden, as somebody has received them");
+        summary += &format!("; {hidden} more are hidden, because another consumer has received them");
     }
     summary
 }

@@ -1,4 +1,4 @@
-//! `redrive dlq`: what could not be done, and what becomes of it.
+//! `redrive dlq`: looks at dead letters, moves them back, or deletes them.
 
 mod carry;
 mod choice;
@@ -24,7 +24,7 @@ use clap::{Args, Subcommand};
 use super::Done;
 use super::interrupt::until_hurried;
 
-/// Look into a dead-letter queue, move messages back, or delete them
+/// List the messages of a dead-letter queue, move them back, or delete them
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start: {error}"))?;
     let began = Instant::now();
     runtime.block_on(async {
-        let meaning = "what was received is given back";
+        let meaning = "received messages are released";
         let done = until_hurried(meaning, async |stop| match &arguments.command {
             Subcommands::List(arguments) => list::list(arguments, &stop).await,
             Subcommands::Move(arguments) => r#move::r#move(arguments, &stop).await,
@@ -51,23 +51,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
         done.await.unwrap_or_else(|| {
             let longest = leases::longest_lease(hold::LEASE, began.elapsed()).as_secs();
             eprintln!(
-                "redrive: ended before all was given back; what is hidden comes back by itself within {longest} s"
+                "redrive: ended before all messages were released; hidden ones become visible within {longest} s"
             );
             Ok(Done { output: String::new(), is_good: false })
         })
     })
 }
 
-/// What a run that could not go on leaves behind: an error where it has done nothing, and else what it has done.
+/// Returns the result of a run that could not continue: an error if it has done nothing, else its summary.
 fn ended_early(problem: String, summary: String, has_begun: bool) -> Result<Done, String> {
     if !has_begun {
         return Err(format!("{problem}; {summary}"));
     }
     eprintln!("redrive: {problem}");
-    Ok(Done { output: format!("{summary}; stopped, and the others stay\n"), is_good: false })
+    Ok(Done { output: format!("{summary}; stopped, and the other messages stay\n"), is_good: false })
 }
 
-/// `2 messages`, `1 message`.
+/// Formats `2 messages` or `1 message`.
 fn counted(count: usize) -> String {
     format!("{count} message{}", if count == 1 { "" } else { "s" })
 }

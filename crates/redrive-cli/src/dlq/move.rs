@@ -15,26 +15,28 @@ use crate::Done;
 use crate::interrupt::Stop;
 use crate::sqs::{Target, variable};
 
-/// Move messages of a dead-letter queue back to where they came from
+/// Move messages of a dead-letter queue back to their source queues
 ///
-/// With --all SQS does it itself, by a message move task, which goes on at its own pace and is waited for; Ctrl-C cancels it.
-/// SQS does not know where a dead letter came from that a handler has sent. Those come after, one by one, as chosen ones do.
+/// With --all, SQS moves them itself in a message move task. The command waits for the task, which runs at its own
+/// pace, and Ctrl-C cancels it. SQS does not know the source of a dead letter that a handler has sent. Those are moved
+/// afterwards one by one, as chosen messages are.
 ///
-/// A chosen message is received, sent to the queue that it failed in, and deleted here once SQS has taken it. Its body,
-/// attributes and group go with it, and its X-Ray header without the Lineage, by which Lambda counts the rounds of a loop. The
-/// redrive.* attributes stay behind. A task of SQS takes the header and all attributes along. On a FIFO queue its deduplication
-/// id is its id here, so that it is no duplicate of its own first life, but of a second copy.
+/// A chosen message is received, sent to the queue that it failed in, and deleted here once SQS has accepted it. Its
+/// body, attributes and group stay. Its X-Ray header loses the Lineage, by which Lambda counts the rounds of a loop.
+/// The redrive.* attributes are removed. A task of SQS keeps the header and all attributes. On a FIFO queue its
+/// deduplication id becomes its id here, so that SQS drops only a second copy, and not the message as a duplicate of
+/// its earlier self.
 ///
-/// Each message is handled at most once a run, however long that takes. A message that returns, or arrives after the run has begun,
-/// stays and is counted. What is not moved is given back. The redrive.source of a message is followed only to a queue whose
-/// RedrivePolicy names this dead-letter queue; any other message stays and says so, until --to says where it goes. On a FIFO
-/// queue a message that could not be moved holds back the later ones of its group.
+/// Each message is handled at most once in a run, however long it takes. A message that returns, or arrives after the
+/// start, stays and is counted. Messages that are not moved are released. A message's redrive.source is followed only
+/// to a queue whose RedrivePolicy names this dead-letter queue. Any other message stays and is reported, until --to
+/// names its destination. On a FIFO queue a message that could not be moved holds back the later ones of its group.
 ///
-/// Exits with 0 where all was moved and nothing came back, with 1 where something stays, was not looked at or is in both queues, or on
-/// Ctrl-C, and with 2 where the arguments are wrong or nothing could be done.
+/// Exits with 0 if all messages were moved and none returned. Exits with 1 if some stay, were not looked at or are in
+/// both queues, or on Ctrl-C. Exits with 2 if the arguments are wrong or nothing could be done.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  redrive dlq move orders --all                        back to where each came from
+  redrive dlq move orders --all                        back to the source queues
   redrive dlq move orders --all --max-per-second 20
   redrive dlq move orders --all --one-by-one           without redrive.* attributes and the Lineage of a loop
   redrive dlq move orders --id 2f1c7d0e-6f0b-4c5e-9a59-0d1b9a3c0f11
@@ -44,18 +46,18 @@ pub(super) struct Arguments {
     place: Place,
     #[command(flatten)]
     choice: Choice,
-    /// Move them to this queue, in place of those that they came from
+    /// Move them to this queue instead of their source queues
     #[arg(long, value_name = "QUEUE")]
     to: Option<String>,
-    /// Move no more than so many a second; without it SQS finds a pace
+    /// Move at most this many messages a second; by default SQS chooses the rate
     #[arg(long, value_name = "N", requires = "all", value_parser = clap::value_parser!(i32).range(1..=500))]
     max_per_second: Option<i32>,
-    /// With --all, move each message by itself, as chosen ones are, and not by a task of SQS
+    /// With --all, move the messages one by one, as chosen messages are, and not by a task of SQS
     #[arg(long, requires = "all", conflicts_with = "max_per_second")]
     one_by_one: bool,
 }
 
-/// Where all of them go.
+/// The one destination of all messages.
 struct Destination {
     name: String,
     url: String,
@@ -68,7 +70,7 @@ pub(super) async fn r#move(arguments: &Arguments, stop: &Stop) -> Result<Done, S
         Some(to) => Some(Destination::find(&queue, to).await?),
         None => None,
     };
-    // SQS moves only what is in some queue's dead-letter queue.
+    // SQS can only move messages of a queue that is some queue's dead-letter queue.
     if arguments.choice.all && !arguments.one_by_one && !queue.sources.is_empty() {
         by_task(&queue, to.as_ref(), arguments.max_per_second, stop).await
     } else {
@@ -85,12 +87,14 @@ async fn by_task(
     let before = queue.counts().await?;
     let Ended { moved, to_move, how } = move_all(queue, to.map(|to| to.arn.as_str()), per_second, stop).await?;
     let name = &queue.name;
-    let to = to.map_or("where they came from", |to| &to.name);
+    let to = to.map_or("their source queues", |to| &to.name);
     let so_far = format!("{name}: {moved} of about {to_move} moved to {to}");
     match how {
         How::Completed => completed(queue, before, moved, to).await,
-        How::Cancelled => Ok(Done { output: format!("{so_far}; cancelled, and the others stay\n"), is_good: false }),
-        How::Failed(reason) => ended_early(format!("SQS has given up: {reason}"), so_far, moved > 0),
+        How::Cancelled => {
+            Ok(Done { output: format!("{so_far}; cancelled, and the other messages stay\n"), is_good: false })
+        }
+        How::Failed(reason) => ended_early(format!("SQS gave up the move: {reason}"), so_far, moved > 0),
         How::SourceUnknown => {
             let rest = one_by_one(queue, None, Wanted::All, stop).await;
             let Done { output, is_good } = match rest {
@@ -103,7 +107,8 @@ async fn by_task(
     }
 }
 
-/// SQS calls a task completed that has moved what was visible. Somebody may have received the rest.
+/// Checks a completed task. SQS completes a task when all visible messages are moved, but other consumers may have
+/// received some.
 async fn completed(queue: &DeadLetterQueue, before: Counts, moved: u64, to: &str) -> Result<Done, String> {
     let name = &queue.name;
     let so_far = format!("{name}: {moved} moved to {to}");
@@ -113,7 +118,7 @@ async fn completed(queue: &DeadLetterQueue, before: Counts, moved: u64, to: &str
         0 => Ok(Done { output: format!("{so_far}\n"), is_good: true }),
         stay => Ok(Done {
             output: format!(
-                "{so_far}; about {} stay, {} of them as somebody has received them\n",
+                "{so_far}; about {} stay, {} of them because another consumer has received them\n",
                 counted(stay),
                 stay.min(now.hidden)
             ),
@@ -148,18 +153,18 @@ async fn one_by_one(
 }
 
 impl Destination {
-    /// At the same SQS.
+    /// Finds a destination at the same SQS.
     async fn find(queue: &DeadLetterQueue, to: &str) -> Result<Self, String> {
         let target = Target::of(to, Some(queue.sqs.endpoint.url()), variable)?;
         let (name, url) = target.find_at(&queue.sqs).await?;
         let arn = queue.sqs.attributes_of(&url, &name, &[Name::QueueArn]).await?.remove(&Name::QueueArn);
-        let arn = arn.ok_or_else(|| format!("{} does not tell the ARN of {name}", queue.sqs.endpoint.url()))?;
+        let arn = arn.ok_or_else(|| format!("{} returned no ARN for {name}", queue.sqs.endpoint.url()))?;
         if arn == queue.arn {
             return Err(format!("{name} is the dead-letter queue itself; pass another queue as --to"));
         }
         if name.ends_with(".fifo") != queue.is_fifo() {
             let kind = if queue.is_fifo() { "FIFO queue" } else { "standard queue" };
-            return Err(format!("{} is a {kind}, and {name} is none; pass a {kind} as --to", queue.name));
+            return Err(format!("{} is a {kind}, but {name} is not; pass a {kind} as --to", queue.name));
         }
         Ok(Self { name, url, arn })
     }

@@ -1,4 +1,4 @@
-//! From what the user calls a queue to the dead-letter queue.
+//! Finds the dead-letter queue that the user names.
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use clap::Args;
@@ -6,17 +6,17 @@ use serde::Deserialize;
 
 use crate::sqs::{Elsewhere, Found, Target, variable};
 
-/// Which dead-letter queue.
+/// The dead-letter queue on the command line.
 #[derive(Args)]
 pub(super) struct Place {
     /// The dead-letter queue, or a queue whose RedrivePolicy names it: the name or the URL
     queue: String,
-    /// The SQS that has the queue: without it that of the queue's URL, or AWS_ENDPOINT_URL_SQS, or http://127.0.0.1:9324, where
-    /// `redrive dev` serves
+    /// The SQS that has the queue; the default is that of the queue's URL, or AWS_ENDPOINT_URL_SQS, or
+    /// http://127.0.0.1:9324, where `redrive dev` serves
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
-    /// Go on though no queue has this one as its dead-letter queue, or though it has a RedrivePolicy of its own, by which a message
-    /// that is looked at too often is moved on
+    /// Continue even if the queue is no queue's dead-letter queue, or if its own RedrivePolicy moves messages on that
+    /// are looked at too often
     #[arg(long)]
     force: bool,
 }
@@ -29,7 +29,7 @@ pub(super) struct DeadLetterQueue {
     pub(super) arn: String,
     /// The URLs of the queues whose RedrivePolicy names it.
     pub(super) sources: Vec<String>,
-    /// Its own.
+    /// Its own RedrivePolicy.
     policy: Option<RedrivePolicy>,
     is_forced: bool,
 }
@@ -38,11 +38,11 @@ pub(super) struct DeadLetterQueue {
 #[serde(rename_all = "camelCase")]
 struct RedrivePolicy {
     dead_letter_target_arn: String,
-    /// A number, or one in quotes.
+    /// A number, or a number in quotes.
     max_receive_count: serde_json::Value,
 }
 
-/// What SQS says there is, about.
+/// The approximate counts of SQS.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) visible: usize,
@@ -50,7 +50,8 @@ pub(super) struct Counts {
 }
 
 impl Place {
-    /// A queue that others have as their dead-letter queue is meant itself, whatever it has; any other means its own.
+    /// Finds the dead-letter queue. A queue that others name in their RedrivePolicy is taken itself, any other queue
+    /// stands for its own dead-letter queue.
     pub(super) async fn find(&self) -> Result<DeadLetterQueue, String> {
         let found = Target::of(&self.queue, self.endpoint_url.as_deref(), variable)?.find(variable).await?;
         let queue = DeadLetterQueue::at(found, self.force).await?;
@@ -65,8 +66,8 @@ impl Place {
         };
         if queue.sources.is_empty() && !self.force {
             return Err(format!(
-                "{0} is no dead-letter queue: no RedrivePolicy names it, and it has none itself. Whoever works on {0} would miss \
-                 what this receives; if what you want is in there all the same, pass --force",
+                "{0} is not a dead-letter queue: no RedrivePolicy names it, and it has none of its own. Its consumers would miss the \
+                 messages that this command receives; pass --force to use {0} anyway",
                 queue.name
             ));
         }
@@ -79,7 +80,7 @@ impl DeadLetterQueue {
         let mut attributes = sqs.attributes_of(&url, &name, &[Name::QueueArn, Name::RedrivePolicy]).await?;
         let arn = attributes.remove(&Name::QueueArn);
         let arn =
-            arn.ok_or_else(|| format!("{} does not tell the ARN of {name}, so it is no SQS", sqs.endpoint.url()))?;
+            arn.ok_or_else(|| format!("{} returned no ARN for {name}, so it is not an SQS", sqs.endpoint.url()))?;
         let policy = attributes.get(&Name::RedrivePolicy).filter(|policy| !policy.is_empty());
         let policy = policy.map(|policy| serde_json::from_str(policy)).transpose();
         let policy = policy.map_err(|error| format!("the RedrivePolicy of {name} cannot be read: {error}"))?;
@@ -91,12 +92,12 @@ impl DeadLetterQueue {
         self.name.ends_with(".fifo")
     }
 
-    /// Refuses to receive where that moves messages on.
+    /// Returns an error if receiving would move messages on.
     pub(super) fn check_receivable(&self) -> Result<(), String> {
         match &self.policy {
             Some(policy) if !self.is_forced => Err(format!(
-                "{} has a RedrivePolicy of its own. To look at a message is to receive it, and what was received {} times SQS \
-                 moves on to {}; to look all the same, pass --force",
+                "{} has a RedrivePolicy of its own. Looking at a message means receiving it, and SQS moves a message to {2} after {1} \
+                 receives; pass --force to look anyway",
                 self.name,
                 policy.max_receive_count.to_string().trim_matches('"'),
                 name_in(&policy.dead_letter_target_arn)
@@ -113,17 +114,17 @@ impl DeadLetterQueue {
         Ok(Counts { visible, hidden })
     }
 
-    /// For whoever asked for this id.
+    /// Returns the error for a missing id.
     pub(super) fn lacks(&self, id: &str) -> String {
         let hint = if self.is_fifo() {
             "it may be hidden, or behind ten others of its group, of which a FIFO queue shows the first ten"
         } else {
             "it may be hidden for now, or gone"
         };
-        format!("{}: no message {id} is to be seen: {hint}", self.name)
+        format!("{}: message {id} was not found: {hint}", self.name)
     }
 
-    /// The source with that ARN. It is of the dead-letter queue's own account and region: SQS takes no other.
+    /// Returns the URL of the source with that ARN. A source has the same account and region as its dead-letter queue.
     pub(super) fn source_url(&self, arn: &str) -> Option<&str> {
         let (prefix, name) = arn.rsplit_once(':')?;
         let (own_prefix, _) = self.arn.rsplit_once(':')?;

@@ -1,4 +1,4 @@
-//! Looks through a dead-letter queue, at each of its messages once.
+//! Searches a dead-letter queue, and looks at each message once.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use super::hold::{Hold, Look};
 use super::letter::Letter;
 use crate::interrupt::Stop;
 
-/// How a search came to its end.
+/// How a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// Nothing more can be seen, or all that was asked for was found.
+    /// No more messages are visible, or all wanted ones were found.
     Seen,
     Interrupted,
-    /// SQS hides no more messages, and so shows none that is not known.
+    /// SQS hides no further message, so it shows no new one.
     Full,
 }
 
-/// Receives without a message, one after the other, until the counts are asked whether there are more.
+/// How many empty receives in a row lead to a check of the counts.
 const EMPTY_RECEIVES: u32 = 3;
-/// Receives that bring only what was met before, or came later. There may be no end to those.
+/// How many receives in a row may return only messages that are known or late. They could continue forever.
 const RECEIVES_WITHOUT_FRESH: u32 = 50;
-/// The counts of SQS are right after about a minute.
+/// The counts of SQS are correct after about a minute.
 const COUNT_LAG: Duration = Duration::from_secs(60);
-/// Between two questions for them.
+/// The wait between two checks of the counts.
 const COUNT_WAIT: Duration = Duration::from_secs(5);
 
 impl Wanted {
-    /// Receives until all are found, up to so many messages, and has each batch of them dealt with before the next is received. Each
-    /// message is met once, however long that takes, and what comes after the beginning is left alone: what was moved back may
-    /// fail again, and be here once more.
+    /// Receives until all are found, up to a limit, and handles each batch before the next receive. Each message is
+    /// looked at once, however long it takes. Messages that arrive after the start are left alone, because a message
+    /// that was moved back may fail and return.
     pub(super) async fn search(
         &mut self,
         hold: &mut Hold<'_>,
@@ -65,7 +65,7 @@ impl Wanted {
     }
 }
 
-/// Receives that have brought nothing new, since one has.
+/// Counts receives without a new message since the last one.
 #[derive(Default)]
 struct Quiet {
     empty: u32,
@@ -74,8 +74,8 @@ struct Quiet {
 }
 
 impl Quiet {
-    /// Whether there is nothing more, after another receive that brought so many messages, none of them new. Waits where that is
-    /// not known yet.
+    /// Returns whether the search has ended after a receive with that many messages, none of them new. It waits while
+    /// that is unknown.
     async fn is_the_end(&mut self, received: usize, hold: &Hold<'_>, stop: &Stop) -> bool {
         if received > 0 {
             (self.empty, self.without_fresh) = (0, self.without_fresh + 1);

@@ -1,4 +1,4 @@
-//! A message move task: SQS moves all that a dead-letter queue has.
+//! A message move task: SQS moves all messages of a dead-letter queue.
 //!
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html>
 
@@ -10,10 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::place::DeadLetterQueue;
 use crate::interrupt::Stop;
 
-/// How a task came to its end.
+/// How a task ended.
 pub(super) struct Ended {
     pub(super) moved: u64,
-    /// About so many there were.
+    /// The approximate number of messages.
     pub(super) to_move: u64,
     pub(super) how: How,
 }
@@ -21,18 +21,18 @@ pub(super) struct Ended {
 pub(super) enum How {
     Completed,
     Cancelled,
-    /// SQS has no source for a message, as somebody has sent it here: it moves none that come after.
+    /// SQS does not know the source of a message that was sent directly. It moves none of the later ones.
     SourceUnknown,
     Failed(String),
 }
 
-/// How long to wait before it is asked again; longer each time.
+/// The first wait before checking the task. It grows each time.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// As many as SQS lists.
+/// The maximum that SQS lists.
 const MAX_TASKS: i32 = 10;
 
-/// Has SQS move all messages, each to its source or all to the queue with that ARN, and waits until it has.
+/// Lets SQS move all messages, each to its source or all to the queue with that ARN, and waits for the end.
 pub(super) async fn move_all(
     queue: &DeadLetterQueue,
     to: Option<&str>,
@@ -65,7 +65,7 @@ pub(super) async fn move_all(
 struct Task<'a> {
     queue: &'a DeadLetterQueue,
     handle: String,
-    /// By which it is known once it has ended: SQS gives the handle of one that runs alone.
+    /// The start time, which identifies the task after its end. SQS lists the handle only of a running task.
     started: Option<i64>,
 }
 
@@ -75,8 +75,8 @@ impl<'a> Task<'a> {
         let start = start.set_destination_arn(to.map(str::to_owned)).set_max_number_of_messages_per_second(per_second);
         let started = start.send().await;
         let started = started.map_err(|error| {
-            let problem = queue.sqs.explained(error, &format!("cannot have SQS move what is in {}", queue.name));
-            format!("{problem}; what is chosen with --id or --reason is moved without a task of SQS")
+            let problem = queue.sqs.explained(error, &format!("cannot start a message move task for {}", queue.name));
+            format!("{problem}; --one-by-one, --id and --reason move messages without a task")
         })?;
         Ok(Self { queue, handle: started.task_handle.unwrap_or_default(), started: None })
     }
@@ -85,7 +85,7 @@ impl<'a> Task<'a> {
         let Self { queue, handle, started } = self;
         let list = queue.sqs.client.list_message_move_tasks().source_arn(&queue.arn).max_results(MAX_TASKS);
         let listed = list.send().await.map_err(|error| {
-            let what = format!("messages of {} are being moved, and SQS does not say how many", queue.name);
+            let what = format!("the message move task of {} runs, but its progress cannot be read", queue.name);
             queue.sqs.explained(error, &what)
         });
         let mut entries = listed?.results.unwrap_or_default();
@@ -93,9 +93,10 @@ impl<'a> Task<'a> {
             Some(started) => entry.started_timestamp() == started,
             None => entry.task_handle() == Some(handle.as_str()),
         });
-        // One that has ended before it was looked at is the last that was started.
+        // A task that ended before the first check is the one that was started last.
         let position = ours.or((started.is_none() && !entries.is_empty()).then_some(0));
-        let position = position.ok_or_else(|| format!("SQS lists the move of {} no more", queue.name))?;
+        let position =
+            position.ok_or_else(|| format!("SQS no longer lists the message move task of {}", queue.name))?;
         let entry = entries.swap_remove(position);
         if ours.is_some() {
             *started = Some(entry.started_timestamp());
@@ -103,7 +104,7 @@ impl<'a> Task<'a> {
         Ok(entry)
     }
 
-    /// What is moved stays moved. It may have ended by now, and then has nothing to cancel.
+    /// Cancels the task. Moved messages stay moved. If the task has ended, there is nothing to cancel.
     async fn cancel(&mut self) -> Result<(), String> {
         let Err(error) = self.queue.sqs.client.cancel_message_move_task().task_handle(&self.handle).send().await else {
             return Ok(());
@@ -111,27 +112,27 @@ impl<'a> Task<'a> {
         if ended(&self.look().await?).is_some() {
             return Ok(());
         }
-        let what = format!("SQS goes on to move what is in {}: the move could not be cancelled", self.queue.name);
+        let what = format!("the message move task of {} continues, because it could not be cancelled", self.queue.name);
         Err(self.queue.sqs.explained(error, &what))
     }
 }
 
-/// `None`: it runs, or is being cancelled.
+/// Returns how a task ended, or `None` while it runs or is being cancelled.
 fn ended(entry: &Entry) -> Option<How> {
     match entry.status()? {
         "COMPLETED" => Some(How::Completed),
         "CANCELLED" => Some(How::Cancelled),
         "FAILED" => Some(match entry.failure_reason() {
             Some(reason) if reason.contains("CouldNotDetermineMessageSource") => How::SourceUnknown,
-            reason => How::Failed(reason.unwrap_or("it does not say why").to_owned()),
+            reason => How::Failed(reason.unwrap_or("it gave no reason").to_owned()),
         }),
         _ => None,
     }
 }
 
-/// On a terminal alone.
+/// Creates a progress bar, which is shown on a terminal only.
 fn bar() -> ProgressBar {
-    // A template that it cannot read is a fault of ours, and no reason to move nothing.
+    // A template that cannot be parsed is our own fault, and must not stop the move.
     let style = ProgressStyle::with_template("{bar:30} {pos} of about {len} moved, {elapsed}");
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -1,4 +1,4 @@
-//! What a queue's KMS key asks of those who use the queue.
+//! The permissions that a queue's KMS key requires.
 //!
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html>
 
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::{Arguments, allow};
 
-/// SQS has a data key made for what is sent, and decrypts it to see that it is whole.
+/// SQS generates a data key for each send, and decrypts it to verify it.
 pub(super) const SEND: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
 pub(super) const RECEIVE: [&str; 1] = ["kms:Decrypt"];
 
-/// Allows these on the key of the queue. With the key that AWS manages for SQS nothing is to be allowed, and nothing can be: its own policy
-/// lets all in the account use it who may use the queue. A queue without a key of KMS asks for nothing either.
+/// Allows these actions on the queue's key. The key that AWS manages for SQS needs no permission and accepts none: its
+/// own policy allows everyone in the account who may use the queue. A queue without a KMS key needs none either.
 pub(super) fn allowed(actions: &[&str], queue: &Queue, arguments: &Arguments) -> Option<Value> {
     let key = queue.kms_key()?;
     let Some(key) = key.known() else { return Some(any_through_sqs(actions, queue, arguments)) };
@@ -26,14 +26,14 @@ pub(super) fn allowed(actions: &[&str], queue: &Queue, arguments: &Arguments) ->
     }
 }
 
-/// A policy names keys by their ids; a name that can be given to another key is a condition.
+/// Allows the key by its alias, as a condition: a policy names keys by id, and an alias can move to another key.
 fn with_alias(actions: &[&str], alias: &str, queue: &Queue, arguments: &Arguments) -> Value {
     let mut statement = allow(actions, &keys("*", queue, arguments));
     statement["Condition"] = json!({ "ForAnyValue:StringEquals": { "kms:ResourceAliases": alias } });
     statement
 }
 
-/// Which key it is only a deployment tells: so any that SQS uses for whoever has this.
+/// Allows any key that is used through SQS, because only the deployment determines the key.
 fn any_through_sqs(actions: &[&str], queue: &Queue, arguments: &Arguments) -> Value {
     let mut statement = allow(actions, &keys("*", queue, arguments));
     let sqs = match arguments.account {
@@ -44,7 +44,7 @@ fn any_through_sqs(actions: &[&str], queue: &Queue, arguments: &Arguments) -> Va
     statement
 }
 
-/// Keys of the queue's account and region.
+/// Returns the ARN of keys in the queue's account and region.
 fn keys(id: &str, queue: &Queue, arguments: &Arguments) -> Value {
     match (arguments.account.as_ref(), queue.arn.split(':').collect::<Vec<_>>().as_slice()) {
         (Some(_), [arn, partition, _, region, account, ..]) => {

@@ -1,4 +1,4 @@
-//! The database that an outbox is in.
+//! The outbox's database.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,13 +15,13 @@ pub(super) struct DatabaseArguments {
     database_url: String,
 }
 
-/// A pool of connections to it.
+/// A pool of connections to a database.
 pub(super) enum Database {
     Postgres(PgPool),
     Sqlite(SqlitePool),
 }
 
-/// Does the same with either of them.
+/// Runs the same code with either database.
 macro_rules! with_pool {
     ($database:expr, $pool:ident => $work:expr) => {
         match $database {
@@ -32,19 +32,19 @@ macro_rules! with_pool {
 }
 pub(super) use with_pool;
 
-/// A relay uses four at a time, and one for its chores.
+/// The connections of a relay: four at a time, and one for its chores.
 const CONNECTIONS: u32 = 5;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// Another process may be writing.
+/// How long to wait while another process writes.
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
 
 impl DatabaseArguments {
     pub(super) async fn connect(&self) -> Result<Database, String> {
         let url = &*self.database_url;
-        // The URL may have a password in it: no error shows it.
-        let problem = |error: sqlx::Error| format!("cannot reach the database of --database-url: {error}");
+        // The URL may contain a password, so errors do not show it.
+        let problem = |error: sqlx::Error| format!("cannot connect to the database of --database-url: {error}");
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            // A pooler mostly refuses this parameter, which is for numbers that an outbox does not have.
+            // Most poolers refuse this parameter, which only affects floating-point numbers. An outbox has none.
             let options = PgConnectOptions::from_str(url).map_err(problem)?.extra_float_digits(None);
             let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECT_LIMIT);
             Ok(Database::Postgres(pool.connect_with(options).await.map_err(problem)?))
@@ -53,7 +53,8 @@ impl DatabaseArguments {
             let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECT_LIMIT);
             Ok(Database::Sqlite(pool.connect_with(options).await.map_err(problem)?))
         } else {
-            Err("--database-url begins with neither postgres:// nor sqlite:; an outbox is in one of these".to_owned())
+            Err("--database-url begins with neither postgres:// nor sqlite:; an outbox needs one of these databases"
+                .to_owned())
         }
     }
 }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::Done;
 
-/// Send the messages of a transactional outbox, and look after it
+/// Send and manage the messages of a transactional outbox
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]

@@ -10,12 +10,13 @@ use super::database::{Database, DatabaseArguments, with_pool};
 use crate::Done;
 use crate::interrupt::{Stop, until_hurried};
 
-/// Send what is committed, until SIGTERM or Ctrl-C
+/// Send committed messages until SIGTERM or Ctrl-C
 ///
-/// Finishes then what it has begun. Any number of relays may run beside one another. Region and credentials are those that every AWS
-/// tool finds; it needs sqs:SendMessage on the queues. Its log is on standard error; RUST_LOG chooses what of it.
+/// Finishes its running work before it ends. Any number of relays may run at the same time. Region and credentials are
+/// found as by every AWS tool. It needs sqs:SendMessage on the queues. The log goes to standard error, and RUST_LOG
+/// filters it.
 ///
-/// Exits with 0 where it was asked to end, and with 2 where it could not begin.
+/// Exits with 0 after a requested end, and with 2 if it could not start.
 #[derive(Args)]
 #[command(after_help = "Examples:
   redrive outbox relay --database-url postgres://app@db.internal/shop
@@ -23,21 +24,21 @@ use crate::interrupt::{Stop, until_hurried};
 pub(super) struct Arguments {
     #[command(flatten)]
     database: DatabaseArguments,
-    /// The SQS to send to, in place of the one of the region
+    /// The SQS to send to, instead of the region's own
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
-    /// How many calls are under way at a time for each queue
+    /// How many calls are in flight at a time for each queue
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     concurrency: u16,
-    /// For how long a part of the messages is this relay's, in seconds, 10 to 120: so long they wait when it dies, and a call to SQS
-    /// has a sixth of it
+    /// How long the relay leases a part of the messages, in seconds, 10 to 120. Its messages wait this long if it dies.
+    /// A call to SQS may take a sixth of the lease
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(10..=120))]
     lease: u16,
-    /// How long to wait for the database, in milliseconds: for a connection, and as long again for a transaction. At most a third of the
-    /// lease
+    /// How long to wait for a connection to the database, and as long again for a transaction, in milliseconds; at most
+    /// a third of the lease
     #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=40_000))]
     database_timeout: u32,
-    /// How often to look for messages that nobody told of, in milliseconds
+    /// How often to look for messages without a notification, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
     poll_interval: u32,
     /// How often SQS may refuse a message before it is parked
@@ -46,7 +47,7 @@ pub(super) struct Arguments {
     /// What happens to the messages of a FIFO group behind a parked one
     #[arg(long, value_name = "WHAT", default_value = "hold")]
     when_parked: Parked,
-    /// For how long rows of sent messages are kept, in seconds
+    /// How long rows of sent messages are kept, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
     keep_sent: u32,
 }
@@ -61,7 +62,7 @@ enum Parked {
 
 pub(super) async fn relay(arguments: &Arguments) -> Result<Done, String> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // Where there is one already, that is a test's.
+    // A test may have installed one already.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     let database = arguments.database.connect().await?;
     with_pool!(database, pool => arguments.run(pool).await)
@@ -71,14 +72,14 @@ impl Arguments {
     async fn run<DB: OutboxDatabase>(&self, pool: sqlx::Pool<DB>) -> Result<Done, String> {
         let relay = self.relay(pool, self.client().await);
         let work = async |stop: Stop| {
-            eprintln!("redrive: sending what is committed; Ctrl-C ends it");
+            eprintln!("redrive: sending committed messages; Ctrl-C ends it");
             relay.run_until(stop.wanted()).await
         };
-        match until_hurried("finishing what is under way", work).await {
+        match until_hurried("finishing running sends", work).await {
             Some(Ok(())) => Ok(Done { output: String::new(), is_good: true }),
             Some(Err(error)) => Err(error.to_string()),
             None => Err(format!(
-                "ended before all was known to be sent; what was under way is sent again, by another relay and under the same ids, in {} s",
+                "ended before all results were known; unknown messages are sent again by another relay, under the same ids, in {} s",
                 self.lease
             )),
         }

@@ -9,9 +9,9 @@ use serde_json::json;
 use super::database::{Database, DatabaseArguments, with_pool};
 use crate::Done;
 
-/// Say how many messages wait, and for how long
+/// Print how many messages wait, and for how long
 ///
-/// Exits with 1 where a message is parked.
+/// Exits with 1 if a message is parked.
 #[derive(Args)]
 pub(super) struct StatusArguments {
     #[command(flatten)]
@@ -21,14 +21,14 @@ pub(super) struct StatusArguments {
     json: bool,
 }
 
-/// Show the messages that SQS refuses, and why
+/// Print the messages that SQS refuses, with the reasons
 ///
-/// Exits with 1 where there is one.
+/// Exits with 1 if there is one.
 #[derive(Args)]
 pub(super) struct ParkedArguments {
     #[command(flatten)]
     database: DatabaseArguments,
-    /// Show so many at most
+    /// Print at most this many
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u32,
     /// Write one JSON object a line, for programs
@@ -36,18 +36,18 @@ pub(super) struct ParkedArguments {
     json: bool,
 }
 
-/// Have parked messages sent again, and then those that wait behind them
+/// Retry parked messages, and then the messages held behind them
 ///
-/// What is wrong with a message is mended first, in its row. A row that is deleted instead leaves those behind it to be sent: run
-/// this for them too.
+/// Fix a message in its row before you retry it. If you delete the row instead, run this command too, so that the
+/// messages behind it are sent.
 #[derive(Args)]
 pub(super) struct RetryArguments {
     #[command(flatten)]
     database: DatabaseArguments,
-    /// The rows, as `redrive outbox parked` names them
+    /// The rows, as `redrive outbox parked` prints them
     #[arg(value_name = "ROW", required_unless_present = "all")]
     rows: Vec<i64>,
-    /// All that are parked
+    /// All parked messages
     #[arg(long, conflicts_with = "rows")]
     all: bool,
 }
@@ -86,7 +86,7 @@ pub(super) async fn retry(arguments: &RetryArguments) -> Result<Done, String> {
     let is_good = rows.is_none_or(|rows| retried == rows.len() as u64);
     let output = match is_good {
         true => format!("{retried} will be sent again\n"),
-        false => format!("{retried} will be sent again; the others of these rows are not parked\n"),
+        false => format!("{retried} will be sent again; the other rows are not parked\n"),
     };
     Ok(Done { output, is_good })
 }

@@ -9,41 +9,42 @@ use super::wanted::Wanted;
 use crate::Done;
 use crate::sqs::{CallError, Elsewhere, Target, Trouble, variable};
 
-/// Make a queue and its dead-letter queue, for development
+/// Create a queue and its dead-letter queue, for development
 ///
-/// The dead-letter queue comes first, and keeps messages for 14 days. The queue has a RedrivePolicy to it, and polls that wait 20
-/// seconds. What is there already as it is to be is left alone, so the command may be run again; what is there otherwise is
-/// an error, and nothing is changed.
+/// Creates the dead-letter queue first, with a retention of 14 days. The queue gets a RedrivePolicy to it, and long
+/// polls of 20 seconds. The command may be run again: an existing queue with the same settings is left alone. An
+/// existing queue with other settings is an error, and nothing is changed.
 ///
-/// Exits with 0 where both queues are there, and with 2 where they are not.
+/// Exits with 0 if both queues exist, and with 2 if not.
 #[derive(Args)]
 #[command(after_help = "Examples:
   redrive queue create orders
   redrive queue create orders.fifo --content-based-deduplication --visibility-timeout 180
   redrive queue create orders --json --endpoint-url https://sqs.eu-west-1.amazonaws.com")]
 pub(super) struct Arguments {
-    /// The queue's name; that of a FIFO queue ends in .fifo
+    /// The queue's name; the name of a FIFO queue ends in .fifo
     name: String,
-    /// Make FIFO queues: .fifo is added to a name that does not end in it
+    /// Create FIFO queues: .fifo is added to a name that does not end in it
     #[arg(long)]
     fifo: bool,
-    /// The dead-letter queue's name; without it NAME-dlq, or NAME-dlq.fifo
+    /// The dead-letter queue's name; the default is NAME-dlq, or NAME-dlq.fifo
     #[arg(long, value_name = "NAME")]
     dlq: Option<String>,
-    /// After so many receives SQS moves a message to the dead-letter queue
+    /// SQS moves a message to the dead-letter queue after this many receives
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     max_receive_count: u16,
-    /// For how long a received message is hidden, in seconds: at least as long as its handler runs, and six times a function's
-    /// timeout
+    /// How long a received message is hidden, in seconds: at least the run time of its handler, or six times a
+    /// function's timeout
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=43_200))]
     visibility_timeout: u32,
-    /// For how long the queue keeps messages, in seconds
+    /// How long the queue keeps messages, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 345_600, value_parser = clap::value_parser!(u32).range(60..=1_209_600))]
     retention: u32,
-    /// Have the FIFO queue take messages without a deduplication id, and find duplicates by their bodies
+    /// Let the FIFO queue find duplicates by their bodies, without a deduplication id
     #[arg(long)]
     content_based_deduplication: bool,
-    /// The SQS to make them at: without it AWS_ENDPOINT_URL_SQS, or http://127.0.0.1:9324, where `redrive dev` serves
+    /// The SQS to create them at; the default is AWS_ENDPOINT_URL_SQS, or http://127.0.0.1:9324, where `redrive dev`
+    /// serves
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
     /// Write one JSON object, for programs
@@ -51,30 +52,31 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// As long as SQS keeps anything: to the end of it, the age of a standard queue's dead letter counts from its first send.
+/// The longest retention of SQS. A standard queue's dead letter keeps its age from the first send, so it needs the
+/// longest.
 const LONGEST_RETENTION_SECONDS: u32 = 1_209_600;
-/// As long as a poll can wait.
+/// The longest wait of a poll.
 const WAIT_SECONDS: u32 = 20;
 
 pub(super) async fn create(arguments: &Arguments) -> Result<Done, String> {
     let (name, dlq_name) = arguments.names()?;
     let endpoint = Target::of(&name, arguments.endpoint_url.as_deref(), variable)?;
-    // For its check of the name alone.
+    // This checks only the name.
     Target::of(&dlq_name, arguments.endpoint_url.as_deref(), variable)?;
     let sqs = Elsewhere::at(endpoint.endpoint, variable).await?;
     let dlq = made(&sqs, Wanted::new(dlq_name).with("MessageRetentionPeriod", LONGEST_RETENTION_SECONDS)).await?;
     let queue = made(&sqs, arguments.queue(name, &dlq.arn)).await.map_err(|problem| {
-        if dlq.is_new { format!("{problem}; its dead-letter queue {} is there now", dlq.name) } else { problem }
+        if dlq.is_new { format!("{problem}; its dead-letter queue {} was created", dlq.name) } else { problem }
     })?;
     let output = if arguments.json { json(&queue, &dlq) } else { text(&queue, &dlq) };
     Ok(Done { output, is_good: true })
 }
 
 impl Arguments {
-    /// Of the queue, and of its dead-letter queue.
+    /// Returns the names of the queue and of its dead-letter queue.
     fn names(&self) -> Result<(String, String), String> {
         if self.name.contains("://") {
-            return Err(format!("{} is a URL; pass the name of a queue that is to be made", self.name));
+            return Err(format!("{} is a URL; pass the name of the new queue", self.name));
         }
         let stem = self.name.strip_suffix(".fifo");
         let is_fifo = self.fifo || stem.is_some();
@@ -84,7 +86,9 @@ impl Arguments {
         let (stem, end) = (stem.unwrap_or(&self.name), if is_fifo { ".fifo" } else { "" });
         let dlq = match &self.dlq {
             Some(dlq) if dlq.ends_with(".fifo") && !is_fifo => {
-                return Err(format!("{dlq} would be a FIFO queue, and that of a standard queue is a standard one"));
+                return Err(format!(
+                    "{dlq} would be a FIFO queue, but a standard queue needs a standard one; pass another --dlq"
+                ));
             }
             Some(dlq) => format!("{}{end}", dlq.strip_suffix(".fifo").unwrap_or(dlq)),
             None => format!("{stem}-dlq{end}"),
@@ -104,25 +108,25 @@ impl Arguments {
     }
 }
 
-/// Finds the queue as it is wanted, or makes it.
+/// Finds the queue with these settings, or creates it.
 async fn made(sqs: &Elsewhere, wanted: Wanted) -> Result<Made, String> {
     let name = &wanted.name;
     let (url, is_new) = match sqs.client.get_queue_url().queue_name(name).send().await.map_err(CallError::from) {
         Ok(answer) => (answer.queue_url.unwrap_or_default(), false),
         Err(error) if error.trouble == Trouble::NoQueue => (make(sqs, &wanted).await?, true),
-        Err(error) => return Err(sqs.explained(error, &format!("cannot look for the queue {name}"))),
+        Err(error) => return Err(sqs.explained(error, &format!("cannot look up the queue {name}"))),
     };
     let attributes = sqs.attributes_of(&url, name, &[Name::All]).await?;
     let differences = wanted.differences(&attributes);
     if !differences.is_empty() && !is_new {
         return Err(format!(
-            "the queue {name} is there already, and not as it is to be: {}; pass what it has, take another name, or change \
-             it with `aws sqs set-queue-attributes`",
+            "the queue {name} exists with other settings: {}; pass its settings, choose another name, or change it with \
+             `aws sqs set-queue-attributes`",
             differences.join("; ")
         ));
     }
     let arn = attributes.get(&Name::QueueArn).cloned();
-    let arn = arn.ok_or_else(|| format!("{} does not tell the ARN of {name}, so it is no SQS", sqs.endpoint.url()))?;
+    let arn = arn.ok_or_else(|| format!("{} returned no ARN for {name}, so it is not an SQS", sqs.endpoint.url()))?;
     Ok(Made { name: wanted.name, url, arn, is_new })
 }
 
@@ -132,7 +136,7 @@ async fn make(sqs: &Elsewhere, wanted: &Wanted) -> Result<String, String> {
         create = create.attributes(name.into(), value);
     }
     let made = create.send().await;
-    let made = made.map_err(|error| sqs.explained(error, &format!("cannot make the queue {}", wanted.name)))?;
+    let made = made.map_err(|error| sqs.explained(error, &format!("cannot create the queue {}", wanted.name)))?;
     Ok(made.queue_url.unwrap_or_default())
 }
 
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn both_names_end_in_fifo_or_neither() {
+    fn both_names_end_in_fifo_or_neither_does() {
         let both = |name: &str, dlq: &str| Ok((name.to_owned(), dlq.to_owned()));
         assert_eq!(names("orders", false, None), both("orders", "orders-dlq"));
         assert_eq!(names("orders.fifo", false, None), both("orders.fifo", "orders-dlq.fifo"));

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::Done;
 
-/// Make queues
+/// Create queues
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]

@@ -1,8 +1,8 @@
-//! What there is now.
+//! Formats the queues of a run.
 
 use serde_json::{Value, json};
 
-/// A queue that is as it was wanted.
+/// A queue with the wanted settings.
 pub(super) struct Made {
     pub(super) name: String,
     pub(super) url: String,
@@ -10,11 +10,11 @@ pub(super) struct Made {
     pub(super) is_new: bool,
 }
 
-/// A queue a line.
+/// Formats a line for each queue.
 pub(super) fn text(queue: &Made, dlq: &Made) -> String {
     let (url, arn) = (queue.url.len().max(dlq.url.len()), queue.arn.len().max(dlq.arn.len()));
     let line = |what: &str, made: &Made| {
-        let age = if made.is_new { "new" } else { "as it was" };
+        let age = if made.is_new { "new" } else { "existing" };
         format!("{what:5}  {:url$}  {:arn$}  {age}\n", made.url, made.arn)
     };
     line("queue", queue) + &line("dlq", dlq)

@@ -1,11 +1,11 @@
-//! What a queue is to be, and what another is in its place.
+//! Compares the wanted settings of a queue with its actual ones.
 
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use serde_json::Value;
 
-/// A queue that there is to be.
+/// The wanted settings of a queue.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) name: String,
@@ -24,18 +24,18 @@ impl Wanted {
         self
     }
 
-    /// What is not as wanted, in words; nothing where all is. Other attributes may be as they like.
+    /// Describes each setting that differs. Other attributes are ignored.
     pub(super) fn differences(&self, found: &HashMap<Name, String>) -> Vec<String> {
         let differs = |(&name, wanted): (&&'static str, &String)| match found.get(&Name::from(name)) {
             Some(found) if is_same(found, wanted) => None,
             Some(found) => Some(format!("its {name} is {found}, not {wanted}")),
-            None => Some(format!("it has no {name}, which is to be {wanted}")),
+            None => Some(format!("it has no {name}, which should be {wanted}")),
         };
         self.attributes.iter().filter_map(differs).collect()
     }
 }
 
-/// A policy is the same policy however its JSON is written, and whether its numbers are in quotes.
+/// Returns whether two values are equal. Policies may differ in their JSON's form and in quotes around numbers.
 fn is_same(found: &str, wanted: &str) -> bool {
     let policy = |text: &str| serde_json::from_str::<BTreeMap<String, Value>>(text).ok();
     match (policy(found), policy(wanted)) {
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_policy_is_the_same_however_it_is_written() {
+    fn policy_is_equal_in_any_form() {
         let wanted = r#"{"deadLetterTargetArn":"a","maxReceiveCount":5}"#;
         assert!(is_same(r#"{ "maxReceiveCount": "5", "deadLetterTargetArn": "a" }"#, wanted));
         assert!(!is_same(r#"{"deadLetterTargetArn":"a","maxReceiveCount":6}"#, wanted));
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_wanted_is_compared() {
+    fn only_wanted_settings_are_compared() {
         let wanted = Wanted::new("orders.fifo".to_owned()).with("VisibilityTimeout", 60);
         let found = |pairs: &[(&str, &str)]| {
             let pairs = pairs.iter().map(|(name, value)| (Name::from(*name), (*value).to_owned()));
@@ -72,7 +72,7 @@ mod tests {
         assert!(found(&[("FifoQueue", "true"), ("VisibilityTimeout", "60"), ("DelaySeconds", "1")]).is_empty());
         assert_eq!(
             found(&[("VisibilityTimeout", "30")]),
-            ["it has no FifoQueue, which is to be true", "its VisibilityTimeout is 30, not 60"]
+            ["it has no FifoQueue, which should be true", "its VisibilityTimeout is 30, not 60"]
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Where an SQS is, out of what a user typed.
+//! Parses the address of an SQS.
 
 use std::net::IpAddr;
 
@@ -6,11 +6,11 @@ use axum::http::Uri;
 
 use redrive::internals::region::region_of_host;
 
-/// Scheme, host and port of an SQS.
+/// The scheme, host and port of an SQS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     url: String,
-    /// A name or an address, without the brackets of an IPv6 one.
+    /// A name or an address, without the brackets of an IPv6 address.
     host: String,
 }
 
@@ -21,20 +21,18 @@ impl Endpoint {
         })?;
         match path.as_str() {
             "/" | "" => Ok(endpoint),
-            _ => Err(format!(
-                "the endpoint URL {url:?} is not usable: the path {path} follows host and port; leave it out"
-            )),
+            _ => Err(format!("the endpoint URL {url:?} is not usable: it has the path {path}; leave the path out")),
         }
     }
 
-    /// The endpoint that a queue's URL begins with.
+    /// Returns the endpoint at the beginning of a queue's URL.
     pub(crate) fn of_queue(url: &str) -> Result<Self, String> {
         let (endpoint, path) = Self::split(url).map_err(|problem| {
             format!("the queue URL {url:?} is not usable: {problem}; pass the queue's name or URL")
         })?;
         match path.rsplit('/').next() {
             Some(name) if !name.is_empty() => Ok(endpoint),
-            _ => Err(format!("the queue URL {url:?} names no queue; it ends in ACCOUNT/NAME")),
+            _ => Err(format!("the queue URL {url:?} names no queue; it must end in ACCOUNT/NAME")),
         }
     }
 
@@ -46,7 +44,7 @@ impl Endpoint {
         };
         let authority = uri.authority().ok_or("it names no host")?;
         if authority.as_str().contains('@') {
-            return Err("it names a user, and credentials come from the environment".to_owned());
+            return Err("it contains user information; credentials come from the environment".to_owned());
         }
         if uri.query().is_some() {
             return Err("it has a query".to_owned());
@@ -55,23 +53,23 @@ impl Endpoint {
         Ok((Self { url: format!("{scheme}://{authority}"), host }, uri.path().to_owned()))
     }
 
-    /// Without a slash at its end.
+    /// Returns the URL without a final slash.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Whether it is on this machine, where nothing costs money and no credentials are checked.
+    /// Returns whether it is on this machine, where calls cost nothing and credentials are not checked.
     pub(crate) fn is_loopback(&self) -> bool {
         match self.host.parse::<IpAddr>() {
             Ok(address) => address.is_loopback(),
-            // RFC 6761 has `localhost` and all below it be loopback; the other name is the one LocalStack gives its queues.
+            // By RFC 6761 `localhost` and its subdomains are loopback. LocalStack uses the other name for its queues.
             Err(_) => ["localhost", "localhost.localstack.cloud"]
                 .iter()
                 .any(|name| self.host.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))),
         }
     }
 
-    /// The region of an endpoint of AWS.
+    /// Returns the region of an AWS endpoint.
     pub(super) fn region(&self) -> Option<String> {
         region_of_host(&self.host)
     }
@@ -86,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_this_machine_is_known_by_its_host() {
+    fn loopback_is_recognized_by_the_host() {
         for url in [
             "http://127.0.0.1:9324",
             "http://127.9.9.9",
@@ -110,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_url_is_said_with_the_remedy() {
+    fn error_of_a_wrong_url_names_the_remedy() {
         for (url, problem) in [
             ("", "empty"),
             ("127.0.0.1:9324", "not usable"),
             ("ftp://localhost", "neither http:// nor https://"),
-            ("http://a:b@localhost", "names a user"),
+            ("http://a:b@localhost", "user information"),
             ("http://localhost?x=1", "has a query"),
-            ("http://localhost/000000000000/orders", "leave it out"),
+            ("http://localhost/000000000000/orders", "leave the path out"),
         ] {
             let error = Endpoint::parse(url).unwrap_err();
             assert!(error.contains(problem) && error.contains(&format!("{url:?}")), "{url}: {error}");
@@ -125,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_url_has_its_endpoint_before_it() {
+    fn queue_url_begins_with_its_endpoint() {
         let of = |url| Endpoint::of_queue(url);
         assert_eq!(of("http://localhost:9324/000000000000/orders").unwrap().url(), "http://localhost:9324");
         assert!(of("http://localhost:9324").unwrap_err().contains("names no queue"));

@@ -1,7 +1,8 @@
-//! Region and credentials.
+//! The region and the credentials of a command.
 //!
-//! What is on this machine takes any, so nobody is asked for them: not a profile, and not a service for machines of AWS's that
-//! a laptop waits for in vain. For all else they come from where the AWS CLI has them.
+//! An SQS on this machine accepts any credentials, so no provider is asked for them: neither a profile, nor the
+//! metadata service of AWS machines, for which a laptop would wait in vain. For any other SQS they come from the same
+//! sources as for the AWS CLI.
 
 use std::error::Error;
 use std::future::Future;
@@ -17,25 +18,25 @@ use tokio::time::timeout;
 
 use super::endpoint::Endpoint;
 
-/// A variable of this process. An empty one counts as none, as it does for the SDKs.
+/// Returns a variable of this process. As for the SDKs, an empty one counts as unset.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// How long the region is waited for. A machine of AWS answers in milliseconds.
+/// Limits the wait for the region. A machine of AWS answers in milliseconds.
 const REGION_LIMIT: Duration = Duration::from_secs(15);
 
-/// How long credentials are waited for. A person may have to type the code of a second factor.
+/// Limits the wait for credentials. A person may have to type a second factor.
 const CREDENTIALS_LIMIT: Duration = Duration::from_secs(120);
 
-/// After so long the command says what it waits for.
+/// After this time the command prints what it waits for.
 const SAID_AFTER: Duration = Duration::from_secs(5);
 
-/// What others bring, who may not answer.
+/// Waits for a provider that may not answer.
 ///
 /// # Errors
 ///
-/// Where it is not there within the limit.
+/// Returns an error if the provider does not answer within the limit.
 async fn waited_for<T>(what: &str, limit: Duration, wait: impl Future<Output = T>) -> Result<T, String> {
     let mut wait = pin!(wait);
     if let Ok(here) = timeout(SAID_AFTER, wait.as_mut()).await {
@@ -44,11 +45,11 @@ async fn waited_for<T>(what: &str, limit: Duration, wait: impl Future<Output = T
     eprintln!("redrive: still waiting for {what}");
     let here = timeout(limit.saturating_sub(SAID_AFTER), wait).await;
     here.map_err(|_| {
-        format!("{what} did not come within {limit:?}; look at the provider that the profile names, and try again")
+        format!("{what} did not arrive within {limit:?}; check the provider in the profile, and try again")
     })
 }
 
-/// A signature has to name the region that the host is in, so what the host says goes first.
+/// Returns the region. A signature must name the region of the host, so the host's region comes first.
 pub(super) async fn region(endpoint: &Endpoint, variable: impl Fn(&str) -> Option<String>) -> Result<String, String> {
     let known = endpoint.region().or_else(|| variable("AWS_REGION")).or_else(|| variable("AWS_DEFAULT_REGION"));
     match known {
@@ -63,7 +64,7 @@ pub(super) async fn region(endpoint: &Endpoint, variable: impl Fn(&str) -> Optio
     }
 }
 
-/// The credentials that calls begin with, and where those come from that follow when they expire.
+/// Returns the current credentials, and the provider for later ones after they expire.
 pub(super) async fn credentials(
     endpoint: &Endpoint,
     region: &str,
@@ -78,7 +79,7 @@ pub(super) async fn credentials(
     let credentials = waited_for(&what, CREDENTIALS_LIMIT, chain.provide_credentials()).await?.map_err(|error| {
         format!(
             "there are no credentials for {}: {}; set AWS_PROFILE or sign in with `aws sso login`, or set AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY, as does eval \"$(aws configure export-credentials --format env)\"",
+             AWS_SECRET_ACCESS_KEY, as with eval \"$(aws configure export-credentials --format env)\"",
             endpoint.url(),
             with_causes(&error)
         )
@@ -87,7 +88,7 @@ pub(super) async fn credentials(
     Ok((credentials, SharedCredentialsProvider::new(begun)))
 }
 
-/// It believes every signature, but there has to be one.
+/// Returns credentials for an SQS on this machine. It accepts every signature, but requires one.
 fn on_this_machine(variable: impl Fn(&str) -> Option<String>) -> Credentials {
     match variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY")) {
         Some((id, secret)) => Credentials::new(id, secret, variable("AWS_SESSION_TOKEN"), None, "environment"),
@@ -95,7 +96,7 @@ fn on_this_machine(variable: impl Fn(&str) -> Option<String>) -> Credentials {
     }
 }
 
-/// A chain that was asked already. To ask again at once may have a person type a second code of their second factor.
+/// A provider that was asked already. Asking it again at once could make a person type a second factor twice.
 #[derive(Debug)]
 struct Begun {
     first: Mutex<Option<Credentials>>,
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn on_this_machine_there_are_placeholders_for_what_is_not_set() {
+    async fn unset_variables_have_placeholders_on_this_machine() {
         let local = endpoint("http://127.0.0.1:9324");
         let key = async |variables| {
             let (credentials, provider) = credentials(&local, "r", set(variables)).await.unwrap();
@@ -143,7 +144,7 @@ mod tests {
             credentials
         };
         assert_eq!(key(&[]).await.access_key_id(), "local");
-        assert_eq!(key(&KEY[..1]).await.access_key_id(), "local", "half a key is none");
+        assert_eq!(key(&KEY[..1]).await.access_key_id(), "local", "half a key does not count");
         assert_eq!(key(&KEY).await.access_key_id(), "id");
         let session = [KEY[0], KEY[1], ("AWS_SESSION_TOKEN", "token")];
         assert_eq!(key(&session).await.session_token(), Some("token"));
@@ -151,17 +152,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn credentials_that_never_come_are_an_error_that_says_how_long_they_were_waited_for() {
+    async fn missing_credentials_are_an_error_with_the_limit() {
         let began = tokio::time::Instant::now();
         let never = waited_for("the credentials for x", CREDENTIALS_LIMIT, std::future::pending::<()>()).await;
-        assert!(never.unwrap_err().contains("the credentials for x did not come within 120s"));
+        assert!(never.unwrap_err().contains("the credentials for x did not arrive within 120s"));
         assert_eq!(began.elapsed(), CREDENTIALS_LIMIT);
         let late = async { tokio::time::sleep(CREDENTIALS_LIMIT - SAID_AFTER).await };
         assert!(waited_for("the credentials for x", CREDENTIALS_LIMIT, late).await.is_ok());
     }
 
     #[tokio::test]
-    async fn the_region_is_the_hosts_and_then_the_variables() {
+    async fn region_comes_from_the_host_and_then_from_the_variables() {
         let both = [("AWS_DEFAULT_REGION", "b"), ("AWS_REGION", "a")];
         let region = async |url, variables| region(&endpoint(url), set(variables)).await.unwrap();
         assert_eq!(region("https://sqs.eu-west-1.amazonaws.com", &both).await, "eu-west-1");

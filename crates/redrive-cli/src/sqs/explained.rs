@@ -1,14 +1,14 @@
-//! What a failed call says to whoever typed the command.
+//! Explains a failed call to the user.
 
 use redrive::internals::call_error::{CallError, Trouble};
 
-/// One line: what failed, why, and what to do.
+/// Returns one line: what failed, why, and what to do.
 pub(crate) fn explained(error: &CallError, what: &str, endpoint: &str) -> String {
     let text = error.text();
     match error.trouble {
         Trouble::Unreachable => format!(
-            "{what}: nobody listens at {endpoint}; start `redrive dev` or what is to answer there, or name another SQS with \
-                 --endpoint-url"
+            "{what}: no server listens at {endpoint}; start `redrive dev` or the server for that address, or name another SQS \
+                 with --endpoint-url"
         ),
         Trouble::NoCredentials => format!(
             "{what}: the credentials for {endpoint} cannot be loaded ({text}); set AWS_PROFILE, or sign in with `aws sso login`"
@@ -16,7 +16,9 @@ pub(crate) fn explained(error: &CallError, what: &str, endpoint: &str) -> String
         Trouble::NoQueue => format!("{what}: there is no such queue at {endpoint} ({text}); check its name"),
         Trouble::Denied => format!("{what}: {endpoint} does not allow it ({text}); check credentials and policies"),
         Trouble::NoSqs => {
-            format!("{what}: what answers at {endpoint} is no SQS ({text}); name one with --endpoint-url")
+            format!(
+                "{what}: the server at {endpoint} does not speak SQS ({text}); name another one with --endpoint-url"
+            )
         }
         Trouble::Lost | Trouble::Unsent | Trouble::Busy | Trouble::Refused | Trouble::TooLarge => {
             format!("{what} at {endpoint}: {text}")

@@ -1,4 +1,4 @@
-//! An SQS that is somewhere else: on AWS, in an emulator, or served by `redrive dev`.
+//! An SQS outside this process: on AWS, in an emulator, or served by `redrive dev`.
 
 mod endpoint;
 mod environment;
@@ -19,20 +19,20 @@ pub(super) use self::explained::explained;
 pub(super) use self::target::{Found, Target};
 pub(super) use redrive::internals::call_error::{CallError, Trouble};
 
-/// Longer than any call takes that is answered at all, a long poll of 20 s too.
+/// The limit of an attempt. Any answered call takes less, even a long poll of 20 s.
 pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An SQS by its endpoint.
+/// An SQS at an endpoint.
 pub(super) struct Elsewhere {
     pub(super) client: Client,
     pub(super) endpoint: Endpoint,
     pub(super) region: String,
-    /// Those it began with.
+    /// The credentials at the start.
     credentials: Credentials,
 }
 
 impl Elsewhere {
-    /// What these variables say of region and credentials, by the names that the SDKs read, goes before all else.
+    /// Creates a client. Region and credentials in these variables, under the SDKs' names, override all other sources.
     pub(super) async fn at(endpoint: Endpoint, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let region = environment::region(&endpoint, &variable).await?;
         let (credentials, provider) = environment::credentials(&endpoint, &region, &variable).await?;
@@ -46,7 +46,7 @@ impl Elsewhere {
         Ok(Self { client: Client::from_conf(config.build()), endpoint, region, credentials })
     }
 
-    /// One that answers in this process.
+    /// Creates one for an SQS in this process.
     #[cfg(test)]
     pub(super) fn here(client: Client) -> Result<Self, String> {
         let endpoint = Endpoint::parse("http://sqs.localhost")?;
@@ -54,7 +54,7 @@ impl Elsewhere {
         Ok(Self { client, endpoint, region: "us-east-1".to_owned(), credentials })
     }
 
-    /// The URL of the queue with that name.
+    /// Returns the URL of the queue with that name.
     pub(super) async fn url_of(&self, name: &str) -> Result<String, String> {
         match self.client.get_queue_url().queue_name(name).send().await {
             Ok(answer) => Ok(answer.queue_url.unwrap_or_default()),
@@ -62,11 +62,11 @@ impl Elsewhere {
         }
     }
 
-    /// The same for an ARN, whoever the queue belongs to.
+    /// Returns the URL of the queue with that ARN, in any account.
     pub(super) async fn url_of_arn(&self, arn: &str) -> Result<String, String> {
         let mut parts = arn.splitn(6, ':').skip(4);
         let (Some(account), Some(name)) = (parts.next(), parts.next()) else {
-            return Err(format!("{arn} is no ARN of a queue"));
+            return Err(format!("{arn} is not the ARN of a queue"));
         };
         match self.client.get_queue_url().queue_name(name).queue_owner_aws_account_id(account).send().await {
             Ok(answer) => Ok(answer.queue_url.unwrap_or_default()),
@@ -74,7 +74,7 @@ impl Elsewhere {
         }
     }
 
-    /// What it says of a queue.
+    /// Returns attributes of a queue.
     pub(super) async fn attributes_of(
         &self,
         url: &str,
@@ -87,12 +87,12 @@ impl Elsewhere {
         Ok(got.attributes.unwrap_or_default())
     }
 
-    /// A call that failed, in one line: what it was for, why it failed, and what to do.
+    /// Formats a failed call in one line: its purpose, the cause, and the remedy.
     pub(super) fn explained(&self, error: impl Into<CallError>, what: &str) -> String {
         explained(&error.into(), what, self.endpoint.url())
     }
 
-    /// What another program needs in its environment to call the same SQS in the same name.
+    /// Returns the variables with which another program calls the same SQS with the same credentials.
     pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
         let Self { endpoint, credentials, .. } = self;
         let mut variables = vec![

@@ -1,20 +1,20 @@
-//! From what the user calls a queue to the queue.
+//! Finds the queue that the user names.
 
 use super::{Elsewhere, Endpoint};
 
-/// Where `redrive dev` serves unless it is told otherwise.
+/// The default address of `redrive dev`.
 const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:9324";
 
-/// A queue as the user has named it, and where.
+/// The name of a queue, and its endpoint.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) name: String,
-    /// If it was not the name alone.
+    /// The URL, if the user gave one.
     url: Option<String>,
     pub(crate) endpoint: Endpoint,
 }
 
-/// A queue, and what answers for it.
+/// A queue, and its SQS.
 pub(crate) struct Found {
     pub(crate) sqs: Elsewhere,
     pub(crate) name: String,
@@ -22,8 +22,8 @@ pub(crate) struct Found {
 }
 
 impl Target {
-    /// The endpoint is the one that is named, or the one of the queue's URL, or the environment's, or else that of
-    /// `redrive dev`.
+    /// Parses the user's input. The endpoint is the named one, or the one of the queue's URL, or the environment's, or
+    /// that of `redrive dev`.
     pub(crate) fn of(
         queue: &str,
         endpoint_url: Option<&str>,
@@ -46,7 +46,7 @@ impl Target {
         let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         let stem = name.strip_suffix(".fifo").unwrap_or(name);
         if stem.is_empty() || !stem.bytes().all(is_of_name) {
-            return Err(format!("{queue:?} names no queue; pass a queue's name, as in orders, or its URL"));
+            return Err(format!("{queue:?} names no queue; pass a queue's name, such as orders, or its URL"));
         }
         Ok(Self { name: name.to_owned(), url, endpoint })
     }
@@ -55,14 +55,15 @@ impl Target {
         self.name.ends_with(".fifo")
     }
 
-    /// The queue, at its endpoint.
+    /// Finds the queue at its endpoint.
     pub(crate) async fn find(self, variable: impl Fn(&str) -> Option<String>) -> Result<Found, String> {
         let sqs = Elsewhere::at(self.endpoint.clone(), variable).await?;
         let (name, url) = self.find_at(&sqs).await?;
         Ok(Found { sqs, name, url })
     }
 
-    /// Its name and its URL. Looks a name up; a producer on AWS may not be allowed to do that, so a URL is believed.
+    /// Returns the queue's name and URL. It looks up a name. A given URL is used directly, because a producer on AWS
+    /// may not be allowed to look up names.
     pub(crate) async fn find_at(self, sqs: &Elsewhere) -> Result<(String, String), String> {
         let url = match self.url {
             Some(url) => url,
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_is_the_one_named_or_the_queues_or_the_environments_or_that_of_dev() {
+    fn endpoint_is_the_named_one_the_queues_the_environments_or_that_of_dev() {
         let endpoint = |queue, named, set| target(queue, named, set).unwrap().endpoint.url().to_owned();
         let (url, named, set) = ("http://localhost:1/0/orders", Some("http://localhost:2"), Some("http://localhost:3"));
         assert_eq!(endpoint(url, named, set), "http://localhost:2");
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_has_its_name_at_the_end_of_its_url() {
+    fn name_of_a_queue_is_at_the_end_of_its_url() {
         let of = |queue| target(queue, None, None);
         assert_eq!(of("https://sqs.eu-west-1.amazonaws.com/1/orders.fifo").unwrap().name, "orders.fifo");
         assert!(of("orders.fifo").unwrap().is_fifo() && !of("fifo").unwrap().is_fifo());

@@ -1,4 +1,4 @@
-//! `redrive dev` before a function that is slower than its queue is filled.
+//! `redrive dev` with a function that is slower than its queue fills.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use crate::kit::{command, directory, served};
 
-/// Longer than anything takes here, on a machine that builds something else.
+/// The limit of a wait, even on a machine that builds something else.
 const LONG: Duration = Duration::from_secs(120);
 
-/// The shortest visibility timeout that a function with a timeout of a second may have, and no receive to spare.
+/// The function's timeout is a second, the visibility timeout is the minimum for it, and every message has one receive.
 const BACKLOG: &str = "
 Resources:
   Dead: {Type: AWS::SQS::Queue, Properties: {QueueName: backlog-dead}}
@@ -38,7 +38,7 @@ Resources:
       FunctionResponseTypes: [ReportBatchItemFailures]
 ";
 
-/// A function that takes some time, and how often it has run and how many at a time.
+/// A slow function that counts its runs and its most concurrent runs.
 #[derive(Default)]
 struct Function {
     runs: AtomicUsize,
@@ -64,7 +64,7 @@ impl Function {
     }
 }
 
-/// The command while it runs, and what it tells.
+/// The running command and its events.
 struct Dev {
     child: Child,
     events: Receiver<Value>,
@@ -93,7 +93,7 @@ impl Dev {
     }
 
     fn event(&self) -> Value {
-        self.events.recv_timeout(LONG).expect("it tells of more")
+        self.events.recv_timeout(LONG).expect("another event arrives")
     }
 
     fn send(&self, count: usize) {
@@ -109,7 +109,7 @@ impl Dev {
         }
     }
 
-    /// Waits until so many batches have ended. Nothing may die meanwhile.
+    /// Waits until this many batches have ended. No message may become a dead letter meanwhile.
     fn wait_for_batches(&self, count: usize) {
         let mut batches = 0;
         while batches < count {
@@ -131,17 +131,17 @@ impl Drop for Dev {
 }
 
 #[test]
-fn a_backlog_behind_an_invoke_url_waits_in_its_queue() {
+fn backlog_behind_an_invoke_url_waits_in_its_queue() {
     let function = Arc::<Function>::default();
     let dev = Dev::start(BACKLOG, &["--invoke-url", &function.serve(Duration::from_millis(50))]);
     dev.send(60);
     dev.wait_for_batches(60);
     assert_eq!(function.runs.load(Ordering::SeqCst), 60);
-    assert_eq!(function.most.load(Ordering::SeqCst), 1, "as `cargo lambda watch` runs them");
+    assert_eq!(function.most.load(Ordering::SeqCst), 1, "this is the default of `cargo lambda watch`");
 }
 
 #[test]
-fn an_invoke_url_has_as_many_invocations_at_a_time_as_are_named() {
+fn invoke_url_gets_as_many_concurrent_invocations_as_named() {
     let function = Arc::<Function>::default();
     let url = function.serve(Duration::from_millis(100));
     let dev = Dev::start(BACKLOG, &["--invoke-url", &url, "--invoke-concurrency", "5"]);
@@ -151,7 +151,7 @@ fn an_invoke_url_has_as_many_invocations_at_a_time_as_are_named() {
 }
 
 #[test]
-fn a_demo_ends_where_the_function_is_not_served_any_more() {
+fn demo_ends_when_the_function_is_no_longer_served() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || drop(listener.accept().unwrap()));
@@ -162,14 +162,14 @@ fn a_demo_ends_where_the_function_is_not_served_any_more() {
 }
 
 #[test]
-fn a_function_that_is_not_served_costs_no_receive() {
+fn function_that_is_not_served_costs_no_receive() {
     let function = Arc::<Function>::default();
-    // Something listens at the start only.
+    // The address listens only at the start.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let patient = BACKLOG.replace("VisibilityTimeout: 1", "VisibilityTimeout: 30");
     let dev = Dev::start(&patient, &["--invoke-url", &url]);
-    // The command has seen that something listens.
+    // By now the command has seen that the address listens.
     drop(listener.accept().unwrap());
     drop(listener);
     dev.send(3);

@@ -1,5 +1,5 @@
-//! `redrive dev`, with a function that this test serves. That it builds and runs one is seen by the README's first
-//! command, which the gate runs.
+//! `redrive dev` with a function that this test serves. The README's first command, which the gate runs, also builds
+//! and runs a function.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use crate::kit::{GOOD, Ran, command, directory, run, served};
 
-/// Serves a function as `cargo lambda watch` does, for as long as the test runs.
+/// Serves a function as `cargo lambda watch` does, until the test ends.
 pub(crate) fn serve(function: fn(Value) -> Value) -> String {
     let invoke = move |event: Bytes| async move { function(serde_json::from_slice(&event).unwrap()).to_string() };
     served(Router::new().route("/2015-03-31/functions/_/invocations", post(invoke)))
 }
 
-/// Fails what the demo means to fail, as `orders` does.
+/// Fails the messages that the demo wants to fail, as `orders` does.
 pub(crate) fn orders(event: Value) -> Value {
     let fails = |record: &&Value| {
         let (body, count) = (record["body"].as_str().unwrap(), &record["attributes"]["ApproximateReceiveCount"]);
@@ -30,7 +30,7 @@ pub(crate) fn orders(event: Value) -> Value {
     json!({"batchItemFailures": items})
 }
 
-/// The same, and knows its region.
+/// Does the same and checks its region.
 fn orders_in_ireland(event: Value) -> Value {
     assert_eq!(event["Records"][0]["eventSourceARN"], "arn:aws:sqs:eu-west-1:000000000000:orders");
     orders(event)
@@ -41,24 +41,24 @@ fn dev(template: &str, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn a_demo_accounts_for_every_message() {
+fn demo_accounts_for_every_message() {
     let ran = dev(GOOD, &["--demo", "--invoke-url", &serve(orders)]);
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("10 sent, 8 processed"), "{}", ran.stdout);
     assert!(ran.stdout.contains("2 dead-lettered"), "{}", ran.stdout);
     assert_eq!(ran.stdout.matches("orders -> dead:").count(), 2, "{}", ran.stdout);
     assert!(ran.stdout.contains("done at receive 3"), "{}", ran.stdout);
-    assert!(!ran.stdout.contains('\u{1b}'), "no colours in a pipe");
+    assert!(!ran.stdout.contains('\u{1b}'), "output to a pipe has no colours");
 }
 
 #[test]
-fn queues_are_in_the_region_that_is_named() {
+fn queues_are_in_the_named_region() {
     let ran = dev(GOOD, &["--demo", "--region", "eu-west-1", "--invoke-url", &serve(orders_in_ireland)]);
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
 }
 
 #[test]
-fn json_is_an_object_a_line() {
+fn json_output_is_an_object_a_line() {
     let ran = dev(GOOD, &["--demo", "--json", "--invoke-url", &serve(orders)]);
     let events: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let summary = events.last().unwrap();
@@ -69,7 +69,7 @@ fn json_is_an_object_a_line() {
 }
 
 #[test]
-fn without_reports_of_failures_the_loss_is_said_loudly() {
+fn lost_messages_without_reports_are_unaccounted_for() {
     let template = GOOD.replace("            FunctionResponseTypes: [ReportBatchItemFailures]\n", "");
     let ran = dev(&template, &["--demo", "--invoke-url", &serve(orders)]);
     assert!(ran.stdout.contains("10 processed"), "{}", ran.stdout);
@@ -94,7 +94,7 @@ fn refused(template: &str, arguments: &[&str], expected: &[&str]) {
 }
 
 #[test]
-fn what_cannot_run_is_one_error_with_the_place_and_the_remedy() {
+fn template_that_cannot_run_is_one_error_with_place_and_remedy() {
     refused(GOOD, &[], &["template.yaml:17:3", "no Cargo.toml", "--invoke-url"]);
     let unserved = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     refused(GOOD, &["--invoke-url", &format!("http://{unserved}")], &["no function is served", "cargo lambda watch"]);
@@ -106,7 +106,7 @@ fn what_cannot_run_is_one_error_with_the_place_and_the_remedy() {
     refused("Resources: [", &[], &["template.yaml:"]);
 }
 
-/// The status of a request that lists the queues, with these lines among its headers.
+/// Sends a request that lists the queues with these header lines. Returns its status.
 fn status(address: &str, lines: &str) -> String {
     let mut sqs = TcpStream::connect(address).unwrap();
     let call = "Connection: close\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nContent-Length: 2\r\n\r\n{}";
@@ -116,7 +116,7 @@ fn status(address: &str, lines: &str) -> String {
     answer.split(' ').nth(1).unwrap().to_owned()
 }
 
-/// The command at work, which is ended with the test.
+/// The running command, which ends with the test.
 struct Dev(Child);
 
 impl Drop for Dev {
@@ -126,7 +126,7 @@ impl Drop for Dev {
     }
 }
 
-/// Begins the command with queues alone. Says where SQS is served, too.
+/// Starts the command with queues only. Also returns the address of SQS.
 fn begin(arguments: &[&str]) -> (Dev, String) {
     let directory = directory();
     std::fs::write(directory.join("template.yaml"), GOOD.split("  Place:").next().unwrap()).unwrap();
@@ -135,13 +135,13 @@ fn begin(arguments: &[&str]) -> (Dev, String) {
     let mut lines = BufReader::new(dev.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let line = lines.find(|line| line.contains("SQS at http://")).unwrap();
     let address = line.split("SQS at http://").nth(1).unwrap().split(';').next().unwrap().to_owned();
-    // What it says from now on is read, and not missed.
+    // Further output is read, so that the pipe does not fill.
     std::thread::spawn(move || lines.for_each(drop));
     (dev, address)
 }
 
 #[test]
-fn other_hosts_and_web_pages_are_answered_only_where_a_flag_allows_them() {
+fn other_hosts_and_web_pages_are_answered_only_with_a_flag() {
     let page = "Host: localhost\r\nOrigin: http://localhost:3000\r\n";
     let (_dev, address) = begin(&[]);
     assert_eq!(status(&address, "Host: host.docker.internal:9324\r\n"), "403");
@@ -158,13 +158,13 @@ fn other_hosts_and_web_pages_are_answered_only_where_a_flag_allows_them() {
 }
 
 #[test]
-fn a_host_or_an_origin_that_cannot_be_allowed_is_one_error() {
+fn host_or_origin_that_cannot_be_allowed_is_one_error() {
     refused(GOOD, &["--allow-host", "http://queue.test"], &["--allow-host", "http://queue.test", "queue.test:9324"]);
     refused(GOOD, &["--allow-origin", "*"], &["--allow-origin", "http://localhost:3000"]);
     refused(GOOD, &["--allow-origin", "null"], &["--allow-origin", "http://localhost:3000"]);
 }
 
-/// The status of a call of that operation on the queue `orders`.
+/// Calls the operation on the queue `orders`. Returns the status.
 fn call(address: &str, operation: &str, body: &str) -> String {
     let mut sqs = TcpStream::connect(address).unwrap();
     let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}", body.len());
@@ -175,7 +175,7 @@ fn call(address: &str, operation: &str, body: &str) -> String {
 }
 
 #[test]
-fn without_a_cooldown_a_queue_is_purged_again_and_made_again_at_once() {
+fn queue_is_purged_and_created_again_at_once_without_a_cooldown() {
     let (orders, name) = (r#"{"QueueUrl": "orders"}"#, r#"{"QueueName": "orders"}"#);
     for (arguments, expected) in [(&[][..], ["200", "403", "200", "400"]), (&["--no-cooldown"][..], ["200"; 4])] {
         let (_dev, address) = begin(arguments);
@@ -186,7 +186,7 @@ fn without_a_cooldown_a_queue_is_purged_again_and_made_again_at_once() {
 }
 
 #[test]
-fn a_port_in_use_is_one_error() {
+fn port_in_use_is_one_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let ran = run(GOOD, &["dev", "--port", &port]);

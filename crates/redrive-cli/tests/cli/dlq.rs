@@ -29,7 +29,7 @@ fn interrupt(child: &Child) {
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
 }
 
-/// A line a message, as JSON.
+/// Returns the messages in the JSON output.
 fn listed(served: &Served, queue: &str) -> Vec<Value> {
     let ran = dlq(&served.url, &["list", queue, "--json", "--body"]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
@@ -44,7 +44,7 @@ fn refused(ran: &Ran, expected: &[&str]) {
     }
 }
 
-/// Status, stdout, and these on stderr.
+/// Checks the status, stdout, and parts of stderr.
 fn ended(ran: &Ran, status: i32, stdout: &str, told: &[&str]) {
     assert_eq!((ran.status, ran.stdout.trim_end()), (status, stdout), "{}", ran.stderr);
     for told in told {
@@ -52,7 +52,7 @@ fn ended(ran: &Ran, status: i32, stdout: &str, told: &[&str]) {
     }
 }
 
-/// `orders` and its dead-letter queue, in which a handler has sent "by handler".
+/// Creates `orders` and its dead-letter queue with the message "by handler", which a handler has sent there.
 async fn dead_by_handler(kit: &Kit) {
     let orders = kit.queue("orders").max_receive_count(1).create().await.unwrap();
     let place = |Body(_): Body| async { Outcome::DeadLetter("no such order".into()) };
@@ -62,7 +62,7 @@ async fn dead_by_handler(kit: &Kit) {
     kit.until_idle().await;
 }
 
-/// The same, and after it "by policy", which SQS has moved there.
+/// Does the same, and lets SQS move a second message "by policy" there.
 fn dead_letters() -> Served {
     let served = Served::after(dead_by_handler);
     served.send_to("orders", "customer-a", "by policy");
@@ -70,7 +70,7 @@ fn dead_letters() -> Served {
     served
 }
 
-/// `orders.fifo` with so many of its messages in the dead-letter queue, all of one group.
+/// Creates `orders.fifo` with this many messages of one group in its dead-letter queue.
 fn fifo(count: usize) -> Served {
     let served = Served::after(async |kit: &Kit| {
         kit.queue("orders.fifo").max_receive_count(1).create().await.unwrap();
@@ -96,7 +96,7 @@ fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn a_list_says_why_where_from_and_how_often() {
+fn list_shows_reason_source_and_receive_count() {
     let served = dead_letters();
     for queue in ["orders", "orders-dlq", &served.url_of("orders")] {
         let listed = listed(&served, queue);
@@ -107,14 +107,14 @@ fn a_list_says_why_where_from_and_how_often() {
         let source = "arn:aws:sqs:us-east-1:000000000000:orders";
         assert_eq!(part(0, &keys), json!(["by handler", "no such order", source, null, false]), "{listed:?}");
         assert_eq!(part(1, &keys), json!(["by policy", null, source, "customer-a", true]));
-        assert_eq!(listed[0]["receive_count"], 1, "as noted, however often it is looked at");
+        assert_eq!(listed[0]["receive_count"], 1, "the note counts, however often it is looked at");
         assert!(listed[0]["original_id"].is_string() && listed[0]["sent_timestamp"].is_u64());
     }
-    assert_eq!(in_flight(&served, "orders-dlq"), "0", "all are given back");
+    assert_eq!(in_flight(&served, "orders-dlq"), "0", "all messages are released");
 }
 
 #[test]
-fn a_list_for_people_is_a_line_a_message_and_the_count_beside_it() {
+fn list_for_people_is_a_line_a_message_with_the_count_on_stderr() {
     let served = dead_letters();
     let ran = dlq(&served.url, &["list", "orders"]);
     let lines: Vec<Vec<_>> = ran.stdout.lines().map(|line| line.split_whitespace().skip(2).collect()).collect();
@@ -129,22 +129,22 @@ fn a_list_for_people_is_a_line_a_message_and_the_count_beside_it() {
 }
 
 #[test]
-fn of_a_fifo_queue_the_first_of_a_group_can_be_seen() {
+fn list_of_a_fifo_queue_shows_the_first_ten_of_a_group() {
     let served = fifo(12);
     let ran = dlq(&served.url, &["list", "orders.fifo"]);
     assert_eq!(ran.stdout.lines().count(), 10, "{}", ran.stdout);
-    assert!(ran.stderr.contains("10 of about 12 messages; of each group a FIFO queue shows"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("10 of about 12 messages; a FIFO queue shows the first ten"), "{}", ran.stderr);
     assert_eq!(in_flight(&served, "orders-dlq.fifo"), "0");
     let bodies: Vec<_> = listed(&served, "orders.fifo").iter().map(|each| each["body"].clone()).collect();
-    assert_eq!(bodies, (1..=10).map(|body| body.to_string()).collect::<Vec<_>>(), "in order, looked at before or not");
+    assert_eq!(bodies, (1..=10).map(|body| body.to_string()).collect::<Vec<_>>(), "each run shows them in order");
 }
 
 #[test]
-fn a_queue_that_somebody_works_on_is_not_looked_into() {
+fn queue_with_a_consumer_is_refused_without_force() {
     let served = Served::with(&["orders"]);
     served.send("orders", "a");
     for arguments in [&["list", "orders"][..], &["move", "orders", "--all"], &["delete", "orders", "--all", "--yes"]] {
-        refused(&dlq(&served.url, arguments), &["orders is no dead-letter queue", "--force"]);
+        refused(&dlq(&served.url, arguments), &["orders is not a dead-letter queue", "--force"]);
     }
     let ran = dlq(&served.url, &["list", "orders", "--force"]);
     assert_eq!((ran.status, ran.stderr.as_str()), (0, "redrive: orders: 1 message\n"));
@@ -152,7 +152,7 @@ fn a_queue_that_somebody_works_on_is_not_looked_into() {
 }
 
 #[test]
-fn a_queue_in_which_a_look_moves_messages_on_is_not_looked_into() {
+fn queue_whose_policy_moves_messages_on_is_refused_without_force() {
     let served = dead_letters();
     made(&served, "last");
     served.set(
@@ -165,19 +165,19 @@ fn a_queue_in_which_a_look_moves_messages_on_is_not_looked_into() {
     {
         refused(
             &dlq(&served.url, arguments),
-            &["orders-dlq has a RedrivePolicy of its own", "1 times", "last", "--force"],
+            &["orders-dlq has a RedrivePolicy of its own", "after 1 receives", "to last", "--force"],
         );
     }
     assert_eq!(served.attribute("orders-dlq", "ApproximateNumberOfMessages"), "2");
     let ran = dlq(&served.url, &["list", "orders", "--force", "--limit", "1"]);
     assert!(ran.status == 0 && ran.stderr.contains("1 of about 2"), "{}", ran.stderr);
-    // To move all of them receives none.
+    // Moving all of them by a task receives none.
     let ran = dlq(&served.url, &["move", "orders-dlq", "--all", "--to", "last"]);
     assert!(ran.status == 0 && ran.stdout.starts_with("orders-dlq: "), "{}", ran.stderr);
 }
 
 #[test]
-fn chosen_messages_go_back_as_they_were() {
+fn chosen_messages_are_moved_back_unchanged() {
     let served = dead_letters();
     let listed = listed(&served, "orders");
     let (id, original) = (listed[1]["id"].as_str().unwrap(), listed[0]["original_id"].as_str().unwrap());
@@ -192,7 +192,7 @@ fn chosen_messages_go_back_as_they_were() {
 }
 
 #[test]
-fn what_is_not_chosen_is_given_back_and_what_is_missing_told() {
+fn other_messages_are_released_and_missing_ones_reported() {
     let served = dead_letters();
     let ran = dlq(&served.url, &["move", "orders", "--reason", "such"]);
     ended(&ran, 0, "orders-dlq: 1 message moved to orders", &[]);
@@ -201,12 +201,12 @@ fn what_is_not_chosen_is_given_back_and_what_is_missing_told() {
         ("0", &["by handler".to_owned()][..])
     );
     let ran = dlq(&served.url, &["move", "orders", "--id", "nope"]);
-    ended(&ran, 1, "orders-dlq: no message moved", &["no message nope is to be seen"]);
+    ended(&ran, 1, "orders-dlq: no message moved", &["message nope was not found"]);
     assert_eq!(served.bodies("orders-dlq"), ["by policy"]);
 }
 
 #[test]
-fn a_fifo_message_that_is_moved_back_is_no_duplicate() {
+fn fifo_message_that_is_moved_back_is_not_a_duplicate() {
     let served = fifo(3);
     let ids: Vec<_> =
         listed(&served, "orders.fifo").iter().map(|each| each["id"].as_str().unwrap().to_owned()).collect();
@@ -220,7 +220,7 @@ fn a_fifo_message_that_is_moved_back_is_no_duplicate() {
 }
 
 #[test]
-fn what_is_not_taken_stays() {
+fn message_that_its_destination_refuses_stays() {
     let served = dead_letters();
     served.set_faults(Faults::none().refused_entries(1.0));
     let ran = dlq(&served.url, &["move", "orders", "--reason", "such"]);
@@ -228,16 +228,12 @@ fn what_is_not_taken_stays() {
     assert_eq!((ran.status, ran.stdout.trim_end()), (1, "orders-dlq: no message moved, 1 stay"), "{}", ran.stderr);
     assert!(ran.stderr.contains(" stays: "), "{}", ran.stderr);
     assert!(served.bodies("orders").is_empty());
-    assert_eq!(in_flight(&served, "orders-dlq"), "2", "nor could it be given back");
-    assert!(
-        ran.stderr.contains("2 messages could not be given back, and stay hidden for up to 300 s"),
-        "{}",
-        ran.stderr
-    );
+    assert_eq!(in_flight(&served, "orders-dlq"), "2", "the release failed too");
+    assert!(ran.stderr.contains("2 messages could not be released, and stay hidden for up to 300 s"), "{}", ran.stderr);
 }
 
 #[test]
-fn what_was_sent_and_is_still_here_is_told_loudly() {
+fn message_that_was_sent_but_not_deleted_is_reported() {
     let served = dead_letters();
     let url = proxy(&served.url, |operation| match operation {
         "DeleteMessageBatch" => Way::Answered(json!({"Successful": [], "Failed": [
@@ -246,14 +242,14 @@ fn what_was_sent_and_is_still_here_is_told_loudly() {
         _ => Way::Through,
     });
     let ran = dlq(&url, &["move", "orders", "--reason", "such"]);
-    let told = ["was sent to orders", "ReceiptHandleIsInvalid", "redrive dlq delete orders-dlq --id", "comes twice"];
-    ended(&ran, 1, "orders-dlq: no message moved, 1 in both queues, or maybe", &told);
+    let told = ["was sent to orders", "ReceiptHandleIsInvalid", "redrive dlq delete orders-dlq --id", "arrives twice"];
+    ended(&ran, 1, "orders-dlq: no message moved, 1 possibly in both queues", &told);
     assert_eq!(served.bodies("orders"), ["by handler"]);
     assert_eq!(served.bodies("orders-dlq"), ["by handler", "by policy"], "given back");
 }
 
 #[test]
-fn what_may_have_been_sent_is_not_deleted() {
+fn message_that_may_have_been_sent_is_not_deleted() {
     let served = dead_letters();
     let url = proxy(&served.url, |operation| match operation {
         "SendMessageBatch" => Way::Answered(json!({"Successful": [], "Failed": []})),
@@ -263,14 +259,14 @@ fn what_may_have_been_sent_is_not_deleted() {
     ended(
         &ran,
         1,
-        "orders-dlq: no message moved, 1 in both queues, or maybe",
+        "orders-dlq: no message moved, 1 possibly in both queues",
         &["may be in orders too, and stays here"],
     );
     assert_eq!(served.attribute("orders-dlq", "ApproximateNumberOfMessages"), "2");
 }
 
 #[test]
-fn all_go_back_by_a_task_and_then_those_that_sqs_has_no_source_for() {
+fn all_messages_move_by_a_task_and_those_without_a_source_afterwards() {
     let served = dead_letters();
     let ran = dlq(&served.url, &["move", "orders", "--all"]);
     ended(&ran, 0, "orders-dlq: 2 messages moved to orders", &[]);
@@ -281,8 +277,8 @@ fn all_go_back_by_a_task_and_then_those_that_sqs_has_no_source_for() {
     served.send("orders-dlq", "by hand");
     let ran = dlq(&served.url, &["move", "orders", "--all"]);
     let expected =
-        "orders-dlq: 1 of about 2 moved to where they came from, by SQS\norders-dlq: no message moved, 1 stay";
-    ended(&ran, 1, expected, &["nothing says which queue it came from; pass --to"]);
+        "orders-dlq: 1 of about 2 moved to their source queues, by SQS\norders-dlq: no message moved, 1 stay";
+    ended(&ran, 1, expected, &["its source queue is unknown; pass --to"]);
     assert_eq!(
         (served.bodies("orders"), served.bodies("orders-dlq")),
         (vec!["by policy".to_owned()], vec!["by hand".to_owned()])
@@ -295,12 +291,12 @@ fn all_go_back_by_a_task_and_then_those_that_sqs_has_no_source_for() {
 
     let served = fifo(12);
     let ran = dlq(&served.url, &["move", "orders.fifo", "--all", "--max-per-second", "100"]);
-    ended(&ran, 0, "orders-dlq.fifo: 12 moved to where they came from", &[]);
+    ended(&ran, 0, "orders-dlq.fifo: 12 moved to their source queues", &[]);
     assert_eq!(served.bodies("orders.fifo"), (1..=12).map(|body| body.to_string()).collect::<Vec<_>>());
 }
 
 #[test]
-fn another_queue_may_be_where_they_go() {
+fn destination_may_be_another_queue() {
     let served = dead_letters();
     let ran = dlq(&served.url, &["move", "orders", "--all", "--to", "nope"]);
     refused(&ran, &["cannot find the queue nope"]);
@@ -321,42 +317,42 @@ fn another_queue_may_be_where_they_go() {
     made(&served, "replay");
     refused(
         &dlq(&served.url, &["move", "orders.fifo", "--all", "--to", "replay"]),
-        &["is a FIFO queue", "replay is none"],
+        &["is a FIFO queue", "replay is not"],
     );
 }
 
 #[test]
-fn a_note_that_names_a_stranger_leads_nowhere() {
+fn note_that_names_an_unrelated_queue_is_not_followed() {
     let served = dead_letters();
     served.set("orders", "RedrivePolicy", "");
     let other = r#"{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:orders-dlq", "maxReceiveCount": 1}"#;
     made(&served, "other");
     served.set("other", "RedrivePolicy", other);
     let ran = dlq(&served.url, &["move", "orders-dlq", "--reason", "such"]);
-    ended(&ran, 1, "orders-dlq: no message moved, 1 stay", &["said to be from orders", "pass --to"]);
-    // SQS itself knows where it has moved a message from.
+    ended(&ran, 1, "orders-dlq: no message moved, 1 stay", &["its note names orders", "pass --to"]);
+    // SQS itself states the source of a message that it has moved.
     let id = listed(&served, "orders-dlq")[1]["id"].as_str().unwrap().to_owned();
     ended(&dlq(&served.url, &["move", "orders-dlq", "--id", &id]), 0, "orders-dlq: 1 message moved to orders", &[]);
 }
 
 #[cfg(unix)]
 #[test]
-fn whoever_interrupts_a_task_hears_how_far_it_came() {
+fn interrupted_task_reports_its_progress() {
     let served = fifo(12);
     let child = start(&served.url, &["move", "orders.fifo", "--all", "--max-per-second", "1"]);
     served.wait_for("orders.fifo", 1);
     interrupt(&child);
     let ran = ran(child.wait_with_output().unwrap());
     assert_eq!(ran.status, 1, "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains(" of about 12 moved to where they came from; cancelled"), "{}", ran.stdout);
+    assert!(ran.stdout.contains(" of about 12 moved to their source queues; cancelled"), "{}", ran.stdout);
     let moved: usize = ran.stdout.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!((1..12).contains(&moved), "{}", ran.stdout);
     std::thread::sleep(Duration::from_millis(1_500));
     let stay = served.attribute("orders-dlq.fifo", "ApproximateNumberOfMessages");
-    assert_eq!(stay, (12 - moved).to_string(), "it is cancelled at SQS");
+    assert_eq!(stay, (12 - moved).to_string(), "SQS has cancelled it");
 }
 
-/// Interrupts it once it has received for the second time, and gives back what it then left.
+/// Interrupts the command during its second receive. Returns what it left.
 #[cfg(unix)]
 fn interrupted_at_the_second_receive(served: &Served, arguments: &[&str]) -> Ran {
     let receives = Arc::new(AtomicUsize::new(0));
@@ -375,38 +371,38 @@ fn interrupted_at_the_second_receive(served: &Served, arguments: &[&str]) -> Ran
 
 #[cfg(unix)]
 #[test]
-fn whoever_interrupts_a_look_gives_all_back() {
+fn interrupted_look_releases_all_messages() {
     let served = dead_letters();
     (0..30).for_each(|_| served.send("orders-dlq", "by hand"));
     let ran = interrupted_at_the_second_receive(&served, &["list", "orders"]);
     assert_eq!((ran.status, ran.stdout.lines().count()), (1, 20), "{}", ran.stderr);
-    assert!(ran.stderr.contains("Ctrl-C: what was received is given back"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("Ctrl-C: received messages are released"), "{}", ran.stderr);
     assert_eq!(in_flight(&served, "orders-dlq"), "0");
 
     let ran = interrupted_at_the_second_receive(&served, &["move", "orders", "--id", "nope"]);
     assert_eq!((ran.status, in_flight(&served, "orders-dlq").as_str()), (1, "0"), "{}", ran.stderr);
-    assert!(ran.stdout.contains("interrupted, and the others stay"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("interrupted, and the other messages stay"), "{}", ran.stdout);
 }
 
 #[test]
-fn a_task_says_what_it_has_not_moved() {
+fn task_reports_the_messages_that_it_has_not_moved() {
     let served = dead_letters();
     served.hide_one("orders-dlq");
     let ran = dlq(&served.url, &["move", "orders", "--all"]);
-    let expected = "orders-dlq: 1 moved to where they came from; about 1 message stay, 1 of them as somebody has \
-                    received them";
+    let expected = "orders-dlq: 1 moved to their source queues; about 1 message stay, 1 of them because another consumer \
+                    has received them";
     ended(&ran, 1, expected, &[]);
 }
 
 #[test]
-fn what_somebody_else_has_received_is_no_part_of_a_choice() {
+fn messages_of_another_consumer_are_not_looked_at() {
     let served = dead_letters();
     served.hide_one("orders-dlq");
     for command in [&["move", "orders"][..], &["delete", "orders", "--yes"]] {
         let ran = dlq(&served.url, &[command, &["--reason", "none has it"]].concat());
         assert_eq!(ran.status, 1, "{}", ran.stdout);
         assert!(
-            ran.stdout.contains("about 1 message not looked at, as somebody else has received them"),
+            ran.stdout.contains("about 1 message not looked at, because another consumer has received them"),
             "{}",
             ran.stdout
         );
@@ -414,7 +410,7 @@ fn what_somebody_else_has_received_is_no_part_of_a_choice() {
 }
 
 #[test]
-fn no_message_of_a_group_passes_one_that_was_refused() {
+fn messages_of_a_group_do_not_pass_a_refused_one() {
     let served = fifo(3);
     let ids: Vec<_> =
         listed(&served, "orders.fifo").iter().map(|each| each["id"].as_str().unwrap().to_owned()).collect();
@@ -432,7 +428,7 @@ fn no_message_of_a_group_passes_one_that_was_refused() {
 }
 
 #[test]
-fn a_run_that_breaks_off_says_what_it_has_done() {
+fn run_that_breaks_off_reports_what_it_has_done() {
     let served = dead_letters();
     (0..20).for_each(|_| served.send("orders-dlq", "by hand"));
     let receives = Arc::new(AtomicUsize::new(0));
@@ -444,20 +440,20 @@ fn a_run_that_breaks_off_says_what_it_has_done() {
     ended(
         &ran,
         1,
-        "orders-dlq: 1 message moved to orders; stopped, and the others stay",
-        &["cannot look into orders-dlq"],
+        "orders-dlq: 1 message moved to orders; stopped, and the other messages stay",
+        &["cannot receive from orders-dlq"],
     );
     assert_eq!(in_flight(&served, "orders-dlq"), "0");
     let ran = dlq(&url, &["delete", "orders", "--yes", "--reason", "such"]);
-    refused(&ran, &["cannot look into orders-dlq"]);
+    refused(&ran, &["cannot receive from orders-dlq"]);
 }
 
 #[test]
-fn nothing_is_deleted_without_a_yes() {
+fn nothing_is_deleted_without_a_confirmation() {
     let served = dead_letters();
     for choice in [&["--all"][..], &["--reason", "such"], &["--id", "a"]] {
         let ran = dlq(&served.url, &[&["delete", "orders"], choice].concat());
-        refused(&ran, &["nobody is there to say it; pass --yes"]);
+        refused(&ran, &["there is no terminal to ask at; pass --yes"]);
     }
     for wrong in [&["delete", "orders", "--yes"][..], &["move", "orders"], &["move", "orders", "--all", "--id", "a"]] {
         assert_eq!(dlq(&served.url, wrong).status, 2);
@@ -466,7 +462,7 @@ fn nothing_is_deleted_without_a_yes() {
 }
 
 #[test]
-fn what_is_chosen_is_deleted_and_all_else_given_back() {
+fn chosen_messages_are_deleted_and_others_released() {
     let served = dead_letters();
     let ran = dlq(&served.url, &["delete", "orders", "--yes", "--reason", "no such"]);
     ended(&ran, 0, "orders-dlq: 1 message deleted", &[]);
@@ -474,20 +470,20 @@ fn what_is_chosen_is_deleted_and_all_else_given_back() {
     assert_eq!((left.len(), &left[0]["body"]), (1, &json!("by policy")));
     let id = left[0]["id"].as_str().unwrap();
     let ran = dlq(&served.url, &["delete", "orders", "--yes", "--id", id, "nope"]);
-    ended(&ran, 1, "orders-dlq: 1 message deleted", &["no message nope"]);
+    ended(&ran, 1, "orders-dlq: 1 message deleted", &["message nope was not found"]);
     assert!(served.take("orders-dlq").is_empty());
 }
 
 #[test]
-fn a_message_that_could_not_be_deleted_is_told() {
+fn message_that_could_not_be_deleted_is_reported() {
     let served = dead_letters();
     served.set_faults(Faults::none().refused_entries(1.0));
     let ran = dlq(&served.url, &["delete", "orders", "--yes", "--reason", "such"]);
-    ended(&ran, 1, "orders-dlq: 0 messages deleted", &["may be there still: "]);
+    ended(&ran, 1, "orders-dlq: 0 messages deleted", &["may still be there: "]);
 }
 
 #[test]
-fn all_are_deleted_where_all_is_said() {
+fn all_messages_are_deleted_with_all() {
     let served = dead_letters();
     ended(
         &dlq(&served.url, &["delete", "orders", "--yes", "--all"]),

@@ -1,4 +1,4 @@
-//! `redrive dev --endpoint-url`, with an SQS that this test serves.
+//! `redrive dev --endpoint-url` with an SQS that this test serves.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::net::TcpListener;
@@ -8,12 +8,12 @@ use crate::dev::{orders, serve};
 use crate::kit::{GOOD, Ran, command, directory, ran};
 use crate::served::Served;
 
-/// On no other machine, and not known for it: no loopback address, with which every system yet connects to itself.
+/// Returns an address that leads to this machine but is not a loopback address, so that it counts as another machine.
 pub(crate) fn away(served: &Served) -> String {
     served.url.replace("127.0.0.1", "0.0.0.0")
 }
 
-/// The command in a directory with this template, and with credentials.
+/// Returns the command in a directory with this template, and with credentials.
 fn dev(template: &str, endpoint: &str) -> Command {
     let directory = directory();
     std::fs::write(directory.join("template.yaml"), template).unwrap();
@@ -22,7 +22,7 @@ fn dev(template: &str, endpoint: &str) -> Command {
     command
 }
 
-/// The command while it runs.
+/// The running command.
 struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -46,7 +46,7 @@ impl Running {
         }
     }
 
-    /// Interrupts it. A message ends the poll that is under way, which would wait for one.
+    /// Interrupts it. A message ends the running poll, which would otherwise wait for one.
     #[cfg(unix)]
     fn end(mut self, served: &Served) {
         let pid = self.child.id().to_string();
@@ -59,11 +59,11 @@ impl Running {
 
 #[cfg(unix)]
 #[test]
-fn on_this_machine_queues_that_are_missing_are_made() {
+fn missing_queues_are_created_on_this_machine() {
     let served = Served::with(&[]);
     let mut running = Running::start(dev(GOOD, &served.url));
     running.wait_for("polls SQS at");
-    assert!(running.seen.contains("/000000000000/orders, which is new"), "{}", running.seen);
+    assert!(running.seen.contains("/000000000000/orders, a new queue"), "{}", running.seen);
     assert_eq!(served.attribute("orders", "VisibilityTimeout"), "180");
     assert!(served.attribute("orders", "RedrivePolicy").contains("arn:aws:sqs:us-east-1:000000000000:dead"));
     served.send("orders", "{}");
@@ -73,12 +73,12 @@ fn on_this_machine_queues_that_are_missing_are_made() {
 
 #[cfg(unix)]
 #[test]
-fn queues_that_are_there_are_left_as_they_are() {
+fn existing_queues_are_left_as_they_are() {
     let served = Served::with(&["orders", "dead"]);
     served.set("orders", "VisibilityTimeout", "77");
     let mut running = Running::start(dev(GOOD, &served.url));
     running.wait_for("polls SQS at");
-    assert!(running.seen.contains("/orders, as it is there"), "{}", running.seen);
+    assert!(running.seen.contains("/orders, an existing queue"), "{}", running.seen);
     served.send("orders", "OUT-OF-STOCK");
     running.wait_for("visible again after 77s");
     assert_eq!(served.attribute("orders", "VisibilityTimeout"), "77");
@@ -88,14 +88,14 @@ fn queues_that_are_there_are_left_as_they_are() {
 
 #[cfg(unix)]
 #[test]
-fn away_from_this_machine_only_what_is_read_from_has_to_be_there() {
+fn only_consumed_queues_must_exist_on_another_machine() {
     let served = Served::with(&["orders"]);
     let mut running = Running::start(dev(GOOD, &away(&served)));
-    running.wait_for("what is done is deleted there");
+    running.wait_for("processed messages are deleted there");
     served.send("orders", "{}");
     running.wait_for("1 done");
     running.end(&served);
-    assert_eq!(served.queues(), ["orders"], "nothing is made");
+    assert_eq!(served.queues(), ["orders"], "no queue is created");
 }
 
 fn refused(ran: &Ran, expected: &[&str]) {
@@ -108,24 +108,24 @@ fn refused(ran: &Ran, expected: &[&str]) {
 
 #[cfg(unix)]
 #[test]
-fn away_from_this_machine_nothing_is_made() {
+fn nothing_is_created_on_another_machine() {
     let served = Served::with(&[]);
     let ran = ran(dev(GOOD, &away(&served)).output().unwrap());
-    refused(&ran, &["has no queue orders,", "0.0.0.0", "nothing is made", "deploy the template", "--stack-name"]);
+    refused(&ran, &["has no queue orders,", "0.0.0.0", "nothing is created", "deploy the template", "--stack-name"]);
     assert!(served.queues().is_empty());
 }
 
 #[test]
-fn a_queue_that_hides_messages_for_too_short_is_refused() {
+fn queue_with_a_short_visibility_timeout_is_refused() {
     let served = Served::with(&["orders", "dead"]);
     served.set("orders", "VisibilityTimeout", "20");
     refused(&ran(dev(GOOD, &served.url).output().unwrap()), &["/orders", "VisibilityTimeout 20s"]);
 }
 
 #[test]
-fn what_cannot_be_reached_is_one_error_with_the_remedy() {
+fn unreachable_sqs_is_one_error_with_the_remedy() {
     let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-    refused(&ran(dev(GOOD, &nobody).output().unwrap()), &["nobody listens", &nobody, "--endpoint-url"]);
+    refused(&ran(dev(GOOD, &nobody).output().unwrap()), &["no server listens", &nobody, "--endpoint-url"]);
     refused(&ran(dev(GOOD, "localhost:4566").output().unwrap()), &["localhost:4566", "http://"]);
     let mut anonymous = dev(GOOD, "https://sqs.eu-west-1.amazonaws.com");
     refused(
@@ -135,7 +135,7 @@ fn what_cannot_be_reached_is_one_error_with_the_remedy() {
 }
 
 #[test]
-fn what_takes_a_queue_of_our_own_is_refused_by_name() {
+fn options_of_the_served_sqs_are_refused_by_name() {
     for option in ["--demo", "--skip-waits", "--until-idle", "--port=1"] {
         let ran = ran(dev(GOOD, "http://localhost:1").arg(option).output().unwrap());
         assert!(ran.status == 2 && ran.stderr.contains(option.split('=').next().unwrap()), "{}", ran.stderr);

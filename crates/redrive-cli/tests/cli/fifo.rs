@@ -3,15 +3,15 @@
 use crate::kit::{FIFO, after, changed, run};
 
 #[test]
-fn behind_a_poison_head_a_group_becomes_dead_letters() {
+fn group_behind_a_poison_head_becomes_dead_letters() {
     let [queue, dead] = FIFO;
     assert_eq!(after(&[queue, dead]), ["warning fifo-poison-head at maxReceiveCount: 5"]);
     assert_eq!(
         after(&[queue, dead, ("            BatchSize: 10\n", "")]),
         ["warning fifo-poison-head at maxReceiveCount: 5"]
     );
-    assert_eq!(after(&[queue, dead, ("BatchSize: 10", "BatchSize: 1")]), [""; 0], "nothing is received with the head");
-    // So a function may dead-letter the head itself.
+    assert_eq!(after(&[queue, dead, ("BatchSize: 10", "BatchSize: 1")]), [""; 0], "the head is received alone");
+    // With this permission a function can dead-letter the head itself.
     let sends = ("Resource: !GetAtt Orders.Arn", "Resource: [!GetAtt Orders.Arn, !GetAtt Dead.Arn]");
     assert_eq!(after(&[queue, dead, sends]), [""; 0]);
     let policies = "Timeout: 30\n      Policies: [{SQSSendMessagePolicy: {QueueName: !GetAtt Dead.QueueName}}]";
@@ -19,7 +19,7 @@ fn behind_a_poison_head_a_group_becomes_dead_letters() {
 }
 
 #[test]
-fn the_remedy_for_a_poison_head_is_one_that_the_language_has() {
+fn fix_for_a_poison_head_fits_the_functions_language() {
     let [queue, dead] = FIFO;
     let fix = |template: &str| run(template, &["check", "--format", "json"]).stdout;
     let rust = fix(&changed(&[queue, dead]));
@@ -29,7 +29,7 @@ fn the_remedy_for_a_poison_head_is_one_that_the_language_has() {
 }
 
 #[test]
-fn a_function_that_may_send_to_its_own_queue_is_warned_of_the_loop() {
+fn function_that_may_send_to_its_own_queue_is_a_loop() {
     let with = |line: &str| after(&[("Timeout: 30", &format!("Timeout: 30\n      {line}"))]);
     for line in [
         "Policies: [{SQSSendMessagePolicy: {QueueName: !GetAtt Orders.QueueName}}]",
@@ -55,7 +55,7 @@ fn a_function_that_may_send_to_its_own_queue_is_warned_of_the_loop() {
 }
 
 #[test]
-fn a_permission_of_its_role_is_a_functions_own() {
+fn permission_of_its_role_belongs_to_a_function() {
     let role = "  Role:
     Type: AWS::IAM::Role
     Properties: {AssumeRolePolicyDocument: {}, ManagedPolicyArns: [!Ref Sends]}
@@ -63,12 +63,12 @@ fn a_permission_of_its_role_is_a_functions_own() {
     let of_role = ("Timeout: 30", "Timeout: 30\n      Role: !GetAtt Role.Arn");
     let found = after(&[of_role, ("  DeadAlarm:", role)]);
     assert_eq!(found, ["warning recursive-loop at Action: [sqs:SendMessage]"]);
-    // As CDK writes it, with the policy on the role.
+    // CDK writes it like this, with the policy on the role.
     let role = role.replace(", ManagedPolicyArns: [!Ref Sends]", "");
     let hung = ("PolicyDocument:\n        Statement:", "Roles: [!Ref Role]\n      PolicyDocument:\n        Statement:");
     let found = after(&[of_role, hung, ("  DeadAlarm:", &role)]);
     assert_eq!(found, ["warning recursive-loop at Action: [sqs:SendMessage]"]);
-    assert_eq!(after(&[of_role, ("  DeadAlarm:", &role)]), [""; 0], "it hangs on nobody");
+    assert_eq!(after(&[of_role, ("  DeadAlarm:", &role)]), [""; 0], "no role has the policy");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How findings are written, and the exit status.
+//! The formats of findings, and the exit status.
 
 use crate::kit::{GOOD, changed, run, run_in};
 
@@ -6,15 +6,15 @@ const ERROR: (&str, &str) = ("[ReportBatchItemFailures]", "[]");
 const WARNING: (&str, &str) = ("maxReceiveCount: 5", "maxReceiveCount: 4");
 
 #[test]
-fn a_finding_is_its_place_what_happens_and_the_fix() {
+fn finding_has_a_place_a_consequence_and_a_fix() {
     let ran = run(&changed(&[ERROR, WARNING]), &["check"]);
     assert_eq!(ran.status, 1);
     let expected = "\
-template.yaml:11:26: warning: [max-receive-count] Orders: healthy records become dead letters: a throttle or a bad \
-deployment spends receives too, and there are only 4
+template.yaml:11:26: warning: [max-receive-count] Orders: healthy records become dead letters: throttles and faulty \
+deployments use up receives too, and there are only 4
     fix: set `maxReceiveCount: 5` or more
-template.yaml:27:36: error: [report-batch-item-failures] PlaceBatches: Lambda ignores which records the function says \
-have failed, and deletes them with the rest
+template.yaml:27:36: error: [report-batch-item-failures] PlaceBatches: Lambda ignores the function's report of failed \
+records, and deletes them with the rest
     fix: set `FunctionResponseTypes: [ReportBatchItemFailures]`
 template.yaml: 1 error, 1 warning
 ";
@@ -22,7 +22,7 @@ template.yaml: 1 error, 1 warning
 }
 
 #[test]
-fn warnings_fail_only_where_that_is_asked_for() {
+fn warnings_fail_only_on_request() {
     assert_eq!(run(GOOD, &["check", "--strict"]).status, 0);
     assert_eq!(run(&changed(&[WARNING]), &["check"]).status, 0);
     assert_eq!(run(&changed(&[WARNING]), &["check", "--strict"]).status, 1);
@@ -30,7 +30,7 @@ fn warnings_fail_only_where_that_is_asked_for() {
 }
 
 #[test]
-fn programs_read_json() {
+fn json_output_has_counts_and_places() {
     let ran = run(&changed(&[ERROR]), &["check", "--format", "json"]);
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&report["errors"], &report["warnings"]), (&1.into(), &0.into()));
@@ -46,7 +46,7 @@ fn programs_read_json() {
 }
 
 #[test]
-fn github_shows_findings_at_their_lines() {
+fn github_output_names_the_lines() {
     let ran = run(&changed(&[ERROR]), &["check", "--format", "github"]);
     let start =
         "::error file=template.yaml,line=27,col=36,title=report-batch-item-failures::PlaceBatches: Lambda ignores";
@@ -56,7 +56,7 @@ fn github_shows_findings_at_their_lines() {
 }
 
 #[test]
-fn our_own_template_is_clean_with_a_queue_of_its_own_and_with_another() {
+fn own_template_is_clean_with_its_queue_and_with_another() {
     let here = concat!(env!("CARGO_MANIFEST_DIR"), "/../..").into();
     let own = run_in(&here, &["check", "--strict"]);
     assert_eq!((own.status, own.stdout.as_str()), (0, "template.yaml: no findings in 2 queues and 1 mapping\n"));

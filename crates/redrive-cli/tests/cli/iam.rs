@@ -1,4 +1,4 @@
-//! `redrive iam`: policies as narrow as can be.
+//! `redrive iam` prints minimal policies.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ fn policies(template: &str, arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn a_producer_sends_and_a_consumer_does_what_lambda_does() {
+fn producer_sends_and_consumer_does_what_lambda_does() {
     let policies = policies(GOOD, &[]);
     assert_eq!(policies.as_object().unwrap().keys().collect::<Vec<_>>(), ["Dead", "Orders"]);
     let orders = &policies["Orders"];
@@ -28,14 +28,14 @@ fn a_producer_sends_and_a_consumer_does_what_lambda_does() {
 }
 
 #[test]
-fn a_producer_may_look_up_the_url() {
+fn producer_may_look_up_the_url() {
     let policies = policies(GOOD, &["--queue-url"]);
     let actions = &policies["Orders"]["producer"]["Statement"][0]["Action"];
     assert_eq!(actions, &json!(["sqs:SendMessage", "sqs:GetQueueUrl"]));
 }
 
 #[test]
-fn for_an_account_there_are_arns() {
+fn policies_for_an_account_have_arns() {
     let template = format!("{GOOD}  Unnamed: {{Type: AWS::SQS::Queue, Properties: {{FifoQueue: true}}}}\n");
     let to = ["--account", "123456789012", "--region", "eu-central-1", "--stack-name", "shop"];
     let policies = policies(&template, &to);
@@ -45,7 +45,7 @@ fn for_an_account_there_are_arns() {
 }
 
 #[test]
-fn who_sends_large_messages_writes_to_the_bucket_and_who_receives_them_reads_it() {
+fn sender_of_large_messages_writes_to_the_bucket_and_receiver_reads() {
     let bucket = ["--large-messages", "payloads"];
     let in_bucket = |policies: &Value, whose: &str| {
         let statements = policies["Orders"][whose]["Statement"].as_array().unwrap().clone();
@@ -66,7 +66,7 @@ fn who_sends_large_messages_writes_to_the_bucket_and_who_receives_them_reads_it(
 }
 
 #[test]
-fn a_prefix_of_large_messages_bounds_the_objects_that_a_policy_allows() {
+fn prefix_of_large_messages_limits_the_allowed_objects() {
     let objects_of = |bucket: &str| {
         let policies = policies(GOOD, &["--large-messages", bucket]);
         policies["Orders"]["consumer"]["Statement"].as_array().unwrap().last().unwrap()["Resource"].clone()
@@ -77,14 +77,14 @@ fn a_prefix_of_large_messages_bounds_the_objects_that_a_policy_allows() {
 }
 
 #[test]
-fn without_a_queue_there_is_nothing_to_print() {
+fn template_without_a_queue_is_one_error() {
     let ran = run("Resources: {T: {Type: AWS::SNS::Topic}}", &["iam"]);
     assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));
     assert!(ran.stderr.contains("there is no queue in template.yaml"), "{}", ran.stderr);
 }
 
 #[test]
-fn a_consumer_with_effects_sends_to_its_dead_letter_queue() {
+fn consumer_with_effects_sends_to_its_dead_letter_queue() {
     let policies = policies(GOOD, &["--effects"]);
     let [own, dead] = &policies["Orders"]["consumer"]["Statement"].as_array().unwrap()[..] else {
         panic!("{policies}")
@@ -92,10 +92,10 @@ fn a_consumer_with_effects_sends_to_its_dead_letter_queue() {
     assert!(own["Action"].as_array().unwrap().contains(&json!("sqs:GetQueueUrl")), "{own}");
     assert_eq!(dead["Action"], json!(["sqs:SendMessage", "sqs:GetQueueUrl"]));
     assert_eq!(dead["Resource"], json!({ "Fn::GetAtt": ["Dead", "Arn"] }));
-    assert_eq!(policies["Dead"]["consumer"]["Statement"].as_array().unwrap().len(), 1, "it has none");
+    assert_eq!(policies["Dead"]["consumer"]["Statement"].as_array().unwrap().len(), 1, "it has no dead-letter queue");
 }
 
-/// The statements after the first, which is on the queue itself.
+/// Returns the statements after the first one, which is about the queue itself.
 fn on_key(policies: &Value, whose: &str) -> Vec<Value> {
     policies["Orders"][whose]["Statement"].as_array().unwrap()[1..].to_vec()
 }
@@ -105,7 +105,7 @@ fn with_key(key: &str) -> String {
 }
 
 #[test]
-fn a_relay_does_what_a_producer_does() {
+fn relay_has_the_permissions_of_a_producer() {
     for template in [GOOD, &with_key("alias/shop")] {
         let policies = policies(template, &[]);
         assert_eq!(policies["Orders"]["relay"], policies["Orders"]["producer"]);
@@ -116,7 +116,7 @@ fn a_relay_does_what_a_producer_does() {
 }
 
 #[test]
-fn a_queue_with_a_key_takes_permission_for_the_key() {
+fn queue_with_a_key_needs_permission_for_the_key() {
     let statement =
         |actions: &[&str], resource: Value| json!({ "Effect": "Allow", "Action": actions, "Resource": resource });
     let (send, receive) = (["kms:GenerateDataKey", "kms:Decrypt"], ["kms:Decrypt"]);
@@ -135,7 +135,7 @@ fn a_queue_with_a_key_takes_permission_for_the_key() {
 }
 
 #[test]
-fn a_key_by_another_name_is_a_condition() {
+fn key_by_alias_is_a_condition() {
     let any = json!({ "Fn::Sub": "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*" });
     for alias in ["alias/shop", "arn:aws:kms:eu-west-1:123456789012:alias/shop"] {
         let consumer = on_key(&policies(&with_key(alias), &[]), "consumer");
@@ -154,7 +154,7 @@ fn a_key_by_another_name_is_a_condition() {
 }
 
 #[test]
-fn the_key_that_aws_manages_takes_no_permission() {
+fn key_that_aws_manages_needs_no_permission() {
     for key in ["alias/aws/sqs", "arn:aws:kms:eu-west-1:123456789012:alias/aws/sqs", "''"] {
         let policies = policies(&with_key(key), &[]);
         assert!(on_key(&policies, "producer").is_empty() && on_key(&policies, "consumer").is_empty(), "{key}");

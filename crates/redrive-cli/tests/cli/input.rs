@@ -1,4 +1,4 @@
-//! What cannot be read is one clear error, and status 2.
+//! Input that cannot be read is one clear error, and status 2.
 
 use crate::kit::{GOOD, Ran, directory, run, run_in};
 
@@ -9,32 +9,32 @@ fn assert_refused(ran: &Ran, expected: &str) {
 }
 
 #[test]
-fn a_missing_file() {
+fn missing_file_is_one_error() {
     assert_refused(&run_in(&directory(), &["check"]), "there is no template.yaml, template.yml or template.json here");
     assert_refused(&run_in(&directory(), &["check", "no.yaml"]), "cannot read no.yaml: ");
 }
 
 #[test]
-fn a_file_that_is_no_text() {
+fn file_that_is_not_text_is_one_error() {
     let directory = directory();
     std::fs::write(directory.join("template.yaml"), [b'a', 0xff]).unwrap();
-    assert_refused(&run_in(&directory, &["check"]), "template.yaml is no text: byte 1 of it is not UTF-8");
+    assert_refused(&run_in(&directory, &["check"]), "template.yaml is not UTF-8 text: byte 1 is invalid");
 }
 
 #[test]
-fn a_fault_in_the_yaml() {
+fn invalid_yaml_is_one_error_with_its_place() {
     assert_refused(&run("Resources: [", &["check"]), "redrive: template.yaml:2:1: this is neither YAML nor JSON");
 }
 
 #[test]
-fn a_file_that_is_no_template() {
+fn file_that_is_not_a_template_is_one_error() {
     let problem = "template.yaml:1:1: there are no `Resources` here, so this is not a SAM or CloudFormation template";
     assert_refused(&run("name: ci", &["check"]), problem);
     assert_refused(&run("", &["check"]), "template.yaml:1:1: there is nothing in it");
 }
 
 #[test]
-fn a_parameter_that_is_none() {
+fn unknown_parameter_is_one_error() {
     assert_refused(&run(GOOD, &["check", "--parameter", "A=b"]), "has no parameter `A`, nor any other");
     let ran = run(GOOD, &["check", "--parameter", "A"]);
     assert_eq!(ran.status, 2);
@@ -42,7 +42,7 @@ fn a_parameter_that_is_none() {
 }
 
 #[test]
-fn json_is_found_and_read_as_yaml_is() {
+fn json_template_is_found_and_read() {
     let directory = directory();
     let template = r#"{"Resources": {"Q": {"Type": "AWS::SQS::Queue", "Properties": {"DelaySeconds": 901}}}}"#;
     std::fs::write(directory.join("template.json"), template).unwrap();

@@ -1,4 +1,4 @@
-//! Runs the command on templates, and a template without a fault to break.
+//! Runs the command on templates, and provides a template without faults.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use std::thread;
 
 use axum::Router;
 
-/// What a run of the command left.
+/// The result of a run.
 pub(crate) struct Ran {
     pub(crate) status: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// Runs the command in a directory of its own that holds a `template.yaml`.
+/// Runs the command in its own directory with a `template.yaml`.
 pub(crate) fn run(template: &str, arguments: &[&str]) -> Ran {
     let directory = directory();
     std::fs::write(directory.join("template.yaml"), template).unwrap();
@@ -26,7 +26,7 @@ pub(crate) fn run_in(directory: &PathBuf, arguments: &[&str]) -> Ran {
     ran(command(directory, arguments).output().unwrap())
 }
 
-/// The command, with none of the variables that say where SQS is and who calls.
+/// Returns the command without the variables for SQS's address and credentials.
 pub(crate) fn command(directory: &PathBuf, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_redrive"));
     for (name, _) in std::env::vars_os() {
@@ -34,7 +34,7 @@ pub(crate) fn command(directory: &PathBuf, arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
-    // Nor with the profiles of whoever runs the tests, or the role of the machine.
+    // The developer's profiles and the machine's role are not used either.
     for name in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"] {
         command.env(name, directory.join("none"));
     }
@@ -48,7 +48,7 @@ pub(crate) fn ran(Output { status, stdout, stderr }: Output) -> Ran {
     Ran { status: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }
 }
 
-/// An empty directory.
+/// Creates an empty directory.
 pub(crate) fn directory() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("cli-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -57,7 +57,7 @@ pub(crate) fn directory() -> PathBuf {
     directory
 }
 
-/// Serves this for as long as the test runs, on a thread of its own. Says at which URL.
+/// Serves this on its own thread until the test ends. Returns its URL.
 pub(crate) fn served(router: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -71,7 +71,7 @@ pub(crate) fn served(router: Router) -> String {
     url
 }
 
-/// A template in which there is nothing to find.
+/// A template without findings.
 pub(crate) const GOOD: &str = "\
 Transform: AWS::Serverless-2016-10-31
 Resources:
@@ -123,13 +123,13 @@ Resources:
       Dimensions: [{Name: QueueName, Value: !GetAtt Orders.QueueName}]
 ";
 
-/// Both queues as FIFO queues.
+/// Turns both queues into FIFO queues.
 pub(crate) const FIFO: [(&str, &str); 2] = [
     ("QueueName: orders", "QueueName: orders.fifo\n      FifoQueue: true"),
     ("QueueName: dead", "QueueName: dead.fifo\n      FifoQueue: true"),
 ];
 
-/// The good template with some of its text changed.
+/// Returns the good template with some of its text changed.
 pub(crate) fn changed(changes: &[(&str, &str)]) -> String {
     let mut template = GOOD.to_owned();
     for (old, new) in changes {
@@ -139,7 +139,7 @@ pub(crate) fn changed(changes: &[(&str, &str)]) -> String {
     template
 }
 
-/// What is found: severity, rule, and the line it is found on.
+/// Returns the findings: severity, rule, and the line.
 pub(crate) fn findings(template: &str) -> Vec<String> {
     let ran = run(template, &["check", "--format", "json"]);
     assert!(ran.stderr.is_empty(), "{}", ran.stderr);
@@ -157,7 +157,7 @@ pub(crate) fn findings(template: &str) -> Vec<String> {
     findings.iter().map(of).collect()
 }
 
-/// What is found in the good template after some changes.
+/// Returns the findings of the good template after some changes.
 pub(crate) fn after(changes: &[(&str, &str)]) -> Vec<String> {
     findings(&changed(changes))
 }

@@ -1,11 +1,11 @@
-//! Functions that are no Rust programs: they are named and left out, and nothing else runs in their place.
+//! Functions in other languages are named and left out, and nothing else runs in their place.
 
 use serde_json::{Value, json};
 
 use crate::dev::serve;
 use crate::kit::{Ran, directory, findings, run, run_in};
 
-/// A Rust function, and three of other kinds, each behind a queue.
+/// A Rust function and three others, each with a queue.
 const MIXED: &str = "\
 Transform: AWS::Serverless-2016-10-31
 Parameters:
@@ -53,7 +53,7 @@ fn dev(template: &str, arguments: &[&str]) -> Ran {
     run(template, &[&["dev", "--port", "0", "--json", "--until-idle"], arguments].concat())
 }
 
-/// The functions that are left out, each with its queues.
+/// Returns the functions that are left out, each with its queues.
 fn left_out(ran: &Ran) -> Vec<(String, Value)> {
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
     let events = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -66,13 +66,13 @@ fn functions_in_other_languages_and_images_are_left_out_by_name() {
     let expected = [("Notify", "mails"), ("Archive", "archives"), ("Scan", "scans")];
     let expected = expected.map(|(function, queue)| (function.to_owned(), json!([queue])));
     assert_eq!(left_out(&dev(MIXED, &["--invoke-url", &serve(never)])), expected);
-    // Only the parameter tells.
+    // Only the parameter's value tells the language.
     let rust = dev(MIXED, &["--invoke-url", &serve(never), "-p", "Language=provided.al2023"]);
     assert_eq!(left_out(&rust).len(), 2);
 }
 
 #[test]
-fn a_template_without_a_rust_function_has_its_queues_served() {
+fn queues_of_a_template_without_a_rust_function_are_served() {
     let python = MIXED.replace("Runtime: provided.al2023", "Runtime: nodejs22.x");
     let ran = dev(&python, &[]);
     assert_eq!(left_out(&ran).len(), 4, "nothing is built: {}", ran.stderr);
@@ -80,7 +80,7 @@ fn a_template_without_a_rust_function_has_its_queues_served() {
 }
 
 #[test]
-fn what_runs_on_a_custom_runtime_without_a_package_is_left_out_beside_one_that_has_one() {
+fn custom_runtime_without_a_package_is_left_out() {
     let directory = directory();
     let template = MIXED.replace("Runtime: !Ref Language", "Runtime: provided.al2023");
     let template = template.replace("CodeUri: .\n      Handler: archive", "CodeUri: ./archive\n      Handler: archive");
@@ -90,7 +90,7 @@ fn what_runs_on_a_custom_runtime_without_a_package_is_left_out_beside_one_that_h
     std::fs::write(directory.join("Cargo.toml"), manifest).unwrap();
     std::fs::write(directory.join("src/main.rs"), "fn main() {}").unwrap();
     let ran = run_in(&directory, &["dev", "--port", "0", "--json", "--until-idle"]);
-    // The package is built, and its program is none that asks for an invocation.
+    // The package is built, but its program does not ask for invocations.
     assert_eq!(ran.status, 2, "{}", ran.stdout);
     assert!(ran.stderr.contains("the function Place"), "{}", ran.stderr);
     let archive = ran.stdout.lines().find(|line| line.contains(r#""function":"Archive""#)).unwrap();
@@ -98,7 +98,7 @@ fn what_runs_on_a_custom_runtime_without_a_package_is_left_out_beside_one_that_h
 }
 
 #[test]
-fn a_runtime_that_is_not_known_is_one_error_with_the_remedy() {
+fn unknown_runtime_is_one_error_with_the_remedy() {
     let ran = dev(&MIXED.replace(", Default: python3.13}", "}"), &["--invoke-url", &serve(never)]);
     assert_eq!(ran.status, 2, "{}", ran.stdout);
     for part in ["template.yaml:", "`Runtime` of the function `Archive`", "--parameter Language="] {
@@ -106,9 +106,9 @@ fn a_runtime_that_is_not_known_is_one_error_with_the_remedy() {
     }
 }
 
-/// What AWS does with a mapping does not depend on the language.
+/// AWS treats a mapping the same in every language.
 #[test]
-fn mappings_of_other_languages_are_checked_as_well() {
+fn mappings_of_other_languages_are_checked() {
     let found = findings(MIXED);
     let reports = found.iter().filter(|found| found.contains("report-batch-item-failures")).count();
     assert_eq!(reports, 4, "{found:?}");

@@ -1,4 +1,4 @@
-//! The `redrive` command, as it is run.
+//! Tests the `redrive` command by running it.
 
 mod backlog;
 mod dev;

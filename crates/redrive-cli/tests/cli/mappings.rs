@@ -1,18 +1,18 @@
-//! Rules for event source mappings, and for what has to fit into the visibility timeout.
+//! Rules for event source mappings, and for the visibility timeout.
 
 use crate::kit::{FIFO, after, findings};
 
 const REPORT: &str = "            FunctionResponseTypes: [ReportBatchItemFailures]\n";
 
 #[test]
-fn without_report_batch_item_failures_failed_records_are_deleted() {
+fn failed_records_are_deleted_without_report_batch_item_failures() {
     assert_eq!(after(&[(REPORT, "")]), ["error report-batch-item-failures at Batches:"]);
     let empty = after(&[("[ReportBatchItemFailures]", "[]")]);
     assert_eq!(empty, ["error report-batch-item-failures at FunctionResponseTypes: []"]);
 }
 
 #[test]
-fn a_mapping_that_is_a_resource_is_checked_as_well() {
+fn mapping_as_its_own_resource_is_checked() {
     let mapping = "  Mapping:
     Type: AWS::Lambda::EventSourceMapping
     Properties:
@@ -27,24 +27,24 @@ fn a_mapping_that_is_a_resource_is_checked_as_well() {
     ];
     assert_eq!(found, expected);
     let stream = mapping.replace("FunctionName", "StartingPosition: LATEST\n      FunctionName");
-    assert!(after(&[("  DeadAlarm:", &stream)]).is_empty(), "a stream's mapping is none of ours");
+    assert!(after(&[("  DeadAlarm:", &stream)]).is_empty(), "a stream's mapping is not checked");
 }
 
 #[test]
-fn a_url_is_no_arn() {
+fn url_is_not_an_arn() {
     let found = after(&[("Queue: !GetAtt Orders.Arn", "Queue: !Ref Orders")]);
     assert_eq!(found, ["error event-source-arn at Queue: !Ref Orders"]);
 }
 
 #[test]
-fn large_batches_need_a_window_and_fifo_queues_have_neither() {
+fn large_batches_need_a_window_and_fifo_queues_allow_neither() {
     let found = after(&[("BatchSize: 10", "BatchSize: 100")]);
     assert_eq!(found, ["error batch-size at BatchSize: 100"]);
     let window = "BatchSize: 100\n            MaximumBatchingWindowInSeconds: 1";
     assert_eq!(after(&[("BatchSize: 10", window), ("VisibilityTimeout: 180", "VisibilityTimeout: 181")]), [""; 0]);
     assert_eq!(after(&[("BatchSize: 10", "BatchSize: 0")]), ["error batch-size at BatchSize: 0"]);
 
-    // A function that dead-letters a poison head itself.
+    // This function may dead-letter a poison head itself.
     let sends = ("Resource: !GetAtt Orders.Arn", "Resource: [!GetAtt Orders.Arn, !GetAtt Dead.Arn]");
     let [queue, dead] = FIFO;
     assert_eq!(after(&[queue, dead, sends]), [""; 0]);
@@ -56,14 +56,14 @@ fn large_batches_need_a_window_and_fifo_queues_have_neither() {
 }
 
 #[test]
-fn a_window_ends_after_300_seconds() {
+fn window_has_at_most_300_seconds() {
     let window = ("BatchSize: 10", "MaximumBatchingWindowInSeconds: 301");
     let found = after(&[window, ("VisibilityTimeout: 180", "VisibilityTimeout: 481")]);
     assert_eq!(found, ["error batching-window at MaximumBatchingWindowInSeconds: 301"]);
 }
 
 #[test]
-fn maximum_concurrency_has_its_range_and_fits_into_what_is_reserved() {
+fn maximum_concurrency_has_a_range_and_fits_the_reserved_concurrency() {
     for most in ["1", "1001"] {
         let line = format!("ScalingConfig: {{MaximumConcurrency: {most}}}");
         let found = after(&[("ScalingConfig: {MaximumConcurrency: 10}", &line)]);
@@ -74,7 +74,7 @@ fn maximum_concurrency_has_its_range_and_fits_into_what_is_reserved() {
 }
 
 #[test]
-fn something_has_to_bound_the_concurrency() {
+fn concurrency_needs_a_limit() {
     let unbound = ("            ScalingConfig: {MaximumConcurrency: 10}\n", "");
     assert_eq!(after(&[unbound]), ["warning concurrency-bound at Batches:"]);
     let reserved = ("Timeout: 30", "Timeout: 30\n      ReservedConcurrentExecutions: 5");
@@ -82,7 +82,7 @@ fn something_has_to_bound_the_concurrency() {
 }
 
 #[test]
-fn records_stay_invisible_for_six_timeouts_and_the_window() {
+fn visibility_timeout_covers_six_timeouts_and_the_window() {
     let visibility = |seconds: &str| after(&[("VisibilityTimeout: 180", &format!("VisibilityTimeout: {seconds}"))]);
     assert_eq!(visibility("29"), ["error visibility-below-timeout at VisibilityTimeout: 29"]);
     assert_eq!(visibility("30"), ["warning visibility-six-timeouts at VisibilityTimeout: 30"]);
@@ -96,7 +96,7 @@ fn records_stay_invisible_for_six_timeouts_and_the_window() {
 }
 
 #[test]
-fn what_is_not_known_is_not_guessed_at() {
+fn unknown_values_have_no_findings() {
     let unknown = "
 Parameters: {Seconds: {Type: Number}, Arn: {Type: String}}
 Resources:

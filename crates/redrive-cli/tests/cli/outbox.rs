@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use crate::kit::{Ran, command, directory, ran};
 use crate::served::Served;
 
-/// A database of SQLite's, with the tables of an outbox.
+/// An SQLite database with an outbox's tables.
 struct Shop {
     directory: PathBuf,
     url: String,
@@ -64,24 +64,24 @@ impl Shop {
         serde_json::from_str(&self.run(&["status", "--json"]).stdout).unwrap()
     }
 
-    /// Runs a relay until the outbox is so, and asks it to end.
+    /// Runs a relay until the outbox has this status, then asks it to end.
     fn relay(&self, served: &Served, arguments: &[&str], is_so: impl Fn(&Value) -> bool) {
         let always = ["relay", "--endpoint-url", &served.url, "--poll-interval", "10"];
         let mut relay = self.command(&[&always, arguments].concat());
         relay.env("AWS_REGION", "us-east-1").env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
         let mut relay = relay.stderr(Stdio::piped()).spawn().unwrap();
         while !is_so(&self.status()) {
-            assert!(relay.try_wait().unwrap().is_none(), "the relay has ended");
+            assert!(relay.try_wait().unwrap().is_none(), "the relay ended early");
         }
         assert!(Command::new("kill").args(["-TERM", &relay.id().to_string()]).status().unwrap().success());
         let ended = ran(relay.wait_with_output().unwrap());
         assert_eq!(ended.status, 0, "{}", ended.stderr);
-        assert!(ended.stderr.contains("finishing what is under way"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("finishing running sends"), "{}", ended.stderr);
     }
 }
 
 #[test]
-fn a_relay_sends_what_is_there_and_ends_when_it_is_asked_to() {
+fn relay_sends_all_messages_and_ends_on_request() {
     let (shop, served) = (Shop::new(), Served::with(&["orders"]));
     for body in ["1", "2"] {
         shop.enqueue(&served.url_of("orders"), Outgoing::text(body));
@@ -96,7 +96,7 @@ fn a_relay_sends_what_is_there_and_ends_when_it_is_asked_to() {
 }
 
 #[test]
-fn what_sqs_refuses_is_shown_and_retried() {
+fn refused_message_is_shown_and_retried() {
     let (shop, served) = (Shop::new(), Served::with(&["orders.fifo"]));
     shop.enqueue(&served.url_of("orders.fifo"), Outgoing::text("poison").group("g"));
     shop.enqueue(&served.url_of("orders.fifo"), Outgoing::text("behind").group("g"));
@@ -134,7 +134,7 @@ fn migrations_are_printed_for_each_database() {
 }
 
 #[test]
-fn a_database_that_is_none_is_one_clear_error() {
+fn unusable_database_is_one_clear_error() {
     let of = |url: &str| {
         let mut status = command(&directory(), &["outbox", "status"]);
         let ran = ran(status.env("DATABASE_URL", url).output().unwrap());
@@ -151,7 +151,7 @@ fn a_database_that_is_none_is_one_clear_error() {
     assert!(relay.status == 2 && relay.stderr.contains("redrive outbox migrate"), "{}", relay.stderr);
 }
 
-/// `examples/outbox.rs`, as a process.
+/// `examples/outbox.rs` as a process.
 struct Example {
     process: Child,
     address: String,
@@ -171,7 +171,7 @@ impl Example {
         Self { process, address }
     }
 
-    /// The status of the answer.
+    /// Posts a body. Returns the status of the answer.
     fn post(&self, body: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let head =
@@ -182,22 +182,22 @@ impl Example {
         answer.split(' ').nth(1).unwrap().to_owned()
     }
 
-    /// Whether it ends well when it is asked to.
+    /// Asks it to end. Returns whether it ends successfully.
     fn ends(mut self) -> bool {
         assert!(Command::new("kill").args(["-INT", &self.process.id().to_string()]).status().unwrap().success());
         self.process.wait().unwrap().success()
     }
 }
 
-/// Cargo builds examples for all tests at once, and not for one of them.
+/// Returns the example's executable. Cargo builds the examples for all tests at once, not for a single test.
 fn example() -> PathBuf {
     let built = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("outbox");
-    assert!(built.exists(), "{} is not there; run `cargo build --example outbox --all-features`", built.display());
+    assert!(built.exists(), "{} does not exist; run `cargo build --example outbox --all-features`", built.display());
     built
 }
 
 #[test]
-fn an_order_of_the_example_is_a_message_once() {
+fn order_of_the_example_is_sent_once() {
     let served = Served::with(&["orders"]);
     let example = Example::begin(&served);
     let order = r#"{"order_id": "order-1", "customer": "Ada", "currency": "EUR",
@@ -207,7 +207,7 @@ fn an_order_of_the_example_is_a_message_once() {
     assert_eq!(example.post(order), "409");
     let (mut messages, limit) = (Vec::new(), Instant::now() + Duration::from_secs(60));
     while messages.is_empty() {
-        assert!(Instant::now() < limit, "the message is not sent");
+        assert!(Instant::now() < limit, "the message was not sent in time");
         messages = served.take("orders");
     }
     assert!(example.ends());

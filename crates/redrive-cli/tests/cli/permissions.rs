@@ -6,13 +6,13 @@ const ACTION: &str = "Action: [sqs:SendMessage]";
 const RESOURCE: &str = "Resource: !GetAtt Orders.Arn";
 
 #[test]
-fn a_policy_allows_what_is_needed_and_no_more() {
+fn policy_that_is_too_wide_is_a_warning() {
     assert_eq!(after(&[(ACTION, "Action: sqs:*")]), ["warning wide-policy at Action: sqs:*"]);
     assert_eq!(after(&[(ACTION, "Action: '*'")]), ["warning wide-policy at Action: '*'"]);
     assert_eq!(after(&[(RESOURCE, "Resource: '*'")]), ["warning wide-policy at Resource: '*'"]);
     let every = "Resource: !Sub arn:aws:sqs:${AWS::Region}:${AWS::AccountId}:*";
     assert_eq!(after(&[(RESOURCE, every)]), [format!("warning wide-policy at {every}")]);
-    // To list queues, and to do what is none of SQS's, there is often no other resource.
+    // Listing queues, and actions of other services, often have no narrower resource.
     let other = [(ACTION, "Action: [sqs:ListQueues, logs:PutLogEvents]"), (RESOURCE, "Resource: '*'")];
     assert_eq!(after(&other), [""; 0]);
     let bucket = [(ACTION, "Action: '*'"), (RESOURCE, "Resource: arn:aws:s3:::bucket")];
@@ -21,14 +21,14 @@ fn a_policy_allows_what_is_needed_and_no_more() {
 }
 
 #[test]
-fn aws_own_policies_are_for_every_queue() {
+fn managed_policies_of_aws_are_for_every_queue() {
     let policies = "Timeout: 30\n      Policies: [AWSLambdaSQSQueueExecutionRole]";
     let found = after(&[("Timeout: 30", policies)]);
     assert_eq!(found, ["warning wide-policy at Policies: [AWSLambdaSQSQueueExecutionRole]"]);
 }
 
 #[test]
-fn an_action_that_iam_does_not_know_allows_nothing() {
+fn unknown_action_allows_nothing() {
     let batch = "Action: [sqs:SendMessage, sqs:SendMessageBatch]";
     assert_eq!(after(&[(ACTION, batch)]), [format!("warning unknown-action at {batch}")]);
     assert_eq!(after(&[(ACTION, "Action: sqs:sendmessage")]), [""; 0]);
@@ -36,7 +36,7 @@ fn an_action_that_iam_does_not_know_allows_nothing() {
 }
 
 #[test]
-fn a_queue_is_not_for_everyone() {
+fn queue_for_everyone_is_an_error() {
     let policy = |rest: &str| {
         format!(
             "  Open:

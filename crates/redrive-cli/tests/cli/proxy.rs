@@ -1,4 +1,4 @@
-//! Stands before an SQS that this test serves, and knows which call is made.
+//! A proxy in front of an SQS that this test serves. It decides about each call by its operation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use serde_json::Value;
 
 use crate::kit::served;
 
-/// What becomes of a call.
+/// What the proxy does with a call.
 pub(crate) enum Way {
     Through,
-    /// Later.
+    /// It forwards the call after this time.
     After(Duration),
-    /// It does not get there, and has this answer.
+    /// It answers the call itself.
     Answered(Value),
-    /// It does not get there, as it may not.
+    /// It denies the call.
     Refused,
 }
 
-/// The URL of what stands before the SQS at that URL, for as long as the test runs.
+/// Starts a proxy for the SQS at that URL until the test ends. Returns the proxy's URL.
 pub(crate) fn proxy(url: &str, way: impl Fn(&str) -> Way + Send + Sync + 'static) -> String {
     let (address, way) = (url.trim_start_matches("http://").to_owned(), Arc::new(way));
     let pass = move |request: Request| {
@@ -47,7 +47,7 @@ pub(crate) fn proxy(url: &str, way: impl Fn(&str) -> Way + Send + Sync + 'static
     served(Router::new().fallback(pass))
 }
 
-/// With the caller's host, of which the URLs of queues are made.
+/// Forwards a request with the caller's host, which the URLs of queues contain.
 async fn forward(address: &str, request: Request) -> Response {
     let stream = TokioIo::new(tokio::net::TcpStream::connect(address).await.unwrap());
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();

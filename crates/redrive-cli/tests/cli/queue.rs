@@ -18,7 +18,7 @@ fn refused(ran: &Ran, expected: &[&str]) {
 }
 
 #[test]
-fn a_queue_is_made_with_its_dead_letter_queue() {
+fn queue_is_created_with_its_dead_letter_queue() {
     let served = Served::with(&[]);
     let ran = create(&served, &["orders"]);
     let expected = format!(
@@ -40,7 +40,7 @@ fn a_queue_is_made_with_its_dead_letter_queue() {
 }
 
 #[test]
-fn a_second_run_finds_what_the_first_has_made() {
+fn second_run_finds_the_existing_queues() {
     let served = Served::with(&[]);
     let arguments = ["orders", "--fifo", "--max-receive-count", "3", "--content-based-deduplication", "--json"];
     let first: Value = serde_json::from_str(&create(&served, &arguments).stdout).unwrap();
@@ -57,25 +57,31 @@ fn a_second_run_finds_what_the_first_has_made() {
 }
 
 #[test]
-fn what_is_there_otherwise_is_told_and_left_alone() {
+fn queue_with_other_settings_is_reported_and_left_alone() {
     let served = Served::with(&["orders"]);
     served.set("orders", "VisibilityTimeout", "7");
     let ran = create(&served, &["orders"]);
-    refused(&ran, &["orders is there already", "its VisibilityTimeout is 7, not 60", "it has no RedrivePolicy"]);
-    refused(&ran, &["set-queue-attributes", "its dead-letter queue orders-dlq is there now"]);
+    refused(
+        &ran,
+        &["orders exists with other settings", "its VisibilityTimeout is 7, not 60", "it has no RedrivePolicy"],
+    );
+    refused(&ran, &["set-queue-attributes", "its dead-letter queue orders-dlq was created"]);
     assert_eq!(served.attribute("orders", "VisibilityTimeout"), "7");
 
-    refused(&create(&served, &["other", "--dlq", "orders"]), &["orders is there already", "MessageRetentionPeriod"]);
-    assert_eq!(served.queues(), ["orders", "orders-dlq"], "nothing without its dead-letter queue");
+    refused(
+        &create(&served, &["other", "--dlq", "orders"]),
+        &["orders exists with other settings", "MessageRetentionPeriod"],
+    );
+    assert_eq!(served.queues(), ["orders", "orders-dlq"], "no queue is created without its dead-letter queue");
 }
 
 #[test]
-fn what_would_be_no_queue_is_refused_before_anything_is_made() {
+fn invalid_name_is_refused_before_a_queue_is_created() {
     let served = Served::with(&[]);
     refused(&create(&served, &["a b"]), &["\"a b\" names no queue"]);
     refused(&create(&served, &["orders", "--dlq", "a.b"]), &["\"a.b\" names no queue"]);
     refused(&create(&served, &["orders", "--content-based-deduplication"]), &["--fifo"]);
     refused(&create(&served, &["orders", "--max-receive-count", "1001"]), &["1..=1000"]);
-    refused(&create(&served, &[&"x".repeat(77)]), &["cannot make the queue", "80"]);
+    refused(&create(&served, &[&"x".repeat(77)]), &["cannot create the queue", "80"]);
     assert!(served.queues().is_empty());
 }

@@ -1,9 +1,9 @@
-//! Rules for what SQS takes at all.
+//! Rules for settings that SQS refuses.
 
 use crate::kit::{FIFO, after};
 
 #[test]
-fn a_fifo_queues_name_ends_in_fifo_and_no_others_does() {
+fn only_a_fifo_queues_name_ends_in_fifo() {
     let [queue, dead] = FIFO;
     let queue = (queue.0, "FifoQueue: true\n      QueueName: orders");
     let poison_head = "warning fifo-poison-head at maxReceiveCount: 5";
@@ -12,7 +12,7 @@ fn a_fifo_queues_name_ends_in_fifo_and_no_others_does() {
 }
 
 #[test]
-fn a_name_has_80_characters_at_most_and_few_of_them_are_special() {
+fn name_has_at_most_80_characters_and_few_special_ones() {
     for name in ["or.ders", "\"\"", &"a".repeat(81), "ord\u{e9}rs"] {
         let line = format!("QueueName: {name}");
         assert_eq!(after(&[("QueueName: orders", &line)]), [format!("error queue-name at {line}")]);
@@ -20,7 +20,7 @@ fn a_name_has_80_characters_at_most_and_few_of_them_are_special() {
 }
 
 #[test]
-fn attributes_stay_within_what_sqs_takes() {
+fn attributes_stay_within_the_limits_of_sqs() {
     for (attribute, too_little, too_much) in [
         ("DelaySeconds", -1, 901),
         ("MaximumMessageSize", 1023, 1_048_577),
@@ -51,7 +51,7 @@ fn fifo_queue_is_true_or_left_out() {
 }
 
 #[test]
-fn no_number_is_too_large_to_be_refused() {
+fn largest_number_is_refused() {
     let most = i64::MAX.to_string();
     let found = after(&[
         ("VisibilityTimeout: 180", &format!("VisibilityTimeout: {most}")),
@@ -61,9 +61,9 @@ fn no_number_is_too_large_to_be_refused() {
 }
 
 #[test]
-fn a_name_that_names_nothing_is_found() {
+fn reference_to_a_missing_resource_is_an_error() {
     let found = after(&[("Resource: !GetAtt Orders.Arn", "Resource: !GetAtt Ordres.Arn")]);
     assert_eq!(found, ["error unresolved-reference at Resource: !GetAtt Ordres.Arn"]);
     let found = after(&[("Resource: !GetAtt Orders.Arn", "Resource: !GetAtt PlaceRole.Arn")]);
-    assert_eq!(found, [""; 0], "SAM makes that role");
+    assert_eq!(found, [""; 0], "SAM creates that role");
 }

@@ -1,5 +1,5 @@
-//! `redrive dev` with a function that it builds: what becomes of it when its sources change. The function depends on
-//! nothing, so that it is built in a moment.
+//! `redrive dev` rebuilds a function when its sources change. The function has no dependencies, so that its build takes
+//! a moment.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,7 +16,8 @@ use crate::kit::{GOOD, directory};
 
 const MANIFEST: &str = "[package]\nname = \"place\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n";
 
-/// Says which version has an invocation. Where the event has an address in it, it stays there until it is let go.
+/// Prints the version that runs an invocation. If the event contains an address, the invocation waits there until it is
+/// released.
 const FUNCTION: &str = r#"
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -45,10 +46,10 @@ fn main() {
 }
 "#;
 
-/// Longer than anything takes here, on a machine that builds something else.
+/// The limit of a wait, even on a machine that builds something else.
 const LONG: Duration = Duration::from_secs(120);
 
-/// The command at work, on a package of its own.
+/// The running command on its own package.
 struct Dev {
     directory: PathBuf,
     child: Child,
@@ -57,7 +58,7 @@ struct Dev {
 }
 
 impl Dev {
-    /// Comes back when the function runs.
+    /// Starts the command, and returns when the function runs.
     fn start() -> Self {
         let mut dev = Self::start_with(&[]);
         let said = dev.until(|event| said(event, "/orders"));
@@ -75,7 +76,7 @@ impl Dev {
         write(&directory, "src/main.rs", &version("one"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_redrive"));
         command.args(["dev", "--port", "0", "--json"]).current_dir(&directory);
-        // In the package, as it is for most: what is built there must not be taken for a change.
+        // The target directory is inside the package, as usual. Its files must not count as changes.
         command.env("CARGO_TARGET_DIR", directory.join("target")).env("AWS_REGION", "eu-west-1");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -104,7 +105,7 @@ impl Dev {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
-    /// The events up to one, and that one.
+    /// Returns the events up to the one that matches.
     fn events_until(&self, is_it: impl Fn(&Value) -> bool) -> Vec<Value> {
         let mut events = Vec::new();
         loop {
@@ -124,18 +125,18 @@ impl Dev {
         self.until(|event| event["event"] == "log" && event["line"] == line);
     }
 
-    /// Waits for its end.
+    /// Waits for the command's end.
     fn status(&mut self) -> ExitStatus {
         let ended = loop {
             if let Err(error) = self.events.recv_timeout(LONG) {
                 break error;
             }
         };
-        assert_eq!(ended, RecvTimeoutError::Disconnected, "it goes on");
+        assert_eq!(ended, RecvTimeoutError::Disconnected, "it still runs");
         self.child.wait().unwrap()
     }
 
-    /// As Ctrl-C in a terminal, but to this process alone.
+    /// Sends what Ctrl-C sends, but to this process alone.
     fn interrupt(&self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
     }
@@ -143,7 +144,7 @@ impl Dev {
 
 impl Drop for Dev {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -157,7 +158,7 @@ fn version(version: &str) -> String {
     FUNCTION.replace("VERSION", version)
 }
 
-/// A build script that ends when the test lets it go, and at once where the test has done so already.
+/// Returns a build script that runs until the test releases it.
 fn hanging(lives: &TcpListener) -> String {
     let address = lives.local_addr().unwrap();
     let read = "let _ = std::io::Read::read(&mut life, &mut [0]);";
@@ -168,11 +169,11 @@ fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-/// Waits for a program to come, which lives as long as its connection.
+/// Waits for a program to connect. It lives as long as its connection.
 fn accept(lives: &TcpListener) -> TcpStream {
     let (lives, (sender, receiver)) = (lives.try_clone().unwrap(), channel());
     thread::spawn(move || sender.send(lives.accept().unwrap().0));
-    let life = receiver.recv_timeout(LONG).expect("a program comes");
+    let life = receiver.recv_timeout(LONG).expect("a program connects");
     life.set_read_timeout(Some(LONG)).unwrap();
     life
 }
@@ -190,7 +191,7 @@ fn is(name: &str) -> impl Fn(&Value) -> bool {
 }
 
 #[test]
-fn a_change_is_built_and_runs_and_what_ran_before_comes_to_its_end() {
+fn changed_function_runs_while_old_invocations_finish() {
     let (dev, waits) = (Dev::start(), listen());
     dev.send(&format!("wait at {}", waits.local_addr().unwrap()));
     let waiting = accept(&waits);
@@ -205,7 +206,7 @@ fn a_change_is_built_and_runs_and_what_ran_before_comes_to_its_end() {
 }
 
 #[test]
-fn what_does_not_build_leaves_the_function_as_it_was() {
+fn function_that_does_not_build_stays_as_it_was() {
     let dev = Dev::start();
     dev.send("first");
     dev.until_log("one has it");
@@ -214,7 +215,7 @@ fn what_does_not_build_leaves_the_function_as_it_was() {
     assert!(failed["error"].as_str().unwrap().contains("does not build"), "{failed}");
     dev.send("second");
     dev.until_log("one has it");
-    // A module in a directory that was not there before.
+    // This module is in a new directory.
     std::fs::create_dir(dev.directory.join("src/part")).unwrap();
     dev.write("src/part/mod.rs", "pub const WRONG: u8 = 256;");
     dev.write("src/main.rs", &format!("mod part;\n{}", version("three")));
@@ -226,7 +227,7 @@ fn what_does_not_build_leaves_the_function_as_it_was() {
 }
 
 #[test]
-fn what_holds_what_it_held_is_no_change_and_a_template_is_not_read_again() {
+fn equal_contents_are_not_a_change_and_a_template_is_not_read_again() {
     let dev = Dev::start();
     dev.send("first");
     dev.until_log("one has it");
@@ -244,7 +245,7 @@ fn what_holds_what_it_held_is_no_change_and_a_template_is_not_read_again() {
 }
 
 #[test]
-fn what_changes_during_a_build_is_built_once_after_it() {
+fn changes_during_a_build_are_built_once_afterwards() {
     let (dev, builds) = (Dev::start(), listen());
     dev.write("build.rs", &hanging(&builds));
     dev.write("Cargo.toml", &format!("# It has a build script now.\n{MANIFEST}"));
@@ -261,7 +262,7 @@ fn what_changes_during_a_build_is_built_once_after_it() {
 }
 
 #[test]
-fn a_program_that_does_not_start_is_told_of_and_the_next_is_built_all_the_same() {
+fn program_that_does_not_start_is_reported_and_the_next_one_built() {
     let dev = Dev::start();
     dev.write("src/main.rs", "fn main() {}");
     let failed = dev.until(is("rebuild_failed"));
@@ -275,16 +276,16 @@ fn a_program_that_does_not_start_is_told_of_and_the_next_is_built_all_the_same()
 }
 
 #[test]
-fn a_function_that_hangs_ends_with_the_command_though_that_is_killed() {
+fn hanging_function_ends_with_a_killed_command() {
     let (mut dev, waits) = (Dev::start(), listen());
     dev.send(&format!("wait at {}", waits.local_addr().unwrap()));
     let mut life = accept(&waits);
     dev.child.kill().unwrap();
-    assert!(has_ended(&mut life), "the function lives");
+    assert!(has_ended(&mut life), "the function still runs");
 }
 
 #[test]
-fn an_interrupt_ends_a_rebuild_with_all_that_it_has_started() {
+fn interrupt_ends_a_rebuild_with_all_its_processes() {
     let (mut dev, lives) = (Dev::start(), listen());
     dev.send("first");
     dev.until_log("one has it");
@@ -294,15 +295,15 @@ fn an_interrupt_ends_a_rebuild_with_all_that_it_has_started() {
     dev.interrupt();
     let status = dev.status();
     assert!(status.success(), "{status}");
-    assert!(has_ended(&mut life), "the build script lives");
+    assert!(has_ended(&mut life), "the build script still runs");
 }
 
 #[test]
-fn an_interrupt_ends_the_first_build_too() {
+fn interrupt_ends_the_first_build() {
     let lives = listen();
     let mut dev = Dev::start_with(&[("build.rs", &hanging(&lives))]);
     let mut life = accept(&lives);
     dev.interrupt();
     assert_eq!(dev.status().code(), Some(2));
-    assert!(has_ended(&mut life), "the build script lives");
+    assert!(has_ended(&mut life), "the build script still runs");
 }

@@ -7,16 +7,16 @@ const POLICY: &str = "      RedrivePolicy:
         maxReceiveCount: 5
 ";
 
-/// What is found in a template whose queues are FIFO queues.
+/// The finding of every template with FIFO queues.
 const POISON_HEAD: &str = "warning fifo-poison-head at maxReceiveCount: 5";
 
 #[test]
-fn a_queue_that_is_consumed_needs_a_dead_letter_queue() {
+fn consumed_queue_needs_a_dead_letter_queue() {
     assert_eq!(after(&[(POLICY, "")]), ["error dead-letter-queue at Orders:"]);
 }
 
 #[test]
-fn a_dead_letter_queue_that_is_consumed_needs_none_of_its_own() {
+fn consumed_dead_letter_queue_needs_none_of_its_own() {
     let event = "Batches:
           Type: SQS
           Properties:
@@ -29,7 +29,7 @@ fn a_dead_letter_queue_that_is_consumed_needs_none_of_its_own() {
 }
 
 #[test]
-fn fewer_than_five_receives_are_too_few() {
+fn fewer_than_five_receives_are_a_warning() {
     let count = |count: &str| after(&[("maxReceiveCount: 5", &format!("maxReceiveCount: {count}"))]);
     assert_eq!(count("4"), ["warning max-receive-count at maxReceiveCount: 4"]);
     assert_eq!(count("0"), ["error max-receive-count at maxReceiveCount: 0"]);
@@ -37,10 +37,10 @@ fn fewer_than_five_receives_are_too_few() {
 }
 
 #[test]
-fn the_dead_letter_queue_has_to_exist() {
+fn dead_letter_queue_has_to_exist() {
     let target = |target: &str| {
         let line = format!("deadLetterTargetArn: {target}");
-        // Nobody points at the queue `Dead` any more, and so it needs no alarm.
+        // No policy names the queue `Dead` any more, so it needs no alarm.
         after(&[("deadLetterTargetArn: !GetAtt Dead.Arn", &line)])
     };
     assert_eq!(target("!GetAtt Deaf.Arn"), ["error dead-letter-target at deadLetterTargetArn: !GetAtt Deaf.Arn"]);
@@ -51,13 +51,13 @@ fn the_dead_letter_queue_has_to_exist() {
 }
 
 #[test]
-fn a_queue_is_not_its_own_dead_letter_queue() {
+fn queue_is_not_its_own_dead_letter_queue() {
     let found = after(&[("deadLetterTargetArn: !GetAtt Dead.Arn", "deadLetterTargetArn: !GetAtt Orders.Arn")]);
     assert!(found.contains(&"error own-dead-letter-queue at deadLetterTargetArn: !GetAtt Orders.Arn".to_owned()));
 }
 
 #[test]
-fn the_dead_letter_queue_is_of_the_same_type() {
+fn dead_letter_queue_has_the_same_type() {
     let [queue, dead] = FIFO;
     let other_type = "error dead-letter-type at deadLetterTargetArn: !GetAtt Dead.Arn";
     assert_eq!(after(&[queue]), [other_type, POISON_HEAD]);
@@ -65,7 +65,7 @@ fn the_dead_letter_queue_is_of_the_same_type() {
 }
 
 #[test]
-fn dead_letters_are_kept_longer_than_they_could_have_waited() {
+fn dead_letters_are_kept_longer_than_their_source_keeps_them() {
     let equal = ("MessageRetentionPeriod: 1209600", "MessageRetentionPeriod: 345600");
     let less = ("MessageRetentionPeriod: 1209600", "MessageRetentionPeriod: 3600");
     let default = ("      MessageRetentionPeriod: 1209600\n", "");
@@ -73,13 +73,13 @@ fn dead_letters_are_kept_longer_than_they_could_have_waited() {
     assert_eq!(after(&[default]), ["warning dead-letter-retention at Dead:"]);
 
     let [queue, dead] = FIFO;
-    assert_eq!(after(&[queue, dead, equal]), [POISON_HEAD], "a FIFO queue's dead letters start anew");
+    assert_eq!(after(&[queue, dead, equal]), [POISON_HEAD], "the age of a FIFO queue's dead letters starts again");
     let retention = "warning dead-letter-retention at MessageRetentionPeriod: 3600";
     assert_eq!(after(&[queue, dead, less]), [POISON_HEAD, retention]);
 }
 
 #[test]
-fn somebody_is_told_of_dead_letters_and_of_a_backlog() {
+fn dead_letters_and_a_backlog_need_alarms() {
     let found = after(&[("ApproximateNumberOfMessagesVisible", "NumberOfMessagesSent")]);
     assert_eq!(found, ["warning dead-letter-alarm at Dead:"]);
     let found = after(&[("!GetAtt Dead.QueueName", "!GetAtt Orders.QueueName")]);
@@ -89,7 +89,7 @@ fn somebody_is_told_of_dead_letters_and_of_a_backlog() {
 }
 
 #[test]
-fn an_alarm_on_an_expression_counts() {
+fn alarm_on_an_expression_counts() {
     let plain = "      Namespace: AWS/SQS
       MetricName: ApproximateAgeOfOldestMessage
       Dimensions: [{Name: QueueName, Value: !GetAtt Orders.QueueName}]

@@ -1,4 +1,4 @@
-//! `redrive send`, to an SQS that this test serves.
+//! `redrive send` to an SQS that this test serves.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -12,12 +12,12 @@ use crate::elsewhere::away;
 use crate::kit::{Ran, command, directory, ran};
 use crate::served::Served;
 
-/// Sends what stdin has.
+/// Sends the contents of stdin.
 fn piped(served: &Served, arguments: &[&str], stdin: &[u8]) -> Ran {
     let arguments = [&["send", "--endpoint-url", &served.url], arguments].concat();
     let mut command = command(&directory(), &arguments);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Where the arguments are wrong, it is gone before it has read.
+    // With wrong arguments the command ends before it reads.
     let _ = child.stdin.take().unwrap().write_all(stdin);
     ran(child.wait_with_output().unwrap())
 }
@@ -31,7 +31,7 @@ fn all_sent(ran: &Ran, summary: &str) {
 }
 
 #[test]
-fn a_line_is_a_body() {
+fn line_is_a_body() {
     let served = Served::with(&["orders"]);
     let ran = piped(&served, &["orders"], b"{\"a\": 1}\nplain text\r\n\nlast");
     all_sent(&ran, "orders: 3 sent, 0 failed, 1 empty lines skipped");
@@ -39,7 +39,7 @@ fn a_line_is_a_body() {
 }
 
 #[test]
-fn many_lines_come_in_order_to_a_fifo_queue() {
+fn many_lines_arrive_in_order_on_a_fifo_queue() {
     let served = Served::with(&["orders.fifo"]);
     let lines: Vec<_> = (1..=95).map(|line| line.to_string()).collect();
     let arguments = ["orders.fifo", "-", "--group", "g", "--deduplication-id", "run"];
@@ -48,7 +48,7 @@ fn many_lines_come_in_order_to_a_fifo_queue() {
 }
 
 #[test]
-fn a_list_of_records_is_an_event() {
+fn list_of_records_is_an_event() {
     let served = Served::with(&["orders"]);
     let ran = piped(&served, &["orders", &event("pipe")], b"");
     all_sent(&ran, "orders: 2 sent, 0 failed");
@@ -57,7 +57,7 @@ fn a_list_of_records_is_an_event() {
 }
 
 #[test]
-fn an_event_keeps_its_groups_ids_and_attributes() {
+fn event_keeps_its_groups_ids_and_attributes() {
     let served = Served::with(&["orders.fifo", "orders"]);
     all_sent(&piped(&served, &["orders.fifo", &event("fifo")], b""), "orders.fifo: 6 sent, 0 failed");
     let messages = served.take("orders.fifo");
@@ -66,12 +66,12 @@ fn an_event_keeps_its_groups_ids_and_attributes() {
     assert_eq!(system(first, System::MessageGroupId), "customer-a");
     assert!(system(first, System::MessageDeduplicationId).starts_with("e0c50ccab0fb6cd9"));
 
-    // A standard queue has a group's messages too, and no deduplication.
+    // A standard queue has groups too, but no deduplication.
     all_sent(&piped(&served, &["orders", &event("fifo")], b""), "orders: 6 sent, 0 failed");
 }
 
 #[test]
-fn attributes_delay_and_the_queues_url_come_from_the_command_line() {
+fn attributes_delay_and_url_come_from_the_command_line() {
     let served = Served::with(&["orders"]);
     let url = served.url_of("orders");
     let mut command = command(
@@ -90,7 +90,7 @@ fn attributes_delay_and_the_queues_url_come_from_the_command_line() {
 }
 
 #[test]
-fn the_whole_input_is_one_body_where_that_is_asked_for() {
+fn whole_input_is_one_body_on_request() {
     let served = Served::with(&["orders"]);
     all_sent(&piped(&served, &["orders", "--whole"], b"{\n  \"a\": 1\n}\n"), "orders: 1 sent, 0 failed");
     assert_eq!(served.bodies("orders"), ["{\n  \"a\": 1\n}\n"]);
@@ -102,7 +102,7 @@ fn the_whole_input_is_one_body_where_that_is_asked_for() {
 }
 
 #[test]
-fn each_failure_is_told_with_its_place_and_its_cause() {
+fn each_failure_is_reported_with_place_and_cause() {
     let served = Served::with(&["orders"]);
     served.set("orders", "MaximumMessageSize", "1024");
     let long = "x".repeat(1_025);
@@ -117,14 +117,14 @@ fn each_failure_is_told_with_its_place_and_its_cause() {
 }
 
 #[test]
-fn a_bad_record_of_an_event_costs_itself_alone() {
+fn bad_record_of_an_event_costs_no_other() {
     let served = Served::with(&["orders"]);
     let ran = piped(&served, &["orders", &event("odd-attributes")], b"");
     assert_eq!((ran.status, ran.stdout.as_str()), (1, "orders: 2 sent, 1 failed\n"));
     assert!(ran.stderr.contains("odd-attributes.json: Records[0] failed: the attribute \"session\""), "{}", ran.stderr);
 }
 
-/// Status 2, and one line with all of these.
+/// Checks status 2, and one line with all of these parts.
 fn refused(ran: &Ran, expected: &[&str]) {
     assert_eq!((ran.status, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
     assert_eq!(ran.stderr.trim_end().lines().count(), 1, "one error: {}", ran.stderr);
@@ -134,7 +134,7 @@ fn refused(ran: &Ran, expected: &[&str]) {
 }
 
 #[test]
-fn what_cannot_be_sent_is_one_error_with_the_place_and_the_remedy() {
+fn input_that_cannot_be_sent_is_one_error_with_place_and_remedy() {
     let served = Served::with(&["orders", "orders.fifo"]);
     let refuses = |arguments: &[&str], stdin: &str, expected: &[&str]| {
         refused(&piped(&served, arguments, stdin.as_bytes()), expected);
@@ -167,7 +167,7 @@ fn wrong_arguments_are_refused_by_name() {
 }
 
 #[test]
-fn an_empty_body_is_a_failure() {
+fn empty_body_is_a_failure() {
     let served = Served::with(&["orders"]);
     let ran = piped(&served, &["orders", "--body", ""], b"");
     assert_eq!((ran.status, ran.stdout.as_str()), (1, "orders: 0 sent, 1 failed\n"));
@@ -175,7 +175,7 @@ fn an_empty_body_is_a_failure() {
 }
 
 #[test]
-fn what_fails_for_no_fault_of_its_own_is_sent_again_until_it_is_in_the_queue() {
+fn failure_without_fault_is_retried_until_success() {
     let served = Served::with(&["orders"]);
     served.set_faults(Faults::none().throttles(0.1).failed_entries(0.1));
     let lines: Vec<_> = (1..=20).map(|line| line.to_string()).collect();
@@ -187,7 +187,7 @@ fn what_fails_for_no_fault_of_its_own_is_sent_again_until_it_is_in_the_queue() {
 }
 
 #[test]
-fn what_the_queue_refuses_is_told_and_costs_the_status() {
+fn message_that_the_queue_refuses_is_reported_with_status_1() {
     let served = Served::with(&["orders"]);
     served.set_faults(Faults::none().refused_entries(1.0));
     let ran = piped(&served, &["orders"], b"a\nb");
@@ -197,11 +197,11 @@ fn what_the_queue_refuses_is_told_and_costs_the_status() {
 
 #[cfg(unix)]
 #[test]
-fn whoever_interrupts_it_hears_what_was_sent_and_what_was_not() {
+fn interrupted_send_reports_what_was_sent() {
     let served = Served::with(&["orders"]);
     let mut command = command(&directory(), &["send", "orders", "--endpoint-url", &served.url]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // The input stays open, so only the signal ends it.
+    // The input stays open, so only the signal ends the command.
     let mut input = child.stdin.take().unwrap();
     input.write_all(b"a\nb\nc\n").unwrap();
     assert_eq!(served.wait_for("orders", 3).len(), 3);
@@ -214,24 +214,24 @@ fn whoever_interrupts_it_hears_what_was_sent_and_what_was_not() {
 }
 
 #[test]
-fn where_nobody_listens_it_says_what_to_start() {
+fn missing_server_is_an_error_that_says_what_to_start() {
     let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let url = format!("{nobody}/000000000000/orders");
     for arguments in [&["send", "orders", "--body", "a", "--endpoint-url", &nobody][..], &["send", &url, "--body", "a"]]
     {
         let ran = ran(command(&directory(), arguments).output().unwrap());
-        refused(&ran, &["nobody listens", &nobody, "redrive dev", "--endpoint-url"]);
+        refused(&ran, &["no server listens", &nobody, "redrive dev", "--endpoint-url"]);
     }
 }
 
 #[test]
-fn elsewhere_it_takes_credentials() {
+fn another_machine_needs_credentials() {
     let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders";
     let ran = ran(command(&directory(), &["send", url, "--body", "a"]).output().unwrap());
     refused(&ran, &["no credentials", "AWS_ACCESS_KEY_ID", "export-credentials"]);
 }
 
-/// Sends to a queue away from this machine, with a profile of this configuration.
+/// Sends to a queue on another machine, with a profile of this configuration.
 #[cfg(unix)]
 fn with_profile(served: &Served, profile: &str) -> Ran {
     let directory = directory();
@@ -243,14 +243,14 @@ fn with_profile(served: &Served, profile: &str) -> Ran {
 
 #[cfg(unix)]
 #[test]
-fn region_and_credentials_may_be_those_of_a_profile() {
+fn region_and_credentials_may_come_from_a_profile() {
     let served = Served::with(&["orders"]);
     let asked = directory().join("asked");
     let answer = r#"{"Version": 1, "AccessKeyId": "id", "SecretAccessKey": "secret"}"#;
     let process = format!("echo once >> {}; echo '{answer}'", asked.display());
     all_sent(&with_profile(&served, &format!("credential_process = {process}")), "orders: 1 sent, 0 failed");
     assert_eq!(served.bodies("orders"), ["a"]);
-    assert_eq!(std::fs::read_to_string(asked).unwrap(), "once\n", "who types a code of a second factor types one");
+    assert_eq!(std::fs::read_to_string(asked).unwrap(), "once\n", "a second factor is asked for once");
     let session =
         "sso_start_url = https://example.com/start\nsso_region = us-east-1\nsso_account_id = 1\nsso_role_name = a";
     refused(&with_profile(&served, session), &["no credentials for http://0.0.0.0", "aws sso login"]);

@@ -1,4 +1,4 @@
-//! An SQS that this test serves, for a command to reach.
+//! An SQS that this test serves for a command.
 
 use std::net::TcpListener;
 use std::thread;
@@ -8,7 +8,7 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use redrive_local::{Callers, Faults, Kit, Sqs};
 use tokio::runtime::{Handle, Runtime};
 
-/// It is served for as long as the test runs.
+/// It is served until the test ends.
 pub(crate) struct Served {
     pub(crate) url: String,
     sqs: Sqs,
@@ -17,20 +17,20 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// With these queues.
+    /// Serves an SQS with these queues.
     pub(crate) fn with(queues: &[&str]) -> Self {
         let served = Self::after(async |_| {});
         queues.iter().for_each(|name| served.create(name));
         served
     }
 
-    /// With what was done before it was served. Consumers end with that.
+    /// Serves an SQS after some work. Its consumers end with the work.
     pub(crate) fn after(done: impl AsyncFnOnce(&Kit)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         listener.set_nonblocking(true).unwrap();
-        // On a runtime of its own, which is over before anything else is sent: a poll that has been cancelled, and has not ended
-        // yet, would take that along.
+        // The work has its own runtime, which ends before any further send. A cancelled poll that still runs would take
+        // a message along.
         let sqs = Runtime::new().unwrap().block_on(async {
             let kit = Kit::with_seed(1);
             done(&kit).await;
@@ -42,7 +42,7 @@ impl Served {
         thread::spawn(move || {
             runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                // A command takes this address for another machine's, and it leads here.
+                // A command takes this address for another machine's, but it leads here.
                 let callers = Callers::new().allow_host("0.0.0.0").unwrap();
                 served.serve_to(callers, listener, std::future::pending()).await.unwrap();
             });
@@ -56,7 +56,7 @@ impl Served {
         self.handle.block_on(create.send()).unwrap();
     }
 
-    /// What goes wrong from now on.
+    /// Sets the faults from now on.
     pub(crate) fn set_faults(&self, faults: Faults) {
         self.sqs.set_faults(faults);
     }
@@ -75,7 +75,7 @@ impl Served {
         self.handle.block_on(send.send()).unwrap();
     }
 
-    /// Sends to a group, with an attribute.
+    /// Sends a message of a group with an attribute.
     pub(crate) fn send_to(&self, queue: &str, group: &str, body: &str) {
         let channel = MessageAttributeValue::builder().data_type("String").string_value("web").build().unwrap();
         let send = self.client.send_message().queue_url(self.url_of(queue)).message_body(body);
@@ -84,7 +84,7 @@ impl Served {
         self.handle.block_on(send.send()).unwrap();
     }
 
-    /// Receives all that a queue has, and has it visible again at once, so often.
+    /// Receives all messages of a queue this often, and makes them visible again at once.
     pub(crate) fn fail(&self, queue: &str, times: usize) {
         for _ in 0..times {
             let mut receipts = Vec::new();
@@ -104,7 +104,7 @@ impl Served {
         }
     }
 
-    /// Receives one message, and keeps it.
+    /// Receives one message and keeps it.
     pub(crate) fn hide_one(&self, queue: &str) {
         let receive = self.client.receive_message().queue_url(self.url_of(queue)).visibility_timeout(600);
         assert_eq!(self.handle.block_on(receive.send()).unwrap().messages().len(), 1);
@@ -121,7 +121,7 @@ impl Served {
         self.handle.block_on(set.attributes(name.into(), value).send()).unwrap();
     }
 
-    /// All that a queue has, in its order, and takes it out.
+    /// Removes all messages of a queue in their order.
     pub(crate) fn take(&self, queue: &str) -> Vec<Message> {
         let mut taken = Vec::new();
         loop {
@@ -133,7 +133,7 @@ impl Served {
         }
     }
 
-    /// Takes so many out, and waits for them.
+    /// Waits for this many messages and removes them.
     pub(crate) fn wait_for(&self, queue: &str, count: usize) -> Vec<Message> {
         let mut taken = Vec::new();
         while taken.len() < count {

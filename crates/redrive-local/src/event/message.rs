@@ -1,8 +1,8 @@
-//! A message as the queue handed it out, and the record that a function receives of it.
+//! Converts a received message into the record of a Lambda event.
 //!
-//! Field names and their order are those of AWS's example events
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>). Where those are silent, the order of the system
-//! attributes is that of events recorded on AWS.
+//! Field names and their order follow AWS's example events
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>). The order of the system attributes, which the
+//! examples do not show, follows events recorded on AWS.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,19 +15,20 @@ use redrive::internals::source::Source;
 
 use super::object::Object;
 
-/// A message that has what SQS gives every message.
+/// A message with all parts that SQS always sends.
 pub(crate) struct CompleteMessage {
     pub(crate) message_id: String,
     pub(crate) receipt_handle: String,
     body: String,
-    /// All else.
+    /// The other parts.
     rest: Message,
 }
 
 impl CompleteMessage {
     /// # Errors
     ///
-    /// Where it lacks something of that. Without an id it cannot be reported, without a receipt handle not be deleted.
+    /// Returns an error if a part is missing. A message without an id cannot be reported, and one without a receipt
+    /// handle cannot be deleted.
     pub(crate) fn new(mut message: Message) -> Result<Self, Incomplete> {
         let lacks = |lacks| move || Incomplete { lacks };
         Ok(Self {
@@ -38,19 +39,20 @@ impl CompleteMessage {
         })
     }
 
-    /// Which receive of the message this is, where the queue says so.
+    /// Returns the receive count, if the queue sent it.
     pub(super) fn receive_count(&self) -> Option<u32> {
         self.rest.attributes.as_ref()?.get(&System::ApproximateReceiveCount)?.parse().ok()
     }
 
-    /// The message's place in the order of its FIFO queue.
+    /// Returns the sequence number of a FIFO queue's message.
     pub(super) fn sequence_number(&self) -> Option<u128> {
         self.rest.attributes.as_ref()?.get(&System::SequenceNumber)?.parse().ok()
     }
 
-    /// How many bytes the record has, mostly.
+    /// Returns the expected size of the record.
     pub(super) fn expected_bytes(&self) -> usize {
-        // A body of JSON grows by its quotation marks. What outgrows its room is copied, several times where it begins with none.
+        // Quotation marks make a JSON body grow. A text that outgrows its room is copied, several times if it starts
+        // without room.
         self.body.len() + self.body.len() / 4 + self.receipt_handle.len() + OTHER_BYTES
     }
 
@@ -84,13 +86,13 @@ impl CompleteMessage {
     }
 }
 
-/// What a record takes beside its body and its receipt handle, mostly.
+/// The usual bytes of a record apart from its body and its receipt handle.
 const OTHER_BYTES: usize = 768;
 
 /// The system attributes that Lambda passes on, all as text.
 ///
-/// `DeadLetterQueueSourceArn` is in no example of AWS's, but in events recorded from functions that read a dead-letter
-/// queue (<https://github.com/aws-powertools/powertools-lambda-python/issues/4111>).
+/// AWS's examples do not show `DeadLetterQueueSourceArn`, but recorded events of functions that read a dead-letter
+/// queue have it (<https://github.com/aws-powertools/powertools-lambda-python/issues/4111>).
 const SYSTEM_ATTRIBUTES: [&str; 9] = [
     "DeadLetterQueueSourceArn",
     "ApproximateReceiveCount",
@@ -103,7 +105,8 @@ const SYSTEM_ATTRIBUTES: [&str; 9] = [
     "ApproximateFirstReceiveTimestamp",
 ];
 
-/// In the order of that list. Each is looked for there, as to look for each in the message would be to hash all names.
+/// Writes the attributes in that order. Each one of the message is looked up in the list, because looking up each name
+/// in the message would hash all names.
 fn write_system_attributes(message: &Message, object: &mut Object<'_>) {
     let mut values = [None; SYSTEM_ATTRIBUTES.len()];
     for (name, value) in message.attributes.iter().flatten() {
@@ -118,7 +121,7 @@ fn write_system_attributes(message: &Message, object: &mut Object<'_>) {
     }
 }
 
-/// By name, so that the same messages always make the same event. AWS promises no order.
+/// Returns the attributes by name, so that the same message always gives the same event. AWS promises no order.
 fn message_attributes(message: &Message) -> BTreeMap<&str, &MessageAttributeValue> {
     let attributes = message.message_attributes.iter().flatten();
     attributes.map(|(name, value)| (name.as_str(), value)).collect()
@@ -131,7 +134,7 @@ fn write_message_attribute(value: &MessageAttributeValue, object: &mut Object<'_
     if let Some(bytes) = value.binary_value() {
         object.text("binaryValue", &BASE64.encode(bytes));
     }
-    // SQS has reserved the lists and never filled them. Lambda passes them on, empty.
+    // SQS reserves these lists and never fills them. Lambda passes them on empty.
     object.empty_list("stringListValues");
     object.empty_list("binaryListValues");
     object.text("dataType", value.data_type());
@@ -140,10 +143,10 @@ fn write_message_attribute(value: &MessageAttributeValue, object: &mut Object<'_
 const HEAD: &str = r#"{"Records":["#;
 const TAIL: &str = "]}";
 
-/// What an event has round its records.
+/// The bytes of an event around its records.
 pub(super) const HEAD_AND_TAIL_BYTES: usize = HEAD.len() + TAIL.len();
 
-/// Writes an event of records, each of which is written by itself. There is room for so many bytes of them.
+/// Writes an event of separately written records, with room for that many bytes.
 pub(super) fn write_event<T>(
     room: usize,
     records: impl IntoIterator<Item = T>,
@@ -161,7 +164,7 @@ pub(super) fn write_event<T>(
     event
 }
 
-/// A message that lacks what SQS gives every message.
+/// The error of a message that lacks a part which SQS always sends.
 #[derive(Debug)]
 pub struct Incomplete {
     lacks: &'static str,
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_a_standard_queue_to_the_letter() {
+    fn record_of_a_standard_queue_is_exact() {
         let expected = concat!(
             r#"{"messageId":"a","receiptHandle":"AQEB","body":"{\"order\":1}","attributes":{"#,
             r#""ApproximateReceiveCount":"1","SentTimestamp":"1545082649183","SenderId":"AIDA","#,
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fifo_queue_adds_its_three_in_the_order_of_the_example() {
+    fn fifo_queue_adds_three_attributes_in_the_order_of_the_example() {
         let message = message("a")
             .attributes(System::SequenceNumber, "18849496460467696128")
             .attributes(System::MessageGroupId, "1")
@@ -236,14 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn a_fair_queue_passes_the_group_on_and_keeps_no_order() {
+    fn fair_queue_passes_the_group_on_without_order() {
         let message = message("a").attributes(System::MessageGroupId, "tenant");
         assert!(json(message.clone(), ARN).contains(r#""MessageGroupId":"tenant""#));
         assert_eq!(Source::from_arn(ARN).unwrap().ordered_group(&message.build()), None);
     }
 
     #[test]
-    fn a_trace_header_and_the_queue_a_dead_letter_came_from_are_passed_on_as_recorded() {
+    fn trace_header_and_source_of_a_dead_letter_are_passed_on_as_recorded() {
         let message = message("a")
             .attributes(System::AwsTraceHeader, "Root=1-6")
             .attributes(System::DeadLetterQueueSourceArn, ARN)
@@ -253,7 +256,7 @@ mod tests {
             r#"{{"DeadLetterQueueSourceArn":"{ARN}","ApproximateReceiveCount":"1","AWSTraceHeader":"Root=1-6","Sent"#
         );
         assert!(json.contains(&expected), "{json}");
-        assert!(!json.contains("SomethingNew"), "only what Lambda passes on");
+        assert!(!json.contains("SomethingNew"), "Lambda does not pass it on");
     }
 
     #[test]
@@ -274,16 +277,16 @@ mod tests {
     }
 
     #[test]
-    fn without_message_attributes_there_is_no_md5_of_them() {
+    fn message_without_attributes_has_no_md5_of_them() {
         let json = json(message("a").md5_of_message_attributes("00ff"), ARN);
         assert!(!json.contains("md5OfMessageAttributes"), "{json}");
     }
 
     #[test]
-    fn a_message_that_could_not_be_settled_is_refused() {
+    fn message_that_could_not_be_settled_is_refused() {
         let refused = |message: Message| CompleteMessage::new(message).map(drop).unwrap_err().to_string();
         assert!(refused(Message::builder().build()).contains("without MessageId"));
-        assert!(refused(message("").build()).contains("without MessageId"), "two of them would be one message");
+        assert!(refused(message("").build()).contains("without MessageId"), "two such messages would be one");
         assert!(refused(Message::builder().message_id("a").build()).contains("without ReceiptHandle"));
         assert!(refused(Message::builder().message_id("a").receipt_handle("h").build()).contains("without Body"));
     }

@@ -1,4 +1,4 @@
-//! Messages as records by themselves, until it is known which of them make an event together.
+//! Converts messages into records, before it is known which of them form an event.
 
 mod message;
 mod object;
@@ -11,12 +11,12 @@ use redrive::internals::source::Source;
 
 use self::message::{CompleteMessage, HEAD_AND_TAIL_BYTES, Incomplete, write_event};
 
-/// One message as a record of the event, with what is needed of it besides.
+/// A message as a record of an event, with the values that the worker needs.
 #[derive(Clone)]
 pub struct Record {
     message_id: String,
     receipt_handle: String,
-    /// The group whose order counts: none on a standard queue, whatever its messages say.
+    /// The group that keeps its order. A standard queue has none, even if its messages name groups.
     group: Option<String>,
     receive_count: Option<u32>,
     sequence_number: Option<u128>,
@@ -26,7 +26,7 @@ pub struct Record {
 impl Record {
     /// # Errors
     ///
-    /// Where the message lacks what SQS gives every message.
+    /// Returns an error if the message lacks a part that SQS always sends.
     pub fn new(message: Message, source: &Source) -> Result<Self, Incomplete> {
         let group = source.ordered_group(&message).map(str::to_owned);
         let message = CompleteMessage::new(message)?;
@@ -50,17 +50,17 @@ impl Record {
         &self.receipt_handle
     }
 
-    /// The message group, where its order counts.
+    /// Returns the message group on a FIFO queue.
     pub fn group(&self) -> Option<&str> {
         self.group.as_deref()
     }
 
-    /// Which receive of the message this is, where the queue says so.
+    /// Returns the receive count, if the queue sent it.
     pub fn receive_count(&self) -> Option<u32> {
         self.receive_count
     }
 
-    /// Its place in the order of a FIFO queue, where the queue says so.
+    /// Returns the sequence number of a FIFO queue's message, if the queue sent it.
     pub fn sequence_number(&self) -> Option<u128> {
         self.sequence_number
     }
@@ -69,7 +69,7 @@ impl Record {
         &self.json
     }
 
-    /// By how much an event grows by this record: its text, and a comma.
+    /// Returns by how many bytes the record enlarges an event: its text and a comma.
     pub fn added_bytes(&self) -> usize {
         self.json.len() + ",".len()
     }
@@ -94,7 +94,7 @@ impl Record {
     }
 }
 
-/// Without the body, which is private, and the receipt handle, which is a key to the message.
+/// Leaves out the body, which is private, and the receipt handle, which gives access to the message.
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { message_id, group, json, .. } = self;
@@ -102,10 +102,10 @@ impl fmt::Debug for Record {
     }
 }
 
-/// What an event takes beside [`Record::added_bytes`] of its records. One comma less, for the first has none before it.
+/// The bytes of an event apart from [`Record::added_bytes`]. The first record has no comma.
 pub const ENVELOPE_BYTES: usize = HEAD_AND_TAIL_BYTES - ",".len();
 
-/// The event of one batch.
+/// Writes the event of a batch.
 pub fn event(records: &[Record]) -> String {
     let room = records.iter().map(Record::added_bytes).sum();
     write_event(room, records, |record, event| event.push_str(&record.json))
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_an_event_are_known_before_it_is_made() {
+    fn size_of_an_event_is_known_before_it_is_written() {
         let records: Vec<_> =
             ["a", "bb", "ccc"].map(|id| record(message(id).body("\u{1}\"\n\u{1F980}"))).into_iter().collect();
         for batch in (1..=records.len()).map(|len| &records[..len]) {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_its_records_and_no_more() {
+    fn event_consists_of_its_records() {
         let records = ["a", "b"].map(|id| record(message(id)));
         let [a, b] = records.each_ref().map(Record::json);
         assert_eq!(event(&records[..1]), format!(r#"{{"Records":[{a}]}}"#));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_has_its_group_where_the_order_counts() {
+    fn record_has_a_group_only_on_a_fifo_queue() {
         let grouped = || message("a").attributes(System::MessageGroupId, "1").build();
         let fifo = Source::from_arn("arn:aws:sqs:eu-central-1:123456789012:orders.fifo").unwrap();
         assert_eq!(Record::new(grouped(), &fifo).unwrap().group(), Some("1"));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_logged_of_a_record_is_not_its_body() {
+    fn debug_output_of_a_record_hides_its_body() {
         let record = record(message("a"));
         assert_eq!((record.message_id(), record.receipt_handle()), ("a", "AQEB"));
         let debug = format!("{record:?}");

@@ -1,6 +1,6 @@
 //! The outbox in PostgreSQL, from version 12 on.
 //!
-//! All times are the server's: relays on many machines agree on when a lease is over.
+//! All times are the server's, so relays on many machines agree on the end of a lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,23 +16,23 @@ use super::mark::{self, Mark};
 use super::row::{NewRow, Row};
 use super::store::{self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns};
 
-/// Where a transaction that has written a row is heard of when it is committed.
+/// The channel that a commit notifies about new rows.
 const CHANNEL: &str = "redrive_outbox";
 
 const SQL: Sql = Sql {
-    // Whoever comes second waits, and finds all done. The number is ours alone, as far as one can tell.
+    // A concurrent migration waits and then finds all migrations applied. The lock's number was drawn at random.
     lock_migrations: "select pg_advisory_xact_lock(7237395863)",
     tables: "select to_regclass('redrive_outbox_migration') is not null",
     version: "select coalesce(max(version), 0) from redrive_outbox_migration",
     insert: "insert into redrive_outbox
         (message_id, queue_url, group_id, order_key, lane, body, attributes, delay_seconds, trace_header)
         values ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9) returning $10::bigint",
-    // In the same round trip.
+    // The notification is part of the same round trip.
     insert_and_notify: "with row as (insert into redrive_outbox
         (message_id, queue_url, group_id, order_key, lane, body, attributes, delay_seconds, trace_header)
         values ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9) returning 1)
         select $10::bigint, pg_notify('redrive_outbox', '') from row",
-    // From one queue to the next, whatever number of rows each of them has.
+    // The recursion jumps from one queue to the next, however many rows each queue has.
     queues: "with recursive queue (url) as (
             (select queue_url from redrive_outbox where state = 'pending' order by queue_url limit 1)
             union all
@@ -42,8 +42,8 @@ const SQL: Sql = Sql {
         select url from queue where url is not null",
     add_lanes: "insert into redrive_outbox_lane (queue_url, lane) select $1, lane from generate_series(0, 255) lane
         on conflict do nothing",
-    // Whoever waited for a lock on a lane would find it taken: there are others. The limit and its order make each lane one look into
-    // the index, whatever the planner believes about the rows.
+    // `skip locked`: a lane whose lock is awaited would be claimed by then, and there are other lanes. The limit and
+    // its order make each lane one index lookup, whatever the planner estimates about the rows.
     claim: "with fence as materialized (select nextval('redrive_outbox_claim') as token),
         free as materialized (
             select l.lane from redrive_outbox_lane l cross join lateral (
@@ -63,8 +63,8 @@ const SQL: Sql = Sql {
         from (select p.order_key, min(p.id) as id from redrive_outbox p join redrive_outbox_lane l using (queue_url, lane)
             where l.queue_url = $2 and l.token = $1 and p.state = 'parked' and p.order_key is not null group by p.order_key) parked
         where o.order_key = parked.order_key and o.id > parked.id and o.state = 'pending'",
-    // What is written while others are put aside is behind the same parked row. Where parked rows hold nothing (any more), held ones do:
-    // they are to be sent, and first.
+    // A row written while others are being held waits for the same parked row. If parked rows hold nothing (any more),
+    // held rows are sent first.
     read: "select id, queue_url, group_id, order_key, message_id, body, attributes::text,
             delay_seconds::bigint, trace_header, attempts::bigint, refusals::bigint
         from (select o.*, sum(octet_length(o.body) + pg_column_size(o.attributes)) over (order by o.id)
@@ -83,8 +83,9 @@ const SQL: Sql = Sql {
                 order by o.queue_url, o.lane, o.id limit $2) o
             where l.queue_url = $6 and l.token = $1 order by o.id limit $3) o
         where bytes_before < $4 order by id",
-    // No mark is without an id: that it might be has the state compared after the rows were found by theirs. The planner mostly sees an
-    // outbox in which nothing is pending, takes what is for a row or none ever after, and would compare each mark with all of it.
+    // Marks always have an id, but a nullable one makes the planner compare the state after it found the rows by id.
+    // The planner mostly sees an outbox without pending rows and assumes at most one ever after. It would compare each
+    // mark with all pending rows.
     mark_sent: "update redrive_outbox o
         set state = 'sent', sent_at = now(), attempts = o.attempts + 1, last_error = null, sqs_message_id = m.message_id
         from jsonb_to_recordset($2::jsonb) m(id bigint, message_id text)
@@ -122,15 +123,15 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "lanes of queues", sql: include_str!("0002_lanes_of_queues.sql") },
 ];
 
-/// Queues are served at the same time.
+/// Several queues are served at the same time.
 const CONNECTIONS: usize = 4;
 const LISTENS: bool = true;
-/// A pooler in transaction mode gives each transaction another connection of the server, which knows nothing of a statement that was
-/// prepared before. A statement without a name is gone with its transaction.
+/// A pooler in transaction mode gives each transaction another server connection, which does not know earlier prepared
+/// statements. An unnamed statement ends with its transaction.
 const PREPARES: bool = false;
 
-/// Sets the isolation level whatever the database's default is: what others have committed is to be seen by the next statement. The
-/// server ends the transaction of a relay that is not heard of any more, which would otherwise keep its locks for hours.
+/// Sets the isolation level whatever the database's default is, because each statement must see what others have
+/// committed. The server ends the transaction of a silent relay, whose locks would otherwise stay for hours.
 fn begin(_: Mode, limit: Duration) -> String {
     let limit_ms = store::millis(limit);
     format!(
@@ -139,11 +140,11 @@ fn begin(_: Mode, limit: Duration) -> String {
     )
 }
 
-/// How long the connection for notifications may take to be made.
+/// Limits how long connecting for notifications may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn listen(pool: &Pool<Postgres>) -> Result<Listener, Error> {
-    // It keeps its connection. One of the pool's would be missed by others.
+    // The listener keeps its connection, so it must not take one from the application's pool.
     let own = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_TIMEOUT);
     let own = own.connect_lazy_with(pool.connect_options().as_ref().clone());
     Listener::new(PgListener::connect_with(&own).await?, CHANNEL).await

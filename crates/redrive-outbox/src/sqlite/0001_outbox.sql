@@ -7,25 +7,25 @@ create table redrive_outbox_migration (
 ) strict;
 
 create table redrive_outbox (
-    -- Never one a second time, though the row with the largest be deleted: the order of ids is the order of messages.
+    -- An id is never used twice, even after the largest one is deleted: the order of ids is the order of messages.
     id integer primary key autoincrement,
-    -- The deduplication id, and what a receiver knows the message by.
+    -- The deduplication id, and the id that a receiver gets.
     message_id text not null,
     queue_url text not null,
     group_id text,
-    -- Rows of the same key leave in the order of their ids, one after the other. Only FIFO queues have an order.
+    -- Rows of the same key are sent one after the other, in the order of their ids. Only FIFO queues have keys.
     order_key text,
-    -- A relay leases lanes, and all rows of a key are in one.
+    -- A relay leases lanes. All rows of a key are in one lane.
     lane integer not null check (lane between 0 and 255),
     body text not null,
-    -- As in the events that Lambda functions get: {"name": {"dataType": "String", "stringValue": "..."}}
+    -- The format of the events that Lambda functions get: {"name": {"dataType": "String", "stringValue": "..."}}
     attributes text not null default '{}',
     delay_seconds integer,
     trace_header text,
-    -- pending: to be sent. held: behind a parked row of its key. parked: SQS has refused it too often. sent: SQS has it.
+    -- pending: to send. held: waits behind a parked row of its key. parked: SQS refused it too often. sent: SQS has it.
     state text not null default 'pending' check (state in ('pending', 'held', 'parked', 'sent')),
     enqueued_at integer not null default (cast(unixepoch('now', 'subsec') * 1000 as integer)),
-    -- What nobody has tried is due whatever the clock says, which may be set back.
+    -- A new row is due whatever the clock says, which may be set back.
     next_attempt_at integer not null default 0,
     attempts integer not null default 0,
     refusals integer not null default 0,
@@ -40,8 +40,8 @@ create index redrive_outbox_aside on redrive_outbox (order_key, id) where state 
 create index redrive_outbox_parked on redrive_outbox (lane, order_key) where state = 'parked';
 create index redrive_outbox_sent on redrive_outbox (sent_at) where state = 'sent';
 
--- Each claim has a number of its own, larger than those before it. What a relay writes counts only as long as its lanes have that
--- number still.
+-- Each claim has its own number, larger than earlier ones. A relay's results count while its lanes still have that
+-- number.
 create table redrive_outbox_lane (
     lane integer primary key,
     token integer not null default 0,

@@ -1,7 +1,7 @@
 //! The outbox in SQLite, from version 3.43 on; sqlx brings one with it.
 //!
-//! There is one writer at a time. A transaction that writes says so at its beginning, and waits: one that finds out later that another
-//! was first fails.
+//! SQLite allows one writer at a time. A writing transaction begins as one and waits, because a later upgrade from
+//! reading to writing fails if another transaction wrote in between.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::row::{NewRow, Row};
 use super::store::{self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns};
 
 const SQL: Sql = Sql {
-    // The transaction is one already.
+    // The transaction itself is the lock.
     lock_migrations: "select 1",
     tables: "select count(*) > 0 from sqlite_master where name = 'redrive_outbox_migration'",
     version: "select coalesce(max(version), 0) from redrive_outbox_migration",
@@ -28,7 +28,7 @@ const SQL: Sql = Sql {
     insert_and_notify: "insert into redrive_outbox
         (message_id, queue_url, group_id, order_key, lane, body, attributes, delay_seconds, trace_header)
         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) returning ?10",
-    // From one queue to the next, whatever number of rows each of them has.
+    // The recursion jumps from one queue to the next, however many rows each queue has.
     queues: "with recursive queue (url) as (
             select min(queue_url) from redrive_outbox indexed by redrive_outbox_due where state = 'pending'
             union all
@@ -58,7 +58,7 @@ const SQL: Sql = Sql {
             select o.id from redrive_outbox p join redrive_outbox_lane l using (queue_url, lane) join redrive_outbox o
                 on o.order_key = p.order_key and o.id > p.id and o.state = 'pending' and o.order_key is not null
             where l.token = ?1 and l.queue_url = ?2 and p.state = 'parked' and p.order_key is not null)",
-    // A partial index is taken where its own condition stands in the statement, word for word.
+    // SQLite uses a partial index only if the statement repeats the index's condition word for word.
     read: "select id, queue_url, group_id, order_key, message_id, body, attributes,
             delay_seconds, trace_header, attempts, refusals
         from (select o.*, sum(octet_length(o.body) + octet_length(o.attributes)) over (order by o.id)
@@ -124,7 +124,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "lanes of queues", sql: include_str!("0002_lanes_of_queues.sql") },
 ];
 
-/// There is one writer at a time: a second one would wait in the dark.
+/// SQLite allows one writer at a time, so a second connection would only wait.
 const CONNECTIONS: usize = 1;
 const LISTENS: bool = false;
 const PREPARES: bool = true;
@@ -137,7 +137,7 @@ fn begin(mode: Mode, _: Duration) -> String {
     begin.to_owned()
 }
 
-/// Nobody notifies of new rows.
+/// SQLite has no notifications.
 async fn listen(_: &Pool<Sqlite>) -> Result<Listener, Error> {
     std::future::pending().await
 }

@@ -1,4 +1,4 @@
-//! Who has sent which message, and what came of it.
+//! Records which relay sent which message, and the result.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -8,13 +8,13 @@ use tokio::runtime::Handle;
 
 use crate::tap::Listener;
 
-/// Of all relays of a run, by the bodies of the messages.
+/// The attempts of all relays of a run, by message body.
 #[derive(Debug, Default)]
 pub(crate) struct Account(Mutex<Book>);
 
 #[derive(Debug, Default)]
 struct Book {
-    /// Numbers what happens in its order.
+    /// Numbers events in their order.
     now: usize,
     attempts: HashMap<String, Vec<Attempt>>,
     deaths: HashMap<usize, usize>,
@@ -27,7 +27,7 @@ struct Attempt {
     heard: Heard,
 }
 
-/// What the relay has heard of an attempt.
+/// The result that the relay received for an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heard {
     Nothing,
@@ -36,7 +36,7 @@ enum Heard {
 }
 
 impl Account {
-    /// There is nothing left of that relay.
+    /// Records that the relay has died, with all that it knew.
     pub(crate) fn died(&self, relay: usize) {
         let mut book = self.0.lock().unwrap();
         book.now += 1;
@@ -44,8 +44,8 @@ impl Account {
         book.deaths.insert(relay, now);
     }
 
-    /// Checks that the message may be in a standard queue so many times: more than once only where an answer was lost, or the relay that
-    /// had heard it died, and was dead by then.
+    /// Checks that a standard queue may hold the message this many times. A copy is allowed only if an answer was lost,
+    /// or if the relay that received the answer was dead by then.
     pub(crate) fn check(&self, body: &str, times: usize) {
         let book = self.0.lock().unwrap();
         let attempts = book.attempts.get(body).map(Vec::as_slice).unwrap_or_default();
@@ -59,7 +59,7 @@ impl Account {
     }
 }
 
-/// Writes down what one relay sends.
+/// Records the messages of one relay.
 #[derive(Debug)]
 pub(crate) struct Clerk {
     relay: usize,
@@ -69,7 +69,7 @@ pub(crate) struct Clerk {
 }
 
 impl Clerk {
-    /// For a relay whose calls go on when it is no more, in the runtime that this is called in.
+    /// Creates a clerk for a relay whose calls outlive it, in the current runtime.
     pub(crate) fn of(relay: usize, account: &Arc<Account>) -> Self {
         Self { relay, account: account.clone(), network: Handle::current(), under_way: Arc::default() }
     }
@@ -93,7 +93,7 @@ impl Listener for Clerk {
     fn answered<'a>(&'a self, bodies: &'a [String], taken: Option<&'a [String]>) -> BoxFuture<'a, ()> {
         let mut book = self.account.0.lock().unwrap();
         for body in bodies {
-            // One relay sends a message once at a time.
+            // A relay has one send of a message in flight at a time.
             let last = book
                 .attempts
                 .get_mut(body)

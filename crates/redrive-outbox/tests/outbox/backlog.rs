@@ -1,6 +1,7 @@
-//! A queue that hangs, and a queue that is gone and has a backlog: messages for other queues do not wait.
+//! A hanging queue, or a deleted queue with a backlog, does not delay messages for other queues.
 //!
-//! `REDRIVE_BACKLOG_ROWS=1000000 cargo test --all-features --test outbox backlog -- --nocapture` measures with as large a backlog as wanted.
+//! `REDRIVE_BACKLOG_ROWS=1000000 cargo test --all-features --test outbox backlog -- --nocapture` measures with a
+//! backlog of that size.
 
 use std::env;
 use std::sync::Arc;
@@ -21,12 +22,13 @@ use crate::queue::secs;
 use crate::tap::{Listener, tapped};
 
 on_each_database! {
-    a_queue_that_hangs_has_no_other_wait
-    the_backlog_of_a_queue_that_is_gone_has_no_other_wait
-    a_queue_that_hangs_and_comes_back_gets_its_messages
+    hanging_queue_does_not_delay_other_queues
+    backlog_of_a_deleted_queue_does_not_delay_other_queues
+    recovered_queue_gets_its_messages
 }
 
-/// Bodies that begin so are for a queue that takes calls and does not answer them, until it is told to.
+/// Messages whose body begins like this are for a queue that accepts calls but does not answer them until it is told
+/// to.
 const HANGS: &str = "hangs";
 
 #[derive(Debug, Default)]
@@ -42,7 +44,7 @@ impl Listener for Hanging {
     }
 }
 
-/// So many rows for another queue of the same account.
+/// Writes this many rows for another queue of the same account.
 async fn write<DB: TestDatabase>(world: &World<DB>, queue: &str, lane: &str, body: &str, rows: usize) {
     let queue_url = world.queue.url.replace("orders", queue);
     let write = format!(
@@ -53,7 +55,7 @@ async fn write<DB: TestDatabase>(world: &World<DB>, queue: &str, lane: &str, bod
     DB::execute(&world.pool, &write).await;
 }
 
-/// Writes messages one after the other, each when the one before it was sent. Returns how long each took.
+/// Writes messages one after the other, each when the previous one was sent. Returns the time that each took.
 async fn times_of<DB: TestDatabase>(world: &World<DB>, messages: usize) -> Vec<Duration> {
     let mut times = Vec::new();
     for n in 0..messages {
@@ -81,10 +83,10 @@ fn report(what: &str, times: &[Duration]) {
 
 const MESSAGES: usize = 20;
 
-async fn a_queue_that_hangs_has_no_other_wait<DB: TestDatabase>() {
+async fn hanging_queue_does_not_delay_other_queues<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     world.queue.sqs.client().create_queue().queue_name("hanging").send().await.unwrap();
-    // In all lanes, and more than are sent at a time.
+    // The rows fill all lanes, and are more than fit in flight.
     write(&world, "hanging", "n % 256", HANGS, 2_000).await;
     let client = tapped(&world.queue.client(), Arc::<Hanging>::default());
     let relay = Relay::new(world.pool.clone(), client).poll_interval(MOMENT).lease(secs(120));
@@ -95,7 +97,7 @@ async fn a_queue_that_hangs_has_no_other_wait<DB: TestDatabase>() {
         }
         let times = times_of(&world, MESSAGES / 2).await;
         report("a queue hangs", &times);
-        // An attempt has twenty seconds: the first calls have not ended before all of the others were sent.
+        // An attempt may take twenty seconds, so the first calls were still open when all others were sent.
         assert_eq!(DB::numbers(&world.pool, tried).await, [0], "{times:?}");
     };
     tokio::select! {
@@ -104,7 +106,7 @@ async fn a_queue_that_hangs_has_no_other_wait<DB: TestDatabase>() {
     }
 }
 
-async fn a_queue_that_hangs_and_comes_back_gets_its_messages<DB: TestDatabase>() {
+async fn recovered_queue_gets_its_messages<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     let hanging = Arc::<Hanging>::default();
     let client = tapped(&world.queue.client(), hanging.clone());
@@ -127,7 +129,7 @@ async fn a_queue_that_hangs_and_comes_back_gets_its_messages<DB: TestDatabase>()
 
 const ROWS: usize = 20_000;
 
-async fn the_backlog_of_a_queue_that_is_gone_has_no_other_wait<DB: TestDatabase>() {
+async fn backlog_of_a_deleted_queue_does_not_delay_other_queues<DB: TestDatabase>() {
     let rows = env::var("REDRIVE_BACKLOG_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(ROWS);
     let mut medians = Vec::new();
     for rows in [0, rows] {
@@ -149,23 +151,23 @@ async fn the_backlog_of_a_queue_that_is_gone_has_no_other_wait<DB: TestDatabase>
     println!("added to the median: {:?}", medians[1].saturating_sub(medians[0]));
 }
 
-/// A pool of the relay's own. What its connections have read is counted when they are closed.
+/// Creates a pool for the relay alone. PostgreSQL counts a connection's reads when it is closed.
 async fn own_pool(world: &World<Postgres>) -> Pool<Postgres> {
     PgPoolOptions::new().max_connections(4).connect_lazy_with((*world.pool.connect_options()).clone())
 }
 
-/// How many entries of the index of due rows, and rows without an index, were read.
+/// Returns how many entries of the index of due rows, and how many rows without an index, were read.
 async fn read(world: &World<Postgres>) -> i64 {
     let read = "select (select sum(idx_tup_read) from pg_stat_user_indexes
             where indexrelname in ('redrive_outbox_due', 'redrive_outbox_order', 'redrive_outbox_pkey'))::bigint
         + (select seq_tup_read from pg_stat_user_tables where relname = 'redrive_outbox')::bigint";
-    // Whoever has read tells the statistics within a second.
+    // PostgreSQL reports reads to its statistics within a second.
     sleep(secs(2)).await;
     Postgres::numbers(&world.pool, read).await[0]
 }
 
 #[tokio::test]
-async fn the_rows_of_a_queue_that_is_gone_are_not_read_for_others() {
+async fn rows_of_a_deleted_queue_are_not_read_for_other_queues() {
     let world = World::<Postgres>::new("orders").await;
     write(&world, "gone", "n % 256", "waits", ROWS).await;
     Postgres::execute(&world.pool, "analyze redrive_outbox").await;
@@ -185,8 +187,8 @@ async fn the_rows_of_a_queue_that_is_gone_are_not_read_for_others() {
     pool.close().await;
     let read = read(&world).await - before;
     println!("{read} rows read");
-    // All are counted at the start, and one round has read a thousand of them before it knew. To pass over them at each look would read them
-    // more often than there are messages.
+    // All rows are counted at the start, and one round reads a thousand of them before the queue is paused. Reading
+    // them at each look would read them more often than there are messages.
     assert!(read < 6 * ROWS as i64, "{read} rows were read for {MESSAGES} messages");
 }
 
@@ -202,11 +204,11 @@ impl World<Postgres> {
     }
 }
 
-/// Steps of SQLite's machine between two counts.
+/// Steps of SQLite's virtual machine between two counts.
 const STEPS: i32 = 100;
 
 #[tokio::test]
-async fn the_rows_of_a_queue_that_is_gone_take_sqlite_no_steps_for_others() {
+async fn rows_of_a_deleted_queue_cost_sqlite_no_steps_for_other_queues() {
     let world = World::<Sqlite>::new("orders").await;
     write(&world, "gone", "n % 256", "waits", ROWS).await;
     let steps = Arc::<AtomicU64>::default();
@@ -224,7 +226,7 @@ async fn the_rows_of_a_queue_that_is_gone_take_sqlite_no_steps_for_others() {
     let pool = pool.connect_lazy_with((*world.pool.connect_options()).clone());
     let relay = Relay::new(pool, world.queue.client()).poll_interval(MOMENT);
     let looks = async {
-        // All are counted at the start, and one round has read a thousand of them before it knew.
+        // All rows are counted at the start, and one round reads a thousand of them before the queue is paused.
         times_of(&world, 3).await;
         let before = steps.load(Ordering::Relaxed);
         times_of(&world, MESSAGES).await;
@@ -237,6 +239,6 @@ async fn the_rows_of_a_queue_that_is_gone_take_sqlite_no_steps_for_others() {
     };
     ended.unwrap();
     println!("{looks} steps");
-    // Two looks for each message, and some 256 lanes to be looked into. The rows would be some five steps each, at each look.
+    // Each message takes two looks through 256 lanes. The rows would add about five steps each to every look.
     assert!(looks < MESSAGES as u64 * 100_000, "{looks} steps");
 }

@@ -1,4 +1,4 @@
-//! The databases that each test of the outbox runs on, for real.
+//! The real databases that each test of the outbox runs on.
 
 use std::env;
 use std::future::Future;
@@ -17,29 +17,29 @@ use crate::kit::in_time;
 use crate::postgres::Server;
 use crate::proxy::Proxy;
 
-/// A database with tables for an outbox, and what a test wants to know of it.
+/// A database with the outbox's tables, and the operations that tests need.
 pub(crate) trait TestDatabase: OutboxDatabase {
-    /// Keeps the database for as long as it is there.
+    /// Keeps the database alive while it is held.
     type Keeper: Send + Sync;
 
     async fn fresh() -> (Pool<Self>, Self::Keeper);
     async fn execute(pool: &Pool<Self>, sql: &str);
     async fn numbers(pool: &Pool<Self>, sql: &str) -> Vec<i64>;
-    /// Where the database may be down.
+    /// Returns numbers, or the error of a database that is down.
     async fn try_numbers(pool: &Pool<Self>, sql: &str) -> Result<Vec<i64>, sqlx::Error>;
     async fn texts(pool: &Pool<Self>, sql: &str) -> Vec<String>;
-    /// As if their time had come.
+    /// Ends all leases now.
     async fn end_leases(pool: &Pool<Self>);
-    /// As if its clock had been set back by so many seconds.
+    /// Sets the database's clock back by this many seconds.
     async fn set_clock_back(pool: &Pool<Self>, seconds: u32);
 
-    /// Where the relay that is doomed finds the database.
+    /// The address at which the doomed relay finds the database.
     type Door: Send + 'static;
 
     async fn door(pool: &Pool<Self>, doom: Doom) -> Self::Door;
-    /// A pool of the relay's own.
+    /// Creates a pool for the relay alone.
     fn enter(door: Self::Door) -> impl Future<Output = Pool<Self>> + Send;
-    /// Waits until the database has done with those who are gone.
+    /// Waits until the database has closed the sessions of dead clients.
     async fn settle(pool: &Pool<Self>);
 }
 
@@ -110,13 +110,13 @@ impl TestDatabase for Postgres {
     }
 }
 
-/// Another one each time, whatever a test has seeded.
+/// Returns a new number each time, whatever seed a test has set.
 fn number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A new database of that server.
+/// Creates a new database on that server.
 pub(crate) async fn postgres(server: &Server) -> Pool<Postgres> {
     let name = format!("t{}", number());
     let options = || PgPoolOptions::new().acquire_timeout(Duration::from_secs(60));
@@ -128,7 +128,7 @@ pub(crate) async fn postgres(server: &Server) -> Pool<Postgres> {
     pool
 }
 
-/// A file, and those beside it.
+/// A database file, with its journal files.
 pub(crate) struct File(PathBuf);
 
 impl Drop for File {
@@ -182,12 +182,13 @@ impl TestDatabase for Sqlite {
     }
 
     async fn settle(pool: &Pool<Self>) {
-        // Who is committing still is first.
+        // A commit that is still running holds the lock until it ends.
         pool.begin_with("begin immediate").await.unwrap().rollback().await.unwrap();
     }
 }
 
-/// A process that dies has begun a transaction that nobody commits, or committed one and never known it.
+/// Stops at each commit. A process that dies there leaves an open transaction, or a commit whose result it never
+/// learned.
 async fn hook(connection: &mut SqliteConnection, doom: Doom) -> Result<(), sqlx::Error> {
     let written = Arc::new(Mutex::new(String::from("nothing")));
     let mut handle = connection.lock_handle().await?;
@@ -197,7 +198,7 @@ async fn hook(connection: &mut SqliteConnection, doom: Doom) -> Result<(), sqlx:
         let table = std::mem::replace(&mut *written.lock().unwrap(), String::from("nothing"));
         let is_committed = doom.pass_blocking(&format!("a commit of {table} begins")).is_ok();
         if is_committed {
-            // It is done though its relay be gone.
+            // The commit succeeded, even if its relay is gone now.
             let _ = doom.pass_blocking(&format!("a commit of {table} is over"));
         }
         is_committed

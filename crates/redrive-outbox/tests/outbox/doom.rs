@@ -1,4 +1,4 @@
-//! The end of a process, at a step that is chosen beforehand.
+//! Ends a process at a chosen step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -9,13 +9,14 @@ use tokio::sync::watch;
 
 use crate::proxy::Gate;
 
-/// Counts the steps of one relay that anybody outside of it can see, and says at which of them it dies.
+/// Counts the externally visible steps of one relay, and decides at which of them it dies.
 ///
-/// A step is something that the relay asks of its database or of SQS, or an answer to that. Whoever passes it on asks here first.
+/// A step is a request of the relay to its database or to SQS, or an answer to one. Each one asks here before it
+/// passes.
 #[derive(Clone, Debug)]
 pub(crate) struct Doom(Arc<Inner>);
 
-/// One by its name, and which one of that name it is, from 1 on.
+/// A step's name, and its number among the steps of that name, from 1 on.
 pub(crate) type Step = (String, usize);
 
 #[derive(Debug)]
@@ -32,30 +33,31 @@ struct Passed {
     has_died: bool,
 }
 
-/// The step is not taken: the relay is gone.
+/// The step is not taken, because the relay is dead.
 #[derive(Debug)]
 pub(crate) struct Gone;
 
 impl Doom {
-    /// At that step, or nowhere.
+    /// Creates a relay's end at that step, or none.
     pub(crate) fn at(step: Option<Step>) -> Self {
         let (is_dying, is_dead) = (watch::Sender::new(false), watch::Sender::new(false));
         Self(Arc::new(Inner { at: step, passed: Mutex::default(), is_dying, is_dead }))
     }
 
-    /// Returns once the step may be taken, or when the relay is no more: then nothing that it knew is there, and nobody hears an answer.
+    /// Returns when the step may be taken, or after the relay's death. By then all its memory is gone, and no answer
+    /// reaches it.
     pub(crate) async fn pass(&self, step: &str) -> Result<(), Gone> {
         if self.comes(step) {
             return Ok(());
         }
         self.0.is_dying.send_replace(true);
         let mut is_dead = self.0.is_dead.subscribe();
-        // It is sent before `Inner` goes, which this has a part in.
+        // The death is sent before `Inner` is dropped, and this shares `Inner`.
         let _ = is_dead.wait_for(|is_so| *is_so).await;
         Err(Gone)
     }
 
-    /// The same, on a thread that is nobody's runtime.
+    /// Does the same on a thread outside a runtime.
     pub(crate) fn pass_blocking(&self, step: &str) -> Result<(), Gone> {
         Builder::new_current_thread().build().unwrap().block_on(self.pass(step))
     }
@@ -73,13 +75,14 @@ impl Doom {
         self.0.passed.lock().unwrap().has_died
     }
 
-    /// Those that it has come to.
+    /// Returns the steps that the relay has reached.
     pub(crate) fn steps(&self) -> Vec<Step> {
         let steps = self.0.passed.lock().unwrap().steps.clone();
         steps.into_iter().flat_map(|(name, count)| (1..=count).map(move |number| (name.clone(), number))).collect()
     }
 
-    /// Does some work in a runtime that ends with the work, or at that step; then there is nothing left of it, nor of what it spawned.
+    /// Runs the work in a runtime of its own that ends with the work or at that step, together with every task it
+    /// spawned.
     pub(crate) async fn live<F: Future<Output = ()>>(&self, work: impl FnOnce() -> F + Send + 'static) {
         let doom = self.clone();
         let life = move || {
@@ -101,34 +104,35 @@ impl Doom {
 
 impl Gate for Doom {
     fn pass<'a>(&'a self, what: &'a str) -> BoxFuture<'a, bool> {
-        // To make a plan changes nothing: it is part of the step that it is for.
+        // Planning a statement changes nothing, so it is part of the statement's own step.
         let is_step = !what.starts_with("a plan of") || self.has_died();
         Box::pin(async move { !is_step || Doom::pass(self, what).await.is_ok() })
     }
 }
 
-/// Steps to die at. What a relay asks of its database and of SQS at the same time has no order that could be counted on: so each
-/// step is one by its name, and another life finds the next.
+/// The steps to die at. Concurrent requests to the database and to SQS have no stable order, so a step is identified by
+/// its name.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
     known: BTreeSet<Step>,
-    /// How often each was to be died at.
+    /// How often each step was tried.
     tried: BTreeMap<Step, usize>,
     pub(crate) died_at: BTreeSet<String>,
 }
 
-/// Not each life comes to each step: some rows are marked together at one time, and one by one at another.
+/// The limit of tries for a step. A life may miss a step, because rows are marked together in one life and one by one
+/// in another.
 const TRIES: usize = 2;
 
 impl Steps {
-    /// One that nobody has died at yet, as long as there is any.
+    /// Returns a step that no life has ended at yet, if one is left.
     pub(crate) fn next(&mut self) -> Option<Step> {
         let step = self.known.iter().find(|step| self.tried.get(*step).is_none_or(|&tries| tries < TRIES))?.clone();
         *self.tried.entry(step.clone()).or_default() += 1;
         Some(step)
     }
 
-    /// What has come of a life that was to end there.
+    /// Adds the steps of a life that was to end at that step.
     pub(crate) fn learn(&mut self, step: Option<Step>, doom: &Doom) {
         self.known.extend(doom.steps());
         if let Some(step) = step.filter(|_| doom.has_died()) {

@@ -1,4 +1,4 @@
-//! What is written, and what is not.
+//! What `enqueue` writes, and what it refuses.
 
 use aws_sdk_sqs::types::MessageSystemAttributeName as System;
 use redrive::{AttributeValue, Outgoing, TraceContext};
@@ -9,15 +9,15 @@ use crate::kit::{World, of};
 use crate::queue::{secs, system, text};
 
 on_each_database! {
-    a_message_goes_with_its_transaction_or_not_at_all
-    all_of_a_message_arrives
-    what_sqs_would_refuse_is_not_written
-    json_with_characters_that_sqs_refuses_does_not_fail_its_transaction
-    tables_are_made_once
-    a_message_has_the_trace_of_its_transaction
+    message_is_sent_only_if_its_transaction_commits
+    message_arrives_with_all_its_parts
+    message_that_sqs_would_refuse_is_not_written
+    json_with_characters_that_sqs_refuses_is_enqueued
+    second_migration_changes_nothing
+    message_carries_the_trace_of_its_transaction
 }
 
-async fn a_message_goes_with_its_transaction_or_not_at_all<DB: TestDatabase>() {
+async fn message_is_sent_only_if_its_transaction_commits<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     let mut transaction = world.pool.begin().await.unwrap();
     world.outbox.enqueue(&mut transaction, Outgoing::text("undone")).await.unwrap();
@@ -33,7 +33,7 @@ async fn a_message_goes_with_its_transaction_or_not_at_all<DB: TestDatabase>() {
     assert_eq!(world.states().await, ["sent", "sent"]);
 }
 
-async fn all_of_a_message_arrives<DB: TestDatabase>() {
+async fn message_arrives_with_all_its_parts<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     let message = Outgoing::text("{\"é\": \"\u{1f600}\"}").group("fair").delay(secs(1)).trace_header("Root=1-2-3");
     let message = message.attribute("n", AttributeValue::number(7).labelled("int"));
@@ -52,7 +52,7 @@ async fn all_of_a_message_arrives<DB: TestDatabase>() {
     assert_eq!(sqs, [message.message_id().unwrap()]);
 }
 
-async fn json_with_characters_that_sqs_refuses_does_not_fail_its_transaction<DB: TestDatabase>() {
+async fn json_with_characters_that_sqs_refuses_is_enqueued<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     let value = "\u{fffe}\u{ffff}\u{0}";
     let mut transaction = world.pool.begin().await.unwrap();
@@ -63,14 +63,14 @@ async fn json_with_characters_that_sqs_refuses_does_not_fail_its_transaction<DB:
     assert_eq!(serde_json::from_str::<String>(&bodies[0]).unwrap(), value);
 }
 
-async fn what_sqs_would_refuse_is_not_written<DB: TestDatabase>() {
+async fn message_that_sqs_would_refuse_is_not_written<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     let mut transaction = world.pool.begin().await.unwrap();
     for message in [Outgoing::text("no group"), of("g", ""), of("g", &"x".repeat(1_048_577))] {
         let error = world.outbox.enqueue(&mut transaction, message).await.unwrap_err();
         assert!(error.as_send_error().is_some(), "{error}");
     }
-    // The transaction is none the worse for it.
+    // The transaction is still usable.
     let id = world.outbox.enqueue(&mut transaction, of("g", "x").deduplication_id("mine")).await.unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(id, "mine");
@@ -80,14 +80,14 @@ async fn what_sqs_would_refuse_is_not_written<DB: TestDatabase>() {
     assert_eq!(text(&message, "redrive.id").as_deref(), Some("mine"));
 }
 
-async fn tables_are_made_once<DB: TestDatabase>() {
+async fn second_migration_changes_nothing<DB: TestDatabase>() {
     let (pool, _keeper) = DB::fresh().await;
     tokio::try_join!(Outbox::migrate(&pool), Outbox::migrate(&pool), Outbox::migrate(&pool)).unwrap();
     let versions = DB::numbers(&pool, "select version from redrive_outbox_migration").await;
     assert_eq!(versions, Outbox::migrations::<DB>().iter().map(|step| step.version).collect::<Vec<_>>());
 }
 
-async fn a_message_has_the_trace_of_its_transaction<DB: TestDatabase>() {
+async fn message_carries_the_trace_of_its_transaction<DB: TestDatabase>() {
     let mut world = World::<DB>::new("orders").await;
     world.outbox = world.outbox.trace_context(|| {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -1,4 +1,4 @@
-//! Nothing has the messages of others wait for it.
+//! Queues, lanes and groups do not delay one another.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::database::{TestDatabase, on_each_database};
 use crate::kit::{MOMENT, World, in_time, of};
 
 on_each_database! {
-    a_queue_that_is_not_there_has_no_other_wait
-    lanes_take_turns
-    a_long_group_has_no_other_wait
+    missing_queue_does_not_delay_other_queues
+    lanes_with_due_rows_take_turns
+    long_group_does_not_delay_other_groups
     large_messages_are_read_a_few_at_a_time
 }
 
-/// Copies of the first row, so many.
+/// Copies the first row this many times.
 async fn multiply<DB: TestDatabase>(world: &World<DB>, copies: usize) {
     let copy = "insert into redrive_outbox (message_id, queue_url, group_id, order_key, lane, body, attributes)
         select message_id || n, queue_url, group_id, order_key, lane, body, attributes from redrive_outbox,
@@ -27,33 +27,33 @@ async fn multiply<DB: TestDatabase>(world: &World<DB>, copies: usize) {
     DB::execute(&world.pool, &copy.replace("COPIES", &copies.to_string())).await;
 }
 
-/// A message for a queue that is not there.
-async fn enqueue_for_nobody<DB: TestDatabase>(world: &World<DB>) {
+/// Writes a message for a queue that does not exist.
+async fn enqueue_for_missing_queue<DB: TestDatabase>(world: &World<DB>) {
     let missing = Outbox::new(world.queue.url.replace("orders", "missing"));
     let mut transaction = world.pool.begin().await.unwrap();
     missing.enqueue(&mut transaction, Outgoing::text("waits")).await.unwrap();
     transaction.commit().await.unwrap();
 }
 
-async fn a_queue_that_is_not_there_has_no_other_wait<DB: TestDatabase>() {
+async fn missing_queue_does_not_delay_other_queues<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
-    enqueue_for_nobody(&world).await;
+    enqueue_for_missing_queue(&world).await;
     multiply(&world, 3_000).await;
     world.enqueue(Outgoing::text("goes")).await;
-    // All in one lane, and what is for nobody is always due first.
+    // All rows are in one lane, and those for the missing queue are always due first.
     DB::execute(&world.pool, "update redrive_outbox set lane = 0").await;
     let relay = world.relay().backoff(Backoff::exponential(MOMENT..MOMENT));
     relay.run_until(world.until(|status| status.pending == 3_001)).await.unwrap();
     assert_eq!(world.queue.bodies().await, ["goes"]);
-    // The first time some are under way already, and then one goes ahead.
+    // The first round has several in flight. After that, one message goes ahead at a time.
     let tried = DB::numbers(&world.pool, "select count(*) from redrive_outbox where attempts > 0").await[0];
     assert!(tried < 1_000, "{tried} of them were tried");
 }
 
-async fn lanes_take_turns<DB: TestDatabase>() {
+async fn lanes_with_due_rows_take_turns<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
-    enqueue_for_nobody(&world).await;
-    // More lanes than a relay claims at a time, always due.
+    enqueue_for_missing_queue(&world).await;
+    // There are more due lanes than a relay claims at a time.
     multiply(&world, 100).await;
     DB::execute(&world.pool, "update redrive_outbox set lane = id - 1").await;
     world.enqueue(Outgoing::text("goes")).await;
@@ -63,7 +63,7 @@ async fn lanes_take_turns<DB: TestDatabase>() {
     assert_eq!(world.queue.bodies().await, ["goes"]);
 }
 
-async fn a_long_group_has_no_other_wait<DB: TestDatabase>() {
+async fn long_group_does_not_delay_other_groups<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     world.enqueue(of("long", "x")).await;
     multiply(&world, 900).await;
@@ -91,7 +91,7 @@ async fn large_messages_are_read_a_few_at_a_time<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     world.enqueue(Outgoing::text("x".repeat(1_000_000))).await;
     multiply(&world, 39).await;
-    // In one round all begin, and all have the shutdown wait for them.
+    // A round with all of them would start them all, and the shutdown would wait for them.
     world.queue.sqs.set_faults(Faults::none().slow_calls(1.0, Duration::from_millis(50)));
     let begun = async {
         while world.queue.calls.total() == 0 {

@@ -1,4 +1,4 @@
-//! What holds when things happen at the wrong moment.
+//! Guarantees that hold when events coincide.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,19 +18,19 @@ use crate::queue::secs;
 use crate::tap::{Listener, tapped};
 
 on_each_database! {
-    a_mark_changes_nothing_in_a_row_that_was_settled_meanwhile
-    a_call_that_hangs_is_over_before_the_lease_is
-    many_sent_rows_are_cleaned_without_a_pause
+    mark_does_not_change_a_row_that_was_settled_meanwhile
+    hanging_call_ends_before_its_lease
+    many_sent_rows_are_deleted_without_a_pause
 }
 
-/// Has something done to the database when a call leaves, or when its answer is there.
+/// Changes the database when a call leaves or when its answer arrives.
 #[derive(Debug)]
 struct Meanwhile<DB: TestDatabase> {
     pool: Pool<DB>,
     when_it_leaves: Option<&'static str>,
     when_answered: Option<&'static str>,
     numbers: Mutex<Vec<i64>>,
-    /// How long a call takes before it leaves.
+    /// The delay before a call leaves.
     takes: Duration,
 }
 
@@ -78,7 +78,7 @@ fn relay_heard_by<DB: TestDatabase>(world: &World<DB>, pool: &Pool<DB>, listener
     quick(Relay::new(pool.clone(), tapped(&world.queue.client(), listener.clone())))
 }
 
-async fn a_mark_changes_nothing_in_a_row_that_was_settled_meanwhile<DB: TestDatabase>()
+async fn mark_does_not_change_a_row_that_was_settled_meanwhile<DB: TestDatabase>()
 where
     Meanwhile<DB>: Listener,
 {
@@ -94,7 +94,7 @@ where
     }
 }
 
-/// A queue that takes calls and never answers.
+/// A queue that accepts calls and never answers.
 #[derive(Debug)]
 struct Hanging;
 
@@ -104,7 +104,7 @@ impl Listener for Hanging {
     }
 }
 
-async fn a_call_that_hangs_is_over_before_the_lease_is<DB: TestDatabase>() {
+async fn hanging_call_ends_before_its_lease<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
     let relay = relay_heard_by(&world, &world.pool, &Arc::new(Hanging)).lease(secs(12));
@@ -112,7 +112,7 @@ async fn a_call_that_hangs_is_over_before_the_lease_is<DB: TestDatabase>() {
         while world.queue.calls.total() == 0 {
             sleep(Duration::from_millis(1)).await;
         }
-        // A sixth of the lease for the attempt, and none begins after as long.
+        // An attempt has a sixth of the lease, and no attempt starts after as long again.
         advance(Duration::from_millis(2_100)).await;
         while DB::numbers(&world.pool, "select cast(attempts as bigint) from redrive_outbox").await == [0] {
             sleep(MOMENT).await;
@@ -123,7 +123,7 @@ async fn a_call_that_hangs_is_over_before_the_lease_is<DB: TestDatabase>() {
     assert!(begin.elapsed() < secs(6), "{:?} of 12 s", begin.elapsed());
 }
 
-async fn many_sent_rows_are_cleaned_without_a_pause<DB: TestDatabase>() {
+async fn many_sent_rows_are_deleted_without_a_pause<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
     world.relay_all().await;
@@ -143,7 +143,7 @@ async fn many_sent_rows_are_cleaned_without_a_pause<DB: TestDatabase>() {
 }
 
 #[tokio::test]
-async fn sent_rows_are_cleaned_a_part_at_a_time() {
+async fn sent_rows_are_deleted_in_parts() {
     let world = World::<Postgres>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
     world.relay_all().await;
@@ -171,7 +171,7 @@ async fn lanes_are_not_claimed_while_a_mark_is_being_written() {
     world.enqueue(Outgoing::text("x")).await;
     let latch = Latch::at("commit after update redrive_outbox o set state = 'sent'", "is asked for");
     let pool = pool_through(&world, &latch).await;
-    // So that it is over when the mark begins.
+    // The lease is over when the mark begins.
     let ended = Some("update redrive_outbox_lane set leased_until = '-infinity'");
     let listener = Arc::new(Meanwhile { when_answered: ended, ..Meanwhile::new(&world.pool) });
     let first = relay_heard_by(&world, &pool, &listener).drain_until(std::future::pending());
@@ -187,7 +187,7 @@ async fn lanes_are_not_claimed_while_a_mark_is_being_written() {
 }
 
 #[tokio::test]
-async fn nothing_is_begun_in_the_second_half_of_a_lease() {
+async fn no_send_starts_in_the_second_half_of_a_lease() {
     let world = World::<Postgres>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
     let latches = (Latch::at("with fence", "is answered"), Latch::at("select id, queue_url", "is answered"));
@@ -195,7 +195,7 @@ async fn nothing_is_begun_in_the_second_half_of_a_lease() {
     let tokens = Some("select max(token) from redrive_outbox_lane");
     let listener = Arc::new(Meanwhile { when_it_leaves: tokens, ..Meanwhile::new(&world.pool) });
     let relay = relay_heard_by(&world, &pool, &listener).lease(secs(20)).drain_until(std::future::pending());
-    // Each of the two is within its own limit, which is a third of the lease.
+    // Each of the two stays within its own limit, which is a third of the lease.
     let slow = async {
         for latch in [&latches.0, &latches.1] {
             latch.has_come().await;
@@ -213,7 +213,7 @@ async fn nothing_is_begun_in_the_second_half_of_a_lease() {
 async fn no_transaction_is_open_while_a_call_is_under_way() {
     let world = World::<Postgres>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
-    // Chores and looks have transactions too. These are short.
+    // Chores and looks have short transactions too.
     let takes = Duration::from_millis(1_500);
     let open = Some(
         "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'
@@ -224,7 +224,7 @@ async fn no_transaction_is_open_while_a_call_is_under_way() {
     assert_eq!(listener.numbers(), [0]);
 }
 
-/// Somebody who writes for longer than a relay's connections wait for him.
+/// Another client that writes for longer than a relay's connections wait.
 #[derive(Debug)]
 struct Busy(Pool<Sqlite>);
 
@@ -241,7 +241,7 @@ impl Listener for Busy {
 }
 
 #[tokio::test]
-async fn a_mark_waits_for_whoever_else_writes() {
+async fn mark_waits_for_another_writer() {
     let world = World::<Sqlite>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
     let options = world.pool.connect_options().as_ref().clone().busy_timeout(Duration::ZERO);

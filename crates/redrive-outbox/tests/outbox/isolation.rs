@@ -1,4 +1,4 @@
-//! A database whose default isolation is stricter than a relay wants it, and transactions that are in each other's way.
+//! A database with a strict default isolation level, and conflicting transactions.
 
 use redrive::Outgoing;
 use redrive_outbox::Outbox;
@@ -8,7 +8,7 @@ use crate::database::TestDatabase;
 use crate::kit::{World, in_time};
 use crate::latch::pool_through;
 
-/// What each transaction that writes to the outbox has had.
+/// Records the isolation level of each transaction that writes to the outbox.
 const WITNESS: &str = "create table witness (isolation text);
     create function witness() returns trigger language plpgsql as
         $$ begin insert into witness values (current_setting('transaction_isolation')); return null; end $$;
@@ -16,14 +16,14 @@ const WITNESS: &str = "create table witness (isolation text);
     create trigger witness after update on redrive_outbox_lane for each statement execute function witness();";
 
 #[tokio::test]
-async fn a_relay_reads_what_is_committed_whatever_the_default_isolation_is() {
+async fn relay_is_read_committed_under_any_default_isolation() {
     for isolation in ["repeatable read", "serializable"] {
         let world = World::<Postgres>::new("orders.fifo").await;
         Postgres::execute(&world.pool, WITNESS).await;
         let name = Postgres::texts(&world.pool, "select current_database()::text").await.remove(0);
         let strict = format!("alter database {name} set default_transaction_isolation = '{isolation}'");
         Postgres::execute(&world.pool, &strict).await;
-        // Connections that are made from now on.
+        // The new default applies to connections from now on.
         let mut strict = World::<Postgres>::new("orders.fifo").await;
         strict.pool = pool_through(&world, &crate::latch::Latch::at("nothing", "is held")).await;
         let default = Postgres::texts(&strict.pool, "select current_setting('transaction_isolation')").await;
@@ -50,7 +50,7 @@ async fn a_relay_reads_what_is_committed_whatever_the_default_isolation_is() {
     }
 }
 
-/// Has the first transactions that change the outbox fail, as one does that is in the way of another.
+/// Makes the first transactions that change the outbox fail with a conflict.
 fn conflicts(code: &str) -> String {
     format!(
         "create sequence conflicts;
@@ -61,14 +61,14 @@ fn conflicts(code: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_transaction_that_another_was_in_the_way_of_is_made_again() {
+async fn transaction_with_a_conflict_is_repeated() {
     for code in ["40001", "40P01"] {
         let world = World::<Postgres>::new("orders").await;
         world.enqueue(Outgoing::text("x")).await;
         Postgres::execute(&world.pool, "update redrive_outbox set state = 'parked'").await;
         Postgres::execute(&world.pool, &conflicts(code)).await;
         assert_eq!(Outbox::retry(&world.pool, None).await.unwrap(), 1, "{code}");
-        // What fails for another reason is an error at once.
+        // Another error is returned at once.
         Postgres::execute(&world.pool, "update redrive_outbox set state = 'parked'; drop function conflict cascade")
             .await;
         Postgres::execute(&world.pool, "drop sequence conflicts").await;

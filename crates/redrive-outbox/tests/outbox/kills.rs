@@ -1,4 +1,4 @@
-//! A relay that dies, wherever it is.
+//! Relays that die at any step.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -17,28 +17,28 @@ use crate::queue::counted;
 use crate::tap::{Listener, tapped};
 
 on_each_database! {
-    a_process_may_end_at_any_step_on_a_fifo_queue
-    a_process_may_end_at_any_step_on_a_standard_queue
-    nothing_is_lost_or_doubled_wherever_a_relay_is_dropped
+    fifo_messages_survive_a_death_at_any_step
+    standard_messages_survive_a_death_at_any_step
+    no_message_is_lost_or_doubled_wherever_a_relay_is_dropped
 }
 
-/// Far more than it takes.
+/// The limit of lives, far above the number needed.
 const MOST_LIVES: usize = 3_000;
 
-/// Calls to SQS are steps too: one is sent, or not; its answer is heard, or not.
+/// Makes calls to SQS steps too: before a call is sent, and before its answer is received.
 #[derive(Debug)]
 struct Calls {
     doom: Doom,
-    /// The bodies that SQS has taken, heard or not.
+    /// The bodies that SQS accepted, whether the answer was received or not.
     taken: Mutex<Vec<String>>,
 }
 
 impl Listener for Calls {
     fn leaves<'a>(&'a self, _: &'a [String]) -> BoxFuture<'a, ()> {
         Box::pin(async {
-            // What a relay writes down without an answer is written by then.
+            // By then the relay has written the results that need no answer.
             tokio::time::sleep(MOMENT * 2).await;
-            // Who is gone is dropped where it waits.
+            // A dead relay is dropped while it waits here.
             let _ = self.doom.pass("a call is sent").await;
         })
     }
@@ -51,8 +51,8 @@ impl Listener for Calls {
     }
 }
 
-/// Has a relay send what is there, as a process of its own that ends at that step, if it has not ended before. Says what SQS has taken of
-/// it, heard or not.
+/// Runs a relay as a process of its own that ends at that step, if it has not finished before. Returns the bodies that
+/// SQS accepted from it.
 async fn dies_at<DB: TestDatabase>(world: &World<DB>, steps: &mut Steps, step: Option<Step>) -> Vec<String> {
     let doom = Doom::at(step.clone());
     let calls = Arc::new(Calls { doom: doom.clone(), taken: Mutex::default() });
@@ -60,7 +60,7 @@ async fn dies_at<DB: TestDatabase>(world: &World<DB>, steps: &mut Steps, step: O
     let door = DB::door(&world.pool, doom.clone()).await;
     let life = async move || {
         let relay = quick(Relay::new(DB::enter(door).await, client)).park_after(1);
-        // One that dies while it begins says so.
+        // A relay that dies during its start returns an error.
         let _ = relay.drain_until(std::future::pending()).await;
     };
     in_time(doom.live(life)).await;
@@ -69,14 +69,14 @@ async fn dies_at<DB: TestDatabase>(world: &World<DB>, steps: &mut Steps, step: O
     std::mem::take(&mut *calls.taken.lock().unwrap())
 }
 
-/// Has another relay take over, once the leases of the one that died are over.
+/// Lets another relay take over after the dead relay's leases are over.
 async fn takes_over<DB: TestDatabase>(world: &World<DB>, parked: u64, held: u64) {
     DB::end_leases(&world.pool).await;
     let until = world.until(|status| (status.pending, status.parked, status.held) == (0, parked, held));
     world.relay().park_after(1).run_until(until).await.unwrap();
 }
 
-/// On either side of each of these a relay has to have died, of what is one line on either of them.
+/// The steps before and after which some relay must have died. Each line lists names of one step.
 const ON_POSTGRES: [(&[&str], [&str; 2]); 6] = [
     (&["with fence"], ASKED),
     (&["select id"], ASKED),
@@ -103,12 +103,12 @@ fn assert_died_everywhere<DB: TestDatabase>(steps: &BTreeSet<String>, lives: usi
     for (names, sides) in expected {
         for side in sides {
             let is_one = |step: &String| step.ends_with(side) && names.iter().any(|name| step.contains(name));
-            assert!(steps.iter().any(is_one), "nobody died as {names:?} {side}");
+            assert!(steps.iter().any(is_one), "no relay died as {names:?} {side}");
         }
     }
 }
 
-async fn a_process_may_end_at_any_step_on_a_fifo_queue<DB: TestDatabase>() {
+async fn fifo_messages_survive_a_death_at_any_step<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     let (mut steps, mut step) = (Steps::default(), None);
     for life in 1..MOST_LIVES {
@@ -122,7 +122,7 @@ async fn a_process_may_end_at_any_step_on_a_fifo_queue<DB: TestDatabase>() {
         assert_eq!(world.states().await, ["sent", "sent", "sent", "parked", "held"], "after {step:?}");
         let there = world.queue.bodies().await;
         let of_group = |group: &str| there.iter().filter(|body| body.starts_with(group)).collect::<Vec<_>>();
-        // The queue has taken each of them once: duplicates were dropped by their ids.
+        // The queue holds each message once, because SQS dropped copies by their ids.
         assert_eq!(of_group("a"), [&bodies[0], &bodies[2]], "after {step:?}");
         assert_eq!(of_group("b"), [&bodies[1]], "after {step:?}");
         assert_eq!(there.len(), 3, "after {step:?}");
@@ -132,10 +132,10 @@ async fn a_process_may_end_at_any_step_on_a_fifo_queue<DB: TestDatabase>() {
             return assert_died_everywhere::<DB>(&steps.died_at, life);
         }
     }
-    panic!("there is no end to the steps");
+    panic!("the steps never end");
 }
 
-async fn a_process_may_end_at_any_step_on_a_standard_queue<DB: TestDatabase>() {
+async fn standard_messages_survive_a_death_at_any_step<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     let (mut steps, mut step) = (Steps::default(), None);
     for life in 1..MOST_LIVES {
@@ -151,8 +151,8 @@ async fn a_process_may_end_at_any_step_on_a_standard_queue<DB: TestDatabase>() {
         let there = counted(world.queue.bodies().await);
         for body in &bodies {
             let expected = usize::from(taken.contains(body)) + usize::from(unsent.contains(body));
-            assert!(expected > 0, "{body} is marked, and SQS has never seen it, after {step:?}");
-            // There is a copy of what SQS had taken and nobody had marked, and of nothing else.
+            assert!(expected > 0, "{body} is marked as sent, but SQS never received it, after {step:?}");
+            // Only messages that SQS accepted without a written mark have a copy.
             assert_eq!(there.get(body), Some(&expected), "{body} after {step:?}");
         }
         assert_eq!(there.len(), bodies.len());
@@ -162,15 +162,15 @@ async fn a_process_may_end_at_any_step_on_a_standard_queue<DB: TestDatabase>() {
             return assert_died_everywhere::<DB>(&steps.died_at, life);
         }
     }
-    panic!("there is no end to the steps");
+    panic!("the steps never end");
 }
 
-/// So many runs, one after the other, in which all was over before the end came.
+/// Stop after this many runs in a row that finished before their end came.
 const ENOUGH: usize = 5;
 
-/// Runs a relay whose future is gone after its first, its second, its third poll and so on, in a process that lives on: what it asked of
-/// the database is done to its end. Another one finishes each time, once the lease of the first is over.
-async fn nothing_is_lost_or_doubled_wherever_a_relay_is_dropped<DB: TestDatabase>() {
+/// Drops a relay's future after its first poll, its second poll and so on, in a process that continues, so that its
+/// database requests finish. Another relay then finishes each time, after the first one's lease.
+async fn no_message_is_lost_or_doubled_wherever_a_relay_is_dropped<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     let (mut steps, mut survived) = (0, 0);
     while survived < ENOUGH {
@@ -183,7 +183,7 @@ async fn nothing_is_lost_or_doubled_wherever_a_relay_is_dropped<DB: TestDatabase
         in_time(dropped_after(steps, world.relay().run_until(std::future::pending()))).await;
         let is_over = world.states().await.iter().all(|state| state == "sent");
         survived = if is_over { survived + 1 } else { 0 };
-        world.relay_all_whoever_has_it().await;
+        world.relay_all_despite_other_leases().await;
         let there = world.queue.bodies().await;
         for group in ["a", "b"] {
             let of_group = |bodies: &[String]| -> Vec<String> {
@@ -194,11 +194,11 @@ async fn nothing_is_lost_or_doubled_wherever_a_relay_is_dropped<DB: TestDatabase
         DB::execute(&world.pool, "delete from redrive_outbox").await;
     }
     println!("{steps} steps");
-    // The queue has taken each of them once: duplicates were dropped by their ids.
+    // The queue holds each message once, because SQS dropped copies by their ids.
     assert!(counted(world.queue.bodies().await).is_empty());
 }
 
-/// Steps are polls: between two of them a future cannot be left.
+/// Polls the future this many times, then drops it. A future can only be dropped between polls.
 async fn dropped_after<F: Future>(steps: usize, future: F) {
     let mut future = Box::pin(future);
     let mut left = steps;

@@ -1,4 +1,4 @@
-//! A database, a queue, and what is between them.
+//! A database, a queue, and the parts between them.
 
 use std::future::Future;
 use std::time::Duration;
@@ -25,7 +25,7 @@ impl<DB: TestDatabase> World<DB> {
         Self { pool, queue, outbox, _keeper: keeper }
     }
 
-    /// Writes a message in a transaction of its own.
+    /// Writes a message in its own transaction.
     pub(crate) async fn enqueue(&self, message: Outgoing) -> String {
         let mut transaction = self.pool.begin().await.unwrap();
         let id = self.outbox.enqueue(&mut transaction, message).await.unwrap();
@@ -33,18 +33,18 @@ impl<DB: TestDatabase> World<DB> {
         id
     }
 
-    /// One that looks often, and waits for little.
+    /// Creates a relay with short intervals.
     pub(crate) fn relay(&self) -> Relay<DB> {
         quick(Relay::new(self.pool.clone(), self.queue.client()))
     }
 
-    /// Sends what can be sent.
+    /// Runs a relay until everything that can be sent is sent.
     pub(crate) async fn relay_all(&self) {
         self.relay().run_until(self.until(|status| status.pending == 0)).await.unwrap();
     }
 
-    /// The same, where one that is gone has lanes, or is about to be given some.
-    pub(crate) async fn relay_all_whoever_has_it(&self) {
+    /// Does the same while dead relays still hold lanes, or claim some.
+    pub(crate) async fn relay_all_despite_other_leases(&self) {
         let sent = async {
             while Outbox::status(&self.pool).await.unwrap().pending > 0 {
                 DB::end_leases(&self.pool).await;
@@ -54,7 +54,7 @@ impl<DB: TestDatabase> World<DB> {
         self.relay().run_until(in_time(sent)).await.unwrap();
     }
 
-    /// Waits for a state of the outbox.
+    /// Waits until the outbox has a certain state.
     pub(crate) async fn until(&self, is_so: impl Fn(&redrive_outbox::OutboxStatus) -> bool) {
         let pool = self.pool.clone();
         let waiting = async {
@@ -74,19 +74,19 @@ pub(crate) fn quick<DB: TestDatabase>(relay: Relay<DB>) -> Relay<DB> {
     relay.poll_interval(MOMENT).backoff(Backoff::exponential(MOMENT..MOMENT * 8))
 }
 
-/// The database has a clock of its own, which nobody can pause: what is waited for is looked for.
+/// The interval of polling. The database's clock cannot be paused, so tests poll for a state.
 pub(crate) const MOMENT: Duration = Duration::from_millis(5);
 
 pub(crate) async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(240), work).await.expect("it takes too long")
+    tokio::time::timeout(Duration::from_secs(240), work).await.expect("the work ends within 240 s")
 }
 
-/// A message of a group.
+/// Creates a message of a group.
 pub(crate) fn of(group: &str, body: &str) -> Outgoing {
     Outgoing::text(body).group(group)
 }
 
-/// Bodies of the form g1 are of the group g.
+/// Writes these bodies. The first character of a body is its group.
 pub(crate) async fn enqueue_all<DB: TestDatabase>(world: &World<DB>, bodies: &[&str]) {
     for body in bodies {
         world.enqueue(of(&body[..1], body)).await;

@@ -1,4 +1,4 @@
-//! A moment that a test stops at.
+//! Stops a connection at a chosen moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::database::TestDatabase;
 use crate::kit::{World, in_time};
 use crate::proxy::{Gate, Proxy};
 
-/// Holds what is so called when it comes for the first time, until it is opened.
+/// Holds the first request with this name until the test opens the latch.
 #[derive(Clone, Debug)]
 pub(crate) struct Latch(Arc<Inner>);
 
@@ -25,12 +25,12 @@ struct Inner {
 }
 
 impl Latch {
-    /// For what begins and ends so.
+    /// Creates a latch for a request whose name begins and ends like this.
     pub(crate) fn at(begin: &'static str, end: &'static str) -> Self {
         Self::of(begin, end, true)
     }
 
-    /// Breaks the connection in place of having it wait.
+    /// Creates a latch that breaks the connection instead of holding it.
     pub(crate) fn breaking(begin: &'static str, end: &'static str) -> Self {
         let latch = Self::of(begin, end, false);
         latch.open();
@@ -63,14 +63,14 @@ impl Gate for Latch {
     }
 }
 
-/// One after the other.
+/// Applies both latches, one after the other.
 impl Gate for (Latch, Latch) {
     fn pass<'a>(&'a self, what: &'a str) -> BoxFuture<'a, bool> {
         Box::pin(async move { self.0.pass(what).await && self.1.pass(what).await })
     }
 }
 
-/// A pool whose way to the database leads through a gate.
+/// Creates a pool whose connections pass through a gate.
 pub(crate) async fn pool_through(world: &World<Postgres>, gate: &(impl Gate + Clone)) -> Pool<Postgres> {
     pool_and_proxy(world, gate).await.0
 }
@@ -83,7 +83,7 @@ pub(crate) async fn pool_and_proxy(world: &World<Postgres>, gate: &(impl Gate + 
     (PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap(), proxy)
 }
 
-/// The clock of this process, and not that of the database. What waits for the network waits for it all the same.
+/// Advances this process's clock, but not the database's. Waits for the network stay real.
 pub(crate) async fn advance(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;

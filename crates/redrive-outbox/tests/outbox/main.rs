@@ -1,4 +1,4 @@
-//! The outbox, on real databases, in front of the local queue.
+//! Tests the outbox on real databases, with the local queue.
 
 mod account;
 mod backlog;

@@ -1,4 +1,4 @@
-//! What only PostgreSQL has: writers at the same time, a network, a word for new rows, restarts.
+//! Tests of PostgreSQL alone: concurrent writers, network failures, notifications and restarts.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::proxy::Proxy;
 use crate::queue::secs;
 
 #[tokio::test]
-async fn a_row_is_seen_though_it_was_committed_late() {
+async fn row_that_commits_late_is_sent() {
     let world = World::<Postgres>::new("orders.fifo").await;
     let mut late = world.pool.begin().await.unwrap();
     world.outbox.enqueue(&mut late, of("g", "first written, last committed")).await.unwrap();
@@ -30,7 +30,7 @@ async fn a_row_is_seen_though_it_was_committed_late() {
 }
 
 #[tokio::test]
-async fn to_enqueue_is_one_round_trip() {
+async fn enqueue_takes_one_round_trip() {
     let server = tokio::task::spawn_blocking(Server::shared).await.unwrap();
     let direct = postgres(&server).await;
     let name = Postgres::texts(&direct, "select current_database()::text").await.remove(0);
@@ -39,7 +39,7 @@ async fn to_enqueue_is_one_round_trip() {
     let pool = PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
     let outbox = Outbox::new("http://127.0.0.1:9324/000000000000/orders");
     let mut transaction = pool.begin().await.unwrap();
-    // The first on a connection prepares the statement.
+    // The first message on a connection prepares the statement.
     outbox.enqueue(&mut transaction, Outgoing::text("x")).await.unwrap();
     let before = proxy.round_trips();
     for _ in 0..10 {
@@ -50,11 +50,11 @@ async fn to_enqueue_is_one_round_trip() {
 }
 
 #[tokio::test]
-async fn a_relay_hears_of_a_message_long_before_it_looks() {
+async fn notification_arrives_before_the_next_look() {
     let world = World::<Postgres>::new("orders").await;
     let relay = Relay::new(world.pool.clone(), world.queue.client()).poll_interval(secs(600));
     let heard = async {
-        // Once it listens it has looked.
+        // A relay that listens has made its first look.
         let listening = "select count(*) from pg_stat_activity where query like 'LISTEN%' and state = 'idle'
             and datname = current_database()";
         while Postgres::numbers(&world.pool, listening).await == [0] {
@@ -78,9 +78,9 @@ async fn world_of_one_connection() -> World<Postgres> {
     world
 }
 
-/// The planner mostly sees an outbox in which nothing is pending, and takes what is for little.
+/// The planner usually sees an outbox without pending rows, and estimates few from then on.
 #[tokio::test]
-async fn what_was_sent_is_not_compared_with_all_that_is_pending() {
+async fn marks_are_not_compared_with_all_pending_rows() {
     const ROWS: i64 = 2_000;
     let world = World::<Postgres>::new("orders").await;
     let write = async || {
@@ -95,7 +95,7 @@ async fn what_was_sent_is_not_compared_with_all_that_is_pending() {
     Postgres::execute(&world.pool, "vacuum analyze redrive_outbox").await;
     write().await;
     let read = async || {
-        // Whoever has read tells the statistics within a second.
+        // PostgreSQL reports reads to its statistics within a second.
         tokio::time::sleep(secs(2)).await;
         let read = "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'redrive_outbox_due'";
         Postgres::numbers(&world.pool, read).await[0]
@@ -107,12 +107,13 @@ async fn what_was_sent_is_not_compared_with_all_that_is_pending() {
     pool.close().await;
     let read = read().await - before;
     println!("{read} entries read");
-    // Each row is read once, and looked at now and then. Compared with all that is pending it would be read for each call.
+    // Each row is read once, and looked at now and then. Comparing marks with all pending rows would read each row for
+    // each call.
     assert!(read < 10 * ROWS, "{read} entries were read");
 }
 
 #[tokio::test]
-async fn a_pool_of_one_connection_is_enough() {
+async fn relay_works_with_a_pool_of_one_connection() {
     let world = world_of_one_connection().await;
     world.enqueue(Outgoing::text("x")).await;
     world.relay_all().await;
@@ -120,7 +121,7 @@ async fn a_pool_of_one_connection_is_enough() {
 }
 
 #[tokio::test]
-async fn relays_take_no_connection_of_their_pool_for_themselves() {
+async fn listening_relay_holds_no_connection_of_its_pool() {
     let server = tokio::task::spawn_blocking(Server::shared).await.unwrap();
     let direct = postgres(&server).await;
     let name = Postgres::texts(&direct, "select current_database()::text").await.remove(0);
@@ -145,7 +146,7 @@ async fn relays_take_no_connection_of_their_pool_for_themselves() {
 }
 
 #[tokio::test]
-async fn a_relay_lives_through_a_restart_of_its_database() {
+async fn relay_survives_a_restart_of_its_database() {
     let server = std::sync::Arc::new(tokio::task::spawn_blocking(Server::start).await.unwrap());
     let mut world = World::<Postgres>::new("orders.fifo").await;
     world.pool = postgres(&server).await;
@@ -160,7 +161,7 @@ async fn a_relay_lives_through_a_restart_of_its_database() {
         })
         .await
         .unwrap();
-        // Connections of the pool are found dead, each once.
+        // The pool finds each of its connections dead once.
         while world.pool.begin().await.is_err() {}
         let after = async {
             while Outbox::status(&world.pool).await.is_err() {
@@ -176,7 +177,7 @@ async fn a_relay_lives_through_a_restart_of_its_database() {
 }
 
 #[tokio::test]
-async fn a_word_may_be_lost_with_the_connection_that_it_came_by() {
+async fn message_is_sent_after_its_notification_was_lost() {
     let mut world = World::<Postgres>::new("orders").await;
     world.outbox = world.outbox.without_notify();
     let heard = Latch::at("listen", "is answered");
@@ -185,7 +186,7 @@ async fn a_word_may_be_lost_with_the_connection_that_it_came_by() {
     let relay = quick(Relay::new(pool, world.queue.client())).poll_interval(secs(600));
     let sent = async {
         heard.has_come().await;
-        // It looks again once it listens.
+        // The relay looks again once it listens.
         let before = proxy.round_trips();
         while proxy.round_trips() == before {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -199,7 +200,7 @@ async fn a_word_may_be_lost_with_the_connection_that_it_came_by() {
 }
 
 #[tokio::test]
-async fn while_nobody_listens_a_relay_looks_for_itself() {
+async fn relay_without_a_listener_polls_for_messages() {
     let mut world = World::<Postgres>::new("orders").await;
     world.outbox = world.outbox.without_notify();
     let nobody = Latch::breaking("listen", "is asked for");

@@ -1,4 +1,4 @@
-//! What SQS refuses is put aside, and what is behind it waits, for as long as there is a reason.
+//! SQS refuses a message: it is parked, and the messages behind it wait until there is no reason to.
 
 use redrive_outbox::{Outbox, WhenParked};
 
@@ -6,35 +6,35 @@ use crate::database::{TestDatabase, on_each_database};
 use crate::kit::{World, enqueue_all, of};
 
 on_each_database! {
-    poison_is_parked_and_holds_its_group
-    poison_is_parked_and_its_group_goes_on
-    what_was_parked_is_sent_when_it_is_retried
-    what_is_held_goes_on_in_order_when_the_parked_row_is_deleted
-    what_is_held_goes_on_when_parked_rows_hold_no_more
-    what_is_written_behind_held_rows_waits_for_them
-    a_row_before_the_parked_one_is_sent
+    refused_message_is_parked_and_holds_its_group
+    refused_message_is_parked_and_its_group_continues
+    retried_parked_message_is_sent
+    held_rows_continue_in_order_after_the_parked_row_is_deleted
+    held_rows_continue_when_parked_rows_stop_holding
+    row_behind_held_rows_waits_for_them
+    row_before_a_parked_row_is_sent
 }
 
-/// A row that SQS refuses, as one may write who knows better.
+/// Writes a row that SQS refuses, as another program might.
 async fn poison<DB: TestDatabase>(world: &World<DB>, body: &str) {
     world.enqueue(of(&body[..1], body)).await;
     DB::execute(&world.pool, &format!("update redrive_outbox set body = '' where body = '{body}'")).await;
 }
 
-/// Until so many are parked and held, and nothing else is left.
+/// Relays until this many messages are parked and held, and no other is left.
 async fn relay_until_held<DB: TestDatabase>(world: &World<DB>, parked: u64, held: u64) {
     let until = world.until(|status| (status.parked, status.held, status.pending) == (parked, held, 0));
     world.relay().park_after(1).run_until(until).await.unwrap();
 }
 
-async fn poison_is_parked_and_holds_its_group<DB: TestDatabase>() {
+async fn refused_message_is_parked_and_holds_its_group<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     enqueue_all(&world, &["a1", "b1"]).await;
     poison(&world, "a2").await;
     enqueue_all(&world, &["a3", "b2"]).await;
     let parked = world.until(|status| status.parked == 1 && status.held == 1 && status.pending == 0);
     world.relay().park_after(2).run_until(parked).await.unwrap();
-    // What is written later waits too.
+    // A row that is written later waits too.
     enqueue_all(&world, &["a4", "b3"]).await;
     relay_until_held(&world, 1, 2).await;
     assert_eq!(world.states().await, ["sent", "sent", "parked", "held", "sent", "held", "sent"]);
@@ -43,7 +43,7 @@ async fn poison_is_parked_and_holds_its_group<DB: TestDatabase>() {
     assert!(parked.error.contains("empty"), "{}", parked.error);
 }
 
-async fn poison_is_parked_and_its_group_goes_on<DB: TestDatabase>() {
+async fn refused_message_is_parked_and_its_group_continues<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     poison(&world, "a1").await;
     enqueue_all(&world, &["a2", "a3"]).await;
@@ -53,7 +53,7 @@ async fn poison_is_parked_and_its_group_goes_on<DB: TestDatabase>() {
     assert_eq!(world.queue.bodies().await, ["a2", "a3"]);
 }
 
-async fn what_was_parked_is_sent_when_it_is_retried<DB: TestDatabase>() {
+async fn retried_parked_message_is_sent<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     poison(&world, "a1").await;
     poison(&world, "b1").await;
@@ -69,7 +69,7 @@ async fn what_was_parked_is_sent_when_it_is_retried<DB: TestDatabase>() {
     assert_eq!(world.queue.bodies().await, ["mended", "b2"]);
 }
 
-async fn what_is_held_goes_on_in_order_when_the_parked_row_is_deleted<DB: TestDatabase>() {
+async fn held_rows_continue_in_order_after_the_parked_row_is_deleted<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     poison(&world, "a1").await;
     enqueue_all(&world, &["a2", "a3"]).await;
@@ -80,12 +80,12 @@ async fn what_is_held_goes_on_in_order_when_the_parked_row_is_deleted<DB: TestDa
     assert_eq!(world.queue.bodies().await, ["a2", "a3", "a4"]);
 }
 
-async fn what_is_held_goes_on_when_parked_rows_hold_no_more<DB: TestDatabase>() {
+async fn held_rows_continue_when_parked_rows_stop_holding<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     poison(&world, "a1").await;
     enqueue_all(&world, &["a2", "a3"]).await;
     relay_until_held(&world, 1, 2).await;
-    // Nobody has put it aside.
+    // No relay has marked this row as held.
     enqueue_all(&world, &["a4"]).await;
     let relay = world.relay().when_parked(WhenParked::GoOn);
     relay.run_until(world.until(|status| status.pending + status.held == 0)).await.unwrap();
@@ -93,15 +93,15 @@ async fn what_is_held_goes_on_when_parked_rows_hold_no_more<DB: TestDatabase>() 
     assert_eq!(world.queue.bodies().await, ["a2", "a3", "a4"]);
 }
 
-async fn what_is_written_behind_held_rows_waits_for_them<DB: TestDatabase>() {
+async fn row_behind_held_rows_waits_for_them<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     poison(&world, "a1").await;
     enqueue_all(&world, &["a2"]).await;
     relay_until_held(&world, 1, 1).await;
-    // As when the row was retried while one behind it was put aside.
+    // This state arises when a row is retried while a relay holds one behind it.
     DB::execute(&world.pool, "update redrive_outbox set state = 'sent' where state = 'parked'").await;
     enqueue_all(&world, &["a3", "b1"]).await;
-    // It has held rows go on at its first look, and every minute; this relay is past its first.
+    // A relay releases held rows at its first look and then every minute. This relay is past its first look.
     let relay = world.relay();
     let held_again = async {
         world.until(|status| status.held + status.pending == 0).await;
@@ -113,10 +113,10 @@ async fn what_is_written_behind_held_rows_waits_for_them<DB: TestDatabase>() {
     assert_eq!(world.states().await, ["sent", "held", "sent", "sent", "pending", "sent"]);
 }
 
-async fn a_row_before_the_parked_one_is_sent<DB: TestDatabase>() {
+async fn row_before_a_parked_row_is_sent<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     enqueue_all(&world, &["a1"]).await;
-    // Its transaction is committed late.
+    // This row's transaction commits late.
     DB::execute(&world.pool, "update redrive_outbox set state = 'sent'").await;
     poison(&world, "a2").await;
     enqueue_all(&world, &["a3"]).await;

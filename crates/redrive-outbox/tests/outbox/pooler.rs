@@ -1,4 +1,4 @@
-//! A pooler in transaction mode, as PgBouncer is one: each transaction gets the next connection of the server.
+//! A pooler in transaction mode, such as PgBouncer: each transaction gets the next server connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,15 +15,15 @@ use crate::database::TestDatabase;
 use crate::kit::{World, in_time, quick};
 use crate::queue::secs;
 
-/// Connections of the server that all clients share.
+/// Server connections that all clients share.
 struct Pooler {
     servers: Vec<Mutex<TcpStream>>,
     next: AtomicUsize,
-    /// What a server says first.
+    /// The server's first messages.
     greeting: Vec<u8>,
 }
 
-/// A message with its type.
+/// Reads a message that begins with its type.
 async fn read(from: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut message = vec![0; 5];
     from.read_exact(&mut message).await?;
@@ -33,7 +33,7 @@ async fn read(from: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     Ok(message)
 }
 
-/// Answers up to the point where the server is ready again. The last one says whether a transaction is open.
+/// Reads answers until the server is ready again. The last one tells whether a transaction is open.
 async fn answers(from: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut all = Vec::new();
     loop {
@@ -45,7 +45,7 @@ async fn answers(from: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     }
 }
 
-/// The first message has no type.
+/// Reads a client's first message, which has no type.
 async fn begin(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     loop {
         let mut message = vec![0; 4];
@@ -62,7 +62,7 @@ async fn begin(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
 }
 
 impl Pooler {
-    /// Of that many connections. Returns its port.
+    /// Starts a pooler with that many connections. Returns its port.
     async fn start(server: u16, database: &str, connections: usize) -> u16 {
         let (mut servers, mut greeting) = (Vec::new(), Vec::new());
         for _ in 0..connections {
@@ -104,7 +104,7 @@ impl Pooler {
                     Some(next) => request = next,
                     None if is_over => break,
                     None => {
-                        // The client is gone in the middle of its transaction.
+                        // The client left in the middle of its transaction.
                         server.write_all(b"Q\0\0\0\x0drollback\0").await?;
                         self::answers(&mut server).await?;
                         return Ok(());
@@ -117,7 +117,7 @@ impl Pooler {
         Ok(())
     }
 
-    /// As much as wants one answer, or `None` where the client is gone.
+    /// Reads the messages that ask for one answer. Returns `None` if the client is gone.
     async fn request(&self, client: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
         let mut request = Vec::new();
         loop {
@@ -142,7 +142,7 @@ async fn pool_through_a_pooler(world: &World<Postgres>) -> Pool<Postgres> {
 }
 
 #[tokio::test]
-async fn a_relay_works_behind_a_pooler_in_transaction_mode() {
+async fn relay_works_behind_a_pooler_in_transaction_mode() {
     let world = World::<Postgres>::new("orders.fifo").await;
     let pool = pool_through_a_pooler(&world).await;
     let relays = || quick(Relay::new(pool.clone(), world.queue.client())).run_until(std::future::pending());
@@ -166,12 +166,12 @@ async fn a_relay_works_behind_a_pooler_in_transaction_mode() {
 }
 
 #[tokio::test]
-async fn a_relay_that_hears_nothing_behind_a_pooler_looks_for_itself() {
+async fn relay_without_notifications_behind_a_pooler_polls() {
     let world = World::<Postgres>::new("orders").await;
     let pool = pool_through_a_pooler(&world).await;
     let relay = Relay::new(pool, world.queue.client()).poll_interval(secs(3_600));
     let sent = async {
-        // It has looked by then, and its test of notifications is over.
+        // By then the relay has looked, and its notification test is over.
         tokio::time::sleep(secs(6)).await;
         world.enqueue(Outgoing::text("x")).await;
         tokio::time::timeout(secs(12), world.until(|status| status.pending == 0)).await.unwrap();
@@ -180,7 +180,7 @@ async fn a_relay_that_hears_nothing_behind_a_pooler_looks_for_itself() {
 }
 
 #[tokio::test]
-async fn what_is_enqueued_behind_a_pooler_arrives_without_prepared_statements() {
+async fn enqueue_without_prepared_statements_works_behind_a_pooler() {
     let world = World::<Postgres>::new("orders").await;
     let pool = pool_through_a_pooler(&world).await;
     for outbox in [Outbox::new(&world.queue.url), Outbox::new(&world.queue.url).without_notify()] {
@@ -196,7 +196,7 @@ async fn what_is_enqueued_behind_a_pooler_arrives_without_prepared_statements() 
 }
 
 #[tokio::test]
-async fn what_is_enqueued_behind_a_pooler_with_prepared_statements_is_refused_with_the_remedy() {
+async fn enqueue_with_prepared_statements_behind_a_pooler_fails_with_the_remedy() {
     let world = World::<Postgres>::new("orders").await;
     let pool = pool_through_a_pooler(&world).await;
     let mut refused = Vec::new();
@@ -213,9 +213,9 @@ async fn what_is_enqueued_behind_a_pooler_with_prepared_statements_is_refused_wi
     }
 }
 
-/// As where another client has prepared a statement of the same name on the connection of the server.
+/// Another client has prepared a statement of the same name on the server connection.
 #[tokio::test]
-async fn a_message_that_another_statement_took_is_an_error() {
+async fn answer_of_another_statement_is_an_error() {
     let world = World::<Postgres>::new("orders").await;
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with((*world.pool.connect_options()).clone());
     let mut transaction = pool.begin().await.unwrap();

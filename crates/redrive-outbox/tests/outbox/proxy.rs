@@ -1,4 +1,4 @@
-//! What stands between a relay and its database: it counts, it cuts, and it asks somebody before it passes anything on.
+//! A proxy between a relay and its database that counts requests, cuts connections, and asks a gate before it forwards.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,12 +11,13 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Asked before a request is passed on, and before its answer is, with what it is about. Without its leave the connection breaks.
+/// Decides about each request before it is forwarded, and about its answer, by name. If it refuses, the connection
+/// breaks.
 pub(crate) trait Gate: Send + Sync + 'static {
     fn pass<'a>(&'a self, what: &'a str) -> BoxFuture<'a, bool>;
 }
 
-/// All may pass.
+/// Lets everything pass.
 struct Open;
 
 impl Gate for Open {
@@ -33,7 +34,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy of the server on that port.
+    /// Creates a proxy for the server on that port.
     pub(crate) async fn to(server: u16) -> Self {
         Self::with_gate(server, Open).await
     }
@@ -53,17 +54,18 @@ impl Proxy {
         Self { port, round_trips, cuts, silences }
     }
 
-    /// How often a client has asked for an answer: its `Sync` messages, and its simple queries.
+    /// Returns how often a client has asked for an answer: its `Sync` messages and its simple queries.
     pub(crate) fn round_trips(&self) -> usize {
         self.round_trips.load(Ordering::SeqCst)
     }
 
-    /// Cuts all connections.
+    /// Breaks all connections.
     pub(crate) fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Drops all that is sent on the connections that there are, in both directions, as when a firewall forgets them. New ones pass.
+    /// Drops all traffic of the existing connections in both directions, as a firewall does that forgets them. New
+    /// connections pass.
     pub(crate) fn silence(&self) {
         self.silences.send_modify(|silences| *silences += 1);
     }
@@ -89,19 +91,19 @@ async fn connect(
         Ok(()) = cut.changed() => return,
         Ok(()) = silence.changed() => {}
     }
-    // What the client sends is dropped, and it hears nothing. The server hears nothing either, until the client is gone.
+    // The client's data is dropped, and it receives nothing. The server receives nothing until the client is gone.
     let mut dropped = [0; 1024];
     while from_client.read(&mut dropped).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
-/// A message: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
+/// A protocol message: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 struct Message {
     kind: Option<u8>,
     body: Vec<u8>,
 }
 
 impl Message {
-    /// The first of a client has no type.
+    /// Reads a message. A client's first message has no type.
     async fn read(from: &mut OwnedReadHalf, has_type: bool) -> io::Result<Self> {
         let kind = if has_type { Some(from.read_u8().await?) } else { None };
         let len = from.read_u32().await?;
@@ -116,16 +118,16 @@ impl Message {
         to.extend(&self.body);
     }
 
-    /// The texts that it begins with.
+    /// Returns the texts at the message's beginning.
     fn texts(&self) -> impl Iterator<Item = String> {
         self.body.split(|&byte| byte == 0).map(|text| String::from_utf8_lossy(text).into_owned())
     }
 }
 
-/// An asked-for encryption is answered with one byte, and then it all begins anew.
+/// The request for encryption. One byte answers it, and then the client starts over.
 const ENCRYPTION: [u8; 4] = 80_877_103_u32.to_be_bytes();
 
-/// Passes on what a client asks for, as much at a time as it wants one answer to.
+/// Forwards a client's requests, together up to the point where it asks for an answer.
 async fn requests(
     client: &mut OwnedReadHalf,
     server: &mut OwnedWriteHalf,
@@ -156,7 +158,7 @@ async fn requests(
     }
 }
 
-/// What a request is about: the first words of its statement, and of a commit also those of what it commits.
+/// Names a request: the first words of its statement, and after a commit also those of the committed statement.
 fn name(message: &Message, statements: &mut HashMap<String, String>, what: &watch::Sender<String>) {
     let words = |sql: &str| sql.split_whitespace().take(8).collect::<Vec<_>>().join(" ");
     let mut texts = message.texts();
@@ -178,7 +180,7 @@ fn name(message: &Message, statements: &mut HashMap<String, String>, what: &watc
     }
 }
 
-/// Passes on what the server answers, an answer at a time.
+/// Forwards the server's answers one at a time.
 async fn answers(
     server: &mut OwnedReadHalf,
     client: &mut OwnedWriteHalf,
@@ -188,10 +190,10 @@ async fn answers(
     let mut answer = Vec::new();
     loop {
         let Ok(kind) = server.read_u8().await else {
-            // It has said why.
+            // The server has sent its reason.
             return client.write_all(&answer).await;
         };
-        // A refused encryption has no more to it than this.
+        // The answer to a refused encryption is this byte alone.
         if kind == b'N' && what.borrow().as_str() == "a connection" && answer.is_empty() {
             client.write_all(&[kind]).await?;
             continue;
@@ -199,7 +201,7 @@ async fn answers(
         let mut message = Message::read(server, false).await?;
         message.kind = Some(kind);
         message.write(&mut answer);
-        // A notification answers nothing.
+        // A notification belongs to no request.
         if kind == b'A' {
             client.write_all(&std::mem::take(&mut answer)).await?;
         }

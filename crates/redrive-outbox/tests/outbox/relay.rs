@@ -1,4 +1,4 @@
-//! What a relay does with what is written.
+//! How a relay sends the rows of an outbox.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use crate::tap::{Listener, tapped};
 
 on_each_database! {
     groups_are_sent_in_order
-    what_fails_is_tried_again_and_its_group_waits
-    a_queue_that_is_not_there_parks_nothing
-    a_relay_that_died_is_followed_by_another
-    the_shortest_lease_has_time_for_a_slow_network
-    a_clock_that_is_set_back_has_nobody_wait
-    a_mark_is_not_written_in_lanes_that_another_has
-    a_mark_counts_after_the_lease_while_nobody_else_has_the_lanes
-    a_relay_that_drains_ends_by_itself
-    sent_rows_are_cleaned
-    without_tables_there_is_one_clear_error
-    attributes_of_others_that_cannot_be_read_are_parked
+    failed_message_is_retried_while_its_group_waits
+    missing_queue_parks_no_message
+    another_relay_takes_over_after_a_death
+    shortest_lease_suffices_for_a_slow_network
+    clock_that_is_set_back_delays_no_message
+    mark_is_not_written_to_lanes_of_another_relay
+    mark_counts_after_the_lease_until_another_relay_claims
+    draining_relay_ends_when_it_is_idle
+    old_sent_rows_are_deleted
+    missing_tables_are_one_clear_error
+    row_with_unreadable_attributes_is_parked
 }
 
-/// Those of one group.
+/// Returns the bodies of one group.
 fn of_group<'a>(bodies: &'a [String], group: &str) -> Vec<&'a str> {
     bodies.iter().map(String::as_str).filter(|body| body.starts_with(group)).collect()
 }
@@ -47,12 +47,12 @@ async fn groups_are_sent_in_order<DB: TestDatabase>() {
     assert_eq!(of_group(&bodies, "b"), ["b1", "b2"]);
 }
 
-async fn what_fails_is_tried_again_and_its_group_waits<DB: TestDatabase>() {
+async fn failed_message_is_retried_while_its_group_waits<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     world.queue.sqs.set_faults(Faults::none().failed_entries(0.8).throttles(0.2));
     let bodies: Vec<String> = (0..12).map(|n| format!("{}{n:02}", ["a", "b", "c"][n % 3])).collect();
     enqueue_all(&world, &bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    // So that a producer gives up soon, and the relay has something to do.
+    // With a short lease a producer gives up soon, so that the relay itself has to retry.
     let relay = world.relay().lease(secs(10));
     relay.run_until(world.until(|status| status.pending == 0)).await.unwrap();
     let again = "select count(*) from redrive_outbox where attempts > 1";
@@ -65,7 +65,7 @@ async fn what_fails_is_tried_again_and_its_group_waits<DB: TestDatabase>() {
     }
 }
 
-async fn a_queue_that_is_not_there_parks_nothing<DB: TestDatabase>() {
+async fn missing_queue_parks_no_message<DB: TestDatabase>() {
     let mut world = World::<DB>::new("orders").await;
     world.enqueue(Outgoing::text("goes on")).await;
     world.outbox = Outbox::new(world.queue.url.replace("orders", "missing"));
@@ -82,22 +82,22 @@ async fn a_queue_that_is_not_there_parks_nothing<DB: TestDatabase>() {
     assert!(error[0].contains("sqs:SendMessage"), "{error:?}");
 }
 
-async fn a_relay_that_died_is_followed_by_another<DB: TestDatabase>() {
+async fn another_relay_takes_over_after_a_death<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
-    // It has claimed the lane, and never comes back.
+    // This relay claims the lane and never comes back.
     world.queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(60)));
     let dead = tokio::time::timeout(Duration::from_millis(300), world.relay().run_until(std::future::pending()));
     assert!(dead.await.is_err());
     world.queue.sqs.set_faults(Faults::none());
     in_time(world.relay().drain_until(std::future::pending())).await.unwrap();
-    assert_eq!(world.states().await, ["pending"], "the lease held no one back");
+    assert_eq!(world.states().await, ["pending"], "another relay sent a row under a valid lease");
     DB::end_leases(&world.pool).await;
     world.relay_all().await;
     assert_eq!(world.states().await, ["sent"]);
 }
 
-async fn the_shortest_lease_has_time_for_a_slow_network<DB: TestDatabase>() {
+async fn shortest_lease_suffices_for_a_slow_network<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
     let slow = tapped(&world.queue.client(), Arc::new(Slow(secs(1))));
@@ -106,7 +106,7 @@ async fn the_shortest_lease_has_time_for_a_slow_network<DB: TestDatabase>() {
     assert_eq!(DB::numbers(&world.pool, "select cast(attempts as bigint) from redrive_outbox").await, [1]);
 }
 
-/// A network that takes its time.
+/// A slow network.
 #[derive(Debug)]
 struct Slow(Duration);
 
@@ -116,10 +116,10 @@ impl Listener for Slow {
     }
 }
 
-async fn a_clock_that_is_set_back_has_nobody_wait<DB: TestDatabase>() {
+async fn clock_that_is_set_back_delays_no_message<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     for (body, seconds) in [("a1", 60), ("a2", 3_600)] {
-        // All lanes had somebody, and one has somebody who died.
+        // Other relays had all lanes, and one of them died.
         DB::execute(&world.pool, "update redrive_outbox_lane set token = token + 1").await;
         world.enqueue(of("a", body)).await;
         world.relay_all().await;
@@ -138,7 +138,7 @@ async fn a_clock_that_is_set_back_has_nobody_wait<DB: TestDatabase>() {
     assert_eq!(world.queue.bodies().await, ["a3"]);
 }
 
-/// What happens while a call is under way that takes its time.
+/// Runs a relay with a slow call, and other work during the call.
 async fn relay_with_a_slow_call<DB: TestDatabase>(world: &World<DB>, meanwhile: impl AsyncFnOnce()) {
     world.queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(4)));
     let relay = world.relay();
@@ -151,7 +151,7 @@ async fn relay_with_a_slow_call<DB: TestDatabase>(world: &World<DB>, meanwhile: 
     in_time(relay.run_until(begun)).await.unwrap();
 }
 
-async fn a_mark_is_not_written_in_lanes_that_another_has<DB: TestDatabase>() {
+async fn mark_is_not_written_to_lanes_of_another_relay<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     for body in ["stolen", "still there"] {
         world.enqueue(Outgoing::text(body)).await;
@@ -162,14 +162,14 @@ async fn a_mark_is_not_written_in_lanes_that_another_has<DB: TestDatabase>() {
     assert_eq!(world.states().await, ["pending", "sent"]);
 }
 
-async fn a_mark_counts_after_the_lease_while_nobody_else_has_the_lanes<DB: TestDatabase>() {
+async fn mark_counts_after_the_lease_until_another_relay_claims<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
     relay_with_a_slow_call(&world, async || DB::end_leases(&world.pool).await).await;
     assert_eq!(world.states().await, ["sent"]);
 }
 
-async fn a_relay_that_drains_ends_by_itself<DB: TestDatabase>() {
+async fn draining_relay_ends_when_it_is_idle<DB: TestDatabase>() {
     let mut world = World::<DB>::new("orders").await;
     in_time(world.relay().drain_until(std::future::pending())).await.unwrap();
     for n in 0..300 {
@@ -184,7 +184,7 @@ async fn a_relay_that_drains_ends_by_itself<DB: TestDatabase>() {
     assert_eq!(world.queue.bodies().await.len(), 300);
 }
 
-async fn sent_rows_are_cleaned<DB: TestDatabase>() {
+async fn old_sent_rows_are_deleted<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     for n in 0..5 {
         world.enqueue(Outgoing::text(n.to_string())).await;
@@ -199,7 +199,7 @@ async fn sent_rows_are_cleaned<DB: TestDatabase>() {
     world.relay().keep_sent(Duration::ZERO).run_until(in_time(gone)).await.unwrap();
 }
 
-async fn without_tables_there_is_one_clear_error<DB: TestDatabase>() {
+async fn missing_tables_are_one_clear_error<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     DB::execute(&world.pool, "drop table redrive_outbox_migration").await;
     let relay = quick(Relay::new(world.pool.clone(), world.queue.client()));
@@ -207,7 +207,7 @@ async fn without_tables_there_is_one_clear_error<DB: TestDatabase>() {
     assert!(error.is_no_tables() && error.to_string().contains("redrive outbox migrate"), "{error}");
 }
 
-async fn attributes_of_others_that_cannot_be_read_are_parked<DB: TestDatabase>() {
+async fn row_with_unreadable_attributes_is_parked<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
     DB::execute(&world.pool, "update redrive_outbox set attributes = '[7]'").await;

@@ -1,4 +1,4 @@
-//! A database that goes silent: its connections stay open, and no answer ever comes.
+//! A silent database: its connections stay open, but no answer arrives.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -18,10 +18,10 @@ use crate::latch::advance;
 use crate::proxy::{Gate, Proxy};
 use crate::queue::secs;
 
-/// Far more than an answer takes.
+/// The relay's limit, far above the time of an answer.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Silences the connection that comes to a step, and no other one.
+/// Silences the connection that reaches a certain step, and no other.
 #[derive(Clone, Debug, Default)]
 struct Mute(Arc<Mutex<Inner>>);
 
@@ -33,7 +33,7 @@ struct Inner {
 }
 
 impl Mute {
-    /// At the first step that begins like that.
+    /// Silences the first step that begins like this.
     fn at(step: &str) -> Self {
         Self(Arc::new(Mutex::new(Inner { at: Some(step.to_owned()), ..Inner::default() })))
     }
@@ -49,7 +49,7 @@ impl Mute {
 
 impl Gate for Mute {
     fn pass<'a>(&'a self, what: &'a str) -> BoxFuture<'a, bool> {
-        // Each listener has a channel of its own.
+        // Each listener has its own channel, so the rest of the name differs.
         let what = if what.starts_with("listen") { "listen" } else { what };
         let is_silent = {
             let mut inner = self.0.lock().unwrap();
@@ -79,7 +79,7 @@ fn relay(world: &World<Postgres>, pool: &Pool<Postgres>) -> Relay<Postgres> {
     quick(Relay::new(pool.clone(), world.queue.client())).database_timeout(LIMIT).park_after(1)
 }
 
-/// Each of these has to be among the steps at which the database goes silent.
+/// The database must go silent at each of these steps in some life.
 const STEPS: [&str; 18] = [
     "a connection is asked for",
     "a connection is answered",
@@ -101,11 +101,11 @@ const STEPS: [&str; 18] = [
     "commit after update redrive_outbox_lane set leased_until",
 ];
 
-/// So many at a time: most of the time of a life is silence.
+/// How many lives run at a time. A life spends most of its time in silence.
 const LIVES: usize = 8;
 
 #[tokio::test]
-async fn a_relay_recovers_wherever_the_database_goes_silent() {
+async fn relay_recovers_from_silence_at_any_step() {
     let (mut known, mut tried) = (recovers_from(None).await, BTreeSet::new());
     loop {
         let next: Vec<String> = known.difference(&tried).take(LIVES).cloned().collect();
@@ -122,7 +122,7 @@ async fn a_relay_recovers_wherever_the_database_goes_silent() {
     println!("{} steps", tried.len());
 }
 
-/// Sends some messages while the connection that comes to that step goes silent. Returns the steps that the relay came to.
+/// Sends some messages while the connection that reaches that step goes silent. Returns the relay's steps.
 async fn recovers_from(step: Option<&str>) -> BTreeSet<String> {
     let world = World::<Postgres>::new("orders.fifo").await;
     enqueue_all(&world, &["a1", "b1", "a2", "c1", "c2"]).await;
@@ -130,12 +130,12 @@ async fn recovers_from(step: Option<&str>) -> BTreeSet<String> {
     let mute = step.map_or_else(Mute::default, Mute::at);
     let (pool, _proxy) = pool_through(&world, mute.clone(), 4).await;
     let all_sent = || world.until(|status| (status.pending, status.parked, status.held) == (0, 1, 1));
-    // A relay that does not hear whether there are tables does not begin.
+    // A relay does not start if the check for its tables is not answered.
     while in_time(relay(&world, &pool).run_until(all_sent())).await.is_err() {}
     assert_eq!(world.states().await, ["sent", "sent", "sent", "parked", "held"], "silent at {step:?}");
     let there = world.queue.bodies().await;
     let of_group = |group: &str| there.iter().filter(|body| body.starts_with(group)).collect::<Vec<_>>();
-    // The queue has taken each of them once: duplicates were dropped by their ids.
+    // The queue holds each message once, because SQS dropped copies by their ids.
     assert_eq!(of_group("a"), ["a1", "a2"], "silent at {step:?}");
     assert_eq!(there.len(), 3, "silent at {step:?}");
     let attempts = "select cast(attempts as bigint) from redrive_outbox where state = 'parked'";
@@ -145,7 +145,7 @@ async fn recovers_from(step: Option<&str>) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn a_relay_recovers_when_all_connections_go_silent_at_once() {
+async fn relay_recovers_when_all_connections_go_silent_at_once() {
     let world = World::<Postgres>::new("orders.fifo").await;
     let (pool, proxy) = pool_through(&world, Mute::default(), 10).await;
     let connections = futures_util::future::join_all((0..10).map(|_| pool.acquire())).await;
@@ -159,22 +159,23 @@ async fn a_relay_recovers_when_all_connections_go_silent_at_once() {
         let begin = Instant::now();
         world.enqueue(of("g", "after")).await;
         world.until(|status| status.pending == 0).await;
-        // One limit finds the silence, and the others of the pool are tested at once. Ten connections would take ten limits.
+        // One limit detects the silence, and the pool's other connections are tested at once. Otherwise ten connections
+        // would take ten limits.
         assert!(begin.elapsed() < secs(8), "{:?}", begin.elapsed());
     };
     relay.run_until(in_time(recovered)).await.unwrap();
     assert_eq!(world.queue.bodies().await, ["before", "after"]);
 }
 
-/// What SQS refuses is counted, though it is unknown whether the count was committed.
+/// A refusal is counted once, although the result of its commit is unknown.
 #[tokio::test]
-async fn a_refusal_whose_commit_is_not_answered_counts_once() {
+async fn refusal_with_an_unanswered_commit_counts_once() {
     let world = World::<Postgres>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
     world.queue.sqs.set_faults(Faults::none().refused_entries(1.0));
     let mute = Mute::at("commit after update redrive_outbox o set state = m.state, attempts is answered");
     let (pool, _proxy) = pool_through(&world, mute.clone(), 4).await;
-    // It is not tried a second time meanwhile.
+    // The relay does not try it a second time meanwhile.
     let relay = Relay::new(pool, world.queue.client()).database_timeout(LIMIT);
     let relay = relay.backoff(Backoff::exponential(secs(600)..secs(600)));
     in_time(relay.drain_until(std::future::pending())).await.unwrap();
@@ -185,7 +186,7 @@ async fn a_refusal_whose_commit_is_not_answered_counts_once() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_goes_to_nobody_else() {
+async fn silent_connection_is_not_reused() {
     let world = World::<Postgres>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
     let mute = Mute::at("with fence");
@@ -194,17 +195,17 @@ async fn a_silent_connection_goes_to_nobody_else() {
         while !mute.is_silent() {
             sleep(MOMENT).await;
         }
-        // The only connection of the pool was silent: another one takes its place.
+        // The pool's only connection was silent, so another one takes its place.
         in_time(async { while Outbox::status(&pool).await.unwrap().pending > 0 {} }).await;
     };
     relay(&world, &pool).run_until(silent).await.unwrap();
     assert_eq!(world.states().await, ["sent"]);
-    // A pool waits for all its connections when it is closed.
+    // Closing a pool waits for all its connections.
     in_time(pool.close()).await;
 }
 
-/// Advances the clock of this process until the work ends. The database is real, and a busy machine must still let it answer within the
-/// relay's own limits: each step of the clock leaves the network this much time.
+/// Advances this process's clock until the work ends. The database is real, and on a busy machine it must still answer
+/// within the relay's limits, so each step of the clock leaves the network this much time.
 async fn in_quick_time<T>(work: impl Future<Output = T>) -> T {
     const STEP: Duration = secs(2);
     const STEPS: u32 = 1_000;
@@ -220,7 +221,7 @@ async fn in_quick_time<T>(work: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn what_is_asked_of_an_outbox_has_a_limit() {
+async fn each_outbox_operation_has_a_time_limit() {
     let world = World::<Postgres>::new("orders").await;
     let silent_at = async |step: &str| pool_through(&world, Mute::at(step), 1).await;
     let is_timeout = |error: Option<OutboxError>| error.is_some_and(|error| error.is_timeout());
@@ -237,7 +238,7 @@ async fn what_is_asked_of_an_outbox_has_a_limit() {
 }
 
 #[tokio::test]
-async fn a_relay_that_does_not_hear_whether_there_are_tables_says_so() {
+async fn relay_fails_to_start_on_a_silent_database() {
     let world = World::<Postgres>::new("orders").await;
     let (pool, _proxy) = pool_through(&world, Mute::at("select to_regclass"), 1).await;
     let error = in_time(relay(&world, &pool).run_until(std::future::pending())).await.unwrap_err();
@@ -245,7 +246,7 @@ async fn a_relay_that_does_not_hear_whether_there_are_tables_says_so() {
 }
 
 #[tokio::test]
-async fn the_connection_for_notifications_is_replaced_when_it_goes_silent() {
+async fn silent_notification_connection_is_replaced() {
     let world = World::<Postgres>::new("orders").await;
     let (pool, proxy) = pool_through(&world, Mute::default(), 2).await;
     let relay = Relay::new(pool, world.queue.client()).poll_interval(secs(3_600));
@@ -260,7 +261,7 @@ async fn the_connection_for_notifications_is_replaced_when_it_goes_silent() {
         sleep(MOMENT * 20).await;
         proxy.silence();
         world.enqueue(Outgoing::text("x")).await;
-        // The connection is tested after 30 s, given up 5 s later, and then it is looked for.
+        // The connection is tested after 30 s and given up 5 s later. Then the relay looks for rows.
         let sent = async {
             while world.states().await != ["sent"] {
                 sleep(MOMENT).await;

@@ -1,8 +1,8 @@
-//! Many writers, a few relays, and everything that can break does: SQS, the relays, the network to the database, the database. Connections
-//! to the database go silent. Somebody looks after what is parked meanwhile.
+//! Many writers and a few relays, while SQS, the relays, the database and its network fail or go silent. One task
+//! retries parked messages meanwhile.
 //!
-//! `REDRIVE_SIMULATION_MESSAGES` and `REDRIVE_SIMULATION_SEED` change a run, as in the other simulations. The database has a clock of its
-//! own: what is drawn by lot comes from the seed, and what happens at the same time as what does not.
+//! `REDRIVE_SIMULATION_MESSAGES` and `REDRIVE_SIMULATION_SEED` change a run, as in the other simulations. The seed
+//! determines all random choices, but not the timing of concurrent events, because the database's clock is real.
 
 use std::collections::{HashMap, HashSet};
 use std::future::pending;
@@ -31,23 +31,23 @@ use crate::queue::{Queue, counted, secs, text};
 use crate::setting::messages_and_seed;
 use crate::tap::tapped;
 
-/// For each of the two queues.
+/// The messages for each of the two queues.
 const MESSAGES: usize = 100_000;
-/// Of SQLite, with one writer and one relay at a time.
+/// The messages with SQLite, which has one writer and one relay at a time.
 const FEW: usize = 5_000;
 const WRITERS: usize = 8;
 const PER_TRANSACTION: usize = 50;
 const GROUPS: usize = 400;
 const RESTARTS: usize = 3;
-/// Messages that SQS refuses always, each with one behind it in its group.
+/// Messages that SQS always refuses, each followed by one of its group.
 const POISON: u64 = 10;
-/// A quiet machine takes a fraction of this.
+/// The time limit. A quiet machine takes a fraction.
 const LIMIT: Duration = secs(1_200);
 
-/// Shorter than some calls take, which arrive for all that.
+/// An attempt's limit. Some calls take longer and still arrive.
 const ATTEMPT_TIMEOUT: Duration = secs(1);
 
-/// How long a relay waits for a database that has gone silent. Far more than an answer takes.
+/// How long a relay waits for a silent database, far above the time of an answer.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn faults() -> Faults {
@@ -55,34 +55,34 @@ fn faults() -> Faults {
     faults.failed_entries(0.02).refused_entries(0.02).slow_calls(0.01, ATTEMPT_TIMEOUT * 2)
 }
 
-/// A database, and what breaks of it.
+/// A database, and how it fails.
 trait Site: TestDatabase {
-    /// How many relays there are at a time.
+    /// How many relays run at a time.
     const RELAYS: usize;
     type Place: Clone + Send + 'static;
 
     async fn site() -> (Pool<Self>, Self::Place);
-    /// A pool of somebody's own, whose connections may break.
+    /// Creates a named pool whose connections may break.
     fn pool_of(place: &Self::Place, name: &str) -> Pool<Self>;
-    /// Waits until the last statement is over of somebody who is no more. A connection that breaks does not end what it had asked for.
+    /// Waits for the last statement of a dead client. A broken connection does not stop its running statement.
     async fn over(pool: &Pool<Self>, name: &str) -> Result<(), sqlx::Error>;
-    /// Ends the leases of a relay that is no more, as if their time had come.
+    /// Ends the leases of a dead relay now.
     async fn bury(pool: &Pool<Self>, name: &str) -> Result<(), sqlx::Error>;
-    /// Breaks what can break, for as long as it is let.
+    /// Breaks things until it is dropped.
     async fn breaks(world: &World<Self>, lot: fastrand::Rng);
 }
 
 #[derive(Clone)]
 struct Served {
     server: Arc<Server>,
-    /// Between the writers and the database. It breaks connections.
+    /// The proxy between the writers and the database. It breaks connections.
     proxy: Arc<Proxy>,
-    /// Between the relays and the database. It breaks connections, and has them go silent: writers have time limits of their own.
+    /// The proxy between the relays and the database. It also silences connections. Writers have their own time limits.
     relays: Arc<Proxy>,
     database: String,
 }
 
-/// Who has a lane is known to the database, in this one.
+/// Makes the database record which relay holds a lane.
 const HOLDERS: &str = "alter table redrive_outbox_lane add column holder text;
     create function holder() returns trigger language plpgsql as
         $$ begin new.holder = current_setting('application_name'); return new; end $$;
@@ -156,7 +156,7 @@ impl Site for Postgres {
 }
 
 impl Site for Sqlite {
-    // Nobody knows whose a lease is.
+    // The database does not record a lease's owner, so there can be one relay only.
     const RELAYS: usize = 1;
     type Place = (Arc<File>, Pool<Self>);
 
@@ -186,7 +186,7 @@ impl Site for Sqlite {
 
 struct World<DB: Site> {
     place: DB::Place,
-    /// Past all that breaks, but for restarts.
+    /// A pool without faults, except for restarts.
     direct: Pool<DB>,
     queue: Queue,
     messages: usize,
@@ -222,9 +222,9 @@ impl<DB: Site> World<DB> {
         DB::execute(&self.direct, "update redrive_outbox set body = '' where body = 'poison'").await;
     }
 
-    /// Writes the numbers of its own groups in order, some to a transaction, and each until it is committed.
+    /// Writes the numbers of this writer's groups in order, some per transaction, each until it is committed.
     ///
-    /// A commit that breaks off is one of which nobody knows. Here it is looked for, as a service would that must not do things twice.
+    /// After a commit whose result is unknown, it looks for the rows, as a service does that must not write twice.
     async fn write(&self, writer: usize) {
         let outbox = Outbox::new(&self.queue.url);
         let name = format!("writer{writer}");
@@ -243,14 +243,14 @@ impl<DB: Site> World<DB> {
         }
     }
 
-    /// As [`Site::over`], whenever the database is up.
+    /// Calls [`Site::over`] until the database is up.
     async fn over(&self, name: &str) {
         while DB::over(&self.direct, name).await.is_err() {
             sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// One number, whenever the database is up.
+    /// Returns one number, once the database is up.
     async fn ask(&self, sql: &str) -> i64 {
         loop {
             match DB::try_numbers(&self.direct, sql).await {
@@ -260,7 +260,7 @@ impl<DB: Site> World<DB> {
         }
     }
 
-    /// One relay after the other, each of which is a process that dies after a while, wherever it stands.
+    /// Runs relays one after the other. Each is a process that dies at a random time.
     async fn relays(&self, mut lot: fastrand::Rng) {
         loop {
             let number = self.relays.fetch_add(1, Ordering::Relaxed);
@@ -279,7 +279,7 @@ impl<DB: Site> World<DB> {
             };
             tokio::task::spawn_blocking(process).await.unwrap().ok();
             self.account.died(number);
-            // What it has sent arrives long before its lease is over.
+            // Its calls arrive long before its lease is over.
             while clerk.calls_under_way() > 0 {
                 sleep(Duration::from_millis(5)).await;
             }
@@ -290,14 +290,14 @@ impl<DB: Site> World<DB> {
         }
     }
 
-    /// Does not wait as long as some calls take.
+    /// Creates a client with a shorter timeout than some calls take.
     fn client(&self) -> Client {
         let client = self.queue.client();
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
         Client::from_conf(client.config().to_builder().timeout_config(timeouts).build())
     }
 
-    /// Has what is parked sent again, time after time.
+    /// Retries parked messages periodically.
     async fn mend(&self) {
         loop {
             sleep(Duration::from_millis(200)).await;
@@ -321,7 +321,7 @@ impl<DB: Site> World<DB> {
         }
     }
 
-    /// All is written and sent, but for what is parked for good, and what that holds.
+    /// Waits until all messages are written and sent, except permanently parked ones and those that they hold.
     async fn work(&self, held: u64) {
         let to_be_sent = self.messages + usize::try_from(POISON - held).unwrap();
         let written = join_all((0..WRITERS).map(|writer| self.write(writer)));
@@ -350,8 +350,8 @@ async fn write_once<DB: Site>(
     Ok(transaction.commit().await?)
 }
 
-/// The bodies that are in the queue, as it hands them out, with the ids that their receivers know them by; and the account of those who
-/// have sent them.
+/// Runs the simulation. Returns the queue's bodies in the order of their receives, with the ids that receivers get, and
+/// the account of all attempts.
 async fn simulate<DB: Site>(queue: &str, messages: usize, held: u64) -> (Vec<(String, String)>, usize, Arc<Account>) {
     let (messages, seed) = messages_and_seed(messages, 1);
     let world = World::<DB>::new(queue, messages, seed).await;
@@ -369,7 +369,7 @@ async fn simulate<DB: Site>(queue: &str, messages: usize, held: u64) -> (Vec<(St
     assert!(parked.iter().all(|message| message.message_id.starts_with("poison")), "{parked:?}");
     let others = world.parked.lock().unwrap().len() - parked.len();
     println!("{others} were parked, and sent when they were retried");
-    assert!(others > 0 || messages < 10_000, "nothing was ever parked that SQS would take another time");
+    assert!(others > 0 || messages < 10_000, "no message was parked that SQS would accept later");
     world.queue.sqs.set_faults(Faults::none());
     let of = |message: aws_sdk_sqs::types::Message| {
         (message.body().unwrap().to_owned(), text(&message, "redrive.id").unwrap())
@@ -377,7 +377,7 @@ async fn simulate<DB: Site>(queue: &str, messages: usize, held: u64) -> (Vec<(St
     (world.queue.take_all().await.into_iter().map(of).collect(), messages, world.account.clone())
 }
 
-async fn each_group_is_in_order_and_nothing_is_there_twice<DB: Site>(messages: usize) {
+async fn each_group_arrives_in_order_and_once<DB: Site>(messages: usize) {
     let (there, messages, _) = simulate::<DB>("orders.fifo", messages, POISON).await;
     assert_eq!(there.len(), messages);
     let mut last: HashMap<usize, usize> = HashMap::new();
@@ -388,7 +388,7 @@ async fn each_group_is_in_order_and_nothing_is_there_twice<DB: Site>(messages: u
     }
 }
 
-async fn all_is_there_and_a_copy_has_its_reason<DB: Site>(messages: usize) {
+async fn every_message_arrives_and_each_copy_has_a_cause<DB: Site>(messages: usize) {
     let (there, messages, account) = simulate::<DB>("orders", messages, 0).await;
     let there: Vec<_> = there.into_iter().filter(|(body, _)| body != "behind").collect();
     let mut id_of = HashMap::new();
@@ -404,24 +404,24 @@ async fn all_is_there_and_a_copy_has_its_reason<DB: Site>(messages: usize) {
 
 mod on_postgres {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn each_group_is_in_order_and_nothing_is_there_twice() {
-        super::each_group_is_in_order_and_nothing_is_there_twice::<sqlx::Postgres>(super::MESSAGES).await;
+    async fn each_group_arrives_in_order_and_once() {
+        super::each_group_arrives_in_order_and_once::<sqlx::Postgres>(super::MESSAGES).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn all_is_there_and_a_copy_has_its_reason() {
-        super::all_is_there_and_a_copy_has_its_reason::<sqlx::Postgres>(super::MESSAGES).await;
+    async fn every_message_arrives_and_each_copy_has_a_cause() {
+        super::every_message_arrives_and_each_copy_has_a_cause::<sqlx::Postgres>(super::MESSAGES).await;
     }
 }
 
 mod on_sqlite {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn each_group_is_in_order_and_nothing_is_there_twice() {
-        super::each_group_is_in_order_and_nothing_is_there_twice::<sqlx::Sqlite>(super::FEW).await;
+    async fn each_group_arrives_in_order_and_once() {
+        super::each_group_arrives_in_order_and_once::<sqlx::Sqlite>(super::FEW).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn all_is_there_and_a_copy_has_its_reason() {
-        super::all_is_there_and_a_copy_has_its_reason::<sqlx::Sqlite>(super::FEW).await;
+    async fn every_message_arrives_and_each_copy_has_a_cause() {
+        super::every_message_arrives_and_each_copy_has_a_cause::<sqlx::Sqlite>(super::FEW).await;
     }
 }

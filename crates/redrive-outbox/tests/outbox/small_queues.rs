@@ -1,4 +1,4 @@
-//! Queues that take less than a mebibyte.
+//! Queues with a size limit below 1 MiB.
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use redrive::{Outgoing, TraceContext};
@@ -8,9 +8,9 @@ use crate::kit::{World, of};
 use crate::queue::text;
 
 on_each_database! {
-    a_row_that_is_too_large_with_what_is_added_is_sent_without_it
-    a_row_that_is_too_large_itself_is_parked_and_says_the_limit
-    the_id_can_be_turned_off
+    row_at_the_size_limit_is_sent_without_added_attributes
+    row_above_the_size_limit_is_parked_with_the_limit
+    send_id_can_be_turned_off
 }
 
 const LIMIT_BYTES: usize = 2_048;
@@ -24,7 +24,7 @@ async fn small<DB: TestDatabase>(name: &str) -> World<DB> {
     world
 }
 
-async fn a_row_that_is_too_large_with_what_is_added_is_sent_without_it<DB: TestDatabase>() {
+async fn row_at_the_size_limit_is_sent_without_added_attributes<DB: TestDatabase>() {
     for name in ["orders", "orders.fifo"] {
         let world = small::<DB>(name).await;
         for number in 1..=3 {
@@ -42,7 +42,7 @@ async fn a_row_that_is_too_large_with_what_is_added_is_sent_without_it<DB: TestD
     }
 }
 
-async fn a_row_that_is_too_large_itself_is_parked_and_says_the_limit<DB: TestDatabase>() {
+async fn row_above_the_size_limit_is_parked_with_the_limit<DB: TestDatabase>() {
     let world = small::<DB>("orders").await;
     world.enqueue(Outgoing::text("x".repeat(LIMIT_BYTES + 1))).await;
     world.relay().park_after(2).run_until(world.until(|status| status.parked == 1)).await.unwrap();
@@ -50,7 +50,7 @@ async fn a_row_that_is_too_large_itself_is_parked_and_says_the_limit<DB: TestDat
     assert!(parked.error.contains("2048"), "{}", parked.error);
 }
 
-async fn the_id_can_be_turned_off<DB: TestDatabase>() {
+async fn send_id_can_be_turned_off<DB: TestDatabase>() {
     for name in ["orders", "orders.fifo"] {
         let world = World::<DB>::new(name).await;
         world.enqueue(of("g", "an order")).await;

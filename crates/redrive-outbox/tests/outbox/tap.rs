@@ -1,4 +1,4 @@
-//! What stands between a client and SQS: it is told of each call before it leaves and when its answer comes.
+//! A wrapper of an SQS client that reports each call before it leaves and when its answer arrives.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -14,25 +14,25 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-/// Who is told of calls. A call waits for what it returns, and where its caller gives it up, that is dropped.
+/// Receives reports of calls. A call waits for the returned future, which is dropped if the caller gives up.
 pub(crate) trait Listener: Debug + Send + Sync + 'static {
     /// These bodies are about to be sent.
     fn leaves<'a>(&'a self, _bodies: &'a [String]) -> BoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))
     }
 
-    /// An answer is there, and these have been taken. There is none where the connection broke.
+    /// An answer arrived, and these bodies were accepted. It is `None` if the connection broke.
     fn answered<'a>(&'a self, _bodies: &'a [String], _taken: Option<&'a [String]>) -> BoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))
     }
 
-    /// Where a call is under way, if it goes on when its caller is no more; and what is kept until it is over.
+    /// Returns the runtime in which calls outlive their caller, and a token that is held until a call is over.
     fn network(&self) -> Option<(Handle, Arc<()>)> {
         None
     }
 }
 
-/// A client of that account whose calls somebody is told of.
+/// Returns a client of that account that reports its calls.
 pub(crate) fn tapped(client: &Client, listener: Arc<impl Listener>) -> Client {
     let inner = client.config().http_client().unwrap();
     Client::from_conf(client.config().to_builder().http_client(Tap { inner, listener }).build())
@@ -83,7 +83,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// The ids and bodies of a `SendMessageBatch`.
+/// Returns the ids and bodies of a `SendMessageBatch`.
 fn entries(request: Option<&[u8]>) -> Vec<(String, String)> {
     let request: Value = serde_json::from_slice(request.unwrap_or_default()).unwrap_or_default();
     let entries = request["Entries"].as_array().cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The way from older tables to those of now, with messages in them.
+//! Upgrades older tables that contain messages.
 
 use redrive_outbox::Outbox;
 use sqlx::{Database, Postgres};
@@ -7,12 +7,12 @@ use crate::database::{TestDatabase, on_each_database};
 use crate::kit::{World, enqueue_all, in_time};
 
 on_each_database! {
-    what_an_older_relay_sends_keeps_its_lease_and_the_rest_goes_on
-    an_older_relay_claims_nothing_in_newer_tables
-    a_relay_wants_the_tables_of_its_version
+    upgrade_keeps_the_leases_of_an_older_relay
+    older_relay_claims_nothing_in_newer_tables
+    relay_refuses_tables_of_an_older_version
 }
 
-/// The tables as the first version had them.
+/// Creates the tables of version 1.
 async fn tables_of_version_1<DB: TestDatabase>(world: &World<DB>) {
     for table in ["redrive_outbox", "redrive_outbox_lane", "redrive_outbox_migration"] {
         DB::execute(&world.pool, &format!("drop table {table}")).await;
@@ -30,7 +30,7 @@ fn in_a_minute<DB: TestDatabase>() -> &'static str {
     }
 }
 
-async fn what_an_older_relay_sends_keeps_its_lease_and_the_rest_goes_on<DB: TestDatabase>() {
+async fn upgrade_keeps_the_leases_of_an_older_relay<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     tables_of_version_1(&world).await;
     enqueue_all(&world, &["a1", "b1", "a2"]).await;
@@ -38,7 +38,7 @@ async fn what_an_older_relay_sends_keeps_its_lease_and_the_rest_goes_on<DB: Test
         where lane in (select lane from redrive_outbox where body = 'a1')";
     DB::execute(&world.pool, &leased.replace("LATER", in_a_minute::<DB>())).await;
     Outbox::migrate(&world.pool).await.unwrap();
-    // A second time changes nothing.
+    // A second migration changes nothing.
     Outbox::migrate(&world.pool).await.unwrap();
     in_time(world.relay().drain_until(std::future::pending())).await.unwrap();
     assert_eq!(world.states().await, ["pending", "sent", "pending"]);
@@ -47,7 +47,7 @@ async fn what_an_older_relay_sends_keeps_its_lease_and_the_rest_goes_on<DB: Test
     assert_eq!(world.queue.bodies().await, ["b1", "a1", "a2"]);
 }
 
-async fn an_older_relay_claims_nothing_in_newer_tables<DB: TestDatabase>() {
+async fn older_relay_claims_nothing_in_newer_tables<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     enqueue_all(&world, &["a1"]).await;
     world.relay_all().await;
@@ -62,7 +62,7 @@ async fn an_older_relay_claims_nothing_in_newer_tables<DB: TestDatabase>() {
     assert!(DB::try_numbers(&world.pool, &claim).await.is_err());
 }
 
-async fn a_relay_wants_the_tables_of_its_version<DB: TestDatabase>() {
+async fn relay_refuses_tables_of_an_older_version<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     tables_of_version_1(&world).await;
     let error = world.relay().run_until(std::future::pending()).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Rules for what has to be noticed.
+//! Rules for missing alarms.
 
 use redrive_local::template::{Queue, Template};
 
@@ -15,25 +15,25 @@ pub(super) fn dead_letter_alarm(template: &Template, report: &mut Report<'_>) {
             report.warning(
                 &queue.id,
                 queue.place,
-                "nobody is told that records have failed for good: they lie here until their retention ends",
-                "add an `AWS::CloudWatch::Alarm` on `ApproximateNumberOfMessagesVisible` of this queue, above 0; not on \
-                 `NumberOfMessagesSent`, which does not count them",
+                "no alarm reports dead letters: they stay here until their retention ends",
+                "add an `AWS::CloudWatch::Alarm` on `ApproximateNumberOfMessagesVisible` of this queue, above 0; \
+                 `NumberOfMessagesSent` does not count them",
             );
         }
     }
 }
 
-/// A record that was received three times leaves this metric, so it tells of a backlog, never of poison.
+/// A record leaves this metric at its third receive, so the alarm reports a backlog, but never poison.
 pub(super) fn age_alarm(template: &Template, report: &mut Report<'_>) {
     for queue in consumed_queues(template) {
         if !is_watched(template, queue, "ApproximateAgeOfOldestMessage") {
             report.warning(
                 &queue.id,
                 queue.place,
-                "nobody is told that the consumer has stopped or falls behind, until records are lost at the end of their \
+                "no alarm reports that the consumer has stopped or falls behind, until records are lost at the end of their \
                  retention",
                 "add an `AWS::CloudWatch::Alarm` on `ApproximateAgeOfOldestMessage` of this queue; a record that always \
-                 fails leaves that metric at its third receive, so the dead-letter queue needs one of its own",
+                 fails leaves that metric at its third receive, so the dead-letter queue needs its own alarm",
             );
         }
     }

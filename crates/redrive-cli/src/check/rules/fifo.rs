@@ -6,9 +6,9 @@ use super::finding::Report;
 use super::permissions::allows;
 use super::{Policy, consumed, function_of};
 
-/// A receive of a FIFO batch counts for each message in it, so a message that always fails takes along what is behind it. A
-/// function that dead-letters its poison itself may send to the dead-letter queue; where nobody may, the RedrivePolicy alone
-/// decides.
+/// A receive of a FIFO batch counts for each message in it, so a message that always fails takes the later ones along.
+/// A function that dead-letters poison itself has permission to send to the dead-letter queue. Without that permission
+/// only the RedrivePolicy acts.
 pub(super) fn poison_head(template: &Template, report: &mut Report<'_>) {
     let mut told: Vec<&str> = Vec::new();
     for (mapping, queue) in consumed(template).filter(|(_, queue)| queue.is_fifo()) {
@@ -30,8 +30,8 @@ pub(super) fn poison_head(template: &Template, report: &mut Report<'_>) {
             &queue.id,
             count.map_or(queue.place, |count| count.place),
             format!(
-                "a record that always fails takes the records behind it in its group along: each receive counts for all of \
-                 them, so they reach the {receives} with it, and become dead letters without having run"
+                "a record that always fails takes the later records of its group along: each receive counts for all of \
+                 them, so they reach the {receives} too and become dead letters without a run"
             ),
             fix(template, mapping, queue),
         );
@@ -46,12 +46,12 @@ fn fix(template: &Template, mapping: &Mapping, queue: &Queue) -> String {
     let below = queue.redrive.as_ref().and_then(|redrive| redrive.max_receive_count.as_ref()?.known().copied());
     let below = below.filter(|count| *count > 1).map_or("n".to_owned(), |count| (count - 1).to_string());
     format!(
-        "dead-letter the record from the function, before the policy does: `Effects` with `dead_letter_at({below})`, and \
-         `sqs:SendMessage` on the dead-letter queue; or {alone}"
+        "dead-letter the record from the function before the policy does: use `Effects` with `dead_letter_at({below})`, and \
+         allow `sqs:SendMessage` on the dead-letter queue; or {alone}"
     )
 }
 
-/// Whether each record is received by itself, so that those behind it are not.
+/// Returns whether each record is received alone, without the records behind it.
 fn is_alone(mapping: &Mapping) -> bool {
     mapping.batch_size.as_ref().is_some_and(|size| size.known().is_none_or(|size| *size <= 1))
 }
@@ -62,7 +62,7 @@ pub(super) fn recursive_loop(template: &Template, report: &mut Report<'_>) {
     let mut told: Vec<(&str, &str)> = Vec::new();
     for (mapping, queue) in consumed(template).filter(|(mapping, _)| mapping.is_enabled()) {
         let Some(function) = function_of(template, mapping) else { continue };
-        // What is set and not known may allow it.
+        // An unknown value may allow the loop.
         let is_allowed = function.recursive_loop.as_ref().is_some_and(|is| is.known().is_none_or(|is| is == "Allow"));
         if is_allowed || told.contains(&(&function.id, &queue.id)) {
             continue;
@@ -70,7 +70,7 @@ pub(super) fn recursive_loop(template: &Template, report: &mut Report<'_>) {
         let of_variable = || {
             let is_queue = |value: &String| *value == queue.url || *value == queue.arn;
             let mut variables = function.environment.iter().filter(|(_, value)| value.known().is_some_and(is_queue));
-            variables.next().map(|(name, value)| (value.place, format!("is given the queue as its variable `{name}`")))
+            variables.next().map(|(name, value)| (value.place, format!("gets the queue in its variable `{name}`")))
         };
         let found = sending(template, &function.id, function.role.as_deref(), queue)
             .map(|written| (written.place, "may send to the queue".to_owned()));
@@ -80,17 +80,17 @@ pub(super) fn recursive_loop(template: &Template, report: &mut Report<'_>) {
             &function.id,
             place,
             format!(
-                "the function {evidence} that invokes it, `{}`: a message that it sends there is stopped by Lambda's recursive \
-                 loop detection after 16 rounds, and is dead-lettered or expires without having run",
+                "the function {evidence} that invokes it, `{}`: Lambda's recursive loop detection stops a message after \
+                 16 rounds, which then is dead-lettered or expires without a run",
                 queue.id
             ),
-            "where the loop is meant and comes to an end, set `RecursiveLoop: Allow` on the function; otherwise send to \
-             another queue, or take the permission or the variable away",
+            "if the loop is intended and ends, set `RecursiveLoop: Allow` on the function; otherwise send to another \
+             queue, or remove the permission or the variable",
         );
     }
 }
 
-/// Where a policy of the function, or of its role, lets it send to a queue.
+/// Returns where a policy of the function or of its role allows sending to a queue.
 fn sending<'t>(template: &'t Template, function: &str, role: Option<&str>, queue: &Queue) -> Option<&'t Written> {
     let is_holder = |id: &str| id == function || role == Some(id);
     let attached: Vec<&String> = {
@@ -104,7 +104,7 @@ fn sending<'t>(template: &'t Template, function: &str, role: Option<&str>, queue
     template.policies.iter().filter(applies).find_map(|policy| policy_sends(policy, &queue.arn, Some(queue)))
 }
 
-/// Where a policy lets somebody send to the queue with this ARN.
+/// Returns where a policy allows sending to the queue with this ARN.
 fn policy_sends<'t>(policy: &'t Policy, arn: &str, queue: Option<&Queue>) -> Option<&'t Written> {
     let is_queue =
         |written: &&Written| queue.is_some_and(|queue| written.text == queue.name || written.text == queue.url);

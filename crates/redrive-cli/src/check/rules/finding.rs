@@ -1,13 +1,13 @@
-//! What a rule has to say.
+//! The findings of rules.
 
 use redrive_local::template::Place;
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
-    /// Messages are lost, or AWS refuses it.
+    /// Messages are lost, or AWS refuses the template.
     Error,
-    /// Messages are late, or something is at risk.
+    /// Messages are delayed, or something is at risk.
     Warning,
 }
 
@@ -26,16 +26,16 @@ pub(crate) struct Finding {
     pub(crate) severity: Severity,
     /// The rule's name, in kebab-case.
     pub(crate) rule: &'static str,
-    /// The resource that is at fault.
+    /// The resource with the fault.
     pub(crate) resource: String,
     pub(crate) place: Place,
-    /// What will happen.
+    /// The consequence of the fault.
     pub(crate) problem: String,
-    /// What to do about it.
+    /// How to fix it.
     pub(crate) fix: String,
 }
 
-/// Findings of one rule.
+/// Collects the findings of one rule.
 pub(super) struct Report<'f> {
     rule: &'static str,
     findings: &'f mut Vec<Finding>,

@@ -7,7 +7,7 @@ use super::function_of;
 
 const REPORT: &str = "ReportBatchItemFailures";
 
-/// Without the setting, whatever the function answers is taken for success.
+/// Without this setting Lambda takes every answer of the function for success.
 pub(super) fn report_batch_item_failures(template: &Template, report: &mut Report<'_>) {
     for mapping in &template.mappings {
         let Some(setting) = &mapping.response_types else {
@@ -15,7 +15,7 @@ pub(super) fn report_batch_item_failures(template: &Template, report: &mut Repor
             continue;
         };
         let Some(types) = setting.known() else { continue };
-        // What is unknown may be it.
+        // An unknown value may be the setting.
         if !types.iter().any(|kind| kind.known().is_none_or(|kind| kind == REPORT)) {
             lost(report, mapping, setting.place);
         }
@@ -26,12 +26,12 @@ fn lost(report: &mut Report<'_>, mapping: &Mapping, place: redrive_local::templa
     report.error(
         &mapping.id,
         place,
-        "Lambda ignores which records the function says have failed, and deletes them with the rest",
+        "Lambda ignores the function's report of failed records, and deletes them with the rest",
         format!("set `FunctionResponseTypes: [{REPORT}]`"),
     );
 }
 
-/// `Ref` of a queue is its URL, and easily taken for the ARN.
+/// `Ref` of a queue is its URL, which is easily confused with the ARN.
 pub(super) fn event_source_arn(template: &Template, report: &mut Report<'_>) {
     for mapping in &template.mappings {
         if let Some(source) = mapping.source.known()
@@ -40,7 +40,7 @@ pub(super) fn event_source_arn(template: &Template, report: &mut Report<'_>) {
             report.error(
                 &mapping.id,
                 mapping.source.place,
-                "AWS refuses the mapping: its queue is not given by its ARN",
+                "AWS refuses the mapping: it does not name its queue by ARN",
                 "write `!GetAtt TheQueue.Arn`; `!Ref TheQueue` is the queue's URL",
             );
         }
@@ -55,14 +55,14 @@ pub(super) fn batch_size(template: &Template, report: &mut Report<'_>) {
             report.error(
                 &mapping.id,
                 place,
-                format!("AWS refuses the mapping: batches of {kind} have 1 to {most} records, not {size}"),
+                format!("AWS refuses the mapping: a batch of {kind} has 1 to {most} records, not {size}"),
                 format!("set `BatchSize` to {most} or less"),
             );
         } else if size > 10 && mapping.window_s() == Some(0) {
             report.error(
                 &mapping.id,
                 place,
-                format!("AWS refuses the mapping: a batch of up to {size} records needs a window to collect them in"),
+                format!("AWS refuses the mapping: a batch of up to {size} records needs a batching window"),
                 "set `MaximumBatchingWindowInSeconds` to at least 1, or `BatchSize` to 10 or less",
             );
         }
@@ -76,14 +76,14 @@ pub(super) fn batching_window(template: &Template, report: &mut Report<'_>) {
             report.error(
                 &mapping.id,
                 place,
-                format!("AWS refuses the mapping: a window lasts 0 to 300 seconds, not {window_s}"),
+                format!("AWS refuses the mapping: a batching window has 0 to 300 seconds, not {window_s}"),
                 "set `MaximumBatchingWindowInSeconds` to 300 or less",
             );
         } else if window_s > 0 && is_fifo(mapping) {
             report.error(
                 &mapping.id,
                 place,
-                "AWS refuses the mapping: there is no batching window for FIFO queues",
+                "AWS refuses the mapping: FIFO queues have no batching window",
                 "remove `MaximumBatchingWindowInSeconds`",
             );
         }
@@ -98,7 +98,7 @@ pub(super) fn maximum_concurrency(template: &Template, report: &mut Report<'_>) 
                 &mapping.id,
                 place,
                 format!("AWS refuses the mapping: `MaximumConcurrency` is 2 to 1000, not {most}"),
-                "set it to 2 or more; for one at a time, use a FIFO queue with a single message group",
+                "set it to 2 or more; for one invocation at a time, use a FIFO queue with a single message group",
             );
             continue;
         }
@@ -110,8 +110,8 @@ pub(super) fn maximum_concurrency(template: &Template, report: &mut Report<'_>) 
                 &mapping.id,
                 place,
                 format!(
-                    "the mapping invokes up to {most} at a time where the function may run {reserved}: Lambda throttles \
-                     the rest, and each throttled batch may spend a receive of every record in it"
+                    "the mapping invokes up to {most} at a time, but the function's reserved concurrency is {reserved}: Lambda \
+                     throttles the rest, and each throttled batch may cost each of its records a receive"
                 ),
                 format!("set `MaximumConcurrency` to {reserved} or less, or reserve more"),
             );
@@ -128,15 +128,15 @@ pub(super) fn concurrency_bound(template: &Template, report: &mut Report<'_>) {
             report.warning(
                 &mapping.id,
                 mapping.place,
-                "nothing bounds how many batches run at a time: a backlog can take all of the account's concurrency, and \
-                 more than what stands behind the function bears",
-                "set `ScalingConfig: {MaximumConcurrency: 10}`, or as many as it bears; at least 2",
+                "the number of concurrent batches is unlimited: a backlog can take all of the account's concurrency, and \
+                 overload the systems behind the function",
+                "set `ScalingConfig: {MaximumConcurrency: 10}`, or as many as they can handle; at least 2",
             );
         }
     }
 }
 
-/// The name tells: a queue is FIFO if and only if it ends in `.fifo`.
+/// A queue is FIFO if and only if its name ends in `.fifo`.
 fn is_fifo(mapping: &Mapping) -> bool {
     mapping.source.known().is_some_and(|arn| arn.ends_with(".fifo"))
 }

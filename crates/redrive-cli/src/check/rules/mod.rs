@@ -1,6 +1,6 @@
-//! Rules for queues and what reads from them: template in, findings out.
+//! Rules for queues and their consumers: a template in, findings out.
 //!
-//! A rule is a function. It says nothing of what is not known here: a rule that guesses is soon switched off.
+//! A rule is a function. It reports nothing about unknown values, because users switch off a rule that guesses.
 
 mod alarms;
 mod fifo;
@@ -47,7 +47,7 @@ const RULES: [(&str, Rule); 25] = [
     ("unknown-action", permissions::unknown_action),
 ];
 
-/// All findings, in the order of the text.
+/// Returns all findings in the order of the text.
 pub(crate) fn check(template: &Template) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, rule) in RULES {
@@ -57,13 +57,13 @@ pub(crate) fn check(template: &Template) -> Vec<Finding> {
     findings
 }
 
-/// The mappings whose queue is in the template, and that queue.
+/// Returns the mappings whose queue is in the template, with their queues.
 fn consumed(template: &Template) -> impl Iterator<Item = (&Mapping, &Queue)> {
     let queue = |mapping: &Mapping| template.queue(mapping.source.known()?);
     template.mappings.iter().filter_map(move |mapping| Some((mapping, queue(mapping)?)))
 }
 
-/// The queues that something consumes, each once.
+/// Returns each consumed queue once.
 fn consumed_queues(template: &Template) -> impl Iterator<Item = &Queue> {
     template.queues.iter().filter(|queue| consumed(template).any(|(_, consumed)| consumed.id == queue.id))
 }

@@ -4,7 +4,7 @@ use redrive_local::template::{Policy, Statement, Template, Written};
 
 use super::finding::Report;
 
-/// All actions of SQS that IAM knows. The batch calls are allowed by the action of the single one.
+/// All SQS actions that IAM knows. The action of a single call also allows its batch call.
 const ACTIONS: [&str; 21] = [
     "AddPermission",
     "CancelMessageMoveTask",
@@ -33,7 +33,7 @@ pub(super) fn wide_policy(template: &Template, report: &mut Report<'_>) {
     for policy in &template.policies {
         for statement in &policy.statements {
             wide_actions(policy, statement, report);
-            // The policy of a queue is about that queue, whatever it names.
+            // A queue's policy applies to that queue, whatever resources it names.
             if !policy.is_of_queue {
                 wide_resources(policy, statement, report);
             }
@@ -44,8 +44,8 @@ pub(super) fn wide_policy(template: &Template, report: &mut Report<'_>) {
                 report.warning(
                     &policy.id,
                     named.place,
-                    format!("`{name}` allows what it allows on every queue of the account"),
-                    "write a policy for the queues that are needed; `redrive iam` prints them",
+                    format!("`{name}` allows its actions on every queue of the account"),
+                    "write a policy for the queues that are needed; `redrive iam` prints one",
                 );
             }
         }
@@ -53,7 +53,7 @@ pub(super) fn wide_policy(template: &Template, report: &mut Report<'_>) {
 }
 
 fn wide_actions(policy: &Policy, statement: &Statement, report: &mut Report<'_>) {
-    // All actions on a bucket are none on a queue.
+    // All actions on a bucket include no action on a queue.
     let is_for_queues = policy.is_of_queue
         || statement.resources.iter().any(|resource| resource.text == "*" || resource.text.contains(":sqs:"));
     for action in &statement.actions {
@@ -61,7 +61,7 @@ fn wide_actions(policy: &Policy, statement: &Statement, report: &mut Report<'_>)
             report.warning(
                 &policy.id,
                 action.place,
-                format!("`{}` allows all there is, to delete and purge queues too", action.text),
+                format!("`{}` allows every action, even deleting and purging queues", action.text),
                 "name the actions that are needed; `redrive iam` prints those of a producer and of a consumer",
             );
         }
@@ -69,7 +69,7 @@ fn wide_actions(policy: &Policy, statement: &Statement, report: &mut Report<'_>)
 }
 
 fn wide_resources(policy: &Policy, statement: &Statement, report: &mut Report<'_>) {
-    // There is no queue that listing could be bound to.
+    // Listing queues cannot be limited to a queue.
     let needs_queue =
         |action: &Written| action_of_sqs(action).is_some_and(|name| !name.eq_ignore_ascii_case("ListQueues"));
     if !statement.actions.iter().any(needs_queue) {
@@ -81,7 +81,7 @@ fn wide_resources(policy: &Policy, statement: &Statement, report: &mut Report<'_
             report.warning(
                 &policy.id,
                 resource.place,
-                format!("`{}` allows it on every queue", resource.text),
+                format!("`{}` allows the actions on every queue", resource.text),
                 "name the queue: `!GetAtt TheQueue.Arn`",
             );
         }
@@ -95,7 +95,7 @@ pub(super) fn public_queue(template: &Template, report: &mut Report<'_>) {
                 &policy.id,
                 statement.place,
                 "anyone with an AWS account may do this to the queue",
-                "name who may as `Principal`, or add a `Condition` on `aws:SourceArn`",
+                "name the allowed accounts as `Principal`, or add a `Condition` on `aws:SourceArn`",
             );
         }
     }
@@ -109,11 +109,11 @@ pub(super) fn unknown_action(template: &Template, report: &mut Report<'_>) {
                 continue;
             }
             let fix = match single(name) {
-                Some(single) => format!("write `sqs:{single}`, which allows the batch call too"),
+                Some(single) => format!("write `sqs:{single}`, which also allows the batch call"),
                 None => "correct its name, or remove it".to_owned(),
             };
             let problem = format!(
-                "IAM knows no action `{}`: it allows nothing, and calls are denied unless another allows them",
+                "IAM knows no action `{}`: it allows nothing, and calls are denied unless another action allows them",
                 action.text
             );
             report.warning(&policy.id, action.place, problem, fix);
@@ -121,8 +121,8 @@ pub(super) fn unknown_action(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-/// Whether a statement is meant to allow an action of SQS on a queue. What allows all actions, or all queues, tells nothing of
-/// what is meant.
+/// Returns whether a statement is meant to allow an SQS action on a queue. A statement for all actions or all queues
+/// shows no such intent.
 pub(super) fn allows(statement: &Statement, action: &str, arn: &str) -> bool {
     let is_named = |pattern: &Written| action_of_sqs(pattern).is_some_and(|name| name != "*" && matches(name, action));
     let is_queue = |resource: &Written| {
@@ -131,23 +131,23 @@ pub(super) fn allows(statement: &Statement, action: &str, arn: &str) -> bool {
     statement.actions.iter().any(is_named) && statement.resources.iter().any(is_queue)
 }
 
-/// What follows `sqs:`, however that is written.
+/// Returns the part after `sqs:`, in any case.
 fn action_of_sqs(action: &Written) -> Option<&str> {
     let (service, name) = action.text.split_once(':')?;
     service.eq_ignore_ascii_case("sqs").then_some(name)
 }
 
-/// The action that allows a batch call.
+/// Returns the action that allows a batch call.
 fn single(name: &str) -> Option<&'static str> {
     let single = name.get(..name.len().checked_sub("Batch".len())?)?;
     let is_batch = name.get(single.len()..).is_some_and(|end| end.eq_ignore_ascii_case("Batch"));
     ACTIONS.iter().find(|known| is_batch && known.eq_ignore_ascii_case(single)).copied()
 }
 
-/// Whether an action is one that a pattern of IAM's means: `*` for any characters, `?` for one, and case does not count.
+/// Returns whether an IAM pattern matches an action: `*` for any characters, `?` for one, in any case.
 fn matches(pattern: &str, action: &str) -> bool {
     let (pattern, action) = (pattern.to_ascii_lowercase().into_bytes(), action.to_ascii_lowercase().into_bytes());
-    // Whether the pattern so far means the first so many characters of the action.
+    // Entry n tells whether the pattern so far matches the first n characters of the action.
     let mut means = vec![false; action.len() + 1];
     means[0] = true;
     for wanted in pattern {
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_mean_what_iam_takes_them_for() {
+    fn patterns_match_as_in_iam() {
         for (pattern, action) in [
             ("*", "SendMessage"),
             ("Send*", "SendMessage"),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_call_is_allowed_by_the_action_of_the_single_one() {
+    fn batch_call_is_allowed_by_the_action_of_the_single_call() {
         assert_eq!(single("SendMessageBatch"), Some("SendMessage"));
         assert_eq!(single("ChangeMessageVisibilityBatch"), Some("ChangeMessageVisibility"));
         assert_eq!((single("SendBatch"), single("é"), single("")), (None, None, None));

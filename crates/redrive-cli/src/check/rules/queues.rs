@@ -1,4 +1,4 @@
-//! Rules for what SQS takes at all.
+//! Rules for settings that SQS refuses.
 
 use redrive_local::template::{Broken, Queue, Setting, Template};
 
@@ -14,13 +14,13 @@ pub(super) fn queue_name(template: &Template, report: &mut Report<'_>) {
                 &queue.id,
                 *place,
                 "AWS refuses the queue: a name has 1 to 80 letters, digits, `-` and `_`, and `.fifo` only at its end",
-                "choose another `QueueName`, or none",
+                "choose another `QueueName`, or leave it out",
             );
         } else if let Some(fix) = name_fix(queue, name) {
             report.error(
                 &queue.id,
                 *place,
-                "AWS refuses the queue: the name of a FIFO queue ends in `.fifo`, and no other's does",
+                "AWS refuses the queue: the name of a FIFO queue ends in `.fifo`, and no other name does",
                 fix,
             );
         }
@@ -28,16 +28,16 @@ pub(super) fn queue_name(template: &Template, report: &mut Report<'_>) {
 }
 
 fn name_fix(queue: &Queue, name: &str) -> Option<String> {
-    // An unknown `FifoQueue` may go with any name.
+    // An unknown `FifoQueue` may fit any name.
     let is_known = queue.fifo_queue.as_ref().is_none_or(|setting| setting.known().is_some());
     match (queue.is_fifo(), name.ends_with(".fifo")) {
         (true, false) => Some(format!("set `QueueName: {name}.fifo`")),
-        (false, true) if is_known => Some("set `FifoQueue: true`, or take `.fifo` off the name".to_owned()),
+        (false, true) if is_known => Some("set `FifoQueue: true`, or remove `.fifo` from the name".to_owned()),
         _ => None,
     }
 }
 
-/// SQS takes the attribute of a FIFO queue only.
+/// SQS accepts the attribute on FIFO queues only.
 pub(super) fn fifo_queue_false(template: &Template, report: &mut Report<'_>) {
     for queue in &template.queues {
         if let Some(Setting { place, value: Ok(false) }) = &queue.fifo_queue {
@@ -75,7 +75,7 @@ pub(super) fn attribute_range(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-/// A `deadLetterTargetArn` that leads nowhere is told of by a rule that says more.
+/// Another rule reports a broken `deadLetterTargetArn` with more detail.
 pub(super) fn unresolved_reference(template: &Template, report: &mut Report<'_>) {
     let targets: Vec<_> =
         template.queues.iter().filter_map(|queue| Some(queue.redrive.as_ref()?.target.place)).collect();

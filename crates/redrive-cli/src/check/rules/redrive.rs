@@ -5,14 +5,14 @@ use redrive_local::template::{ACCOUNT, Queue, RETENTION, Redrive, Setting, Templ
 use super::consumed_queues;
 use super::finding::Report;
 
-/// A dead-letter queue that is consumed is the end of the line, and needs none of its own.
+/// A consumed dead-letter queue ends the chain and needs no dead-letter queue of its own.
 pub(super) fn dead_letter_queue(template: &Template, report: &mut Report<'_>) {
     let is_target = |queue: &Queue| redriven(template).any(|(_, redrive)| redrive.target.known() == Some(&queue.arn));
     for queue in consumed_queues(template).filter(|queue| queue.redrive.is_none() && !is_target(queue)) {
         report.error(
             &queue.id,
             queue.place,
-            "a record that always fails is tried again until its retention ends, and then it is lost",
+            "a record that always fails is retried until its retention ends, and then it is lost",
             "set a `RedrivePolicy` with a `deadLetterTargetArn` and `maxReceiveCount: 5`",
         );
     }
@@ -33,7 +33,7 @@ pub(super) fn max_receive_count(template: &Template, report: &mut Report<'_>) {
                 &queue.id,
                 place,
                 format!(
-                    "healthy records become dead letters: a throttle or a bad deployment spends receives too, and there \
+                    "healthy records become dead letters: throttles and faulty deployments use up receives too, and there \
                      are only {count}"
                 ),
                 "set `maxReceiveCount: 5` or more",
@@ -42,23 +42,28 @@ pub(super) fn max_receive_count(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-/// A target that is written out may be a queue of another stack. One that names a resource has to be one.
+/// A literal target may be a queue of another stack. A reference to a resource must be valid.
 pub(super) fn dead_letter_target(template: &Template, report: &mut Report<'_>) {
     for (queue, redrive) in redriven(template) {
         let place = redrive.target.place;
         let fix = "set `deadLetterTargetArn` to `!GetAtt TheDeadLetterQueue.Arn`";
         match &redrive.target.value {
             Err(why) if template.broken.iter().any(|broken| broken.place == place) => {
-                report.error(&queue.id, place, format!("its dead-letter queue is none: {why}"), fix);
+                report.error(&queue.id, place, format!("its dead-letter queue does not exist: {why}"), fix);
             }
             Err(_) => {}
             Ok(arn) if !is_queue_arn(arn) => {
-                report.error(&queue.id, place, "AWS refuses the queue: `deadLetterTargetArn` is no queue's ARN", fix);
+                report.error(
+                    &queue.id,
+                    place,
+                    "AWS refuses the queue: `deadLetterTargetArn` is not a queue's ARN",
+                    fix,
+                );
             }
             Ok(arn) if arn.contains(ACCOUNT) && template.queue(arn).is_none() => report.warning(
                 &queue.id,
                 place,
-                "no queue of this template has that ARN; where no such queue exists, AWS refuses this one",
+                "no queue of this template has that ARN; if no such queue exists, AWS refuses this one",
                 fix,
             ),
             Ok(_) => {}
@@ -76,8 +81,8 @@ pub(super) fn own_dead_letter_queue(template: &Template, report: &mut Report<'_>
             report.error(
                 &queue.id,
                 redrive.target.place,
-                "the queue is its own dead-letter queue: what always fails goes round in it until it is lost",
-                "make a second queue, and set `deadLetterTargetArn` to that one's ARN",
+                "the queue is its own dead-letter queue: a record that always fails stays in it until it is lost",
+                "create a second queue, and set `deadLetterTargetArn` to its ARN",
             );
         }
     }
@@ -98,8 +103,8 @@ pub(super) fn dead_letter_type(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-/// In a standard queue a dead letter keeps the age it came with. In a FIFO queue its age starts anew, so that an equal
-/// retention is enough.
+/// In a standard queue a dead letter keeps its age from the source. In a FIFO queue its age starts again, so an equal
+/// retention suffices.
 pub(super) fn dead_letter_retention(template: &Template, report: &mut Report<'_>) {
     for (queue, redrive) in redriven(template) {
         let Some(target) = redrive.target.known().and_then(|arn| template.queue(arn)) else { continue };
@@ -109,15 +114,14 @@ pub(super) fn dead_letter_retention(template: &Template, report: &mut Report<'_>
             continue;
         }
         let problem = if queue.is_fifo() {
-            format!("dead letters are deleted after {kept_s} s, sooner than the {own_s} s of the queue they come from")
+            format!("dead letters are deleted after {kept_s} s, sooner than the {own_s} s of their source queue")
         } else {
             format!(
-                "dead letters keep the age they come with, and are deleted at {kept_s} s: one that failed late in the \
-                 {own_s} s of its queue is gone before anyone looks"
+                "dead letters keep their age from the source, and are deleted at {kept_s} s: one that failed late in the \
+                 {own_s} s of its queue is deleted before anyone looks"
             )
         };
-        let fix =
-            "set `MessageRetentionPeriod: 1209600` on the dead-letter queue, the most there is, and less on its source";
+        let fix = "set `MessageRetentionPeriod: 1209600` on the dead-letter queue, which is the maximum, and less on its source";
         report.warning(&target.id, target.place_of(RETENTION), problem, fix);
     }
 }

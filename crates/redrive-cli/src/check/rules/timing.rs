@@ -1,4 +1,4 @@
-//! Rules for what has to fit into the visibility timeout.
+//! Rules for the visibility timeout.
 
 use redrive_local::template::{Template, VISIBILITY_TIMEOUT};
 
@@ -13,8 +13,8 @@ pub(super) fn visibility_below_timeout(template: &Template, report: &mut Report<
                 &queue.id,
                 queue.place_of(VISIBILITY_TIMEOUT),
                 format!(
-                    "AWS refuses the mapping `{}`: records come back after {visibility_s} s, while its function may still \
-                     work on them for up to {timeout_s} s",
+                    "AWS refuses the mapping `{}`: records become visible again after {visibility_s} s, while its function \
+                     may still process them for up to {timeout_s} s",
                     mapping.id
                 ),
                 format!("set `VisibilityTimeout: {}`, 6 x the function's timeout", enough(timeout_s, mapping.window_s())),
@@ -23,8 +23,8 @@ pub(super) fn visibility_below_timeout(template: &Template, report: &mut Report<
     }
 }
 
-/// Lambda tries a throttled batch again until its visibility timeout has run out. Each time that happens, every record in
-/// it has spent a receive without having been seen by the function.
+/// Lambda retries a throttled batch until its visibility timeout ends. Each time that costs every record in it a
+/// receive without a run.
 pub(super) fn visibility_six_timeouts(template: &Template, report: &mut Report<'_>) {
     for (mapping, queue) in consumed(template) {
         let Some((visibility_s, timeout_s)) = times(template, mapping, queue) else { continue };
@@ -34,8 +34,8 @@ pub(super) fn visibility_six_timeouts(template: &Template, report: &mut Report<'
                 &queue.id,
                 queue.place_of(VISIBILITY_TIMEOUT),
                 format!(
-                    "records of a batch that Lambda throttles come back after {visibility_s} s and spend a receive; AWS's \
-                     advice is 6 x the function's timeout of {timeout_s} s, and the batching window"
+                    "records of a throttled batch become visible again after {visibility_s} s and use up a receive; AWS \
+                     recommends 6 x the function's timeout of {timeout_s} s, plus the batching window"
                 ),
                 format!("set `VisibilityTimeout: {enough}`"),
             );
@@ -48,7 +48,7 @@ fn times(template: &Template, mapping: &super::Mapping, queue: &super::Queue) ->
     Some((queue.number(VISIBILITY_TIMEOUT)?, timeout_s))
 }
 
-/// An unknown window counts as none.
+/// An unknown window counts as zero.
 fn enough(timeout_s: i64, window_s: Option<i64>) -> i64 {
     timeout_s.saturating_mul(6).saturating_add(window_s.unwrap_or(0))
 }

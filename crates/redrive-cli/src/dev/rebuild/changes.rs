@@ -1,4 +1,4 @@
-//! When something changes in directories.
+//! Watches directories for changes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,15 +8,14 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// How long nothing more may change before it is looked what has. An editor that saves a file, and a checkout, change
-/// many things one after the other.
+/// How long it must be quiet before the files are checked. An editor's save or a checkout changes many files in a row.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// How long it is waited for quiet. What changes without end is looked at while it changes.
+/// The limit of the wait for quiet. After that the files are checked while they change.
 const MOST: Duration = Duration::from_secs(2);
 
-/// Tells that something may have changed. What it was has to be looked up: systems differ in what they tell, and at times
-/// tell of nothing.
+/// Signals that something may have changed. The files have to be checked, because systems report different details, and
+/// sometimes nothing.
 pub(super) struct Changes {
     watcher: RecommendedWatcher,
     happened: Arc<Notify>,
@@ -27,7 +26,8 @@ impl Changes {
         let happened = Arc::new(Notify::new());
         let teller = happened.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // To look for changes is an access, and must not be taken for one. After an error nobody knows.
+            // Reading files to find changes is an access, which must not count as a change. After an error anything may
+            // have changed.
             if !event.is_ok_and(|event| event.kind.is_access()) {
                 teller.notify_one();
             }
@@ -35,13 +35,13 @@ impl Changes {
         Ok(Self { watcher, happened })
     }
 
-    /// Watches directories, each without those in it. Those that are watched already may be others of the same name by
-    /// now, and are watched anew.
+    /// Watches directories without their subdirectories. Directories that are watched already are watched again,
+    /// because they may have been replaced.
     pub(super) fn watch<P: AsRef<Path>>(&mut self, directories: impl IntoIterator<Item = P>) -> Result<(), String> {
         for directory in directories {
             let directory = directory.as_ref();
             let watched = self.watcher.watch(directory, RecursiveMode::NonRecursive);
-            // It may have been removed just now.
+            // The directory may have been removed just now.
             if let Err(error) = watched
                 && directory.exists()
             {
@@ -51,8 +51,8 @@ impl Changes {
         Ok(())
     }
 
-    /// Resolves when something may have changed, and nothing does any more. What happened before it is dropped is lost, and what
-    /// happens while nobody waits is not.
+    /// Resolves when something may have changed and it is quiet. Changes while nobody waits are kept; changes during a
+    /// dropped wait are lost.
     pub(super) async fn settled(&self) {
         settled(&self.happened).await;
     }
@@ -61,7 +61,7 @@ impl Changes {
 async fn settled(happened: &Notify) {
     happened.notified().await;
     let quiet = async { while timeout(QUIET, happened.notified()).await.is_ok() {} };
-    // Whether it has become quiet or not, it is time to look.
+    // Quiet or not, it is time to check.
     let _ = timeout(MOST, quiet).await;
 }
 
@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
 
-    /// How long something that changes so often, and so far apart, is waited for.
+    /// Returns how long `settled` waits for changes with this number and distance.
     async fn waited(times: u32, apart: Duration) -> Duration {
         let (began, happened) = (Instant::now(), Notify::new());
         let changes = async {
@@ -88,18 +88,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn many_changes_are_one_when_it_has_become_quiet() {
+    async fn many_changes_are_one_after_it_is_quiet() {
         assert_eq!(waited(1, QUIET).await.as_millis(), 100);
         assert_eq!(waited(10, QUIET / 2).await.as_millis(), 9 * 50 + 100);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_never_becomes_quiet_is_looked_at_all_the_same() {
+    async fn endless_changes_are_reported_at_the_limit() {
         assert_eq!(waited(1_000, QUIET / 2).await, MOST);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_changed_while_nobody_waited_is_told() {
+    async fn change_while_nobody_waits_is_reported() {
         let happened = Notify::new();
         happened.notify_one();
         timeout(MOST, settled(&happened)).await.unwrap();

@@ -1,11 +1,11 @@
-//! Functions are built and started anew when their sources change.
+//! Rebuilds and restarts functions when their sources change.
 //!
 //! ```text
 //! changes (something may have changed)  ->  snapshot (what has)  ->  build  ->  Processes::replace
 //! ```
 //!
-//! Events only tell when to look. Whether there is something to build is decided by what the files hold, so a build cannot
-//! set off another, and what changes while one runs is seen after it.
+//! Events only tell when to check. The contents of the files decide whether to build. So a build cannot start another
+//! one, and changes during a build are found afterwards.
 
 mod changes;
 mod snapshot;
@@ -26,7 +26,7 @@ use super::build::build;
 use super::plan::PlannedFunction;
 use super::screen::Screen;
 
-/// What is watched: the packages of functions, and the template.
+/// The watched files: the functions' packages and the template.
 pub(super) struct Watch {
     changes: Changes,
     template: Template,
@@ -38,22 +38,22 @@ struct Template {
     read: Snapshot,
 }
 
-/// A package, as it was last built.
+/// A package as of its last build.
 struct Package {
     directory: PathBuf,
     sources: Sources,
     built: Snapshot,
 }
 
-/// A function of the plan, and the processes that run it.
+/// A function of the plan, and its processes.
 type Running<'f> = (&'f PlannedFunction, &'f Arc<Processes>);
 
-/// The first process of a new program: the function's name, and whether it works.
+/// The result of a new program's first process, with the function's name.
 type Started = (String, Result<(), FunctionError>);
 
-/// Builds and replaces functions whenever their sources have changed. It does not end; dropped, it ends a build.
+/// Rebuilds and replaces functions whenever their sources change. It never completes. Dropping it ends a running build.
 ///
-/// Where they cannot be watched, it is said, and all else goes on.
+/// If the sources cannot be watched, it reports that, and everything else continues.
 pub(super) async fn run(
     watch: Option<Result<Watch, String>>,
     planned: &[PlannedFunction],
@@ -62,16 +62,16 @@ pub(super) async fn run(
 ) {
     match watch {
         Some(Ok(watch)) => watch.run(planned, functions, screen).await,
-        Some(Err(error)) => screen.say(&format!("{error}; functions stay as they are when their sources change")),
+        Some(Err(error)) => screen.say(&format!("{error}; functions are not rebuilt when their sources change")),
         None => {}
     }
     std::future::pending().await
 }
 
 impl Watch {
-    /// To be called before the functions are built: what changes while they are is not missed then.
+    /// Starts watching. Call this before the first build, so that changes during it are not missed.
     ///
-    /// What keeps it from watching may keep cargo from building as well, which is the better one to tell of it.
+    /// An error here may keep cargo from building too. Cargo's own message is better, so this one is reported later.
     pub(super) async fn begin(functions: &[PlannedFunction], template: &str) -> Result<Self, String> {
         let changes = Changes::new().map_err(|error| format!("cannot watch for changes: {error}"))?;
         let directories: BTreeSet<_> = functions.iter().map(|function| &function.directory).collect();
@@ -82,7 +82,7 @@ impl Watch {
         }
         let mut watch = Self { changes, template: Template::of(template.into()), packages };
         watch.watch_all()?;
-        // From here on nothing goes unseen; and this is what is built.
+        // No change from here on is missed, and this is what the first build uses.
         for package in &mut watch.packages {
             package.built = Snapshot::of(package.sources.files());
         }
@@ -104,9 +104,9 @@ impl Watch {
         }
     }
 
-    /// Waits for changes, and tells meanwhile of programs that do not start.
+    /// Waits for changes, and reports programs that do not start meanwhile.
     async fn wait(&self, starts: &mut JoinSet<Started>, screen: &Screen) {
-        // Not a new one after each start: what this one has heard of, another would not hear of again.
+        // The wait is kept across starts, because a new one would lose the changes of this one.
         let mut settled = pin!(self.changes.settled());
         loop {
             tokio::select! {
@@ -122,8 +122,8 @@ impl Watch {
     }
 
     async fn look(&mut self, running: &[Running<'_>], starts: &mut JoinSet<Started>, screen: &Screen) {
-        // Directories that are new, or others of the same name by now, are watched before they are read: what changes in
-        // them while this builds is not missed.
+        // New or replaced directories are watched before they are read, so that changes during the build are not
+        // missed.
         if let Err(error) = self.watch_all() {
             screen.say(&error);
         }
@@ -141,22 +141,22 @@ impl Watch {
 fn running<'f>(planned: &'f PlannedFunction, functions: &'f [(String, Function)]) -> Option<Running<'f>> {
     match functions.iter().find(|(name, _)| *name == planned.name)? {
         (_, Function::Processes(processes)) => Some((planned, processes)),
-        // Nothing of it is built here.
+        // These functions are not built here.
         (_, Function::InProcess(_) | Function::InvokeUrl(_)) => None,
     }
 }
 
-/// Said where a new program is none.
-const GOES_ON: &str = "what was built before goes on";
+/// Reported if a new program is not usable.
+const GOES_ON: &str = "the previous build keeps running";
 
-/// What runs comes to its end on the old program. Everything else does so too where the new one is not built or does not
-/// start.
+/// Replaces the program after a build. Running invocations finish on the old program. If the new one does not build or
+/// start, the old one stays.
 async fn rebuild(running: Running<'_>, starts: &mut JoinSet<Started>, screen: &Screen) {
     let (function, processes) = running;
     screen.say(&format!("building {}", function.name));
     match build(function).await {
         Ok(executable) => {
-            // It may take long to start, and changes are not to wait with it.
+            // The program may take long to start, and later changes must not wait for it.
             let (name, processes, program) = (function.name.clone(), processes.clone(), function.program(executable));
             starts.spawn(async move {
                 let started = processes.replace(program).await;
@@ -177,29 +177,29 @@ impl Template {
         directory.unwrap_or(Path::new(".")).to_owned()
     }
 
-    /// Queues and mappings are there already, and what was sent is in them: they are not made anew.
+    /// Checks the template. Its queues and mappings exist already and hold messages, so they are not created again.
     fn look(&mut self, screen: &Screen) {
         let now = Snapshot::of([self.file.clone()]);
         if now != self.read {
             self.read = now;
             let file = self.file.display();
-            screen.say(&format!("{file} has changed; end this command and start it again, to have it run"));
+            screen.say(&format!("{file} has changed; end this command and start it again to apply the change"));
         }
     }
 }
 
 impl Package {
-    /// A file that is not as it was, if there is one. All of them are taken for built then.
+    /// Returns a file that has changed since the last build, if any, and counts all of them as built.
     async fn changed(&mut self, changes: &mut Changes) -> Option<PathBuf> {
         let now = Snapshot::of(self.sources.files());
         let changed: Vec<_> = self.built.changed(&now).into_iter().map(Path::to_owned).collect();
         let first = changed.first()?.clone();
-        // A manifest that cargo cannot read is told of by the build.
+        // The build reports a manifest that cargo cannot read.
         if changed.iter().any(|file| self.sources.is_setting(file))
             && let Ok(sources) = Sources::of(&self.directory).await
         {
             self.sources = sources;
-            // Where it cannot be watched, it is said at the next look.
+            // A directory that cannot be watched is reported at the next check.
             let _ = changes.watch(self.sources.directories());
         }
         self.built = Snapshot::of(self.sources.files());

@@ -1,17 +1,17 @@
-//! What files hold at a moment.
+//! The contents of files at one moment.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-/// A digest of each file. It goes by what a file holds, and not by its time: a build that writes `Cargo.lock` as it was
-/// has changed nothing, nor has an editor that saves what it read.
+/// A digest of each file. It covers the contents and not the time of a change. So a build that rewrites an equal
+/// `Cargo.lock`, or an editor that saves without edits, changes nothing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Snapshot(BTreeMap<PathBuf, u64>);
 
 impl Snapshot {
-    /// Files that are not there are left out.
+    /// Takes a snapshot. Missing files are left out.
     pub(super) fn of(files: impl IntoIterator<Item = PathBuf>) -> Self {
         let digest = |file: PathBuf| {
             let content = fs::read(&file).ok()?;
@@ -22,7 +22,7 @@ impl Snapshot {
         Self(files.into_iter().filter_map(digest).collect())
     }
 
-    /// The files that another snapshot has differently, has not, or has more.
+    /// Returns the files that differ from another snapshot, or that only one of them has.
     pub(super) fn changed<'s>(&'s self, other: &'s Self) -> Vec<&'s Path> {
         let differs = |file: &&PathBuf| self.0.get(*file) != other.0.get(*file);
         let new = other.0.keys().filter(|file| !self.0.contains_key(*file));
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_changed_new_or_gone_is_told() {
+    fn changed_new_and_missing_files_are_reported() {
         let before = snapshot(&[("same", 1), ("changed", 1), ("gone", 1)]);
         let after = snapshot(&[("same", 1), ("changed", 2), ("new", 1)]);
         assert_eq!(before.changed(&after), ["changed", "gone", "new"].map(Path::new));
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_what_it_holds() {
+    fn file_is_identified_by_its_contents() {
         let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         let of = |file: &Path| Snapshot::of([file.to_owned()]);
         assert_eq!(of(&manifest), of(&manifest));

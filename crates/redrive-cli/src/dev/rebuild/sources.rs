@@ -1,4 +1,4 @@
-//! Which files a package is built from.
+//! Finds the source files of a package.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -10,19 +10,19 @@ use serde::Deserialize;
 
 use super::super::cargo::cargo;
 
-/// The sources of a package, of its workspace, and of packages that they depend on by a path. What comes from a registry
-/// changes with `Cargo.lock` only.
+/// The sources of a package, of its workspace, and of packages that they depend on by path. Packages of a registry
+/// change only with `Cargo.lock`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sources {
-    /// Directories that have all of them in it, at any depth.
+    /// Directories that are sources as a whole.
     trees: BTreeSet<PathBuf>,
-    /// Manifests, what else cargo reads its settings from, and build scripts. They need not be there.
+    /// Manifests, cargo's settings and build scripts. They need not exist.
     single: BTreeSet<PathBuf>,
-    /// Where builds go to. It may be in a tree.
+    /// The target directory, which may be inside a source directory.
     target_directory: PathBuf,
 }
 
-/// What of `cargo metadata` is read here.
+/// The used parts of `cargo metadata`.
 ///
 /// <https://doc.rust-lang.org/cargo/commands/cargo-metadata.html#json-format>
 #[derive(Deserialize)]
@@ -34,7 +34,7 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct Package {
-    /// Where it comes from; nothing where that is a path.
+    /// The origin of a package, or `None` for a path.
     source: Option<String>,
     manifest_path: PathBuf,
     targets: Vec<Target>,
@@ -46,22 +46,24 @@ struct Target {
     src_path: PathBuf,
 }
 
-/// Targets that no function is built from.
+/// Kinds of targets that no function is built from.
 const NOT_BUILT: [&str; 3] = ["bench", "example", "test"];
 
-/// Directories in each other that are looked into. Nobody nests modules that deep.
+/// The limit of nested directories. No project nests modules that deep.
 const MAX_DEPTH: usize = 64;
 
 impl Sources {
-    /// Asks cargo. That writes `Cargo.lock` where it is not up to date, so a build that follows does not. What cargo has
-    /// against a package is left for that build to say, or it would be said twice.
+    /// Asks cargo. It updates `Cargo.lock` if necessary, so the following build does not. The build reports cargo's
+    /// errors about the package, or they would appear twice.
     pub(super) async fn of(package: &Path) -> Result<Self, String> {
         let output = cargo(&["metadata", "--quiet", "--format-version", "1"], package, Stdio::null()).await?;
         if !output.status.success() {
-            return Err(format!("`cargo metadata` fails in {}: {}", package.display(), output.status));
+            return Err(format!("`cargo metadata` failed in {}: {}", package.display(), output.status));
         }
         let metadata = serde_json::from_slice::<Metadata>(&output.stdout);
-        Ok(Self::of_metadata(metadata.map_err(|error| format!("`cargo metadata` is not as expected: {error}"))?))
+        Ok(Self::of_metadata(
+            metadata.map_err(|error| format!("the output of `cargo metadata` cannot be read: {error}"))?,
+        ))
     }
 
     fn of_metadata(metadata: Metadata) -> Self {
@@ -83,12 +85,12 @@ impl Sources {
         Self { trees, single, target_directory: metadata.target_directory }
     }
 
-    /// Whether a change of this file may make others of the sources.
+    /// Returns whether a change of this file may change the list of sources.
     pub(super) fn is_setting(&self, file: &Path) -> bool {
         self.single.contains(file)
     }
 
-    /// All files, those included that are not there.
+    /// Returns all files, including missing ones.
     pub(super) fn files(&self) -> BTreeSet<PathBuf> {
         let mut files = self.single.clone();
         self.walk(&mut |path, is_directory| {
@@ -99,7 +101,7 @@ impl Sources {
         files
     }
 
-    /// All directories in which a file can change.
+    /// Returns all directories in which a file can change.
     pub(super) fn directories(&self) -> BTreeSet<PathBuf> {
         let mut directories: BTreeSet<_> =
             self.single.iter().filter_map(|file| Some(file.parent()?.to_owned())).collect();
@@ -120,14 +122,14 @@ impl Sources {
     }
 
     fn walk_in(&self, directory: &Path, depth: usize, found: &mut impl FnMut(PathBuf, bool)) {
-        // What cannot be read now is no source that could be built either, and what is removed meanwhile is none any more.
+        // An unreadable directory could not be built either, and a removed one is no longer a source.
         let Ok(entries) = fs::read_dir(directory) else { return };
         for entry in entries.flatten() {
             let (path, kind) = (entry.path(), entry.file_type());
             if is_left_out(&entry.file_name()) || path == self.target_directory {
                 continue;
             }
-            // A link to a directory is not followed: it may lead in a circle.
+            // Links to directories are not followed, because they may form a cycle.
             let is_directory = kind.is_ok_and(|kind| kind.is_dir());
             if is_directory && depth > 0 {
                 self.walk_in(&path, depth - 1, found);
@@ -137,7 +139,7 @@ impl Sources {
     }
 }
 
-/// What editors and version control keep beside sources.
+/// Returns whether the name belongs to files of editors or version control.
 fn is_left_out(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.starts_with(b".") || name.ends_with(b"~")
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn local_packages_are_sources_and_others_are_not() {
+    fn local_packages_are_sources_and_registry_packages_are_not() {
         let sources = sources(
             r#"[{"kind": ["lib"], "src_path": "/w/orders/src/lib.rs"},
                 {"kind": ["bin"], "src_path": "/w/orders/src/bin/orders.rs"},
@@ -178,9 +180,9 @@ mod tests {
     }
 
     #[test]
-    fn this_package_is_walked_without_what_is_built_and_what_is_hidden() {
+    fn build_output_and_hidden_files_are_not_sources() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        // As if a program stood at the package's root.
+        // The test acts as if the package's root were a program's.
         let sources = Sources {
             trees: [root.to_owned()].into(),
             single: BTreeSet::new(),

@@ -25,7 +25,7 @@ async fn receive(hold: &mut Hold<'_>) -> Vec<Letter> {
 const HOUR: Duration = Duration::from_secs(3_600);
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_stays_hidden_for_as_long_as_the_run_takes() {
+async fn held_messages_stay_hidden_for_the_whole_run() {
     let queue = queue(&Sqs::with_seed(1), "dead").await;
     send(&queue).await;
     let mut hold = Hold::on(&queue, LIST_LEASE).await.unwrap();
@@ -41,14 +41,14 @@ async fn what_is_held_stays_hidden_for_as_long_as_the_run_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_held_past_twelve_hours_is_met_again_and_deleted_by_its_new_receipt() {
+async fn message_held_past_twelve_hours_is_deleted_by_its_new_receipt() {
     let queue = queue(&Sqs::with_seed(1), "dead").await;
     send(&queue).await;
     let mut hold = Hold::on(&queue, LEASE).await.unwrap();
     let id = receive(&mut hold).await.remove(0).id;
     tokio::time::sleep(HOUR * 13).await;
     let deleted = hold.delete(std::slice::from_ref(&id)).await;
-    assert!(deleted[0].1.as_ref().unwrap_err().contains("hidden no longer"), "{deleted:?}");
+    assert!(deleted[0].1.as_ref().unwrap_err().contains("no longer hidden"), "{deleted:?}");
     assert!(receive(&mut hold).await.is_empty(), "it is not new");
     assert!(hold.delete(&[id]).await[0].1.is_ok());
     assert_eq!(hold.leases.count(), 0);
@@ -56,25 +56,25 @@ async fn a_message_that_is_held_past_twelve_hours_is_met_again_and_deleted_by_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_deleted_by_a_receipt_that_may_be_too_old() {
+async fn receipt_that_may_be_too_old_deletes_nothing() {
     let sqs = Sqs::with_seed(1);
     let queue = queue(&sqs, "dead").await;
     send(&queue).await;
     let mut hold = Hold::on(&queue, LIST_LEASE).await.unwrap();
     let id = receive(&mut hold).await.remove(0).id;
-    // Nothing is extended while SQS is not there.
+    // No lease can be extended while SQS does not answer.
     sqs.set_faults(redrive_local::Faults::none().lost_requests(1.0));
     tokio::time::sleep(LIST_LEASE - Duration::from_secs(20)).await;
     sqs.set_faults(redrive_local::Faults::none());
     let deleted = hold.delete(&[id]).await;
-    assert!(deleted[0].1.as_ref().unwrap_err().contains("hidden no longer"), "{deleted:?}");
+    assert!(deleted[0].1.as_ref().unwrap_err().contains("no longer hidden"), "{deleted:?}");
     hold.give_back().await.unwrap();
     tokio::time::sleep(LIST_LEASE).await;
     assert_eq!(queue.counts().await.unwrap().visible, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_deleted_by_a_receipt_from_before_a_suspend() {
+async fn receipt_from_before_a_suspend_deletes_nothing() {
     let sqs = Sqs::with_seed(1);
     let queue = queue(&sqs, "dead").await;
     send(&queue).await;
@@ -82,28 +82,28 @@ async fn nothing_is_deleted_by_a_receipt_from_before_a_suspend() {
     let id = receive(&mut hold).await.remove(0).id;
     redrive::internals::set_wall_clock_ahead(LIST_LEASE);
     let deleted = hold.delete(&[id]).await;
-    assert!(deleted[0].1.as_ref().unwrap_err().contains("hidden no longer"), "{deleted:?}");
+    assert!(deleted[0].1.as_ref().unwrap_err().contains("no longer hidden"), "{deleted:?}");
     assert_eq!(queue.counts().await.unwrap().hidden, 1, "another consumer may have it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_lease_is_extended_once_all_is_given_back() {
+async fn no_lease_is_extended_after_the_release() {
     let queue = queue(&Sqs::with_seed(1), "dead").await;
     send(&queue).await;
     let mut hold = Hold::on(&queue, LIST_LEASE).await.unwrap();
     assert_eq!(receive(&mut hold).await.len(), 1);
     let leases = hold.leases.clone();
     hold.give_back().await.unwrap();
-    // Another consumer has it now. A stale receipt would change that one's lease.
+    // Another consumer has it now. A stale receipt would change that consumer's lease.
     let other = queue.sqs.client.receive_message().queue_url(&queue.url).visibility_timeout(60).send().await.unwrap();
     assert_eq!(other.messages().len(), 1);
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert_eq!(queue.counts().await.unwrap().visible, 1);
-    assert_eq!(Arc::strong_count(&leases), 1, "nobody is left to extend anything");
+    assert_eq!(Arc::strong_count(&leases), 1, "the task that extends leases has ended");
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_of_a_receive_that_was_not_answered_are_waited_for() {
+async fn messages_of_an_unanswered_receive_are_awaited() {
     let sqs = Sqs::with_seed(1);
     let queue = queue(&sqs, "dead").await;
     send(&queue).await;
@@ -116,8 +116,8 @@ async fn messages_of_a_receive_that_was_not_answered_are_waited_for() {
         sqs.set_faults(redrive_local::Faults::none());
     };
     let (look, ()) = tokio::join!(look, heal);
-    assert_eq!(look.unwrap(), 0, "it is hidden by the attempt that was lost");
-    let until = hold.lost_until().expect("nobody knows what that attempt has hidden");
+    assert_eq!(look.unwrap(), 0, "the lost attempt hides it");
+    let until = hold.lost_until().expect("the lost attempt may hide messages");
     tokio::time::sleep_until(until).await;
     assert_eq!(receive(&mut hold).await.len(), 1);
     hold.give_back().await.unwrap();

@@ -12,7 +12,7 @@ use crate::dlq::hold::tests::queue as dead_letter_queue;
 
 const PREFIX: &str = "arn:aws:sqs:us-east-1:000000000000";
 
-/// `orders` and its dead-letter queue, FIFO where that is asked for.
+/// `orders` and its dead-letter queue, as standard or FIFO queues.
 struct Queues {
     sqs: Sqs,
     client: Client,
@@ -30,7 +30,7 @@ impl Queues {
         let create = client.create_queue().queue_name(format!("orders{end}"));
         let create = if end.is_empty() { create } else { create.attributes("FifoQueue".into(), "true") };
         create.attributes("RedrivePolicy".into(), policy).send().await.unwrap();
-        // It knows its sources from now on.
+        // From now on the dead-letter queue knows its sources.
         let dead = dead_letter_queue(&sqs, &format!("dead{end}")).await;
         Self { sqs, client, dead, end }
     }
@@ -39,7 +39,7 @@ impl Queues {
         format!("http://sqs.localhost/000000000000/{name}{}", self.end)
     }
 
-    /// A dead letter, with the name or the ARN of the queue that its note says it failed in.
+    /// Sends a dead letter whose note has the name or the ARN of this source queue.
     async fn dead_letter(&self, body: &str, group: &str, source: Option<&str>) {
         let mut send = self.client.send_message().queue_url(self.url("dead")).message_body(body);
         if !self.end.is_empty() {
@@ -59,7 +59,7 @@ impl Queues {
         }
     }
 
-    /// Bodies, and how often each is there. They are gone then.
+    /// Removes all messages and returns how often each body was there.
     async fn take(&self, name: &str) -> BTreeMap<String, usize> {
         let (url, mut bodies) = (self.url(name), BTreeMap::new());
         loop {
@@ -83,7 +83,7 @@ impl Queues {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_messages_are_moved_however_slow_the_calls_are() {
+async fn thousand_messages_are_moved_with_slow_calls() {
     let queues = Queues::new(1, "").await;
     queues.dead_letters(1_000).await;
     queues.sqs.set_faults(Faults::none().slow_calls(1.0, Duration::from_secs(4)));
@@ -98,7 +98,7 @@ async fn a_thousand_messages_are_moved_however_slow_the_calls_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttles_and_failing_entries_cost_a_move_nothing_but_time() {
+async fn throttles_and_failing_entries_only_delay_a_move() {
     let queues = Queues::new(2, "").await;
     queues.dead_letters(200).await;
     queues.sqs.set_faults(Faults::none().throttles(0.2).failed_entries(0.2).lost_requests(0.05));
@@ -122,10 +122,10 @@ async fn lost_answers_lose_no_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_again_at_once_is_left_and_counted() {
+async fn messages_that_fail_again_at_once_stay_and_are_counted() {
     let queues = Queues::new(3, "").await;
     queues.dead_letters(40).await;
-    // Its second receive is the end of a message.
+    // A message's second receive makes it a dead letter.
     let fail = async {
         loop {
             let receive = queues.client.receive_message().queue_url(queues.url("orders")).max_number_of_messages(10);
@@ -138,11 +138,11 @@ async fn what_fails_again_at_once_is_left_and_counted() {
         () = fail => unreachable!("it never ends"),
     };
     assert!(output.starts_with("dead: 40 messages moved to orders; ") && !is_good, "{output}");
-    assert!(output.ends_with(" came back or arrived meanwhile, and stay\n"), "{output}");
+    assert!(output.ends_with(" returned or arrived meanwhile, and stay\n"), "{output}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_ends_though_dead_letters_never_cease_to_arrive() {
+async fn run_ends_while_dead_letters_keep_arriving() {
     let queues = Queues::new(10, "").await;
     queues.dead_letters(40).await;
     let arrive = async {
@@ -155,24 +155,24 @@ async fn a_run_ends_though_dead_letters_never_cease_to_arrive() {
         done = queues.move_all() => done,
         () = arrive => unreachable!("it never ends"),
     };
-    assert!(output.contains(" came back or arrived meanwhile, and stay") && !is_good, "{output}");
+    assert!(output.contains(" returned or arrived meanwhile, and stay") && !is_good, "{output}");
     let moved = queues.take("orders").await;
     assert!((0..40).all(|body| moved[&body.to_string()] == 1), "{moved:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_else_has_received_is_said() {
+async fn messages_of_another_consumer_are_reported() {
     let queues = Queues::new(4, "").await;
     queues.dead_letters(3).await;
     queues.client.receive_message().queue_url(queues.url("dead")).visibility_timeout(43_200).send().await.unwrap();
     let Done { output, is_good } = queues.move_all().await;
     let expected =
-        "dead: 2 messages moved to orders; about 1 message not looked at, as somebody else has received them\n";
+        "dead: 2 messages moved to orders; about 1 message not looked at, because another consumer has received them\n";
     assert_eq!((output.as_str(), is_good), (expected, false));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_message_that_stays_holds_back_the_later_ones_of_its_group() {
+async fn fifo_message_that_stays_holds_back_its_group() {
     let queues = Queues::new(5, ".fifo").await;
     for (body, group, source) in [
         ("1", "a", Some("orders")),
@@ -189,7 +189,7 @@ async fn a_fifo_message_that_stays_holds_back_the_later_ones_of_its_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_group_longer_than_a_receive_is_not_passed_either() {
+async fn fifo_group_longer_than_a_receive_is_held_back() {
     let queues = Queues::new(6, ".fifo").await;
     queues.dead_letter("stays", "a", None).await;
     for body in 0..15 {
@@ -200,11 +200,11 @@ async fn a_fifo_group_longer_than_a_receive_is_not_passed_either() {
                     that stay\n";
     assert_eq!((output.as_str(), is_good), (expected, false));
     assert!(queues.take("orders").await.is_empty());
-    assert_eq!(queues.take("dead").await.len(), 16, "all are given back");
+    assert_eq!(queues.take("dead").await.len(), 16, "all are released");
 }
 
 #[tokio::test(start_paused = true)]
-async fn order_of_a_fifo_group_is_kept_whatever_fails() {
+async fn order_of_a_fifo_group_is_kept_under_faults() {
     for seed in 0..10 {
         let queues = Queues::new(seed, ".fifo").await;
         for body in 10..40 {
@@ -213,14 +213,14 @@ async fn order_of_a_fifo_group_is_kept_whatever_fails() {
         queues.sqs.set_faults(Faults::none().refused_entries(0.03).failed_entries(0.1).throttles(0.1));
         let Done { output, is_good } = queues.move_all().await;
         queues.sqs.set_faults(Faults::none());
-        // Nor was all of it taken back that was given back.
+        // Released messages may still be hidden.
         tokio::time::sleep(LEASE * 2).await;
         let (there, here) = (queues.take("orders").await, queues.take("dead").await);
         assert_eq!((there.len() + here.len() >= 30, is_good), (true, here.is_empty()), "seed {seed}: {output}");
         for group in 0..3 {
             let of_group = |body: &&String| body.parse::<usize>().unwrap() % 3 == group;
             let last_moved = there.keys().filter(of_group).max();
-            // What was sent and could not be deleted is in both.
+            // A message that was sent but could not be deleted is in both queues.
             let first_left = here.keys().filter(of_group).find(|body| !there.contains_key(*body));
             assert!(first_left.is_none() || last_moved < first_left, "seed {seed}: {there:?} {here:?}");
         }
@@ -228,7 +228,7 @@ async fn order_of_a_fifo_group_is_kept_whatever_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_note_is_followed_only_to_a_queue_whose_policy_names_this_one() {
+async fn note_is_followed_only_to_a_queue_whose_policy_names_this_one() {
     let queues = Queues::new(7, "").await;
     let create = queues.client.create_queue().queue_name("strange");
     create.send().await.unwrap();
@@ -243,7 +243,7 @@ async fn a_note_is_followed_only_to_a_queue_whose_policy_names_this_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_is_gone_keeps_back_only_its_own_messages() {
+async fn missing_source_keeps_back_only_its_own_messages() {
     let mut queues = Queues::new(11, "").await;
     let policy = format!(r#"{{"deadLetterTargetArn": "{PREFIX}:dead", "maxReceiveCount": 1}}"#);
     let create = queues.client.create_queue().queue_name("other").attributes("RedrivePolicy".into(), policy);
@@ -259,7 +259,7 @@ async fn a_source_that_is_gone_keeps_back_only_its_own_messages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_interrupted_move_leaves_each_message_in_one_queue_and_none_hidden() {
+async fn interrupted_move_leaves_each_message_visible_in_one_queue() {
     for after in (0..4_000).step_by(131).map(Duration::from_millis) {
         let queues = Queues::new(8, "").await;
         queues.dead_letters(40).await;
@@ -273,7 +273,7 @@ async fn an_interrupted_move_leaves_each_message_in_one_queue_and_none_hidden() 
         let Done { output, is_good } = done.unwrap();
         queues.sqs.set_faults(Faults::none());
         let (mut there, here) = (queues.take("orders").await, queues.take("dead").await);
-        assert!(!is_good && output.contains("; interrupted, and the others stay"), "{after:?}: {output}");
+        assert!(!is_good && output.contains("; interrupted, and the other messages stay"), "{after:?}: {output}");
         assert_eq!(there.len() + here.len(), 40, "{after:?}: {output}");
         there.extend(here);
         assert_eq!(there.len(), 40, "{after:?}: {output}");
@@ -281,7 +281,7 @@ async fn an_interrupted_move_leaves_each_message_in_one_queue_and_none_hidden() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_search_ends_where_no_more_may_be_held() {
+async fn search_ends_at_the_limit_of_held_messages() {
     let queues = Queues::new(9, "").await;
     queues.dead_letters(50).await;
     let mut hold = Hold::on(&queues.dead, LEASE).await.unwrap();
@@ -290,7 +290,7 @@ async fn a_search_ends_where_no_more_may_be_held() {
     let end = wanted.search(&mut hold, usize::MAX, &Stop::told().1, async |_, _| Ok(())).await;
     let left = Left::by(&hold, &end, true).await;
     assert!(!left.is_nothing() && left.said(&queues.dead).contains("; about 30 messages not looked at"));
-    assert!(left.said(&queues.dead).contains("; stopped, as SQS hides about 120,000 messages"));
+    assert!(left.said(&queues.dead).contains("; stopped, because SQS hides at most about 120,000 messages"));
     hold.give_back().await.unwrap();
     assert_eq!(queues.take("dead").await.len(), 50);
 }
