@@ -180,7 +180,9 @@ pub(crate) fn rejected(rejection: impl IntoOutcome) -> Result<Outcome, BoxError>
         Ok(Outcome::Done) => {
             Err("an extractor rejected the record, and its rejection is no outcome; return a retry, a dead letter or a discard".into())
         }
-        Ok(outcome) => Ok(outcome),
+        Ok(outcome @ (Outcome::Retry | Outcome::RetryAfter(_) | Outcome::DeadLetter(_) | Outcome::Discard(_))) => {
+            Ok(outcome)
+        }
         Err(error) => Err(error.into_box_error()),
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::cancel::{Cancel, CancelAt, Wait};
 use super::lease::LeaseHolder;
 use super::options::Options;
-use super::state::{State, Status};
+use super::state::{BatchState, Status};
 use crate::record::Origin;
 
 /// What a host says of a batch besides its records.
@@ -35,7 +35,7 @@ impl Invocation {
 
 /// A batch while it runs.
 pub(super) struct BatchContext {
-    pub(super) state: State,
+    pub(super) state: BatchState,
     pub(super) options: Arc<Options>,
     pub(super) lease_holder: Option<Arc<dyn LeaseHolder>>,
     pub(super) may_fail_as_a_whole: bool,
@@ -59,7 +59,7 @@ fn before_queue_time(end: Instant) -> Instant {
 }
 
 impl BatchContext {
-    pub(super) fn new(state: State, options: Arc<Options>, invocation: Invocation, end: Option<Instant>) -> Self {
+    pub(super) fn new(state: BatchState, options: Arc<Options>, invocation: Invocation, end: Option<Instant>) -> Self {
         let Invocation { lease_holder, may_fail_as_a_whole, handlers, .. } = invocation;
         let handlers_end = end.filter(|_| options.on_failure.is_some()).map(before_queue_time);
         let host = Handle::current();

@@ -17,11 +17,11 @@ pub enum Fifo {
 }
 
 /// The queue that a batch was received from.
-pub(super) struct Source {
+pub(super) struct BatchSource {
     queue_arn: Option<String>,
 }
 
-impl Source {
+impl BatchSource {
     pub(super) fn of(batch: &Batch) -> Self {
         Self { queue_arn: batch.records.queue_arn().map(Cow::into_owned) }
     }

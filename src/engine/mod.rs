@@ -63,10 +63,10 @@ pub(crate) use self::state::RecordSet;
 use self::state::Status;
 
 use self::context::BatchContext;
-use self::fifo::Source;
+use self::fifo::BatchSource;
 use self::plan::Plan;
 use self::pool::Pool;
-use self::state::State;
+use self::state::BatchState;
 use crate::per_lane::PerLane;
 use crate::record::{Batch, LastRun, Records};
 
@@ -150,9 +150,9 @@ impl Engine {
         let last_run = self.options.on_failure.clone().map(|on_failure| on_failure as Arc<dyn LastRun>);
         let is_kept = invocation.lease_holder.is_some();
         let batch = Batch { records, origin: invocation.origin.clone(), is_kept, last_run };
-        let source = Source::of(&batch);
+        let source = BatchSource::of(&batch);
         let span = report::batch_span(&source, batch.records.len());
-        let state = State::new(batch, |batch| Plan::of(batch, &source, self.options.fifo));
+        let state = BatchState::new(batch, |batch| Plan::of(batch, &source, self.options.fifo));
         let handlers = invocation.handlers.clone();
         let context = Arc::new(BatchContext::new(state, self.options.clone(), invocation, end));
 

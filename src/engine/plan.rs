@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::fifo::{self, Fifo, FifoLines, Source};
+use super::fifo::{self, BatchSource, Fifo, FifoLines};
 use crate::per_lane::PerLane;
 use crate::record::Batch;
 
@@ -24,7 +24,7 @@ pub(super) struct Alone<T>(T);
 
 impl Plan {
     /// The order in which the records of a batch from that queue may run.
-    pub(super) fn of(batch: &PerLane<Batch>, source: &Source, fifo: Fifo) -> Self {
+    pub(super) fn of(batch: &PerLane<Batch>, source: &BatchSource, fifo: Fifo) -> Self {
         let records = batch.records.len();
         if source.is_fifo() { Self::in_lines(records, fifo::lines(batch, fifo)) } else { Self::any_order(records) }
     }

@@ -4,16 +4,16 @@ use tracing::field::Empty;
 use tracing::{Span, error, info_span, warn};
 
 use super::context::BatchContext;
-use super::fifo::Source;
+use super::fifo::BatchSource;
 use super::finish::CUT_OFF;
 use super::state::Status;
 
-pub(super) fn batch_span(source: &Source, records: usize) -> Span {
+pub(super) fn batch_span(source: &BatchSource, records: usize) -> Span {
     info_span!("batch", queue = source.queue_arn(), records, failed = Empty)
 }
 
 /// Called in the batch's span, when all lanes have come to their end.
-pub(super) fn batch_end(context: &BatchContext, statuses: &[Status], source: &Source) {
+pub(super) fn batch_end(context: &BatchContext, statuses: &[Status], source: &BatchSource) {
     let not_run = count(statuses, Status::NotRun);
     record_failed(statuses);
     if not_run > 0 {
@@ -23,7 +23,7 @@ pub(super) fn batch_end(context: &BatchContext, statuses: &[Status], source: &So
 }
 
 /// Called in the batch's span, when the deadline came first.
-pub(super) fn batch_cut_off(context: &BatchContext, statuses: &[Status], source: &Source) {
+pub(super) fn batch_cut_off(context: &BatchContext, statuses: &[Status], source: &BatchSource) {
     let (cut_off, not_run) = (count(statuses, Status::CutOff), count(statuses, Status::NotRun));
     record_failed(statuses);
     warn!(cut_off, not_run, "the deadline came first; records that were cut off or never began come back");
@@ -43,7 +43,7 @@ fn record_failed(statuses: &[Status]) {
 /// Warns once a queue of messages of FIFO groups that come back unrun again and again. SQS counts each receive of them, and moves them to
 /// the dead-letter queue at the queue's maxReceiveCount, though they never ran. The count is not known here without a permission, so the
 /// warning comes at the count from which a record is warned about.
-fn warn_of_unrun(context: &BatchContext, statuses: &[Status], source: &Source) {
+fn warn_of_unrun(context: &BatchContext, statuses: &[Status], source: &BatchSource) {
     let Some(queue) = source.queue_arn().filter(|_| source.is_fifo()) else { return };
     let not_run = (0..statuses.len()).filter(|&index| statuses[index] == Status::NotRun);
     let receive_count = not_run.filter_map(|index| context.state.record(index).receive_count()).max();

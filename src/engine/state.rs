@@ -8,11 +8,11 @@ use crate::record::{Batch, Record};
 
 /// A slot for each record, and the order in which they may run.
 ///
-/// Only [`State::finish`] makes a slot [`Status::Done`]. Whatever panics, is cancelled, runs out of time or never
+/// Only [`BatchState::finish`] makes a slot [`Status::Done`]. Whatever panics, is cancelled, runs out of time or never
 /// begins leaves its slot as it was, which is failed.
-pub(super) struct State {
+pub(super) struct BatchState {
     batch: PerLane<Batch>,
-    /// Not in the order of the batch: see [`State::slot`].
+    /// Not in the order of the batch: see [`BatchState::slot`].
     slots: Vec<AtomicUsize>,
     has_copies: bool,
     plan: Plan,
@@ -100,7 +100,7 @@ pub(super) struct Closed {
     pub(super) unsettled: Vec<usize>,
 }
 
-impl State {
+impl BatchState {
     /// A batch none of whose records has begun. The plan is made of the messages that are there once, or first.
     pub(super) fn new(batch: Batch, plan: impl FnOnce(&PerLane<Batch>) -> Plan) -> Self {
         let batch = PerLane::new(batch);
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn nothing_begins_once_the_batch_is_closed() {
-        let state = State::new(Batch::of_event(r#"{"Records":[{},{}]}"#), |_| Plan::any_order(2));
+        let state = BatchState::new(Batch::of_event(r#"{"Records":[{},{}]}"#), |_| Plan::any_order(2));
         assert_eq!(state.next(), Some(0));
         assert_eq!(state.close().statuses, [Status::CutOff, Status::NotRun]);
         assert_eq!(state.next(), None);
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn nothing_is_done_once_the_batch_is_closed() {
-        let state = State::new(Batch::of_event(r#"{"Records":[{},{}]}"#), |_| Plan::any_order(2));
+        let state = BatchState::new(Batch::of_event(r#"{"Records":[{},{}]}"#), |_| Plan::any_order(2));
         assert_eq!((state.next(), state.next()), (Some(0), Some(1)));
         state.finish(0, Status::Done);
         assert_eq!(state.close().statuses, [Status::Done, Status::CutOff]);
@@ -258,7 +258,7 @@ mod tests {
     fn copies_stand_as_the_first_one_does() {
         let record = r#"{"messageId":"a"}"#;
         let state =
-            State::new(Batch::of_event(&format!(r#"{{"Records":[{record},{record}]}}"#)), |_| Plan::any_order(2));
+            BatchState::new(Batch::of_event(&format!(r#"{{"Records":[{record},{record}]}}"#)), |_| Plan::any_order(2));
         assert_eq!((state.next(), state.next()), (Some(0), None), "a copy does not run");
         state.finish(0, Status::Done);
         assert_eq!(state.close().statuses, [Status::Done, Status::Done]);
@@ -269,7 +269,7 @@ mod tests {
         let record = |(id, group)| format!(r#"{{"messageId":"{id}","attributes":{{"MessageGroupId":"{group}"}}}}"#);
         let records = [("head", "a"), ("tail", "a"), ("tail", "a"), ("other", "b")].map(record).join(",");
         let batch = Batch::of_event(&format!(r#"{{"Records":[{records}]}}"#));
-        let state = State::new(batch, |_| Plan::in_lines(4, vec![vec![0, 1, 3]]));
+        let state = BatchState::new(batch, |_| Plan::in_lines(4, vec![vec![0, 1, 3]]));
         assert_eq!(state.next(), Some(0));
         assert_eq!(state.record_set(0).behind, [1, 2]);
     }

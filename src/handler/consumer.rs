@@ -73,23 +73,31 @@ impl<K> Consumer<K> {
     /// Calls a function once for each record, when it is settled: for metrics, an audit, a test. Further functions are called after the ones
     /// that were added before.
     ///
-    /// ```no_run
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
     /// use redrive::{Json, SettledAs};
     ///
     /// # #[derive(serde::Deserialize)] struct Order {}
     /// async fn place(Json(order): Json<Order>) -> anyhow::Result<()> { /* ... */ Ok(()) }
     ///
-    /// #[tokio::main]
-    /// async fn main() -> Result<(), redrive::Error> {
-    ///     redrive::handler(place)
-    ///         .on_settled(|settled| {
-    ///             if settled.outcome() == SettledAs::Malformed {
-    ///                 eprintln!("{:?} is malformed: {:?}", settled.message_id(), settled.error());
-    ///             }
-    ///         })
-    ///         .run()
-    ///         .await
-    /// }
+    /// let malformed = Arc::new(AtomicUsize::new(0));
+    /// let count = malformed.clone();
+    /// let consumer = redrive::handler(place).on_settled(move |settled| {
+    ///     if settled.outcome() == SettledAs::Malformed {
+    ///         count.fetch_add(1, Ordering::Relaxed);
+    ///         eprintln!("{:?} is malformed: {:?}", settled.message_id(), settled.error());
+    ///     }
+    /// });
+    /// # #[cfg(feature = "lambda")] {
+    /// # use lambda_runtime::{Context, LambdaEvent};
+    /// # use tower::Service;
+    /// # let event = r#"{"Records": [{"messageId": "1", "body": "no JSON"}]}"#.parse::<redrive::Event>().unwrap();
+    /// # let mut function = consumer.clone();
+    /// # let answer = async move { function.call(LambdaEvent::new(event, Context::default())).await };
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(answer).unwrap();
+    /// # assert_eq!(malformed.load(Ordering::Relaxed), 1);
+    /// # }
     /// ```
     ///
     /// It is called after what is done at the queue about the record, and before the next record of its message group runs. On Lambda the

@@ -195,7 +195,9 @@ pub(super) fn classified<E: HandlerError>(error: E, classify: Option<&Classify<E
     // A handler that took the rejection of an extractor, and returned it, has decided about it: it is not an extractor's any more.
     match outcome {
         Outcome::Retry if !error.is::<Rejection>() => error,
-        outcome => Box::new(Classified { outcome, error }),
+        Outcome::Done | Outcome::Retry | Outcome::RetryAfter(_) | Outcome::DeadLetter(_) | Outcome::Discard(_) => {
+            Box::new(Classified { outcome, error })
+        }
     }
 }
 

@@ -342,4 +342,12 @@ impl Record {
     pub(crate) fn of_json(record: &str) -> Self {
         Self::new(PerLane::new(Batch::of_event(&format!(r#"{{"Records":[{record}]}}"#))), 0)
     }
+
+    /// The record of a message that a worker received.
+    #[cfg(feature = "worker")]
+    pub(crate) fn of_message(message: aws_sdk_sqs::types::Message, queue_arn: &str) -> Self {
+        let messages = ReceivedMessages::new(vec![ReceivedMessage::new(message).unwrap()], queue_arn.into());
+        let records = Records::Received(messages);
+        Self::new(PerLane::new(Batch { records, origin: Arc::new(()), is_kept: true, last_run: None }), 0)
+    }
 }

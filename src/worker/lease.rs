@@ -50,11 +50,11 @@ impl Lost {
 struct Lease {
     /// It ends when the message is visible again, by what SQS has confirmed.
     receipt: Receipt,
-    state: State,
+    state: LeaseState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum LeaseState {
     /// Heartbeats extend it.
     Kept,
     /// They do not for the moment: its line's head is being settled, and this may have to come back with it.
@@ -74,7 +74,7 @@ const LONGEST: Duration = MAX_VISIBILITY_TIMEOUT.saturating_sub(Duration::from_s
 impl Leases {
     /// Leases of messages that were received at that time.
     pub(super) fn new(receipts: impl IntoIterator<Item = Receipt>, received: Moment, length: Duration) -> Self {
-        let lease = |receipt| Lease { receipt, state: State::Kept };
+        let lease = |receipt| Lease { receipt, state: LeaseState::Kept };
         Self {
             table: Mutex::new(receipts.into_iter().map(lease).collect()),
             beating: watch::Sender::new(false),
@@ -137,11 +137,11 @@ impl Leases {
             let was_ours = table[index].is_ours();
             for &each in copies.iter().chain([&index]) {
                 if table[each].is_ours() {
-                    table[each].state = State::Gone;
+                    table[each].state = LeaseState::Gone;
                 }
             }
             for &each in behind {
-                table[each].rest(State::Resting);
+                table[each].rest(LeaseState::Resting);
             }
             was_ours
         };
@@ -153,7 +153,7 @@ impl Leases {
     pub(super) fn resume_heartbeat(&self, indices: &[usize]) {
         let mut table = self.table();
         for &index in indices {
-            table[index].rest(State::Kept);
+            table[index].rest(LeaseState::Kept);
         }
     }
 
@@ -247,21 +247,21 @@ impl Leases {
     fn begin_to_beat(&self) -> (Vec<(usize, String, Deadline)>, Beating<'_>) {
         let table = self.table();
         self.beating.send_replace(true);
-        let kept = table.iter().enumerate().filter(|(_, lease)| lease.state == State::Kept && lease.is_ours());
+        let kept = table.iter().enumerate().filter(|(_, lease)| lease.state == LeaseState::Kept && lease.is_ours());
         let kept = kept.map(|(index, lease)| (index, lease.receipt.receipt_handle.clone(), lease.receipt.ends));
         (kept.collect(), Beating(&self.beating))
     }
 
     fn first_expiry(&self) -> Option<Instant> {
         let table = self.table();
-        table.iter().filter(|lease| lease.state != State::Gone).map(|lease| lease.receipt.ends.for_timer()).min()
+        table.iter().filter(|lease| lease.state != LeaseState::Gone).map(|lease| lease.receipt.ends.for_timer()).min()
     }
 
     /// Loses what is over.
     fn expire(&self) {
         let over: Vec<_> = {
             let table = self.table();
-            let is_over = |lease: &Lease| lease.state != State::Gone && lease.receipt.ends.is_over();
+            let is_over = |lease: &Lease| lease.state != LeaseState::Gone && lease.receipt.ends.is_over();
             let over = table.iter().enumerate().filter(|(_, lease)| is_over(lease));
             over.map(|(index, _)| index).collect()
         };
@@ -282,23 +282,23 @@ impl Leases {
 
 impl Lease {
     fn is_ours(&self) -> bool {
-        matches!(self.state, State::Kept | State::Resting) && !self.receipt.ends.is_over()
+        matches!(self.state, LeaseState::Kept | LeaseState::Resting) && !self.receipt.ends.is_over()
     }
 
     fn cut_off(&mut self) {
         if self.is_ours() {
-            self.state = State::CutOff;
+            self.state = LeaseState::CutOff;
         }
     }
 
-    fn rest(&mut self, state: State) {
+    fn rest(&mut self, state: LeaseState) {
         if self.is_ours() {
             self.state = state;
         }
     }
 
     fn take(&mut self) -> Option<Receipt> {
-        (std::mem::replace(&mut self.state, State::Gone) != State::Gone).then(|| self.receipt.clone())
+        (std::mem::replace(&mut self.state, LeaseState::Gone) != LeaseState::Gone).then(|| self.receipt.clone())
     }
 }
 

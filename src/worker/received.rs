@@ -30,7 +30,7 @@ pub(super) struct Fresh {
 struct Messages {
     shared: Arc<Shared>,
     leases: Leases,
-    each: Vec<Message>,
+    each: Vec<LeasedMessage>,
     /// Given up as messages end, so that others can run.
     in_flight: Mutex<InFlight>,
     /// Told when one is skipped.
@@ -39,7 +39,7 @@ struct Messages {
     ended: Notify,
 }
 
-struct Message {
+struct LeasedMessage {
     key: MessageKey,
     /// The position of the first one of the same id. Only that runs, and what holds for it holds for its copies.
     first: usize,
@@ -89,7 +89,7 @@ pub(super) async fn run(shared: Arc<Shared>, fresh: Vec<Fresh>, in_flight: InFli
     let receipts: Vec<_> = fresh.iter().map(receipt).collect();
     let (keys, messages): (Vec<_>, Vec<_>) = fresh.into_iter().map(|Fresh { key, message }| (key, message)).unzip();
     let records = Records::Received(ReceivedMessages::new(messages, shared.queue.source.arn().into()));
-    let message = |(index, key)| Message::new(key, records.copy_of(index).unwrap_or(index));
+    let message = |(index, key)| LeasedMessage::new(key, records.copy_of(index).unwrap_or(index));
     let each = keys.into_iter().enumerate().map(message).collect();
     let leases = Leases::new(receipts, received, length);
     let (in_flight, skipped, ended) = (Mutex::new(in_flight), Notify::new(), Notify::new());
@@ -124,7 +124,7 @@ pub(super) async fn run(shared: Arc<Shared>, fresh: Vec<Fresh>, in_flight: InFli
     }
 }
 
-impl Message {
+impl LeasedMessage {
     fn new(key: MessageKey, first: usize) -> Self {
         Self { key, first, stage: Mutex::new(RunStage::Waiting), began: OnceLock::new() }
     }
@@ -314,8 +314,10 @@ impl LeaseHolder for Messages {
             for &index in set.copies.iter().chain([&set.index]) {
                 self.end(index);
             }
+            if goes_on {
+                return true;
+            }
             match settlement {
-                _ if goes_on => {}
                 // They come back with it, and the queue has been told.
                 Settlement::Delayed => {
                     self.leases.take(&set.behind).await;
@@ -325,7 +327,7 @@ impl LeaseHolder for Messages {
                     self.release(&set.behind).await;
                 }
             }
-            goes_on
+            false
         })
     }
 }
@@ -355,7 +357,7 @@ mod tests {
         let (now, length) = (Moment::now(), Duration::from_secs(30));
         let receipt = Receipt { key: key.clone(), receipt_handle: "r".to_owned(), ends: Deadline::after(now, length) };
         let leases = Leases::new([receipt], now, length);
-        let each = vec![Message::new(key, 0)];
+        let each = vec![LeasedMessage::new(key, 0)];
         let in_flight = Mutex::new(shared.permits.in_flight(shared.permits.grant().await.permits, each.len()));
         Messages { shared, leases, each, in_flight, skipped: Notify::new(), ended: Notify::new() }
     }
