@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use redrive::{Outgoing, Producer};
+use redrive::{Outgoing, Producer, SendError};
 use serde_json::{Value, json};
 
 use crate::fake_sqs;
@@ -55,7 +55,8 @@ async fn message_that_a_proxy_refuses_costs_no_other() {
             let refused: Vec<_> = (0..10).filter(|&n| results[n].is_err()).collect();
             assert_eq!(refused, [7], "{status}: {results:?}");
             let error = results[7].as_ref().unwrap_err();
-            assert!(error.is_refused() && !error.is_permission_denied() && !error.is_retryable(), "{status}: {error}");
+            assert!(error.is_refused() && !error.is_retryable(), "{status}: {error}");
+            assert!(!error.is_permission_denied() && !error.is_queue_unavailable(), "{status}: {error}");
             assert!(wire.lock().unwrap().len() <= 19, "{status}: {wire:?}");
         }
     }
@@ -73,10 +74,11 @@ async fn no_message_is_blamed_when_a_proxy_refuses_all() {
     for status in [400, 403, 404] {
         let (producer, wire) = behind("orders", move |_| Some((status, html())));
         let results = producer.send_all(ten()).await;
-        assert!(
-            results.iter().all(|result| result.as_ref().is_err_and(|error| error.is_permission_denied())),
-            "{results:?}"
-        );
+        let is_of_the_queue = |error: &SendError| match status {
+            403 => error.is_permission_denied(),
+            _ => error.is_queue_unavailable(),
+        };
+        assert!(results.iter().all(|result| result.as_ref().is_err_and(is_of_the_queue)), "{status}: {results:?}");
         assert!(wire.lock().unwrap().len() <= 22, "{status}: two attempts with at most 11 calls each");
     }
 }
