@@ -85,7 +85,7 @@ pub enum SettledAs {
     Panicked,
     /// Its handler was cancelled, as the deadline came or the worker ends, and it comes back.
     CutOff,
-    /// It did not run: one before it in its group failed, or there was no time left.
+    /// It did not run: a record before it in its group failed, there was no time left, or the worker ends.
     NotRun,
     /// Its visibility timeout ran out before its failure was settled. Another consumer may have it.
     LeaseLost,

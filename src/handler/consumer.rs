@@ -70,8 +70,8 @@ impl<K> Consumer<K> {
         self.set(|options| options.warn_from_receive_count = count)
     }
 
-    /// Calls a function once for each record, when it is settled: for metrics, an audit, a test. Further functions are called after the ones
-    /// that were added before.
+    /// Calls a function once for each record when it is settled: for metrics, an audit, a test. It may be called several times, and then calls
+    /// each function, in the order in which they were added.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -100,16 +100,17 @@ impl<K> Consumer<K> {
     /// # }
     /// ```
     ///
-    /// It is called after what is done at the queue about the record, and before the next record of its message group runs. On Lambda the
-    /// message leaves the queue when the answer arrives; on a worker the delete of a message may still be under way. A message that a batch
-    /// has twice runs once, and is told of once.
+    /// The function is called once the queue has answered what the record asked of it (a delay, a dead letter), and before the next record of its
+    /// message group runs. On Lambda the message leaves the queue when the answer arrives; on a worker its delete may still be under way.
+    /// A message that a batch has twice runs once, and causes one call.
     ///
-    /// The function runs in the record's own task and is not to block. It does not change what becomes of the record: a panic in it is
-    /// logged, and that is all. Of records that were cut off or never ran it is told at the end of the batch, on a thread of its own. The
-    /// answer waits 100 ms for that, and not at all where the deadline came first: such a record may be told of when Lambda thaws the
-    /// process for the next invocation.
-    pub fn on_settled(self, told: impl Fn(&Settled<'_>) + Send + Sync + 'static) -> Self {
-        self.set(|options| options.on_settled.add(told))
+    /// The function runs in the record's own task and must not block. It cannot change what becomes of the record. If it panics, the log says so,
+    /// and the record is settled as before.
+    ///
+    /// Calls for records that were cut off or never ran come at the end of the batch, on a thread of their own. The answer waits for them for up to
+    /// 100 ms. It does not wait where the deadline came first: such a call may come when Lambda thaws the process for its next invocation.
+    pub fn on_settled(self, listener: impl Fn(&Settled<'_>) + Send + Sync + 'static) -> Self {
+        self.set(|options| options.on_settled.add(listener))
     }
 }
 
