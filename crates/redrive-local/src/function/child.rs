@@ -53,8 +53,8 @@ impl Process {
         exited
     }
 
-    /// Waits until the process has exited and its log has been read, and returns how it exited. The future may be
-    /// dropped.
+    /// Waits until the process has exited and its log has been read, and returns how it exited. The call may be
+    /// dropped and repeated.
     pub(super) async fn exited(&mut self) -> String {
         let status = self.child.wait().await;
         self.group.kill();
