@@ -1,4 +1,4 @@
-//! A process that runs a function.
+//! Manages a process that runs a function.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use tokio::task::JoinSet;
 use super::log::{CurrentRequest, LogSink, Stream, read_lines};
 use super::process_group::ProcessGroup;
 
-/// How long the rest of its log is waited for when a process has ended. Its pipes close with it, unless a process that
-/// left its group holds them.
+/// The longest wait for the rest of a process's log after its end. Its pipes close with it, unless a process that left
+/// its group holds them.
 const LOG_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a process that was killed may take to end.
+/// The longest wait for the end of a killed process.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
 
-/// A process that runs a function. It is killed when this is dropped.
+/// A process that runs a function. Dropping it kills the process.
 pub(super) struct Process {
     child: Child,
     group: ProcessGroup,
-    /// One that reads each pipe; they end with the pipes, or with this.
+    /// One reader for each pipe. They end with the pipes or when this is dropped.
     readers: JoinSet<()>,
     request: CurrentRequest,
 }
@@ -39,13 +39,13 @@ impl Process {
         Ok(Self { child, group, readers, request })
     }
 
-    /// From here on what it prints belongs to this invocation.
+    /// Assigns all further output to this invocation.
     pub(super) fn begin(&self, request_id: &str) {
         self.request.begin(request_id);
     }
 
     pub(super) fn has_exited(&mut self) -> bool {
-        // Where that cannot be told it is no process to rely on.
+        // A process with an unknown state counts as exited, because nothing can rely on it.
         let exited = !matches!(self.child.try_wait(), Ok(None));
         if exited {
             self.group.kill();
@@ -53,7 +53,8 @@ impl Process {
         exited
     }
 
-    /// Waits until it has ended and its log has been read, and says how it ended. May be dropped and called again.
+    /// Waits until the process has exited and its log has been read, and returns how it exited. The call may be
+    /// dropped and repeated.
     pub(super) async fn exited(&mut self) -> String {
         let status = self.child.wait().await;
         self.group.kill();
@@ -61,23 +62,23 @@ impl Process {
         describe(status)
     }
 
-    /// Kills it and what it started, and reads the rest of its log.
+    /// Kills the process and its children, and reads the rest of its log.
     pub(super) async fn kill(mut self) {
         self.group.kill();
-        // It fails where the process has ended already.
+        // The call fails if the process has exited already.
         let _ = self.child.start_kill();
-        // What ends later than that is reaped by tokio.
+        // Tokio reaps a process that takes longer.
         let _ = tokio::time::timeout(KILL_LIMIT, self.child.wait()).await;
         self.read_log().await;
     }
 
     async fn read_log(&mut self) {
         let read = async { while self.readers.join_next().await.is_some() {} };
-        // What is not read by then comes too late for its invocation.
+        // Output after this limit is too late for its invocation.
         let _ = tokio::time::timeout(LOG_LIMIT, read).await;
     }
 }
 
 fn describe(status: std::io::Result<ExitStatus>) -> String {
-    status.map_or_else(|error| format!("with a status that is not known: {error}"), |status| status.to_string())
+    status.map_or_else(|error| format!("with an unknown status: {error}"), |status| status.to_string())
 }

@@ -1,4 +1,4 @@
-//! An execution environment: a process, and the Runtime API that it polls.
+//! Manages an execution environment: a process and its Runtime API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use super::log::LogSink;
 use super::program::{Program, Settings};
 use super::runtime_api::RuntimeApi;
 
-/// As on Lambda it has one invocation at a time. It ends when it is dropped, with its process.
+/// An execution environment. As on Lambda, it runs one invocation at a time. Dropping it ends its process.
 pub(super) struct Environment {
     program: Arc<Program>,
     process: Process,
     api: RuntimeApi,
 }
 
-/// An invocation that is over.
+/// A finished invocation.
 pub(super) struct Invoked {
     pub(super) result: Result<Bytes, FunctionError>,
-    /// Where it ran, if it waits for another.
+    /// The environment, if it is ready for another invocation.
     pub(super) environment: Option<Environment>,
 }
 
-/// The process ended, or stopped polling, before it had the invocation: no function has seen it.
+/// The process exited or stopped polling before it took the invocation, so the function has not seen it.
 pub(super) struct NotTaken;
 
 impl Environment {
-    /// Starts a process, and waits for its first poll.
+    /// Starts a process and waits for its first poll.
     pub(super) async fn start(
         program: Arc<Program>,
         settings: &Settings,
@@ -59,7 +59,7 @@ impl Environment {
             biased;
             report = self.api.init_error() => Err(FunctionError::InitFailed(report)),
             () = self.api.polled() => Ok(()),
-            // A function that failed to start reports it, and then exits.
+            // A function that fails to start reports the error before it exits.
             status = self.process.exited() => Err(match self.api.init_error_so_far() {
                 Some(report) => FunctionError::InitFailed(report),
                 None => FunctionError::NeverPolled(NeverPolled::Exited { status }),
@@ -76,7 +76,7 @@ impl Environment {
         self.process.has_exited()
     }
 
-    /// Runs an invocation. An environment in which it was cut short is not given back: Lambda starts a new one as well.
+    /// Runs an invocation. Returns no environment if it was cancelled, because Lambda starts a new one as well.
     pub(super) async fn invoke(mut self, invocation: &Invocation) -> Result<Invoked, NotTaken> {
         let time = tokio::time::sleep(invocation.timeout);
         let deadline = time.deadline();
@@ -94,15 +94,15 @@ impl Environment {
         let was_out = self.api.is_out(&invocation.request_id);
         self.end().await;
         match answer.try_recv() {
-            // It came with the last that the process did.
+            // The function answered with the last action of its process.
             Ok(answer) => Ok(Invoked { result: answer.map_err(FunctionError::Raised), environment: None }),
             Err(_) if was_out => Ok(Invoked { result: Err(error), environment: None }),
             Err(_) => Err(NotTaken),
         }
     }
 
-    /// Waits for the next poll, with which Lambda too takes an invocation to be over. It comes at once, unless the
-    /// function exits, or blocks its thread until the invocation's time is over.
+    /// Waits for the next poll, which ends an invocation on Lambda too. The poll follows at once, unless the function
+    /// exits or blocks its thread until the invocation's timeout.
     async fn settle(mut self, deadline: Instant) -> Option<Self> {
         let polls = tokio::select! {
             biased;
@@ -117,7 +117,7 @@ impl Environment {
         None
     }
 
-    /// Kills the process, and waits for its end.
+    /// Kills the process and waits for its end.
     pub(super) async fn end(self) {
         self.process.kill().await;
     }
@@ -129,7 +129,7 @@ mod tests {
     use crate::function::test_function::{self, INIT, invocation};
 
     #[tokio::test]
-    async fn an_invocation_that_no_process_came_for_has_not_begun() {
+    async fn invocation_is_not_taken_when_no_process_polls_for_it() {
         let mut settings = Settings { name: "orders".to_owned(), ..Settings::default() };
         settings.variables.insert(INIT.to_owned(), "poll and leave".to_owned());
         let (program, sink): (_, LogSink) = (Arc::new(test_function::program()), Arc::new(|_| {}));

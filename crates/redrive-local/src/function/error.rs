@@ -1,4 +1,4 @@
-//! Why an invocation has no answer.
+//! Defines the reasons for an invocation without an answer.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,27 +6,27 @@ use std::time::Duration;
 
 use super::report::Report;
 
-/// Why an invocation has no answer. Whichever it is, the whole batch comes back.
+/// The reason for an invocation without an answer. Every reason retries the whole batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FunctionError {
-    /// The function's own error.
+    /// The function returned an error.
     Raised(Report),
     TimedOut {
         timeout: Duration,
     },
-    /// Who serves the function ended the invocation, after a time of its own.
+    /// The server of the function ended the invocation at its own time limit.
     TimedOutThere {
         address: String,
     },
-    /// The function's process ended in the middle of the invocation.
+    /// The function's process exited during the invocation.
     Crashed {
         status: String,
     },
     InitFailed(Report),
-    /// The same, from a function that is served elsewhere. Some servers answer so where a function raised an error.
+    /// A function on another server failed to start. Some servers also answer like this for an error of the function.
     InitFailedThere(Report),
     NeverPolled(NeverPolled),
-    /// A process that has just started polled, and was gone when the invocation came.
+    /// A new process polled, but was gone when the invocation arrived.
     NotTaken,
     NotStarted {
         executable: PathBuf,
@@ -36,7 +36,7 @@ pub enum FunctionError {
         address: String,
         problem: String,
     },
-    /// The connection broke after the invocation had gone out.
+    /// The connection broke after the invocation was sent.
     Broken {
         address: String,
         problem: String,
@@ -46,12 +46,12 @@ pub enum FunctionError {
         address: String,
     },
     Throttled,
-    /// Nothing came back for longer than the function may run.
+    /// No answer arrived within the time in which the function may run.
     Unanswered {
         timeout: Duration,
         waited: Duration,
     },
-    /// Something answered that does not speak Lambda's protocol.
+    /// The server does not speak Lambda's protocol.
     UnexpectedStatus {
         status: u16,
         address: String,
@@ -59,7 +59,7 @@ pub enum FunctionError {
     ShutDown,
 }
 
-/// How a process came to be one that never asked for an invocation.
+/// The reason for a process that never polled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NeverPolled {
     Exited { status: String },
@@ -67,7 +67,7 @@ pub enum NeverPolled {
 }
 
 impl FunctionError {
-    /// Whether the function certainly has not seen the invocation, so that it may be made again.
+    /// Returns whether the function certainly has not seen the invocation, so that it may be repeated.
     pub fn has_not_run(&self) -> bool {
         match self {
             Self::InitFailed(_)
@@ -96,50 +96,51 @@ impl fmt::Display for FunctionError {
             Self::Raised(report) => write!(f, "the function raised {report}"),
             Self::TimedOut { timeout } => write!(
                 f,
-                "the function did not answer within its timeout of {timeout:?}; give it a longer Timeout, or smaller batches"
+                "the function did not answer within its timeout of {timeout:?}; increase its Timeout or use smaller \
+                 batches"
             ),
             Self::TimedOutThere { address } => write!(
                 f,
-                "{address} gave the invocation up after its own time limit; `cargo lambda watch` has --timeout for it"
+                "{address} ended the invocation at its own time limit; increase --timeout of `cargo lambda watch`"
             ),
             Self::Crashed { status } => {
-                write!(f, "the function's process ended in the middle of the invocation ({status}); its log says why")
+                write!(f, "the function's process exited during the invocation ({status}); see its log for the reason")
             }
             Self::InitFailed(report) | Self::InitFailedThere(report) => {
-                write!(f, "the function failed to start with {report}")
+                write!(f, "the function failed to start: {report}")
             }
             Self::NeverPolled(how) => how.fmt(f),
             Self::NotTaken => f.write_str(
-                "the function's process asked for an invocation, and then did not wait for it; its log says why",
+                "the function's process polled for an invocation but did not wait for it; see its log for the reason",
             ),
             Self::NotStarted { executable, problem } => write!(
                 f,
-                "the function could not be started: {}: {problem}; check that it is built, and executable",
+                "the function could not be started: {}: {problem}; check that it is built and executable",
                 executable.display()
             ),
             Self::Unreachable { address, problem } => write!(
                 f,
-                "no function is served at {address}: {problem}; start it with `cargo lambda watch`, or correct --invoke-url"
+                "no function is served at {address}: {problem}; start `cargo lambda watch`, or correct --invoke-url"
             ),
             Self::Broken { address, problem } => write!(
                 f,
-                "the connection to {address} broke before the answer came: {problem}; the function may have run all the \
-                 same, and runs again when the batch comes back"
+                "the connection to {address} broke before the answer: {problem}; the function may have run, and it \
+                 runs again when the batch is retried"
             ),
             Self::UnknownFunction { name, address } => write!(
                 f,
-                "{address} knows no function {name:?}; `cargo lambda watch` names a function by its binary, and the only \
-                 one also \"_\""
+                "{address} has no function {name:?}; `cargo lambda watch` names a function after its binary, and a \
+                 single binary is also \"_\""
             ),
             Self::Throttled => f.write_str("the invocation was throttled"),
             Self::Unanswered { timeout, waited } => write!(
                 f,
-                "the function has not answered in {waited:?}, and its timeout is {timeout:?}; the call may still wait \
-                 there, and run when the batch has long come back"
+                "the function did not answer within {waited:?}, and its timeout is {timeout:?}; the server may still \
+                 run the invocation after the batch is retried"
             ),
             Self::UnexpectedStatus { status, address } => write!(
                 f,
-                "{address} answered with HTTP status {status}, which no function does; check that --invoke-url leads to \
+                "{address} answered with HTTP status {status}, but no function does; check that --invoke-url leads to \
                  `cargo lambda watch`"
             ),
             Self::ShutDown => f.write_str("the function is being shut down"),
@@ -151,12 +152,12 @@ impl fmt::Display for NeverPolled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited { status } => {
-                write!(f, "the function's process ended before it asked for an invocation ({status}); its log says why")
+                write!(f, "the function's process exited before it polled ({status}); see its log for the reason")
             }
             Self::Within(limit) => write!(
                 f,
-                "the function's process asked for no invocation within {limit:?}; what its main() does first takes too \
-                 long, or it never comes to redrive::run or lambda_runtime::run"
+                "the function's process did not poll within {limit:?}; check that its main() starts faster and calls \
+                 redrive::run or lambda_runtime::run"
             ),
         }
     }

@@ -1,7 +1,7 @@
-//! One HTTP request on a connection of its own.
+//! Sends each HTTP request on its own connection.
 //!
-//! No connection is kept for the next request. A kept one may have been closed by the other side in the meantime; the
-//! request is then to be sent again without knowing whether it has arrived, and a function may run twice.
+//! Connections are not reused. The server may have closed an idle connection in the meantime. The client would then
+//! have to repeat a request without knowing whether it arrived, and a function could run twice.
 
 use std::error::Error;
 use std::fmt;
@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// Why a request has no response.
+/// The reason for a request without a response.
 #[derive(Debug)]
 pub(super) enum HttpError {
     /// The request was not sent.
@@ -29,9 +29,9 @@ impl fmt::Display for HttpError {
     }
 }
 
-/// Sends a request on an open connection, and takes a response of so many bytes at most.
+/// Sends a request on an open connection and reads a response of limited size.
 ///
-/// Its future is all there is: the connection closes when that is dropped.
+/// Dropping the future closes the connection.
 pub(super) async fn exchange(
     stream: TcpStream,
     request: Request<Full<Bytes>>,
@@ -49,7 +49,7 @@ pub(super) async fn exchange(
     tokio::select! {
         biased;
         response = &mut response => response,
-        // A connection that ends has handed over all that came; what came may be a whole response.
+        // A closed connection has delivered all its bytes, which may contain a whole response.
         _ = connection => response.await,
     }
 }

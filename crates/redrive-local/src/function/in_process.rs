@@ -1,4 +1,4 @@
-//! A function in this process, for tests: a consumer, or any async closure.
+//! Runs a function in this process, for tests: a consumer or an async closure.
 
 use std::any::type_name;
 use std::future::Future;
@@ -16,16 +16,16 @@ use super::report::Report;
 use super::{Invocation, PAYLOAD_LIMIT_BYTES};
 use crate::mapping::config::MaximumConcurrency;
 
-/// As many as a mapping has batches with its function where nothing bounds it, so that only the mapping bounds it.
+/// The default concurrency of a mapping, so that only the mapping limits the invocations.
 const PLACES: usize = MaximumConcurrency::WHERE_ABSENT;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Bytes, Report>> + Send>>;
 
-/// A function that runs on the runtime of its caller, and by that runtime's clock: on a paused one its timeout costs
-/// nothing.
+/// A function on the runtime of its caller, with that runtime's clock. On a paused clock its timeout takes no real
+/// time.
 ///
-/// It ends when it times out or its caller drops the invocation. A function that blocks its thread is ended by neither,
-/// as there is no process to kill.
+/// An invocation ends at its timeout or when the caller drops it. Neither ends a function that blocks its thread,
+/// because there is no process to kill.
 #[derive(Clone)]
 pub struct InProcess {
     places: Places,
@@ -33,7 +33,7 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// Events go to the consumer's engine as they do on Lambda: with the same deadline, and a Lambda context.
+    /// Creates a function from a consumer. Its engine receives the same deadline and Lambda context as on Lambda.
     pub fn consumer<K: redrive::Kind>(consumer: &Consumer<K>) -> Self {
         let consume = redrive::internals::function(consumer);
         let function = move |invocation: Invocation| -> Answer {
@@ -48,7 +48,7 @@ impl InProcess {
         Self::new(Arc::new(function))
     }
 
-    /// The closure takes the event and gives the answer; its error is the invocation's.
+    /// Creates a function from a closure that takes the event and returns the answer. Its error fails the invocation.
     pub fn closure<F, Fut, A, E>(function: F) -> Self
     where
         F: Fn(Bytes) -> Fut + Send + Sync + 'static,
@@ -59,7 +59,7 @@ impl InProcess {
         let function = Arc::new(function);
         let function = move |invocation: Invocation| -> Answer {
             let function = function.clone();
-            // The closure itself is called under the guard as well.
+            // The guard also covers the call of the closure, which may panic before its first await.
             Box::pin(async move {
                 let answer = function(invocation.event).await;
                 answer.map(A::into).map_err(|error| Report::new(type_name::<E>(), error.into().to_string()))
@@ -72,7 +72,7 @@ impl InProcess {
         Self { places: Places::new(PLACES), function }
     }
 
-    /// The same with these places, which other functions may share.
+    /// Replaces the places, which other functions may share.
     pub fn with_places(self, places: Places) -> Self {
         Self { places, ..self }
     }
@@ -126,12 +126,12 @@ mod tests {
     fn raised(result: Result<Bytes, FunctionError>) -> Report {
         match result {
             Err(FunctionError::Raised(report)) => report,
-            other => panic!("expected an error of the function's own, got {other:?}"),
+            other => panic!("expected an error of the function, got {other:?}"),
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_consumer_answers_with_the_records_that_failed() {
+    async fn consumer_answers_with_the_failed_records() {
         let function = InProcess::consumer(&redrive::handler(good));
         let answer = function.invoke(invocation(EVENT)).await.unwrap();
         let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_consumer_answers_before_the_timeout_whatever_its_handlers_do() {
+    async fn consumer_answers_before_the_timeout_when_a_handler_hangs() {
         let function = InProcess::consumer(&redrive::handler(|Body(_): Body| pending::<()>()));
         let began = tokio::time::Instant::now();
         let answer = function.invoke(invocation(EVENT)).await.unwrap();
@@ -149,14 +149,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_consumer_that_is_handed_no_event_of_sqs_raises_an_error() {
+    async fn consumer_raises_an_error_for_an_event_that_is_not_from_sqs() {
         let report = raised(InProcess::consumer(&redrive::handler(good)).invoke(invocation("{}")).await);
         assert_eq!(report.error_type, "redrive::Error");
         assert!(report.message.contains("not an SQS event"), "{report}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_handler_sees_the_context_of_the_invocation() {
+    async fn handler_receives_the_context_of_the_invocation() {
         let handler = |context: redrive::Context| async move {
             let left = context.deadline().duration_since(std::time::SystemTime::now()).unwrap();
             assert!(left > Duration::from_secs(1), "{left:?}");
@@ -169,19 +169,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_closure_has_its_answer_passed_on_as_it_is() {
+    async fn answer_of_a_closure_is_returned_unchanged() {
         let function = InProcess::closure(|event: Bytes| async move { Ok::<_, BoxError>(event) });
         assert_eq!(function.invoke(invocation("not JSON")).await.unwrap(), "not JSON");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_error_of_a_closure_comes_with_its_type() {
+    async fn error_of_a_closure_has_its_type() {
         let function = InProcess::closure(|_| async { Err::<Bytes, _>(std::fmt::Error) });
         assert_eq!(raised(function.invoke(invocation("")).await).error_type, "core::fmt::Error");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_is_an_error_of_the_invocation() {
+    async fn panic_is_an_error_of_the_invocation() {
         let in_future = InProcess::closure(|_| async { if true { panic!("within") } else { Ok::<_, BoxError>("") } });
         let in_call = InProcess::closure(|_| {
             if true {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_function_is_ended_at_its_timeout() {
+    async fn function_ends_at_its_timeout() {
         let function = InProcess::closure(|_| pending::<Result<Bytes, BoxError>>());
         let mut invocation = invocation("");
         invocation.timeout = Duration::from_secs(900);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_over_the_limit_is_an_error() {
+    async fn answer_over_the_limit_is_an_error() {
         let of = |bytes: usize| InProcess::closure(move |_| async move { Ok::<_, BoxError>(vec![b' '; bytes]) });
         assert!(of(PAYLOAD_LIMIT_BYTES).invoke(invocation("")).await.is_ok());
         let report = raised(of(PAYLOAD_LIMIT_BYTES + 1).invoke(invocation("")).await);

@@ -1,4 +1,4 @@
-//! A function that `cargo lambda watch` serves, or another that speaks Lambda's Invoke.
+//! Invokes a function on a server with Lambda's Invoke API, such as `cargo lambda watch`.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
 
@@ -20,16 +20,15 @@ use super::http::{HttpError, exchange};
 use super::places::Places;
 use super::{Invocation, PAYLOAD_LIMIT_BYTES};
 
-/// How many invocations `cargo lambda watch` runs at a time, unless its `--concurrency` says otherwise. Those beyond
-/// would wait there, while the visibility timeout of their messages runs out.
+/// The concurrency of `cargo lambda watch` without `--concurrency`. Further invocations would wait at the server while
+/// the visibility timeout of their messages runs.
 pub const DEFAULT_CONCURRENCY: u32 = 1;
 
-/// How long a connection may take to come about.
+/// The limit for opening a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// How much longer than its timeout a function is waited for, where nothing else is said. `cargo lambda watch` builds a
-/// function at its first invocation. A call that is given up is not taken back there: it runs later, when its batch has
-/// come back already.
+/// The default wait beyond a function's timeout. `cargo lambda watch` builds a function at its first invocation. The
+/// server keeps an abandoned call and runs it later, after the batch has been retried.
 pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(300);
 
 const TRACE_HEADER: HeaderName = HeaderName::from_static("x-amzn-trace-id");
@@ -38,19 +37,19 @@ const TRACE_HEADER: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 pub struct InvokeUrl {
     target: Target,
     places: Places,
-    /// How much longer than its timeout a function is waited for.
+    /// The wait beyond the function's timeout.
     patience: Duration,
 }
 
 impl InvokeUrl {
-    /// The URL is that of the server, as `http://localhost:9000`; `concurrency` is how many invocations it runs at a time
-    /// (0 counts as 1).
+    /// Creates a function at a server such as `http://localhost:9000`. `concurrency` is the number of invocations that
+    /// the server runs at a time (0 counts as 1).
     pub fn new(url: &str, function: &str, concurrency: u32) -> Result<Self, InvokeUrlError> {
         let (target, places) = (Target::parse(url, function)?, Places::new(concurrency as usize));
         Ok(Self { target, places, patience: DEFAULT_PATIENCE })
     }
 
-    /// The same, with a function that is waited for so much longer than its timeout.
+    /// Sets how long a call waits beyond the function's timeout.
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
@@ -59,13 +58,13 @@ impl InvokeUrl {
         &self.places
     }
 
-    /// Sees whether anything listens there, and asks for nothing: `cargo lambda watch` takes even `GET /` for an
-    /// invocation.
+    /// Checks whether a server accepts connections. It sends no request, because `cargo lambda watch` treats even `GET
+    /// /` as an invocation.
     pub(super) async fn check(&self) -> Result<(), FunctionError> {
         self.connect().await.map(drop)
     }
 
-    /// To drop this is to give the call up, and it is not taken back there: wait for its end.
+    /// Invokes the function. Wait for the result: dropping the future abandons the call, and the server still runs it.
     pub(super) async fn invoke(&self, invocation: &Invocation) -> Result<Bytes, FunctionError> {
         let stream = self.connect().await?;
         let waited = invocation.timeout.saturating_add(self.patience);
@@ -79,8 +78,8 @@ impl InvokeUrl {
         let connected = TcpStream::connect((self.target.host.as_str(), self.target.port));
         let problem = match tokio::time::timeout(CONNECT_LIMIT, connected).await {
             Ok(Ok(stream)) => {
-                // The last bytes of an event would otherwise wait until its first are acknowledged. If it cannot be set,
-                // they do.
+                // With Nagle's algorithm the last bytes of an event would wait for an acknowledgement. A failure costs
+                // only time.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -97,7 +96,7 @@ impl InvokeUrl {
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::HOST, self.target.host_header.clone());
-        // A producer's word. One that no header can hold is left out.
+        // A producer may send any text as a trace header. A text that an HTTP header cannot hold is left out.
         if let Some(Ok(trace)) = invocation.trace_header.as_deref().map(HeaderValue::from_str) {
             headers.insert(TRACE_HEADER, trace);
         }

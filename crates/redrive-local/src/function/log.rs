@@ -1,25 +1,25 @@
-//! What a function's process prints, line by line.
+//! Reads the output of a function's process, line by line.
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// The longest line that is handed on in one piece, in bytes. What is longer comes as several lines.
+/// The limit for a line, in bytes. A longer line is split into several.
 pub(super) const LINE_LIMIT_BYTES: usize = 64 * 1024;
 
-/// How much is read at a time, in bytes.
+/// The size of one read, in bytes.
 const READ_BYTES: usize = 8 * 1024;
 
-/// Takes the lines of all processes of a function, as they come. It must not block.
+/// Receives the lines of all processes of a function. It must not block.
 pub type LogSink = Arc<dyn Fn(LogLine) + Send + Sync>;
 
-/// A line that a function printed.
+/// A line of a function's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// The invocation that the process had begun last when the line was read; none before its first.
+    /// The latest invocation of the process when the line was read, or `None` before its first.
     pub request_id: Option<String>,
-    /// Without its end. Bytes that are not UTF-8 have been replaced.
+    /// The text without its line ending. Bytes that are not UTF-8 are replaced.
     pub line: String,
     pub stream: Stream,
 }
@@ -30,8 +30,8 @@ pub enum Stream {
     Stderr,
 }
 
-/// Which invocation a process works on. A process has one at a time; what it prints between two belongs to the first,
-/// since that is what it may still be clearing up after.
+/// The current invocation of a process. Output between two invocations belongs to the first, because the process may
+/// still be cleaning up after it.
 #[derive(Clone, Default)]
 pub(super) struct CurrentRequest(Arc<Mutex<Option<String>>>);
 
@@ -54,17 +54,17 @@ pub(super) async fn read_lines(
 ) {
     let hand_on = |line| sink(LogLine { request_id: request.get(), line, stream });
     let (mut lines, mut read) = (Lines::default(), vec![0; READ_BYTES]);
-    // A pipe that breaks has come to its end too.
+    // An error ends the pipe as well.
     while let Ok(length @ 1..) = pipe.read(&mut read).await {
         lines.push(&read[..length], hand_on);
     }
     lines.end(hand_on);
 }
 
-/// Cuts bytes into lines.
+/// Splits bytes into lines.
 #[derive(Default)]
 struct Lines {
-    /// A line whose end has not come yet.
+    /// The beginning of a line whose end has not arrived.
     begun: Vec<u8>,
 }
 
@@ -89,7 +89,7 @@ impl Lines {
     }
 }
 
-/// A line that has come to its end may be over the limit by what was read last.
+/// Passes on a complete line. It may exceed the limit by the bytes of the last read.
 fn hand_on_in_pieces(line: &[u8], hand_on: &impl Fn(String)) {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let mut rest = line.strip_suffix(b"\r").unwrap_or(line);
@@ -101,9 +101,9 @@ fn hand_on_in_pieces(line: &[u8], hand_on: &impl Fn(String)) {
     hand_on(text(rest));
 }
 
-/// Where to cut a line that is longer than the limit: not within a character, if it is text.
+/// Returns where to split a line that exceeds the limit, without splitting a UTF-8 character.
 fn boundary(line: &[u8]) -> usize {
-    /// A character has no more bytes than these after its first.
+    /// The largest number of bytes of a character after its first.
     const CONTINUATIONS: usize = 3;
     let continues = |&at: &usize| line[at] & 0b1100_0000 == 0b1000_0000;
     let cuts = (LINE_LIMIT_BYTES - CONTINUATIONS..=LINE_LIMIT_BYTES).rev();
@@ -129,19 +129,19 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_put_together_however_they_come() {
+    fn lines_are_joined_across_reads() {
         assert_eq!(lines_of(&[b"one\ntw", b"o\r\n", b"\n", b"three"]), ["one", "two", "", "three"]);
         assert_eq!(lines_of(&[b"one\n"]), ["one"]);
         assert!(lines_of(&[]).is_empty());
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_replaced() {
+    fn bytes_that_are_not_text_are_replaced() {
         assert_eq!(lines_of(&[b"a\xffb\n"]), ["a\u{fffd}b"]);
     }
 
     #[test]
-    fn a_line_over_the_limit_comes_in_pieces_and_whole() {
+    fn line_over_the_limit_is_split_without_loss() {
         let long = "é".repeat(LINE_LIMIT_BYTES + 7);
         let whole: Vec<&[u8]> = vec![long.as_bytes()];
         let in_chunks: Vec<&[u8]> = long.as_bytes().chunks(READ_BYTES - 1).collect();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_not_kept_until_there_is_one() {
+    fn line_without_an_end_is_passed_on_before_its_end() {
         let mut lines = Lines::default();
         for _ in 0..=LINE_LIMIT_BYTES / READ_BYTES * 3 {
             lines.push(&[b'x'; READ_BYTES], |_| {});
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_ends_just_over_the_limit_is_cut_too() {
+    fn line_that_ends_just_over_the_limit_is_split() {
         let line = [b"x".repeat(LINE_LIMIT_BYTES), b"yz\n".to_vec()].concat();
         let lines = lines_of(&[&line]);
         assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LINE_LIMIT_BYTES, 2]);

@@ -1,4 +1,4 @@
-//! What an event source mapping invokes: a function in this process, in processes of its own, or served elsewhere.
+//! Represents the target of an event source mapping: a function in this process, in its own processes, or on a server.
 
 mod child;
 mod environment;
@@ -40,12 +40,12 @@ pub use self::processes::Processes;
 pub use self::program::{Program, Settings};
 pub use self::report::Report;
 
-/// The largest answer that Lambda takes from a function, in bytes. Events are as large at most.
+/// Lambda's limit for a function's answer, in bytes. Events have the same limit.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const PAYLOAD_LIMIT_BYTES: usize = 6 * 1024 * 1024 + 100;
 
-/// A function, wherever it runs. Clones are the same function.
+/// A function, wherever it runs. Clones refer to the same function.
 #[derive(Clone)]
 pub enum Function {
     InProcess(InProcess),
@@ -53,37 +53,37 @@ pub enum Function {
     InvokeUrl(Arc<InvokeUrl>),
 }
 
-/// One call of a function.
+/// One invocation of a function.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// What the function's log names the call by. A function that is served elsewhere makes up its own.
+    /// The request id in the function's log. A function on another server uses its own.
     pub request_id: String,
-    /// JSON.
+    /// The event as JSON.
     pub event: Bytes,
     pub function_arn: String,
-    /// The function's own, and not the queue's visibility timeout.
+    /// The function's own timeout, which differs from the queue's visibility timeout.
     pub timeout: Duration,
-    /// `AWSTraceHeader`, as X-Ray has it.
+    /// The `AWSTraceHeader` in X-Ray's format.
     pub trace_header: Option<String>,
 }
 
-/// The right to one invocation of a function at a time, and the process that will run it, where the function has processes.
+/// The right to one invocation of a function, with the process that will run it if the function has processes.
 ///
-/// Whoever receives messages takes it first: [`Function::invoke`] takes no invocation without one.
-#[must_use = "a place that is dropped is free again"]
+/// A mapping takes a place before it receives messages: [`Function::invoke`] requires one.
+#[must_use = "a dropped place becomes free again"]
 pub struct Place {
-    /// Goes back before the turn does, so that whoever has the next turn finds it.
+    /// Declared first, so that it is dropped before the turn. The next owner of the turn then finds the process.
     process: Option<ReadyProcess>,
     _turn: Turn,
 }
 
 impl Function {
-    /// Finds out before the first batch whether there is a function to invoke.
+    /// Checks before the first batch whether there is a function to invoke.
     pub async fn check(&self) -> Result<(), FunctionError> {
         self.ready().await.map(drop)
     }
 
-    /// The places that all mappings of this function share.
+    /// Returns the places that all mappings of this function share.
     pub fn places(&self) -> &Places {
         match self {
             Self::InProcess(function) => function.places(),
@@ -92,8 +92,8 @@ impl Function {
         }
     }
 
-    /// Waits for a place at which an invocation can begin at once: a process that has asked for one, or a server that
-    /// listens.
+    /// Waits for a place at which an invocation can start at once: a process that polls, or a server that accepts
+    /// connections.
     pub async fn ready(&self) -> Result<Place, FunctionError> {
         let turn = self.places().take().await.ok_or(FunctionError::ShutDown)?;
         let process = match self {
@@ -107,7 +107,7 @@ impl Function {
         Ok(Place { process, _turn: turn })
     }
 
-    /// Another place, if one is free and nothing has to be started or asked for it.
+    /// Returns another place if one is free and no process has to be started.
     pub fn try_ready(&self) -> Option<Place> {
         let turn = self.places().try_take()?;
         let process = match self {
@@ -117,8 +117,8 @@ impl Function {
         Some(Place { process, _turn: turn })
     }
 
-    /// Gives back the answer as it came, which need not be JSON. An error fails the whole batch, unless the function
-    /// [has not run](FunctionError::has_not_run): then the same place may be used again.
+    /// Returns the answer unchanged; it may not be JSON. An error fails the whole batch, unless the function
+    /// [has not run](FunctionError::has_not_run). In that case the caller may use the same place again.
     pub async fn invoke(&self, place: &mut Place, invocation: &Invocation) -> Result<Bytes, FunctionError> {
         match self {
             Self::InProcess(function) => function.invoke(invocation.clone()).await,
@@ -127,7 +127,8 @@ impl Function {
         }
     }
 
-    /// Whether an invocation may take longer than its timeout, as one does that waits for a build elsewhere.
+    /// Returns whether an invocation may take longer than its timeout, for example because a server builds the function
+    /// first.
     pub fn may_outlast_timeout(&self) -> bool {
         matches!(self, Self::InvokeUrl(_))
     }
@@ -138,7 +139,7 @@ impl Function {
         self.invoke(&mut place, &invocation).await
     }
 
-    /// Invokes no more, waits for what runs, and ends what still runs when the drain limit is over.
+    /// Stops accepting invocations, waits for running ones, and cancels them at the drain limit.
     pub async fn shut_down(&self, drain_limit: Duration) {
         match self {
             Self::InProcess(_) | Self::InvokeUrl(_) => {}

@@ -1,68 +1,68 @@
-//! How many invocations a function takes at a time, and whose turn it is.
+//! Limits how many invocations a function runs at a time, and shares this capacity among mappings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The places of one function. All mappings of the function share them, and clones are the same places.
+/// The places of one function. All mappings of the function share them, and clones refer to the same places.
 ///
-/// A mapping takes a place before it receives, so a message never waits for an invocation to become possible. Mappings
-/// that wait get a place in the order of their asking.
+/// A mapping takes a place before it receives, so no received message waits for capacity. Waiting mappings get places
+/// in the order of their requests.
 #[derive(Clone)]
 pub struct Places {
     free: Arc<Semaphore>,
     total: usize,
-    /// How many mappings share them.
+    /// The number of mappings that share the places.
     mappings: Arc<AtomicUsize>,
 }
 
-/// A place that is taken. It is free again when this is dropped.
+/// A taken place. Dropping it makes the place free again.
 pub(super) type Turn = OwnedSemaphorePermit;
 
 /// Counts a mapping of the function until it is dropped.
 pub struct Sharing(Arc<AtomicUsize>);
 
 impl Places {
-    /// 0 places count as 1.
+    /// Creates places; 0 counts as 1.
     pub fn new(total: usize) -> Self {
         let total = total.clamp(1, Semaphore::MAX_PERMITS);
         Self { free: Arc::new(Semaphore::new(total)), total, mappings: Arc::default() }
     }
 
-    /// Waits for a place. None only after [`Places::close`].
+    /// Waits for a place. Returns `None` only after [`Places::close`].
     pub(super) async fn take(&self) -> Option<Turn> {
         self.free.clone().acquire_owned().await.ok()
     }
 
-    /// A place that is free now, if no mapping waits for it.
+    /// Returns a free place if no mapping waits for it.
     pub(super) fn try_take(&self) -> Option<Turn> {
         self.free.clone().try_acquire_owned().ok()
     }
 
-    /// Waits until no place is taken, and takes all of them.
+    /// Waits until all places are free and takes them.
     pub(super) async fn take_all(&self) -> Option<Turn> {
         let all = u32::try_from(self.total).unwrap_or(u32::MAX);
         self.free.clone().acquire_many_owned(all).await.ok()
     }
 
-    /// Adds a mapping to those that share the places.
+    /// Adds a mapping that shares the places.
     pub fn share(&self) -> Sharing {
         self.mappings.fetch_add(1, Ordering::Relaxed);
         Sharing(self.mappings.clone())
     }
 
-    /// Whether a long poll may hold a place: each other mapping finds a free one meanwhile.
+    /// Returns whether a long poll may hold a place, because each other mapping still finds a free one.
     pub fn are_plenty(&self) -> bool {
         self.free.available_permits() >= self.others()
     }
 
-    /// Whether a mapping may take a place beyond the one that it needs.
+    /// Returns whether a mapping may take more places than it needs.
     pub fn has_spare(&self) -> bool {
         self.free.available_permits() > self.others()
     }
 
-    /// Whether there are fewer places than mappings, so that one that keeps its place keeps another mapping waiting.
+    /// Returns whether there are fewer places than mappings, so that a mapping with a place makes another one wait.
     pub fn are_crowded(&self) -> bool {
         self.total <= self.others()
     }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_place_is_free_again_when_it_is_dropped() {
+    async fn dropped_place_is_free_again() {
         let places = Places::new(1);
         let turn = places.take().await.unwrap();
         assert!(places.try_take().is_none());
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_that_somebody_waits_for_is_not_taken_past_him() {
+    async fn place_goes_to_the_waiting_mapping_first() {
         let places = Places::new(1);
         let turn = places.take().await.unwrap();
         let waiting = tokio::spawn({
@@ -101,7 +101,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         drop(turn);
-        assert!(places.try_take().is_none(), "it is the other's turn");
+        assert!(places.try_take().is_none(), "the place belongs to the waiting mapping");
         assert!(waiting.await.unwrap().is_some());
     }
 

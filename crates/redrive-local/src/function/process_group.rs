@@ -1,15 +1,15 @@
-//! A process with all that it started itself.
+//! Manages a process together with its children.
 
 #[cfg(unix)]
 use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
-/// The process group of a function, or of a build. It is killed when this is dropped: no process outlives its owner, be the
-/// function itself behind a script, or a program that it has started.
+/// The process group of a function or a build. Dropping it kills the group, so no process outlives its owner. This
+/// includes a function behind a script, and programs that the function started.
 ///
-/// A group of its own also keeps Ctrl-C from it. A terminal sends that to every process of its group, and would end
-/// functions that are still to be waited for.
+/// A separate group also protects the processes from Ctrl-C. A terminal sends that signal to every process of its own
+/// group, and would end functions before their invocations are finished.
 pub struct ProcessGroup {
     #[cfg(unix)]
     leader: Option<rustix::process::Pid>,
@@ -17,16 +17,16 @@ pub struct ProcessGroup {
     guard: Option<Child>,
 }
 
-/// Waits for the end of a pipe that nobody writes to, and kills the group that it is in.
+/// Waits for the end of a pipe without a writer, and then kills its own group.
 #[cfg(unix)]
 const GUARD: &str = "read _; kill -KILL 0";
 
 impl ProcessGroup {
-    /// Has the command start a group.
+    /// Makes the command start a new group.
     pub fn prepare(command: &mut Command) {
         #[cfg(unix)]
         command.process_group(0);
-        // Elsewhere there is the process itself, and no more.
+        // Other systems have no groups, so only the process itself is killed.
         command.kill_on_drop(true);
     }
 
@@ -41,12 +41,12 @@ impl ProcessGroup {
         }
     }
 
-    /// Has the group end with this process even where this process is killed, and drops nothing. Without a guard a function
-    /// then ends at its next call, as there is no Runtime API; one that hangs makes none.
+    /// Makes the group end with this process, even if this process is killed and runs no destructors. Without a guard,
+    /// a function ends at its next call to the missing Runtime API, but a hanging function makes no call.
     ///
-    /// The guard is a shell of the group. It names no number, so it cannot hit another group, and its pipe closes with this
-    /// process on every Unix. (Linux's own way, a signal at a parent's death, takes unsafe code between fork and exec, and
-    /// comes when the thread ends that forked.) Where there is no shell, there is no guard.
+    /// The guard is a shell in the group. It kills its own group without a process id, so it cannot hit another group.
+    /// Its pipe closes with this process on every Unix. Linux's parent-death signal needs unsafe code between fork and
+    /// exec, and follows the end of the forking thread. Without a shell there is no guard.
     pub(super) fn guarded(mut self) -> Self {
         #[cfg(unix)]
         if let Some(leader) = self.leader {
@@ -60,17 +60,17 @@ impl ProcessGroup {
         self
     }
 
-    /// Kills what still runs of it. To be called as soon as the leader is known to have ended: after that its number may
-    /// some day be another's.
+    /// Kills the remaining processes of the group. Call it as soon as the leader has exited, because another process
+    /// may later get the same process id.
     pub fn kill(&mut self) {
         #[cfg(unix)]
         if let Some(leader) = self.leader.take() {
-            // It fails where none is left, which is what is wanted.
+            // The call fails if no process is left, which is the desired state.
             let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
         }
     }
 
-    /// Lets what still runs of it live on.
+    /// Leaves the remaining processes of the group running.
     pub fn release(mut self) {
         #[cfg(unix)]
         let _ = self.leader.take();

@@ -1,4 +1,4 @@
-//! A function in processes of its own, which this process starts and ends.
+//! Runs a function in child processes.
 
 use std::future::Future;
 use std::mem;
@@ -15,15 +15,15 @@ use super::log::LogSink;
 use super::places::Places;
 use super::program::{Program, Settings};
 
-/// How long a process may take to its first poll. Lambda gives it 10 s; a debug build on a laptop that is busy building
-/// is slower than a release there.
+/// The limit for a process until its first poll. Lambda allows 10 s. A debug build on a busy laptop is slower than a
+/// release build on Lambda.
 const INIT_LIMIT: Duration = Duration::from_secs(30);
 
-/// A function over the Lambda Runtime API: a process for each invocation that runs at a time, started before it is needed,
-/// and used again.
+/// A function in child processes that use the Lambda Runtime API. Each concurrent invocation has its own process.
+/// Processes start before an invocation needs them and are reused.
 ///
-/// All of them end when this is dropped, and one of them when its invocation is. [`shut_down`](Self::shut_down) lets what
-/// runs come to its end.
+/// Dropping this value ends all processes, and dropping an invocation ends its process. [`shut_down`](Self::shut_down)
+/// lets running invocations finish.
 pub struct Processes {
     settings: Settings,
     sink: LogSink,
@@ -34,16 +34,16 @@ pub struct Processes {
 }
 
 struct Pool {
-    /// What new environments run.
+    /// The program of new environments.
     program: Arc<Program>,
-    /// How many programs there have been, and which of them `program` is.
+    /// The number of programs so far, and the number of `program`.
     programs: u64,
     current: u64,
-    /// Environments that wait for an invocation, that which has waited longest first.
+    /// The environments that wait for an invocation, oldest first.
     idle: Vec<Environment>,
 }
 
-/// A process that has asked for an invocation. Dropped, it waits for another one, unless its program has been replaced.
+/// A process that polls for an invocation. Dropping it returns it to the pool, unless its program has been replaced.
 pub(super) struct ReadyProcess {
     pool: Arc<Mutex<Pool>>,
     environment: Option<Environment>,
@@ -52,14 +52,15 @@ pub(super) struct ReadyProcess {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// No invocation begins any more.
+    /// No further invocation starts.
     Draining,
-    /// Those that run are cut short.
+    /// Running invocations are cancelled.
     Ending,
 }
 
 impl Processes {
-    /// No process starts before somebody wants one to be [ready](Self::ready). 0 invocations at a time count as 1.
+    /// Creates a function without processes. They start on demand in [`ready`](Self::ready). A concurrency of 0 counts
+    /// as 1.
     pub fn new(program: Program, settings: Settings, concurrency: u32, sink: LogSink) -> Self {
         let pool = Pool { program: Arc::new(program), programs: 0, current: 0, idle: Vec::new() };
         Self {
@@ -82,7 +83,7 @@ impl Processes {
         &self.places
     }
 
-    /// A process that waits for an invocation. If there is none, one is started.
+    /// Returns a process that waits for an invocation, and starts one if necessary.
     pub(super) async fn ready(&self) -> Result<ReadyProcess, FunctionError> {
         self.unless_shut_down(async {
             let environment = match self.take_idle().await {
@@ -94,15 +95,14 @@ impl Processes {
         .await
     }
 
-    /// A process that waits for an invocation, if there is one.
+    /// Returns an idle process if there is one.
     pub(super) fn try_ready(&self) -> Option<ReadyProcess> {
         let mut environment = self.pool().idle.pop()?;
-        // One that has ended is reaped by its drop.
+        // Dropping an exited process reaps it.
         (!environment.has_exited()).then(|| self.keep(environment))
     }
 
-    /// Runs an invocation in the process that is ready for it. Afterwards the process is ready for the next one, unless it
-    /// has ended.
+    /// Runs an invocation in the ready process. Afterwards the process is ready again, unless it has exited.
     pub(super) async fn invoke(
         &self,
         ready: &mut Option<ReadyProcess>,
@@ -125,8 +125,8 @@ impl Processes {
         self.invoke(&mut ready, invocation).await
     }
 
-    /// Runs another program from now on, as after a build. It is started first: where it does not start, the old one goes
-    /// on. What runs comes to its end on the old one.
+    /// Replaces the program, for example after a build. The new program has to start first; if it fails, the old one
+    /// stays. Running invocations finish with the old program.
     pub async fn replace(&self, program: Program) -> Result<(), FunctionError> {
         let number = {
             let mut pool = self.pool();
@@ -138,7 +138,7 @@ impl Processes {
         let old = {
             let mut pool = self.pool();
             if pool.current > number {
-                // A program that was built later has started sooner.
+                // A program from a later build may start before an earlier one.
                 vec![environment]
             } else {
                 pool.current = number;
@@ -150,21 +150,21 @@ impl Processes {
         Ok(())
     }
 
-    /// Begins no invocation any more, waits for those that run, and cuts short what still runs after the drain limit. When
-    /// this returns no process is left.
+    /// Stops accepting invocations, waits for running ones, and cancels them at the drain limit. No process is left
+    /// afterwards.
     pub async fn shut_down(&self, drain_limit: Duration) {
         self.phase.send_replace(Phase::Draining);
-        // Those that wait for their turn have it before this does, and find that it is too late.
+        // Invocations that already wait for a place get it first, and then find the phase changed.
         if tokio::time::timeout(drain_limit, self.places.take_all()).await.is_err() {
             self.phase.send_replace(Phase::Ending);
-            // They give back their places now.
+            // The cancelled invocations now return their places.
             self.places.take_all().await;
         }
         let idle = mem::take(&mut self.pool().idle);
         end_all(idle).await;
     }
 
-    /// Does something, unless this is shut down before or meanwhile.
+    /// Runs `work`, unless a shutdown started before or ends it.
     async fn unless_shut_down<T>(
         &self,
         work: impl Future<Output = Result<T, FunctionError>>,
@@ -176,15 +176,14 @@ impl Processes {
         tokio::select! {
             biased;
             result = work => result,
-            // What was at work is dropped, and with it killed.
+            // The select drops `work`, which kills its process.
             _ = phase.wait_for(|&phase| phase == Phase::Ending) => Err(FunctionError::ShutDown),
         }
     }
 
     async fn run(&self, ready: Option<ReadyProcess>, invocation: &Invocation) -> Result<Invoked, FunctionError> {
         let mut next = ready.and_then(ReadyProcess::into_current);
-        // A process that waited may have ended just now, unseen. Nothing of the invocation has then been done, and it
-        // goes to another.
+        // An idle process may have exited unnoticed. It has not seen the invocation, so another process can run it.
         loop {
             let environment = match next.take() {
                 Some(environment) => environment,
@@ -205,10 +204,10 @@ impl Processes {
         Environment::start(program, &self.settings, &self.sink, self.init_limit).await
     }
 
-    /// The environment that was used last: those beyond what is needed stay idle.
+    /// Returns the most recently used environment. Surplus environments therefore stay idle.
     async fn take_idle(&self) -> Option<Environment> {
         loop {
-            // A statement of its own: the pool is not held any longer.
+            // A separate statement, so that the lock is released before the await.
             let idle = self.pool().idle.pop();
             let mut environment = idle?;
             if !environment.has_exited() {
@@ -241,7 +240,7 @@ impl Processes {
 }
 
 impl ReadyProcess {
-    /// The environment, if it runs the program that is to run now.
+    /// Returns the environment if it runs the current program.
     fn into_current(mut self) -> Option<Environment> {
         let environment = self.environment.take()?;
         let is_current = environment.runs(&lock(&self.pool).program);
@@ -260,11 +259,11 @@ impl Drop for ReadyProcess {
 }
 
 fn lock(pool: &Mutex<Pool>) -> MutexGuard<'_, Pool> {
-    // Nothing panics while it is held.
+    // No code panics while it holds the lock, so the data is valid.
     pool.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends environments that wait for nothing. Each of them takes but a moment.
+/// Ends idle environments. Each one exits quickly.
 async fn end_all(environments: Vec<Environment>) {
     for environment in environments {
         environment.end().await;

@@ -1,4 +1,4 @@
-//! What a function's process is started from.
+//! Describes how to start a function's process.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -11,8 +11,8 @@ use tokio::process::Command;
 
 use super::process_group::ProcessGroup;
 
-/// What of this process's environment a function sees: what programs need to run at all, and what a developer sets to see
-/// more. An AWS profile, credentials, or a region are not among them: a function has its own.
+/// The variables of this process that a function inherits: those that programs need to run, and those for debugging.
+/// AWS profiles, credentials and regions are excluded, because a function has its own.
 const INHERITED: [&str; 21] = [
     "HOME",
     "LANG",
@@ -27,7 +27,7 @@ const INHERITED: [&str; 21] = [
     "SSL_CERT_FILE",
     "TMPDIR",
     "USER",
-    // Windows starts next to nothing without these.
+    // Most programs do not start on Windows without these.
     "APPDATA",
     "COMSPEC",
     "LOCALAPPDATA",
@@ -38,24 +38,24 @@ const INHERITED: [&str; 21] = [
     "WINDIR",
 ];
 
-/// An executable, and how it is called.
+/// An executable and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     pub executable: PathBuf,
     pub arguments: Vec<OsString>,
-    /// Where it runs, if not here.
+    /// The working directory, by default that of this process.
     pub directory: Option<PathBuf>,
 }
 
-/// What a function finds in its environment.
+/// The settings for a function's environment.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub name: String,
     pub region: String,
     pub memory_mb: u32,
-    /// The template's.
+    /// The variables of the template.
     pub variables: BTreeMap<String, String>,
-    /// What this machine needs in their place: an endpoint, credentials that are none.
+    /// Local replacements for these variables: an endpoint and fake credentials.
     pub overrides: BTreeMap<String, String>,
 }
 
@@ -71,7 +71,7 @@ impl Program {
         command.envs(lambda_environment(settings, &self.executable));
         command.envs(&settings.variables).envs(&settings.overrides);
         command.env("AWS_LAMBDA_RUNTIME_API", runtime_api.to_string());
-        // A process does one invocation at a time, so it is not to poll for more.
+        // A process runs one invocation at a time, so it must not poll for more.
         command.env_remove("AWS_LAMBDA_MAX_CONCURRENCY");
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
@@ -82,7 +82,7 @@ impl Program {
     }
 }
 
-/// What Lambda sets for every function.
+/// Returns the variables that Lambda sets for every function.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime>
 fn lambda_environment(settings: &Settings, executable: &Path) -> [(&'static str, OsString); 13] {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_finds_what_lambda_sets() {
+    fn environment_contains_the_variables_of_lambda() {
         let settings =
             Settings { name: "orders".into(), region: "eu-west-1".into(), memory_mb: 256, ..Settings::default() };
         let command = command(&settings);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn overrides_win_over_the_template_and_the_runtime_api_over_both() {
+    fn overrides_replace_template_variables_and_the_runtime_api_replaces_both() {
         let settings = Settings {
             variables: variables(&[("A", "template"), ("B", "template"), ("AWS_LAMBDA_MAX_CONCURRENCY", "8")]),
             overrides: variables(&[("B", "override"), ("AWS_LAMBDA_RUNTIME_API", "elsewhere")]),

@@ -1,4 +1,4 @@
-//! What a function says of its own error.
+//! Parses a function's report of its own error.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::PAYLOAD_LIMIT_BYTES;
 
-/// The two words that a report of an error has: what the Runtime API takes, and what an invocation that failed answers.
+/// The keys of an error report, in requests to the Runtime API and in answers of failed invocations.
 const ERROR_TYPE: &str = "errorType";
 const ERROR_MESSAGE: &str = "errorMessage";
 
-/// An error in the function's own words.
+/// An error as the function reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     pub error_type: String,
@@ -22,13 +22,13 @@ impl Report {
         Self { error_type: error_type.into(), message: message.into() }
     }
 
-    /// What Lambda says in the place of an answer that it does not take.
+    /// Returns Lambda's error for an answer over the size limit.
     pub(super) fn too_large() -> Self {
         let message = format!("the answer is over the limit of {PAYLOAD_LIMIT_BYTES} bytes");
         Self::new("Function.ResponseSizeTooLarge", message)
     }
 
-    /// Reads a body that is a report. Runtimes leave out one of the two words now and then.
+    /// Parses an error report. Some runtimes leave out one of the two keys.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let body: Value = serde_json::from_slice(body).ok()?;
         let word = |name| body.get(name).map(|word| word.as_str().unwrap_or_default().to_owned());
@@ -41,10 +41,10 @@ impl Report {
         }
     }
 
-    /// Reads a body that should be a report, and makes do with what it is.
+    /// Parses a body that should be an error report, and replaces any other body by a description.
     pub(super) fn of(body: &[u8]) -> Self {
         Self::read(body)
-            .unwrap_or_else(|| Self::new("Error", format!("with a report of {} bytes that is none", body.len())))
+            .unwrap_or_else(|| Self::new("Error", format!("the error report of {} bytes is malformed", body.len())))
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_read_with_one_of_its_two_words_missing() {
+    fn report_with_only_one_of_its_two_keys_is_parsed() {
         let read = |body: &str| Report::read(body.as_bytes());
         assert_eq!(read(r#"{"errorType": "T", "errorMessage": "m", "stackTrace": []}"#), Some(Report::new("T", "m")));
         assert_eq!(read(r#"{"errorMessage": "m"}"#), Some(Report::new("Error", "m")));
@@ -68,10 +68,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_report_is_told_from_one() {
+    fn other_bodies_are_not_reports() {
         for body in [r#"{"batchItemFailures": []}"#, "{}", "null", "", r#""errorType""#, "not JSON"] {
             assert_eq!(Report::read(body.as_bytes()), None, "{body}");
         }
-        assert_eq!(Report::of(b"secret").to_string(), "Error: with a report of 6 bytes that is none");
+        assert_eq!(Report::of(b"secret").to_string(), "Error: the error report of 6 bytes is malformed");
     }
 }

@@ -1,4 +1,4 @@
-//! The Lambda Runtime API, for one process of a function: hands it one invocation at a time.
+//! Serves the Lambda Runtime API to one process of a function, with one invocation at a time.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
@@ -25,17 +25,17 @@ use super::report::Report;
 use super::{Invocation, PAYLOAD_LIMIT_BYTES};
 use crate::callers::{Callers, guarded};
 
-/// A Runtime API on a port of its own. It ends when this is dropped.
+/// A Runtime API on its own port. Dropping it ends the server.
 pub(super) struct RuntimeApi {
     address: SocketAddr,
     desk: Arc<Desk>,
-    /// When this is gone, pollers that wait are sent away. It holds the one invocation that none has come for yet.
+    /// Holds the one invocation that waits for a poll. When it is dropped, waiting polls receive an error.
     entrance: mpsc::Sender<Handed>,
-    /// The one task that accepts connections. Those that are open end with the process at their other end.
+    /// The task that accepts connections. Open connections end with the process at their other end.
     _server: JoinSet<()>,
 }
 
-/// What a function said of an invocation.
+/// A function's answer to an invocation.
 pub(super) type Answer = Result<Bytes, Report>;
 
 impl RuntimeApi {
@@ -49,17 +49,17 @@ impl RuntimeApi {
         Ok(Self { address, desk, entrance, _server: server })
     }
 
-    /// What `AWS_LAMBDA_RUNTIME_API` is to be.
+    /// Returns the value for `AWS_LAMBDA_RUNTIME_API`.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits until the function asks for an invocation.
+    /// Waits until the function polls.
     pub(super) async fn polled(&self) {
         self.desk.polled().await;
     }
 
-    /// Waits until nobody polls.
+    /// Waits until no poll is running.
     #[cfg(test)]
     pub(super) async fn left(&self) {
         self.desk.left().await;
@@ -70,19 +70,19 @@ impl RuntimeApi {
         self.desk.init_error().await
     }
 
-    /// What the function has reported so far.
+    /// Returns the error that the function has reported so far.
     pub(super) fn init_error_so_far(&self) -> Option<Report> {
         self.desk.init_error_so_far()
     }
 
-    /// Leaves an invocation to the next poll. The receiver fails where it is refused: there is one at a time.
+    /// Offers an invocation to the next poll. The receiver fails if another invocation is already waiting.
     pub(super) fn hand_in(&self, invocation: &Invocation) -> oneshot::Receiver<Answer> {
         let (answer, answered) = oneshot::channel();
         let _ = self.entrance.try_send(Handed { invocation: invocation.clone(), answer });
         answered
     }
 
-    /// Whether the function has this invocation, and has not answered yet.
+    /// Returns whether the function has taken this invocation and has not answered.
     pub(super) fn is_out(&self, request_id: &str) -> bool {
         self.desk.is_out(request_id)
     }
@@ -96,16 +96,16 @@ fn router(desk: Arc<Desk>) -> Router {
         .route("/2018-06-01/runtime/init/error", post(init_error))
         .layer(DefaultBodyLimit::max(PAYLOAD_LIMIT_BYTES))
         .with_state(desk);
-    // A web page could take an invocation away, or answer one.
+    // Without the guard a web page could take an invocation or answer one.
     guarded(router, Callers::new(), |refused| {
         refusal(refused.status(), "Runtime.Forbidden", &refused.message("this Runtime API"))
     })
 }
 
 async fn serve(listener: TcpListener, router: Router) {
-    // The last bytes of an event would otherwise wait until its first are acknowledged. If it cannot be set, they do.
+    // With Nagle's algorithm the last bytes of an event would wait for an acknowledgement. A failure costs only time.
     let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
-    // It never ends, and never fails.
+    // The server runs until it is dropped and does not fail.
     let _ = axum::serve(listener, router).await;
 }
 
@@ -131,7 +131,7 @@ async fn response(
             let report = Report::too_large();
             refusal(StatusCode::PAYLOAD_TOO_LARGE, &report.error_type, &report.message)
         }
-        // An answer that broke off is none yet.
+        // An interrupted request contains no answer, so the invocation stays open.
         Err(rejection) => rejection.into_response(),
     }
 }
@@ -149,7 +149,7 @@ fn acknowledge(settled: bool) -> Response {
     if settled {
         (StatusCode::ACCEPTED, r#"{"status":"OK"}"#).into_response()
     } else {
-        refusal(StatusCode::BAD_REQUEST, "InvalidRequestID", "no invocation of this id is out")
+        refusal(StatusCode::BAD_REQUEST, "InvalidRequestID", "no running invocation has this request id")
     }
 }
 

@@ -1,4 +1,4 @@
-//! A function for the tests of this folder: this very test executable, run again as a process of its own.
+//! Provides a function for the tests of this folder: the test executable itself, run as another process.
 
 use std::env;
 use std::future::pending;
@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 use super::http::exchange;
 use super::{Invocation, PAYLOAD_LIMIT_BYTES, Program};
 
-/// Says what the function does before its first poll.
+/// Selects the behaviour of the function before its first poll.
 pub(super) const INIT: &str = "REDRIVE_TEST_INIT";
 
-/// Where a process reports that it runs: it connects, and holds on for as long as it lives.
+/// The address to which a process connects for its lifetime, as a sign that it runs.
 const ALIVE: &str = "REDRIVE_TEST_ALIVE";
 
 pub(super) fn invocation(event: impl Into<Bytes>) -> Invocation {
@@ -32,7 +32,7 @@ pub(super) fn invocation(event: impl Into<Bytes>) -> Invocation {
     }
 }
 
-/// Runs [`function`] in a process of its own.
+/// Returns a program that runs [`function`] in another process.
 pub(super) fn program() -> Program {
     let mut program = Program::new(env::current_exe().unwrap());
     let name = concat!(module_path!(), "::function");
@@ -50,7 +50,7 @@ pub(super) async fn call(api: SocketAddr, method: &str, path: &str, body: impl I
 }
 
 #[tokio::test]
-#[ignore = "other tests run it, as a function"]
+#[ignore = "other tests run this as a function"]
 async fn function() {
     let Ok(api) = env::var("AWS_LAMBDA_RUNTIME_API") else { return };
     let api = api.parse().unwrap();
@@ -67,7 +67,7 @@ async fn function() {
         Ok("hang") => pending().await,
         Ok("poll and leave") => {
             let poll = call(api, "GET", "invocation/next", "");
-            assert!(tokio::time::timeout(Duration::from_millis(100), poll).await.is_err(), "nothing was to come yet");
+            assert!(tokio::time::timeout(Duration::from_millis(100), poll).await.is_err(), "an invocation was early");
             pending().await
         }
         Ok("consume") => {

@@ -1,4 +1,4 @@
-//! What came back from an invoke endpoint: an answer of the function, or one of several kinds of error.
+//! Interprets the answer of an invoke endpoint: an answer of the function, or one of several errors.
 
 use axum::body::Bytes;
 use axum::http::{Response, StatusCode};
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::url::Target;
 use crate::function::{FunctionError, Report};
 
-/// Which AWS, and SAM, say with a status of 200 that the body is an error of the function.
+/// The header of AWS and SAM for an error of the function in an answer with status 200.
 const FUNCTION_ERROR: &str = "x-amz-function-error";
 
 pub(super) fn read_answer(response: Response<Bytes>, target: &Target) -> Result<Bytes, FunctionError> {
@@ -24,7 +24,7 @@ pub(super) fn read_answer(response: Response<Bytes>, target: &Target) -> Result<
         StatusCode::NOT_FOUND => {
             Err(FunctionError::UnknownFunction { name: target.function.clone(), address: target.address() })
         }
-        // `cargo lambda watch` has a `--timeout` of its own.
+        // `cargo lambda watch` ends an invocation at its own `--timeout`.
         StatusCode::REQUEST_TIMEOUT => Err(FunctionError::TimedOutThere { address: target.address() }),
         StatusCode::TOO_MANY_REQUESTS => Err(FunctionError::Throttled),
         status => Err(Report::read(&body).map_or_else(
@@ -34,8 +34,8 @@ pub(super) fn read_answer(response: Response<Bytes>, target: &Target) -> Result<
     }
 }
 
-/// `cargo lambda watch` answers with a status of 200 where a function fails to start. Taken for the answer of a batch
-/// function, which may lack failures, that would delete the whole batch.
+/// Detects a failed start. `cargo lambda watch` then answers with status 200. As an answer of a batch function without
+/// failures, such a body would delete the whole batch.
 fn init_error(body: &[u8]) -> Option<Report> {
     let report = Report::read(body)?;
     let answers: Value = serde_json::from_slice(body).ok()?;

@@ -1,4 +1,4 @@
-//! Against a server that answers as `cargo lambda watch` does.
+//! Tests invocations against a server that answers like `cargo lambda watch`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,10 +16,10 @@ use crate::function::{Function, InvokeUrlError, Report};
 
 const PATH: &str = "/2015-03-31/functions/orders/invocations";
 
-/// A server that has one answer for whatever it is asked.
+/// A server that answers every request in the same way.
 struct Server {
     url: String,
-    /// Each request that it got.
+    /// The received requests.
     requests: mpsc::UnboundedReceiver<(Uri, HeaderMap, Bytes)>,
     _task: JoinSet<()>,
 }
@@ -66,7 +66,7 @@ fn report() -> Report {
 const REPORT: &str = r#"{"errorType": "Config", "errorMessage": "is missing"}"#;
 
 #[tokio::test]
-async fn an_answer_is_passed_on_as_it_is() {
+async fn answer_is_returned_unchanged() {
     let mut server = Server::start("not JSON").await;
     let function = Function::from(server.function());
     assert_eq!(function.call(invocation("the event")).await.unwrap(), "not JSON");
@@ -78,24 +78,24 @@ async fn an_answer_is_passed_on_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_init_error_with_a_status_of_200_is_no_answer() {
+async fn init_error_with_status_200_is_not_an_answer() {
     assert_eq!(Server::start(REPORT).await.invoke().await, Err(FunctionError::InitFailedThere(report())));
 }
 
 #[tokio::test]
-async fn an_answer_that_has_failures_is_one_whatever_else_it_says() {
+async fn answer_with_batch_item_failures_is_not_an_init_error() {
     let answer = r#"{"batchItemFailures": [], "errorType": "none", "errorMessage": "none"}"#;
     assert_eq!(Server::start(answer).await.invoke().await.unwrap(), answer);
 }
 
 #[tokio::test]
-async fn a_function_error_has_a_status_of_500_and_no_header() {
+async fn status_500_without_a_header_is_a_function_error() {
     let server = Server::start((StatusCode::INTERNAL_SERVER_ERROR, REPORT)).await;
     assert_eq!(server.invoke().await, Err(FunctionError::Raised(report())));
 }
 
 #[tokio::test]
-async fn a_function_error_of_aws_has_a_status_of_200_and_a_header() {
+async fn status_200_with_a_function_error_header_is_a_function_error() {
     let answers = r#"{"batchItemFailures": []}"#;
     for (body, report) in [(REPORT, report()), (answers, Report::of(answers.as_bytes()))] {
         let server = Server::start(([("X-Amz-Function-Error", "Unhandled")], body)).await;
@@ -104,14 +104,14 @@ async fn a_function_error_of_aws_has_a_status_of_200_and_a_header() {
 }
 
 #[tokio::test]
-async fn a_function_that_is_not_there_is_named() {
+async fn unknown_function_is_named() {
     let server = Server::start((StatusCode::NOT_FOUND, REPORT)).await;
     let unknown = FunctionError::UnknownFunction { name: "orders".to_owned(), address: server.address() };
     assert_eq!(server.invoke().await, Err(unknown));
 }
 
 #[tokio::test]
-async fn other_statuses_are_errors_each_of_its_kind() {
+async fn other_statuses_map_to_their_errors() {
     let invoke = async |status: StatusCode| {
         let server = Server::start((status, "{}")).await;
         (server.invoke().await.unwrap_err(), server.address())
@@ -126,9 +126,9 @@ async fn other_statuses_are_errors_each_of_its_kind() {
     }
 }
 
-/// On a paused clock a client that gave up any earlier would do so at once: time moves on while all wait.
+/// On a paused clock an earlier limit of the client would expire at once, because time advances while all tasks wait.
 #[tokio::test(start_paused = true)]
-async fn a_function_is_waited_for_beyond_its_timeout_and_then_told_from_one_that_timed_out() {
+async fn call_waits_beyond_the_timeout_and_reports_an_unanswered_invocation() {
     let server = Server::start_with(std::future::pending).await;
     let function = server.function();
     let began = tokio::time::Instant::now();
@@ -138,11 +138,11 @@ async fn a_function_is_waited_for_beyond_its_timeout_and_then_told_from_one_that
     let waited = invocation.timeout + DEFAULT_PATIENCE;
     assert_eq!(error, FunctionError::Unanswered { timeout: invocation.timeout, waited });
     assert!(began.elapsed() >= waited && waited > invocation.timeout, "{:?}", began.elapsed());
-    assert!(error.to_string().contains("may still wait there"), "{error}");
+    assert!(error.to_string().contains("may still run the invocation"), "{error}");
 }
 
 #[tokio::test]
-async fn no_more_go_out_at_a_time_than_are_run_there() {
+async fn concurrent_invocations_are_limited_to_the_concurrency() {
     for concurrency in [0, 1, 3] {
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let server = {
@@ -151,7 +151,7 @@ async fn no_more_go_out_at_a_time_than_are_run_there() {
                 let (running, most) = (running.clone(), most.clone());
                 async move {
                     most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                    // Long enough for all that are let out to come.
+                    // Long enough for all admitted invocations to arrive.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     running.fetch_sub(1, Ordering::SeqCst);
                     StatusCode::OK.into_response()
@@ -171,17 +171,17 @@ async fn no_more_go_out_at_a_time_than_are_run_there() {
 }
 
 #[tokio::test]
-async fn a_check_connects_and_asks_for_nothing() {
+async fn check_connects_without_sending_a_request() {
     let mut server = Server::start("").await;
     server.function().check().await.unwrap();
-    // An invocation that comes after it is the first.
+    // The first request of the server is therefore the following invocation.
     server.invoke().await.unwrap();
     assert_eq!(server.requests.recv().await.unwrap().0.path(), PATH);
     assert!(server.requests.try_recv().is_err());
 }
 
 #[tokio::test]
-async fn a_port_that_nobody_listens_on_is_named() {
+async fn address_without_a_server_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
@@ -192,7 +192,7 @@ async fn a_port_that_nobody_listens_on_is_named() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_leaves_open_whether_the_function_ran() {
+async fn broken_connection_does_not_say_whether_the_function_ran() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let function = InvokeUrl::new(&format!("http://{}", listener.local_addr().unwrap()), "orders", 1).unwrap();
     let invocation = invocation("{}");
@@ -204,7 +204,7 @@ async fn a_connection_that_breaks_leaves_open_whether_the_function_ran() {
 }
 
 #[tokio::test]
-async fn an_answer_over_the_limit_is_not_taken() {
+async fn answer_over_the_limit_is_refused() {
     let of = |bytes: usize| Server::start(vec![b' '; bytes]);
     assert_eq!(of(PAYLOAD_LIMIT_BYTES).await.invoke().await.unwrap().len(), PAYLOAD_LIMIT_BYTES);
     let error = of(PAYLOAD_LIMIT_BYTES + 1).await.invoke().await;
@@ -212,7 +212,7 @@ async fn an_answer_over_the_limit_is_not_taken() {
 }
 
 #[tokio::test]
-async fn a_trace_header_that_no_header_can_hold_is_left_out() {
+async fn trace_header_that_http_cannot_hold_is_left_out() {
     let mut server = Server::start("").await;
     let mut invocation = invocation("{}");
     invocation.trace_header = Some("Root=1\nX: y".to_owned());
@@ -221,7 +221,7 @@ async fn a_trace_header_that_no_header_can_hold_is_left_out() {
 }
 
 #[test]
-fn a_url_that_is_wrong_is_an_error_of_its_own() {
+fn invalid_url_has_its_own_error() {
     let error: Option<InvokeUrlError> = InvokeUrl::new("https://localhost", "orders", 1).err();
     assert!(error.unwrap().to_string().contains("https"));
 }

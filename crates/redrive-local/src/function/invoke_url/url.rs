@@ -1,21 +1,21 @@
-//! Where a function is, out of what a user typed.
+//! Parses the address of a function from a user's input.
 
 use std::fmt;
 
 use axum::http::uri::{Authority, InvalidUri};
 use axum::http::{HeaderValue, Uri};
 
-/// The port of a URL that names none.
+/// The default port.
 const HTTP_PORT: u16 = 80;
 
-/// Where a function is invoked.
+/// The target of an invocation.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// A name or an address, without the brackets of an IPv6 one.
+    /// A name or an address. An IPv6 address has no brackets.
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) host_header: HeaderValue,
-    /// Path alone.
+    /// The path without a host.
     pub(super) path: Uri,
     pub(super) function: String,
 }
@@ -48,7 +48,7 @@ impl Target {
         Ok(Self { host, port, host_header, path, function: function.to_owned() })
     }
 
-    /// Host and port, for people.
+    /// Returns host and port for messages.
     pub(super) fn address(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -58,7 +58,7 @@ impl Target {
     }
 }
 
-/// `None` where there is one that is no port.
+/// Returns `None` if the authority has an invalid port.
 fn port(authority: &Authority) -> Option<u16> {
     let after_host = authority.as_str().strip_prefix(authority.host())?;
     match after_host.strip_prefix(':') {
@@ -67,7 +67,7 @@ fn port(authority: &Authority) -> Option<u16> {
     }
 }
 
-/// What is wrong with an `--invoke-url`, or with the function that is named with it.
+/// The error for an invalid `--invoke-url` or function name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvokeUrlError {
     url: String,
@@ -89,22 +89,22 @@ enum Problem {
 impl fmt::Display for InvokeUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Problem::Function(name) = &self.problem {
-            return write!(f, "{name:?} is no name of a function: use letters, digits, - and _");
+            return write!(f, "{name:?} is not a function name; use letters, digits, - and _");
         }
-        write!(f, "the invoke URL {:?} is not usable: ", self.url)?;
+        write!(f, "the invoke URL {:?} is invalid: ", self.url)?;
         match &self.problem {
             Problem::NoUrl(problem) => f.write_str(problem)?,
-            Problem::Https => f.write_str("https is not spoken here, and `cargo lambda watch` serves plain http")?,
+            Problem::Https => f.write_str("https is not supported, and `cargo lambda watch` serves plain http")?,
             Problem::Scheme(None) => f.write_str("it does not begin with http://")?,
-            Problem::Scheme(Some(scheme)) => write!(f, "it begins with {scheme}:// and not with http://")?,
-            Problem::NoHost => f.write_str("it names no host")?,
-            Problem::User => f.write_str("it names a user, and nobody is asked for one there")?,
-            Problem::Port => f.write_str("its port is no number from 1 to 65535")?,
-            Problem::Path => f.write_str("a path follows host and port, and the one to invoke is added here")?,
-            // Has returned.
+            Problem::Scheme(Some(scheme)) => write!(f, "it begins with {scheme}:// instead of http://")?,
+            Problem::NoHost => f.write_str("it contains no host")?,
+            Problem::User => f.write_str("it contains a user, but the server has no users")?,
+            Problem::Port => f.write_str("its port is not a number from 1 to 65535")?,
+            Problem::Path => f.write_str("it contains a path, which Redrive adds itself")?,
+            // The branch above has returned for this case.
             Problem::Function(_) => {}
         }
-        f.write_str("; give the server alone, as in http://localhost:9000")
+        f.write_str("; give only the server, like http://localhost:9000")
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_and_a_name_make_a_target() {
+    fn server_and_name_make_a_target() {
         for (url, address) in [
             ("http://localhost:9000", "localhost:9000"),
             ("http://127.0.0.1:9000/", "127.0.0.1:9000"),
@@ -130,32 +130,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_url_is_said_once_and_with_the_remedy() {
+    fn invalid_url_is_refused_with_a_remedy() {
         for (url, problem) in [
             ("", "empty string"),
             ("localhost", "does not begin with http://"),
             ("localhost:9000", "does not begin with http://"),
             ("/orders", "does not begin with http://"),
-            ("https://localhost:9000", "https is not spoken here"),
+            ("https://localhost:9000", "https is not supported"),
             ("ftp://localhost:9000", "begins with ftp://"),
             ("http://", "empty string"),
-            ("http://user:password@localhost:9000", "names a user"),
+            ("http://user:password@localhost:9000", "contains a user"),
             ("http://localhost:90000", "port"),
             ("http://localhost:0", "port"),
-            ("http://localhost:9000/lambda-url/orders", "a path follows"),
-            ("http://localhost:9000?x=1", "a path follows"),
+            ("http://localhost:9000/lambda-url/orders", "contains a path"),
+            ("http://localhost:9000?x=1", "contains a path"),
         ] {
             let error = Target::parse(url, "orders").unwrap_err().to_string();
             assert!(error.contains(problem), "{url}: {error}");
-            assert!(error.ends_with("as in http://localhost:9000"), "{url}: {error}");
+            assert!(error.ends_with("like http://localhost:9000"), "{url}: {error}");
         }
     }
 
     #[test]
-    fn a_name_that_would_be_another_path_is_refused() {
+    fn function_name_that_changes_the_path_is_refused() {
         for name in ["", "a/b", "a?b", "a b", "ü"] {
             let error = Target::parse("http://localhost:9000", name).unwrap_err().to_string();
-            assert!(error.contains("is no name of a function"), "{error}");
+            assert!(error.contains("is not a function name"), "{error}");
         }
     }
 }

@@ -1,5 +1,4 @@
-//! Real processes, on the real clock: each test ends when something happens, and no test waits for time to pass, but for
-//! a timeout that is what it tests.
+//! Tests real processes on the real clock. Each test waits for events. Only tests of a timeout wait for time to pass.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -13,10 +12,10 @@ use super::{FunctionError, Invocation, Processes, Program};
 use crate::function::test_function::{self, INIT, invocation};
 use crate::function::{Function, LogLine, LogSink, NeverPolled, Report, Settings, Stream};
 
-/// Shorter than anything that a test has a process do, and long enough for a machine that is busy.
+/// Shorter than the work of any process in a test, and long enough for a busy machine.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Longer than all that a test waits for.
+/// Longer than any wait of a test.
 const LONG: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Default)]
@@ -64,7 +63,7 @@ async fn pid(processes: &Processes) -> u64 {
     answer(processes, event(json!({"do": "answer"}))).await["pid"].as_u64().unwrap()
 }
 
-/// Sees whether processes live that hold a connection to it.
+/// Detects running processes by their connections to this listener.
 struct Lives(TcpListener);
 
 impl Lives {
@@ -82,12 +81,12 @@ impl Lives {
 }
 
 async fn ended(mut life: TcpStream) {
-    let read = tokio::time::timeout(LONG, life.read(&mut [0])).await.expect("a process was left");
-    assert!(matches!(read, Ok(0) | Err(_)), "it still says something");
+    let read = tokio::time::timeout(LONG, life.read(&mut [0])).await.expect("a process is still running");
+    assert!(matches!(read, Ok(0) | Err(_)), "the process sent data");
 }
 
 #[tokio::test]
-async fn a_process_is_used_again() {
+async fn process_is_reused() {
     let processes = processes(4, &[("VARIABLE", "the template's")], &Log::default());
     let first = answer(&processes, event(json!({"do": "answer"}))).await;
     assert_eq!(first["variable"], "the template's");
@@ -95,15 +94,15 @@ async fn a_process_is_used_again() {
 }
 
 #[tokio::test]
-async fn a_process_sees_nothing_of_this_ones_environment_that_it_is_not_to_see() {
-    // cargo sets it for every test.
+async fn process_does_not_inherit_other_environment_variables() {
+    // cargo sets this variable for every test.
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
     let answer = answer(&processes(1, &[], &Log::default()), event(json!({"do": "answer"}))).await;
     assert_eq!(answer["has_cargos"], false);
 }
 
 #[tokio::test]
-async fn invocations_at_a_time_have_a_process_each_up_to_the_bound() {
+async fn concurrent_invocations_have_a_process_each_up_to_the_limit() {
     let processes = processes(2, &[], &Log::default());
     let lives = Lives::listen().await;
     let hang = || async {
@@ -113,20 +112,20 @@ async fn invocations_at_a_time_have_a_process_each_up_to_the_bound() {
     };
     let observe = async {
         let (first, second) = (lives.begun().await, lives.begun().await);
-        assert!(tokio::time::timeout(SHORT, lives.0.accept()).await.is_err(), "a third runs");
+        assert!(tokio::time::timeout(SHORT, lives.0.accept()).await.is_err(), "a third process runs");
         (first, second)
     };
     let observed = tokio::select! {
         observed = observe => observed,
         (one, two, three) = async { tokio::join!(hang(), hang(), hang()) } => panic!("{one:?} {two:?} {three:?}"),
     };
-    // Dropped with their invocations.
+    // The processes were dropped with their invocations.
     ended(observed.0).await;
     ended(observed.1).await;
 }
 
 #[tokio::test]
-async fn an_error_of_the_functions_own_comes_in_its_words_and_costs_no_process() {
+async fn error_of_the_function_is_reported_and_its_process_is_reused() {
     let processes = processes(1, &[], &Log::default());
     let before = pid(&processes).await;
     let raised = processes.call(&event(json!({"do": "raise"}))).await;
@@ -135,7 +134,7 @@ async fn an_error_of_the_functions_own_comes_in_its_words_and_costs_no_process()
 }
 
 #[tokio::test]
-async fn a_process_that_times_out_is_killed_with_what_it_started() {
+async fn process_is_killed_with_its_children_at_the_timeout() {
     let processes = processes(1, &[], &Log::default());
     let before = pid(&processes).await;
     let (lives, heirs) = (Lives::listen().await, Lives::listen().await);
@@ -151,7 +150,7 @@ async fn a_process_that_times_out_is_killed_with_what_it_started() {
 }
 
 #[tokio::test]
-async fn a_crash_costs_the_invocation_and_the_next_has_a_new_process() {
+async fn crash_fails_the_invocation_and_the_next_one_runs_in_a_new_process() {
     let log = Log::default();
     let processes = processes(1, &[], &log);
     let before = pid(&processes).await;
@@ -160,19 +159,19 @@ async fn a_crash_costs_the_invocation_and_the_next_has_a_new_process() {
         Err(FunctionError::Crashed { status }) => assert!(status.contains('7'), "{status}"),
         other => panic!("{other:?}"),
     }
-    assert!(log.find("last words").is_some(), "the log is whole when the error is told");
+    assert!(log.find("last words").is_some(), "the error came before the end of the log");
     assert_ne!(pid(&processes).await, before);
 }
 
 #[tokio::test]
-async fn a_process_that_ends_between_invocations_costs_none() {
+async fn exit_between_invocations_fails_no_invocation() {
     let processes = processes(1, &[], &Log::default());
     let first = answer(&processes, event(json!({"do": "answer and exit"}))).await;
     assert_ne!(pid(&processes).await, first["pid"].as_u64().unwrap());
 }
 
 #[tokio::test]
-async fn a_process_that_ends_while_it_waits_costs_none_and_has_its_log_read() {
+async fn exit_of_an_idle_process_fails_no_invocation_and_its_log_is_read() {
     let log = Log::default();
     let (processes, lives) = (processes(1, &[], &log), Lives::listen().await);
     let exit = event(json!({"do": "answer and exit when told", "alive": lives.address()}));
@@ -186,7 +185,7 @@ async fn a_process_that_ends_while_it_waits_costs_none_and_has_its_log_read() {
 }
 
 #[tokio::test]
-async fn a_process_that_polls_no_more_has_its_answer_taken_and_is_replaced() {
+async fn answer_of_a_process_that_stops_polling_counts_and_the_process_is_replaced() {
     let processes = processes(1, &[], &Log::default());
     let mut hang = event(json!({"do": "answer and hang"}));
     hang.timeout = SHORT;
@@ -195,19 +194,19 @@ async fn a_process_that_polls_no_more_has_its_answer_taken_and_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_process_that_exits_before_it_polls_says_so() {
+async fn exit_before_the_first_poll_is_reported() {
     let log = Log::default();
     let processes = processes(1, &[(INIT, "exit")], &log);
     match processes.ready().await.map(drop) {
         Err(FunctionError::NeverPolled(NeverPolled::Exited { status })) => assert!(status.contains('3'), "{status}"),
         other => panic!("{other:?}"),
     }
-    let line = log.find("no configuration").expect("the log is whole when the error is told");
+    let line = log.find("no configuration").expect("the error came before the end of the log");
     assert_eq!((line.request_id, line.stream), (None, Stream::Stderr));
 }
 
 #[tokio::test]
-async fn a_process_that_does_not_poll_is_not_waited_for_for_ever() {
+async fn process_that_never_polls_is_reported_after_the_limit() {
     let lives = Lives::listen().await;
     let variables = [(INIT, "hang"), ("REDRIVE_TEST_ALIVE", &lives.address())];
     let processes = processes(1, &variables, &Log::default()).with_init_limit(SHORT * 10);
@@ -217,7 +216,7 @@ async fn a_process_that_does_not_poll_is_not_waited_for_for_ever() {
 }
 
 #[tokio::test]
-async fn a_function_that_reports_why_it_fails_to_start_is_quoted() {
+async fn start_failure_that_the_function_reports_is_returned() {
     let processes = processes(1, &[(INIT, "fail")], &Log::default());
     let failed = Err(FunctionError::InitFailed(Report::new("Config", "is missing")));
     assert_eq!(processes.call(&event(json!({"do": "answer"}))).await.map(drop), failed);
@@ -225,7 +224,7 @@ async fn a_function_that_reports_why_it_fails_to_start_is_quoted() {
 }
 
 #[tokio::test]
-async fn an_executable_that_is_none_is_named() {
+async fn missing_executable_is_named() {
     let program = Program::new("/no/such/function");
     let processes = Processes::new(program, settings(&[]), 1, Log::default().sink());
     match processes.ready().await.map(drop) {
@@ -235,7 +234,7 @@ async fn an_executable_that_is_none_is_named() {
 }
 
 #[tokio::test]
-async fn a_line_of_the_log_belongs_to_the_invocation_that_printed_it() {
+async fn log_line_belongs_to_the_invocation_that_printed_it() {
     let log = Log::default();
     let processes = processes(1, &[], &log);
     for id in ["one", "two"] {
@@ -244,7 +243,7 @@ async fn a_line_of_the_log_belongs_to_the_invocation_that_printed_it() {
         }));
         invocation.request_id = id.to_owned();
         processes.call(&invocation).await.unwrap();
-        // What it prints comes another way than its answer.
+        // Output and answer arrive on different channels, so their order is not known.
         while log.find(&format!("out {id}")).is_none() || log.find(&format!("err {id}")).is_none() {
             tokio::task::yield_now().await;
         }
@@ -256,7 +255,7 @@ async fn a_line_of_the_log_belongs_to_the_invocation_that_printed_it() {
 }
 
 #[tokio::test]
-async fn a_new_program_takes_over_and_what_runs_comes_to_its_end_on_the_old() {
+async fn new_program_takes_over_and_running_invocations_finish_on_the_old_one() {
     let log = Log::default();
     let processes = processes(2, &[], &log);
     let lives = Lives::listen().await;
@@ -269,14 +268,14 @@ async fn a_new_program_takes_over_and_what_runs_comes_to_its_end_on_the_old() {
         life.write_all(b"!").await.unwrap();
         (life, new)
     });
-    assert_eq!(running["pid"], idle, "it ran on the process that was there, and to its end");
+    assert_eq!(running["pid"], idle, "the invocation did not finish on its own process");
     assert_ne!(new, idle);
     ended(life).await;
     assert_eq!(pid(&processes).await, new);
 }
 
 #[tokio::test]
-async fn a_new_program_that_does_not_start_does_not_take_over() {
+async fn new_program_that_fails_to_start_does_not_take_over() {
     let processes = processes(1, &[], &Log::default());
     let before = pid(&processes).await;
     let replaced = processes.replace(Program::new("/no/such/function")).await;
@@ -285,7 +284,7 @@ async fn a_new_program_that_does_not_start_does_not_take_over() {
 }
 
 #[tokio::test]
-async fn a_process_that_is_ready_for_an_old_program_does_not_run_a_new_ones_invocation() {
+async fn ready_process_of_an_old_program_does_not_run_an_invocation_of_a_new_one() {
     let processes = processes(1, &[], &Log::default());
     let before = pid(&processes).await;
     let mut ready = Some(processes.ready().await.unwrap());
@@ -296,7 +295,7 @@ async fn a_process_that_is_ready_for_an_old_program_does_not_run_a_new_ones_invo
 }
 
 #[tokio::test]
-async fn an_old_process_that_waits_is_not_used_for_a_new_program() {
+async fn idle_process_of_an_old_program_is_not_used_for_a_new_one() {
     let lives = Lives::listen().await;
     let processes = processes(1, &[("REDRIVE_TEST_ALIVE", &lives.address())], &Log::default());
     let (old, life) = tokio::join!(pid(&processes), lives.begun());
@@ -306,7 +305,7 @@ async fn an_old_process_that_waits_is_not_used_for_a_new_program() {
 }
 
 #[tokio::test]
-async fn shutting_down_waits_for_what_runs_and_leaves_no_process() {
+async fn shutdown_waits_for_running_invocations_and_leaves_no_process() {
     let (lives, idle) = (Lives::listen().await, Lives::listen().await);
     let function = Function::from(processes(2, &[("REDRIVE_TEST_ALIVE", &idle.address())], &Log::default()));
     let slow = event(json!({"do": "answer when told", "alive": lives.address()}));
@@ -323,7 +322,7 @@ async fn shutting_down_waits_for_what_runs_and_leaves_no_process() {
 }
 
 #[tokio::test]
-async fn shutting_down_cuts_short_what_runs_beyond_the_drain_limit() {
+async fn shutdown_cancels_running_invocations_at_the_drain_limit() {
     let lives = Lives::listen().await;
     let processes = processes(1, &[], &Log::default());
     let mut hang = event(json!({"do": "hang", "alive": lives.address()}));
@@ -340,7 +339,7 @@ async fn shutting_down_cuts_short_what_runs_beyond_the_drain_limit() {
 }
 
 #[tokio::test]
-async fn an_idle_process_ends_when_its_owner_is_dropped() {
+async fn idle_process_ends_when_its_owner_is_dropped() {
     let lives = Lives::listen().await;
     let function = Function::from(processes(1, &[("REDRIVE_TEST_ALIVE", &lives.address())], &Log::default()));
     let (checked, life) = tokio::join!(function.check(), lives.begun());
@@ -350,7 +349,7 @@ async fn an_idle_process_ends_when_its_owner_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_consumer_of_redrives_own_runs_in_a_process() {
+async fn redrive_consumer_runs_in_a_process() {
     const EVENT: &str = r#"{"Records": [
         {"messageId": "1", "body": "good", "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:1:q"},
         {"messageId": "2", "body": "bad", "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:1:q"}

@@ -1,4 +1,4 @@
-//! Where invocations wait for a poll, and pollers for an invocation.
+//! Matches invocations with polls.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,14 +9,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Answer;
 use crate::function::{Invocation, Report};
 
-/// What the server and its owner share.
+/// The state that the server and its owner share.
 pub(super) struct Desk {
-    /// Pollers wait for this lock in the order of their coming. One whose connection closes lets go of it, and takes no
-    /// invocation along.
+    /// Polls wait for this lock in the order of their arrival. A poll whose connection closes releases the lock and
+    /// takes no invocation with it.
     queue: tokio::sync::Mutex<mpsc::Receiver<Handed>>,
-    /// How many poll.
+    /// The number of running polls.
     pollers: watch::Sender<usize>,
-    /// What the function works on.
+    /// The invocation that the function is processing.
     out: Mutex<Option<Out>>,
     init_error: watch::Sender<Option<Report>>,
 }
@@ -42,7 +42,7 @@ impl Desk {
         }
     }
 
-    /// The invocation for a poller; none when there will be no more.
+    /// Returns the next invocation for a poll, or `None` when the Runtime API ends.
     pub(super) async fn next(&self) -> Option<Invocation> {
         let _polling = Polling::start(&self.pollers);
         let Handed { invocation, answer } = self.queue.lock().await.recv().await?;
@@ -50,12 +50,12 @@ impl Desk {
         Some(invocation)
     }
 
-    /// Takes an answer, and only the first: Lambda too refuses one to an invocation that is not out.
+    /// Accepts the first answer to an invocation. Like Lambda, refuses an answer to any other invocation.
     pub(super) fn settle(&self, request_id: &str, answer: Answer) -> bool {
         let out = self.out().take_if(|out| out.request_id == request_id);
         let is_out = out.is_some();
         if let Some(out) = out {
-            // Its receiver may have given up, which is not the function's fault.
+            // The receiver may have been dropped. The function did nothing wrong.
             let _ = out.answer.send(answer);
         }
         is_out
@@ -66,11 +66,11 @@ impl Desk {
     }
 
     pub(super) async fn polled(&self) {
-        // It does not fail: the sender is here.
+        // The wait does not fail, because `self` owns the sender.
         let _ = self.pollers.subscribe().wait_for(|&pollers| pollers > 0).await;
     }
 
-    /// Waits until nobody polls.
+    /// Waits until no poll is running.
     #[cfg(test)]
     pub(super) async fn left(&self) {
         let _ = self.pollers.subscribe().wait_for(|&pollers| pollers == 0).await;
@@ -99,7 +99,7 @@ impl Desk {
     }
 }
 
-/// Counts a poller for as long as it waits, also where it goes away without an invocation.
+/// Counts a poll while it waits, even if its connection closes without an invocation.
 struct Polling<'a>(&'a watch::Sender<usize>);
 
 impl<'a> Polling<'a> {
@@ -115,7 +115,7 @@ impl Drop for Polling<'_> {
     }
 }
 
-/// What comes with an event. The time of an invocation runs from here.
+/// Returns the headers of an event. The invocation's timeout starts now.
 pub(super) fn headers(invocation: &Invocation) -> HeaderMap {
     let deadline = (SystemTime::now() + invocation.timeout).duration_since(UNIX_EPOCH).unwrap_or_default();
     let deadline_ms = deadline.as_millis().to_string();
@@ -124,7 +124,7 @@ pub(super) fn headers(invocation: &Invocation) -> HeaderMap {
         ("lambda-runtime-aws-request-id", Some(&*invocation.request_id)),
         ("lambda-runtime-deadline-ms", Some(&*deadline_ms)),
         ("lambda-runtime-invoked-function-arn", Some(&*invocation.function_arn)),
-        // A producer's word. One that no header can hold is left out.
+        // A producer may send any text as a trace header. A text that an HTTP header cannot hold is left out.
         ("lambda-runtime-trace-id", invocation.trace_header.as_deref()),
     ];
     let headers = headers

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::function::test_function::{call, invocation};
 
-/// How long a test that fails waits for what does not come.
+/// The time limit of a failing test.
 const LONG: Duration = Duration::from_secs(60);
 
 fn numbered(request_id: &str) -> Invocation {
@@ -18,7 +18,7 @@ async fn answered(answer: oneshot::Receiver<Answer>) -> Answer {
 }
 
 #[tokio::test]
-async fn an_invocation_goes_out_with_its_headers_and_its_answer_comes_back() {
+async fn invocation_is_delivered_with_its_headers_and_its_answer_is_returned() {
     let api = RuntimeApi::start().await.unwrap();
     let answer = api.hand_in(&invocation(r#"{"Records": []}"#));
     assert!(!api.is_out("request-1"));
@@ -44,7 +44,7 @@ async fn an_invocation_goes_out_with_its_headers_and_its_answer_comes_back() {
 }
 
 #[tokio::test]
-async fn an_error_comes_back_in_the_functions_words() {
+async fn error_is_returned_as_the_function_reported_it() {
     let api = RuntimeApi::start().await.unwrap();
     let answer = api.hand_in(&numbered("1"));
     call(api.address(), "GET", "invocation/next", "").await;
@@ -53,12 +53,12 @@ async fn an_error_comes_back_in_the_functions_words() {
 }
 
 #[tokio::test]
-async fn only_the_first_answer_counts_and_only_to_what_is_out() {
+async fn only_the_first_answer_to_a_running_invocation_is_accepted() {
     let api = RuntimeApi::start().await.unwrap();
     let answer = api.hand_in(&numbered("1"));
     let respond =
         async |id: &str| call(api.address(), "POST", &format!("invocation/{id}/response"), "late").await.status();
-    assert_eq!(respond("1").await, StatusCode::BAD_REQUEST, "nobody has it yet");
+    assert_eq!(respond("1").await, StatusCode::BAD_REQUEST, "no poll has taken the invocation");
     call(api.address(), "GET", "invocation/next", "").await;
     assert_eq!(respond("2").await, StatusCode::BAD_REQUEST);
     assert_eq!(respond("1").await, StatusCode::ACCEPTED);
@@ -67,7 +67,7 @@ async fn only_the_first_answer_counts_and_only_to_what_is_out() {
 }
 
 #[tokio::test]
-async fn there_is_one_invocation_at_a_time() {
+async fn only_one_invocation_waits_at_a_time() {
     let api = RuntimeApi::start().await.unwrap();
     let (first, second) = (api.hand_in(&numbered("1")), api.hand_in(&numbered("2")));
     assert!(second.await.is_err());
@@ -77,10 +77,10 @@ async fn there_is_one_invocation_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_poller_that_went_away_takes_nothing_along() {
+async fn closed_poll_takes_no_invocation() {
     let api = RuntimeApi::start().await.unwrap();
     tokio::select! {
-        _ = call(api.address(), "GET", "invocation/next", "") => panic!("there is nothing to come for"),
+        _ = call(api.address(), "GET", "invocation/next", "") => panic!("there is no invocation"),
         () = api.polled() => {}
     }
     api.left().await;
@@ -89,7 +89,7 @@ async fn a_poller_that_went_away_takes_nothing_along() {
 }
 
 #[tokio::test]
-async fn payloads_of_the_full_size_pass_and_answers_beyond_are_refused() {
+async fn payloads_of_the_full_size_pass_and_larger_answers_are_refused() {
     let api = RuntimeApi::start().await.unwrap();
     let large = Bytes::from(vec![b' '; PAYLOAD_LIMIT_BYTES]);
     let answer = api.hand_in(&Invocation { event: large.clone(), ..numbered("1") });
@@ -106,7 +106,7 @@ async fn payloads_of_the_full_size_pass_and_answers_beyond_are_refused() {
 }
 
 #[tokio::test]
-async fn a_failure_to_start_is_heard() {
+async fn start_failure_of_a_function_is_reported() {
     let api = RuntimeApi::start().await.unwrap();
     assert_eq!(api.init_error_so_far(), None);
     let report = r#"{"errorType": "Config", "errorMessage": "is missing"}"#;
@@ -117,7 +117,7 @@ async fn a_failure_to_start_is_heard() {
 }
 
 #[tokio::test]
-async fn a_trace_header_that_no_header_can_hold_is_left_out() {
+async fn trace_header_that_http_cannot_hold_is_left_out() {
     let api = RuntimeApi::start().await.unwrap();
     let _answer = api.hand_in(&Invocation { trace_header: Some("Root=1\nX: y".to_owned()), ..numbered("1") });
     let next = call(api.address(), "GET", "invocation/next", "").await;
@@ -125,7 +125,7 @@ async fn a_trace_header_that_no_header_can_hold_is_left_out() {
 }
 
 #[tokio::test]
-async fn pollers_are_sent_away_when_it_ends() {
+async fn polls_receive_an_error_when_the_runtime_api_ends() {
     let api = RuntimeApi::start().await.unwrap();
     let address = api.address();
     let (next, ()) = tokio::join!(call(address, "GET", "invocation/next", ""), async move {
@@ -135,7 +135,7 @@ async fn pollers_are_sent_away_when_it_ends() {
     assert_eq!(next.status(), StatusCode::GONE);
 }
 
-/// Sends bytes as they are, and reads until the connection is closed.
+/// Sends bytes unchanged and reads until the connection closes.
 async fn raw(api: &RuntimeApi, request: String) -> String {
     let mut stream = TcpStream::connect(api.address()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -145,7 +145,7 @@ async fn raw(api: &RuntimeApi, request: String) -> String {
 }
 
 #[tokio::test]
-async fn a_web_page_takes_no_invocation_and_answers_none() {
+async fn web_page_can_neither_take_nor_answer_an_invocation() {
     let api = RuntimeApi::start().await.unwrap();
     let waiting = api.hand_in(&numbered("1"));
     let next = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nConnection: close\r\n";
@@ -154,7 +154,7 @@ async fn a_web_page_takes_no_invocation_and_answers_none() {
         "Host: evil.example:9001\r\n",
         "Host: localhost\r\nOrigin: http://evil.example\r\n",
         "Host: localhost\r\nOrigin: null\r\n",
-        // An image of a page: it sends no origin.
+        // An image on a page sends no origin.
         "Host: 127.0.0.1\r\nSec-Fetch-Site: cross-site\r\n",
     ] {
         let answer = raw(&api, format!("{next}{lines}\r\n")).await;
