@@ -144,9 +144,8 @@ impl fmt::Display for Refused {
             ),
             Self::FunctionOutlivesVisibility { function, visibility } => write!(
                 f,
-                "the function's Timeout is {function:?}, but the queue's VisibilityTimeout is only {visibility:?}, and \
-                 AWS refuses a visibility timeout below the function's timeout; AWS advises a VisibilityTimeout of six \
-                 times the Timeout, {:?}",
+                "the function's Timeout {function:?} is above the queue's VisibilityTimeout {visibility:?}, which AWS \
+                 refuses; AWS advises a VisibilityTimeout of six times the Timeout, {:?}",
                 *function * 6
             ),
         }
@@ -211,7 +210,7 @@ mod tests {
         let seconds = Duration::from_secs;
         assert_eq!(FunctionTimeout::new(seconds(30), seconds(30)).map(FunctionTimeout::get), Ok(seconds(30)));
         let error = FunctionTimeout::new(seconds(31), seconds(30)).unwrap_err().to_string();
-        assert!(error.contains("Timeout is 31s") && error.contains("30s") && error.contains("186s"), "{error}");
+        assert!(error.contains("Timeout 31s") && error.contains("30s") && error.contains("186s"), "{error}");
     }
 
     #[test]
