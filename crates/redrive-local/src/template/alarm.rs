@@ -1,4 +1,4 @@
-//! `AWS::CloudWatch::Alarm`: which metrics of which queues somebody is told of.
+//! Reads `AWS::CloudWatch::Alarm`: the metrics of queues that an alarm watches.
 
 use super::value::Value;
 
@@ -6,13 +6,13 @@ use super::value::Value;
 #[derive(Clone, Debug)]
 pub struct Watched {
     pub metric: String,
-    /// The name of the queue.
+    /// The queue's name.
     pub queue: String,
 }
 
-/// What an alarm watches of SQS, in both forms: a metric of its own, or several under `Metrics`.
+/// Returns the SQS metrics of an alarm in both forms: its own metric, or several under `Metrics`.
 ///
-/// What is not known counts as not watched, so nothing here is an error.
+/// An unknown value counts as not watched, so this function has no errors.
 pub(super) fn watched(alarm: &Value) -> Vec<Watched> {
     let several = alarm.get("Metrics").map(Value::items).unwrap_or_default();
     let several = several.iter().filter_map(|query| query.get("MetricStat")?.get("Metric"));

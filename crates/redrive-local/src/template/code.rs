@@ -1,24 +1,24 @@
-//! What kind of code a function has: whether it is a Rust program, which is all that can be built and run here.
+//! Decides whether a function is a Rust program. Only Rust programs can be built and run here.
 
 use super::fields::Fields;
 use super::problem::{Place, Problem};
 use super::value::{Data, Setting, Unknown, Value};
 
-/// Whether a function is a Rust program.
+/// The kind of a function's code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Its template says so.
+    /// The template declares a Rust program.
     Rust,
-    /// It may be one: it runs on a custom runtime, or names none. Its package tells.
+    /// The function runs on a custom runtime or names no runtime, so its package decides.
     Custom,
-    /// It is none, and this says what it is.
+    /// The function is not a Rust program; `found` describes it.
     Other { place: Place, found: String },
-    /// Its runtime or package type is known only in an account.
+    /// Only an account knows the runtime or package type.
     Unknown { place: Place, what: &'static str, why: Unknown },
 }
 
 impl Kind {
-    /// What a function is that is certainly no Rust program.
+    /// Returns the description of a function that is certainly not a Rust program.
     pub fn other(&self) -> Option<&str> {
         match self {
             Self::Other { found, .. } => Some(found),
@@ -28,7 +28,7 @@ impl Kind {
 
     /// # Errors
     ///
-    /// Where it is not known.
+    /// Returns an error when the kind is unknown.
     pub fn need(&self, of: &str) -> Result<(), Problem> {
         match self {
             Self::Unknown { place, what, why } => {
@@ -39,16 +39,16 @@ impl Kind {
     }
 }
 
-/// What SAM builds a Rust program with.
+/// SAM's build method for Rust programs.
 const RUST_BUILD: &str = "rust-cargolambda";
-/// A build method that may build anything.
+/// A build method that may build any program.
 const ANY_BUILD: &str = "makefile";
 
-/// Where a template has code that is neither a package nor a path: inside an image, or in the template itself.
+/// The keys for code in an image.
 const IMAGE: [&str; 2] = ["ImageUri", "ImageConfig"];
 
-/// Reads what the properties and the metadata of a function say of its code. AWS runs an image whatever `Runtime` says, and
-/// otherwise what `Runtime` names.
+/// Returns the kind of a function's code from its properties and metadata. AWS runs an image regardless of `Runtime`,
+/// and otherwise follows `Runtime`.
 pub(super) fn kind(fields: &Fields<'_>, metadata: Option<&Value>) -> Result<Kind, Problem> {
     let package = fields.text("PackageType")?;
     if let Some(kind) = image(fields, package.as_ref()) {
@@ -91,14 +91,14 @@ fn image(fields: &Fields<'_>, package: Option<&Setting<String>>) -> Option<Kind>
     of_function.or(of_code).map(|found| image(found.place))
 }
 
-/// Code that stands in the template is for Node.js and Python alone.
+/// Returns the place of code inside the template, which Lambda accepts only for Node.js and Python.
 fn inline(fields: &Fields<'_>) -> Option<Place> {
     let of_code = fields.value.get("Code").and_then(|code| code.get("ZipFile"));
     let found = fields.value.get("InlineCode").or(of_code)?;
     (!matches!(found.data, Data::Null)).then_some(found.place)
 }
 
-/// Whether a runtime is an operating system alone, on which programs run that were compiled for it.
+/// Returns whether a runtime is only an operating system, for compiled programs.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html>
 fn is_custom(runtime: &str) -> bool {
@@ -110,13 +110,13 @@ mod tests {
     use super::super::{Inputs, Template};
     use super::*;
 
-    /// The kinds of the functions of a template.
+    /// Returns the kinds of a template's functions.
     fn kinds(text: &str) -> Vec<Kind> {
         let template = Template::read("t.yaml", text, &Inputs::default()).unwrap();
         template.functions.into_iter().map(|function| function.kind).collect()
     }
 
-    /// What a function with these properties is, of either type.
+    /// Returns the description of a function with these properties, which is the same for both resource types.
     fn other(rest: &str) -> Option<String> {
         let of = |kind: &str| {
             let text = format!("Transform: x\nResources: {{F: {{Type: {kind}, {rest}}}}}");
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_that_compiles_or_interprets_another_language_is_not_rust() {
+    fn runtime_of_another_language_is_not_rust() {
         for runtime in ["python3.13", "nodejs22.x", "java21", "dotnet8", "ruby3.4", "go1.x", "providedx", "rust"] {
             let found = other(&format!("Properties: {{Runtime: {runtime}, Handler: bootstrap}}"));
             assert_eq!(found, Some(format!("its Runtime is {runtime}")));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_and_code_in_the_template_are_not_rust_whatever_the_runtime_is() {
+    fn image_and_inline_code_are_not_rust_with_any_runtime() {
         for image in ["PackageType: Image", "ImageUri: x", "Code: {ImageUri: x}", "ImageConfig: {Command: [x]}"] {
             let found = other(&format!("Properties: {{Runtime: provided.al2023, {image}}}"));
             assert_eq!(found.as_deref(), Some("its package is an image"), "{image}");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_method_tells_what_a_custom_runtime_runs() {
+    fn build_method_decides_for_a_custom_runtime() {
         let of = |method: &str| {
             other(&format!("Metadata: {{BuildMethod: {method}}}, Properties: {{Runtime: provided.al2023}}"))
         };
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn globals_and_functions_of_the_template_decide_as_well() {
+    fn globals_and_intrinsic_functions_are_considered() {
         let text = "
 Transform: x
 Parameters: {Language: {Type: String, Default: python3.12}, Custom: {Type: String, Default: provided.al2023}}
@@ -185,7 +185,7 @@ Resources: {A: {Type: AWS::Serverless::Function, Properties: {Runtime: provided.
     }
 
     #[test]
-    fn a_runtime_that_is_not_known_is_an_error_for_whoever_needs_it() {
+    fn unknown_runtime_is_an_error_when_the_kind_is_needed() {
         let function = |metadata: &str| {
             format!(
                 "Parameters: {{R: {{Type: String}}}}\nResources: {{F: {{Type: AWS::Lambda::Function{metadata}, \

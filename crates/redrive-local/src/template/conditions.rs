@@ -1,4 +1,4 @@
-//! Conditions: true, false, or unknown.
+//! Evaluates conditions as true, false or unknown.
 
 use super::intrinsics::{arguments, misused, unknown};
 use super::node::{Node, NodeData};
@@ -9,7 +9,7 @@ use super::value::{Unknown, Value};
 pub(super) type Truth = Result<bool, Unknown>;
 
 impl Scope<'_> {
-    /// Whether a condition holds.
+    /// Returns whether a condition holds.
     pub(super) fn condition(&self, name: &str, place: Place) -> Result<Truth, Problem> {
         let Some(&node) = self.conditions.get(name) else {
             return Err(Problem::new(place, format!("there is no condition `{name}`; declare it under `Conditions`")));
@@ -17,12 +17,12 @@ impl Scope<'_> {
         self.once(&format!("condition {name}"), place, || self.truth(node))
     }
 
-    /// The condition that keeps a resource from being made. One that is unknown keeps nothing back: what could be made is
-    /// worth looking at.
+    /// Returns the false condition of a resource. A resource with an unknown condition stays in the template, because a
+    /// deployment may create it.
     pub(super) fn left_out(&self, declared: &Declared<'_>) -> Result<Option<String>, Problem> {
         let Some(condition) = declared.condition else { return Ok(None) };
         let Some(name) = condition.text() else {
-            let problem = format!("a resource's `Condition` is the name of one, and this is {}", condition.kind());
+            let problem = format!("a resource's `Condition` has to be a condition's name, but is {}", condition.kind());
             return Err(Problem::new(condition.place, problem));
         };
         Ok(match self.condition(name, condition.place)? {
@@ -45,7 +45,7 @@ impl Scope<'_> {
                 }
                 _ => Err(Problem::new(
                     node.place,
-                    "a condition is made of `Fn::Equals`, `Fn::And`, `Fn::Or` and `Fn::Not`",
+                    "a condition consists of `Fn::Equals`, `Fn::And`, `Fn::Or` and `Fn::Not`",
                 )),
             }
         })
@@ -62,7 +62,7 @@ impl Scope<'_> {
                 let [node] = arguments(argument, name, "a list of one condition")?;
                 Ok(self.truth(node)?.map(|truth| !truth))
             }
-            // One that decides does so whatever the unknown ones are.
+            // A deciding condition gives the result even if others are unknown.
             _ => {
                 let NodeData::List(nodes) = &argument.data else {
                     return Err(misused(name, "a list of conditions", place));
@@ -82,7 +82,7 @@ impl Scope<'_> {
     }
 }
 
-/// Whether two values are the same wherever they were written.
+/// Returns whether two values are equal, regardless of their places.
 fn same(left: &Value, right: &Value) -> bool {
     match (left.text(), right.text()) {
         (Some(left), Some(right)) => left == right,

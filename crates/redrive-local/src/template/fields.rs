@@ -1,9 +1,9 @@
-//! Takes typed settings out of a resource's properties.
+//! Reads typed settings from a resource's properties.
 
 use super::problem::{Place, Problem};
 use super::value::{Data, Property, Setting, Unknown, Value};
 
-/// The properties of something, and what to call it in an error.
+/// The properties of an object, and its name for errors.
 pub(super) struct Fields<'v> {
     pub(super) of: &'v str,
     pub(super) value: &'v Value,
@@ -13,10 +13,7 @@ impl<'v> Fields<'v> {
     pub(super) fn of(of: &'v str, value: &'v Value) -> Result<Self, Problem> {
         match value.data {
             Data::Map(_) | Data::Unknown(_) => Ok(Self { of, value }),
-            _ => Err(Problem::new(
-                value.place,
-                format!("{of} has to be a map of properties, and this is {}", value.kind()),
-            )),
+            _ => Err(Problem::new(value.place, format!("{of} has to be a map of properties, but is {}", value.kind()))),
         }
     }
 
@@ -53,7 +50,7 @@ impl<'v> Fields<'v> {
         })
     }
 
-    /// A list of texts, each known or not for itself.
+    /// Returns a list of texts. Each text may be unknown.
     pub(super) fn texts(&self, key: &str) -> Result<Option<Setting<Vec<Setting<String>>>>, Problem> {
         self.read(key, "a list of texts", |data| match data {
             Data::List(items) => items.iter().map(text_of_item).collect(),
@@ -61,7 +58,7 @@ impl<'v> Fields<'v> {
         })
     }
 
-    /// A map inside, as fields of their own.
+    /// Returns a nested map as fields.
     pub(super) fn map(&self, key: &str) -> Result<Option<Fields<'v>>, Problem> {
         match self.value.get(key) {
             None => Ok(None),
@@ -72,7 +69,7 @@ impl<'v> Fields<'v> {
         }
     }
 
-    /// A map, or a text that holds one.
+    /// Returns a map, or a text that contains one.
     pub(super) fn map_or_text(&self, key: &str) -> Result<Option<&'v Value>, Problem> {
         match self.value.get(key) {
             Some(value) if matches!(value.data, Data::Null | Data::List(_)) => Err(self.wrong(key, value, "a map")),
@@ -95,7 +92,7 @@ impl<'v> Fields<'v> {
         self.value.properties()
     }
 
-    /// Why the whole map is unknown, if it is.
+    /// Returns why the whole map is unknown.
     pub(super) fn unknown(&self) -> Option<&'v Unknown> {
         match &self.value.data {
             Data::Unknown(why) => Some(why),
@@ -121,7 +118,7 @@ impl<'v> Fields<'v> {
     }
 
     fn wrong(&self, key: &str, value: &Value, expected: &str) -> Problem {
-        let problem = format!("`{key}` of {} has to be {expected}, and this is {}", self.of, value.kind());
+        let problem = format!("`{key}` of {} has to be {expected}, but is {}", self.of, value.kind());
         Problem::new(value.place, problem)
     }
 }

@@ -1,14 +1,14 @@
-//! `AWS::Serverless::Function` and `AWS::Lambda::Function`.
+//! Reads `AWS::Serverless::Function` and `AWS::Lambda::Function`.
 
 use super::code::{self, Kind};
 use super::fields::Fields;
 use super::problem::{Place, Problem};
 use super::value::{Setting, Value};
 
-/// Lambda's own default.
+/// Lambda's default timeout.
 const TIMEOUT_S: i64 = 3;
 
-/// A function as a template has it, `Globals` included.
+/// A function of a template, including values of `Globals`.
 #[derive(Clone, Debug)]
 pub struct Function {
     pub id: String,
@@ -18,15 +18,15 @@ pub struct Function {
     pub reserved_concurrency: Option<Setting<i64>>,
     pub memory_mb: Option<Setting<i64>>,
     pub environment: Vec<(String, Setting<String>)>,
-    /// Where the code is, if that is a path: `CodeUri` in SAM, `Code` in CloudFormation.
+    /// The path of the code: `CodeUri` in SAM, `Code` in CloudFormation. `None` if the code is elsewhere.
     pub code: Option<Setting<String>>,
-    /// Whether it is a Rust program.
+    /// The kind of its code.
     pub kind: Kind,
-    /// `RecursiveLoop`: whether Lambda lets it send to the queue that it is invoked from, again and again.
+    /// `RecursiveLoop`: whether Lambda lets the function send repeatedly to the queue that invokes it.
     pub recursive_loop: Option<Setting<String>>,
-    /// The role that it runs with, where that is a resource of the template.
+    /// The function's role, if it is a resource of the template.
     pub role: Option<String>,
-    /// `Metadata.BuildProperties.Binary`: which of a package's binaries it is.
+    /// `Metadata.BuildProperties.Binary`: the binary of the package.
     pub binary: Option<String>,
 }
 
@@ -40,7 +40,7 @@ impl Function {
     ) -> Result<Self, Problem> {
         let default = Setting { place, value: Ok(TIMEOUT_S) };
         let code = if fields.has("CodeUri") { "CodeUri" } else { "Code" };
-        // The other form of code is a map, of a bucket and a key.
+        // The other form of code is a map with a bucket and a key.
         let is_path = fields.value.get(code).is_some_and(|code| code.properties().is_empty());
         let build = metadata.and_then(|metadata| metadata.get("BuildProperties"));
         Ok(Self {
@@ -61,7 +61,7 @@ impl Function {
 }
 
 impl Function {
-    /// `ReservedConcurrentExecutions`, where it is set and known.
+    /// Returns `ReservedConcurrentExecutions` if it is set and known.
     pub fn reserved_concurrency(&self) -> Option<usize> {
         let reserved = self.reserved_concurrency.as_ref()?.known()?;
         usize::try_from(*reserved).ok()

@@ -1,6 +1,6 @@
-//! CloudFormation's functions, but for those that name things.
+//! Evaluates CloudFormation's intrinsic functions, except those that refer to names.
 //!
-//! One rule for all: what is made of something unknown is unknown too, for the same reason.
+//! A function of an unknown value is unknown for the same reason.
 
 use super::node::Node;
 use super::problem::{Place, Problem};
@@ -8,7 +8,7 @@ use super::scope::Scope;
 use super::value::{Data, Unknown, Value};
 
 impl Scope<'_> {
-    /// Works out the call of a function.
+    /// Evaluates a function call.
     pub(super) fn call(&self, name: &str, argument: &Node, place: Place) -> Result<Value, Problem> {
         match name {
             "Ref" => self.call_ref(argument),
@@ -22,14 +22,14 @@ impl Scope<'_> {
             "Fn::And" | "Fn::Or" | "Fn::Not" | "Fn::Equals" => Ok(self
                 .logic(name, argument, place)?
                 .map_or_else(|why| Value::unknown(place, why), |truth| Value::of_text(place, truth.to_string()))),
-            _ => Ok(Value::unknown(place, Unknown::Deployed(format!("what `{name}` gives")))),
+            _ => Ok(Value::unknown(place, Unknown::Deployed(format!("the result of `{name}`")))),
         }
     }
 
     fn call_if(&self, argument: &Node, place: Place) -> Result<Value, Problem> {
         let [condition, then, otherwise] = arguments(argument, "Fn::If", "a condition, and a value for each case")?;
         let Some(name) = condition.text() else {
-            return Err(Problem::new(condition.place, "the first argument of `Fn::If` is the name of a condition"));
+            return Err(Problem::new(condition.place, "the first argument of `Fn::If` has to be a condition's name"));
         };
         match self.condition(name, condition.place)? {
             Ok(true) => self.value(then),
@@ -84,7 +84,7 @@ impl Scope<'_> {
 
     fn call_find_in_map(&self, argument: &Node, place: Place) -> Result<Value, Problem> {
         let usage = "the name of a mapping, and two keys of it";
-        // There may be a fourth, for where the keys are not found.
+        // A fourth argument may contain the default for missing keys.
         let [map, first, second, rest @ ..] = list(argument, "Fn::FindInMap", usage)? else {
             return Err(misused("Fn::FindInMap", usage, place));
         };
@@ -106,7 +106,7 @@ impl Scope<'_> {
     }
 }
 
-/// The arguments of a function that takes so many of them.
+/// Returns the arguments of a function with a fixed number of them.
 pub(super) fn arguments<'n, const N: usize>(
     argument: &'n Node,
     name: &str,
@@ -120,7 +120,7 @@ fn list<'n>(argument: &'n Node, name: &str, usage: &str) -> Result<&'n [Node], P
 }
 
 pub(super) fn misused(name: &str, usage: &str, place: Place) -> Problem {
-    Problem::new(place, format!("`{name}` takes {usage}, and that is not what it is given here"))
+    Problem::new(place, format!("`{name}` takes {usage}, but this argument is different"))
 }
 
 pub(super) fn unknown(value: &Value) -> Option<Unknown> {

@@ -1,32 +1,32 @@
-//! Event source mappings: `AWS::Lambda::EventSourceMapping`, and a SAM function's events of type `SQS`.
+//! Reads event source mappings: `AWS::Lambda::EventSourceMapping`, and events of type `SQS` in a SAM function.
 
 use super::fields::Fields;
 use super::problem::{Place, Problem};
 use super::value::{Data, Setting, Unknown, Value};
 
-/// What reads from a queue and invokes a function with what it read.
+/// An event source mapping: it polls a queue and invokes a function.
 #[derive(Clone, Debug)]
 pub struct Mapping {
-    /// Its resource; of a SAM event the function's and the event's, joined as SAM does.
+    /// The logical id of the resource. A SAM event has the joined ids of its function and itself, as in SAM.
     pub id: String,
     pub place: Place,
-    /// The ARN of the queue.
+    /// The queue's ARN.
     pub source: Setting<String>,
-    /// The name of the function, an alias or version taken off.
+    /// The function's name without an alias or version.
     pub function: Setting<String>,
     pub batch_size: Option<Setting<i64>>,
     pub window_s: Option<Setting<i64>>,
     pub response_types: Option<Setting<Vec<Setting<String>>>>,
     pub maximum_concurrency: Option<Setting<i64>>,
-    /// Whether pollers are provisioned. Their maximum bounds the concurrency too.
+    /// Whether the mapping has provisioned pollers. Their maximum also limits the concurrency.
     pub is_provisioned: bool,
-    /// The patterns of `FilterCriteria`, each JSON in a text.
+    /// The patterns of `FilterCriteria`, each as JSON in a text.
     pub filters: Vec<Setting<String>>,
     pub enabled: Option<Setting<bool>>,
 }
 
 impl Mapping {
-    /// A SAM event, if it is one of SQS.
+    /// Reads a SAM event. Returns `None` if it is not an event of SQS.
     pub(super) fn of_event(
         function: (&str, &str),
         event: &str,
@@ -39,20 +39,20 @@ impl Mapping {
         }
         let of = format!("the event `{event}` of the function `{id}`");
         let Some(properties) = value.get("Properties") else {
-            let problem = format!("{of} has no `Properties`; give it at least the `Queue`");
+            let problem = format!("{of} has no `Properties`; add them with at least the `Queue`");
             return Err(Problem::new(place, problem));
         };
         let fields = Fields::of(&of, properties)?;
         let Some(source) = source(&fields, "Queue")? else {
-            return Err(Problem::new(place, format!("{of} has no `Queue`; set it to the ARN of one")));
+            return Err(Problem::new(place, format!("{of} has no `Queue`; set it to a queue's ARN")));
         };
         let function = Setting { place, value: Ok(name.to_owned()) };
         Self::read(format!("{id}{event}"), place, source, function, &fields).map(Some)
     }
 
-    /// A mapping that is a resource, if it is one of SQS.
+    /// Reads a mapping resource. Returns `None` if its source is not SQS.
     pub(super) fn of_resource(id: &str, place: Place, fields: &Fields<'_>) -> Result<Option<Self>, Problem> {
-        // Only sources that are no queue take these. It tells for a source whose ARN is not known.
+        // Only other sources take these settings, which matters when the source's ARN is unknown.
         const OTHERS: [&str; 6] = [
             "AmazonManagedKafkaEventSourceConfig",
             "DocumentDBEventSourceConfig",
@@ -72,7 +72,7 @@ impl Mapping {
             return Ok(None);
         }
         let Some(function) = fields.text("FunctionName")? else {
-            return Err(Problem::new(place, format!("{} has no `FunctionName`; set it to the function's", fields.of)));
+            return Err(Problem::new(place, format!("{} has no `FunctionName`; set it to a function", fields.of)));
         };
         let function = Setting { place: function.place, value: function.value.map(|name| bare(&name)) };
         Self::read(id.to_owned(), place, source, function, fields).map(Some)
@@ -111,7 +111,7 @@ impl Mapping {
         self.enabled.as_ref().and_then(Setting::known).copied().unwrap_or(true)
     }
 
-    /// How long Lambda waits for a batch to fill; nothing where what is set is not known.
+    /// Returns how long Lambda waits for a batch to fill, or `None` if the setting is unknown.
     pub fn window_s(&self) -> Option<i64> {
         self.window_s.as_ref().map_or(Some(0), |setting| setting.known().copied())
     }
@@ -124,7 +124,7 @@ fn source(fields: &Fields<'_>, key: &str) -> Result<Option<Setting<String>>, Pro
     }
 }
 
-/// Takes a function's name out of its ARN, and the alias or version off its end.
+/// Returns a function's name without the rest of its ARN, an alias or a version.
 fn bare(function: &str) -> String {
     let name = match function.split_once(":function:") {
         Some((_, name)) => name,
@@ -156,7 +156,7 @@ mod tests {
     use super::bare;
 
     #[test]
-    fn a_function_is_known_by_its_name_however_it_is_written() {
+    fn function_name_is_extracted_from_every_form() {
         for written in ["orders", "orders:live", "arn:aws:lambda:eu-central-1:1:function:orders:7"] {
             assert_eq!(bare(written), "orders", "{written}");
         }

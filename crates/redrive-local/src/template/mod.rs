@@ -1,15 +1,15 @@
-//! SAM and CloudFormation templates: what a stack would have of queues, functions, and what is between them.
+//! Reads SAM and CloudFormation templates: queues, functions, and the resources that connect them.
 //!
 //! ```text
 //! text -> nodes -> values -> queues, functions, mappings, alarms, policies
 //! ```
 //!
-//! 1. `yaml` makes nodes of the text, with the place of each. Short tags become long forms.
-//! 2. `scope` works out functions and conditions, as far as that goes without an account. What is not known stays
-//!    unknown, with the reason, and is no error before somebody needs it.
-//! 3. `queue` and its like take typed settings out of the values.
+//! 1. `yaml` parses the text into nodes with places. Short tags become long forms.
+//! 2. `scope` evaluates functions and conditions as far as possible without an account. An unknown value has a reason,
+//!    and is an error only when it is needed.
+//! 3. `queue` and similar modules read typed settings from the values.
 //!
-//! All of it is bounded, in depth, size and work: a template is input like any other.
+//! Depth, size and work are limited, because a template is untrusted input.
 
 mod alarm;
 mod code;
@@ -45,18 +45,18 @@ use self::references::{FUNCTION, QUEUE, SAM_FUNCTION};
 use self::scope::{Declared, Scope, section};
 use self::value::{Data, Value};
 
-/// The account of all that is made here.
+/// The account of all local resources.
 pub const ACCOUNT: &str = "000000000000";
 
-/// What a template is worked out with.
+/// The inputs for evaluating a template.
 #[derive(Clone, Debug)]
 pub struct Inputs {
-    /// Values for parameters, which go before their defaults.
+    /// The values of parameters, which replace the defaults.
     pub parameters: Vec<(String, String)>,
     pub region: String,
     pub account: String,
     pub stack_name: String,
-    /// What the URLs of queues begin with.
+    /// The beginning of queue URLs.
     pub endpoint: String,
 }
 
@@ -72,7 +72,7 @@ impl Default for Inputs {
     }
 }
 
-/// What a template has for SQS. Resources whose condition is false are not in it, nor are those of other types.
+/// The SQS part of a template. It excludes resources of other types, and those whose condition is false.
 #[derive(Clone, Debug, Default)]
 pub struct Template {
     pub file: String,
@@ -84,27 +84,27 @@ pub struct Template {
     pub broken: Vec<Broken>,
 }
 
-/// A name that leads nowhere.
+/// A reference to a name that does not exist.
 #[derive(Clone, Debug)]
 pub struct Broken {
-    /// The resource for which it was read.
+    /// The resource that contains the reference.
     pub resource: String,
     pub place: Place,
     pub why: Unknown,
 }
 
 impl Template {
-    /// Reads a template. The file's name is for errors.
+    /// Reads a template. Errors contain the file's name.
     pub fn read(file: &str, text: &str, inputs: &Inputs) -> Result<Self, TemplateError> {
         Self::of_text(file, text, inputs).map_err(|problem| problem.of_file(file))
     }
 
-    /// The queue of an ARN.
+    /// Returns the queue with an ARN.
     pub fn queue(&self, arn: &str) -> Option<&Queue> {
         self.queues.iter().find(|queue| queue.arn == arn)
     }
 
-    /// The function of a name.
+    /// Returns the function with a name.
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.functions.iter().find(|function| function.name == name)
     }
@@ -125,7 +125,7 @@ impl Template {
 
     fn add_broken(&mut self, scope: &Scope<'_>, id: &str) {
         for (place, why) in scope.take_broken() {
-            // The name of a queue is worked out wherever it is used.
+            // A queue's name is evaluated at each use, so a broken reference in it would be reported repeatedly.
             if !self.broken.iter().any(|known| known.place == place) {
                 self.broken.push(Broken { resource: id.to_owned(), place, why });
             }
@@ -185,7 +185,7 @@ impl Template {
     }
 }
 
-/// The properties of a resource, worked out; an empty map where it has none.
+/// Returns the evaluated properties of a resource. Without properties it returns an empty map.
 fn properties(scope: &Scope<'_>, declared: &Declared<'_>) -> Result<Value, Problem> {
     match declared.properties {
         Some(node) => scope.value(node),

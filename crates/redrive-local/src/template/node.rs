@@ -1,18 +1,18 @@
-//! A template as it is written, before any of its functions is worked out.
+//! Models a template before the evaluation of its functions.
 
 use super::problem::Place;
 
-/// A piece of YAML, and where it stands.
+/// A piece of YAML with its place.
 ///
-/// Short tags are gone: `!Ref X` is the map `{Ref: X}` that it stands for, so that only the long forms are left to read.
+/// Short tags are replaced: `!Ref X` is the map `{Ref: X}`, so later steps read only long forms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
     pub place: Place,
     pub data: NodeData,
 }
 
-/// Numbers and booleans stay texts. CloudFormation takes `"30"` for 30 and compares all as texts, so only who wants a
-/// number can tell that something is one.
+/// Numbers and booleans stay texts. CloudFormation accepts `"30"` as 30 and compares all scalars as texts, so only a
+/// reader that needs a number can recognize one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NodeData {
     Null,
@@ -21,7 +21,7 @@ pub(super) enum NodeData {
     Map(Vec<Entry>),
 }
 
-/// A key of a map, where it stands, and what it is set to.
+/// A map entry: a key, its place, and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub key: String,
@@ -30,7 +30,7 @@ pub(super) struct Entry {
 }
 
 impl Node {
-    /// What a key of this map is set to; nothing where it is no map, or the key is not there or is null.
+    /// Returns the value of a key, or `None` if this is not a map, or the key is absent or null.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         let NodeData::Map(entries) = &self.data else { return None };
         let entry = entries.iter().find(|entry| entry.key == key)?;
@@ -51,7 +51,7 @@ impl Node {
         }
     }
 
-    /// The function that this map is a call of, and its argument.
+    /// Returns the function and the argument of a map that is a function call.
     pub(super) fn call(&self) -> Option<(&str, &Node)> {
         match &self.data {
             NodeData::Map(entries) => match entries.as_slice() {
@@ -62,7 +62,7 @@ impl Node {
         }
     }
 
-    /// What this is, for an error.
+    /// Returns a description for errors.
     pub(super) fn kind(&self) -> &'static str {
         match self.data {
             NodeData::Null => "nothing",
@@ -72,7 +72,7 @@ impl Node {
         }
     }
 
-    /// How many levels of lists and maps there are in it, itself included.
+    /// Returns the number of nested levels, including this node.
     pub(super) fn height(&self) -> usize {
         let below = match &self.data {
             NodeData::Null | NodeData::Text(_) => None,
@@ -82,7 +82,7 @@ impl Node {
         1 + below.unwrap_or(0)
     }
 
-    /// How many nodes it is made of.
+    /// Returns the number of nodes.
     pub(super) fn size(&self) -> usize {
         let below: usize = match &self.data {
             NodeData::Null | NodeData::Text(_) => 0,

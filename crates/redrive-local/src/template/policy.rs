@@ -1,7 +1,6 @@
-//! What templates allow to whom: IAM policies, roles, a SAM function's `Policies`, and queue policies.
+//! Reads permissions of a template: IAM policies, roles, a SAM function's `Policies`, and queue policies.
 //!
-//! Reading is lenient. There is more in policies than concerns a queue, and what has another form than expected is left to
-//! IAM to judge.
+//! The reading is lenient. Policies concern more than queues, and IAM judges policies of an unexpected form.
 
 use super::node::Node;
 use super::problem::Place;
@@ -11,19 +10,19 @@ use super::value::{Data, Value};
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub id: String,
-    /// Whether it hangs on a queue, and says who may come, rather than on who comes.
+    /// Whether it is a queue policy, which says who may use a queue.
     pub is_of_queue: bool,
     pub statements: Vec<Statement>,
     pub managed: Vec<Written>,
-    /// The queues that SAM's own policies let a function send to, by name.
+    /// The queues to which SAM's policy templates allow sending, by name.
     pub sends_to: Vec<Written>,
-    /// Policies of the template that hang on this resource too.
+    /// The policies of the template that are attached to this resource.
     pub attaches: Vec<String>,
-    /// Roles of the template that this resource hangs on.
+    /// The roles of the template to which this resource is attached.
     pub attached_to: Vec<String>,
 }
 
-/// A statement that allows something.
+/// A statement with the effect `Allow`.
 #[derive(Clone, Debug)]
 pub struct Statement {
     pub place: Place,
@@ -33,16 +32,16 @@ pub struct Statement {
     pub has_condition: bool,
 }
 
-/// A text, and where it stands.
+/// A text with its place.
 #[derive(Clone, Debug)]
 pub struct Written {
     pub place: Place,
     pub text: String,
 }
 
-/// Those with policies inside.
+/// Resource types with policies inside.
 const HOLDERS: [&str; 3] = ["AWS::IAM::Group", "AWS::IAM::Role", "AWS::IAM::User"];
-/// Those that are one.
+/// Resource types that are policies.
 const POLICIES: [&str; 6] = [
     "AWS::IAM::GroupPolicy",
     "AWS::IAM::ManagedPolicy",
@@ -53,13 +52,14 @@ const POLICIES: [&str; 6] = [
 ];
 const OF_QUEUE: &str = "AWS::SQS::QueuePolicy";
 
-/// Whether resources of this kind are for policies. Functions have some too, among other things.
+/// Returns whether a resource type only defines permissions. Functions also contain policies, but they are not such a
+/// type.
 pub(super) fn has_any(kind: &str) -> bool {
     HOLDERS.contains(&kind) || POLICIES.contains(&kind)
 }
 
 impl Policy {
-    /// The policies in a resource.
+    /// Reads the policies of a resource.
     pub(super) fn of(id: &str, kind: &str, properties: &Value, written: Option<&Node>) -> Self {
         let policies = properties.get("Policies").map(Value::items).unwrap_or_default();
         let documents: Vec<&Value> = if HOLDERS.contains(&kind) {
@@ -67,7 +67,7 @@ impl Policy {
         } else if POLICIES.contains(&kind) {
             properties.get("PolicyDocument").into_iter().collect()
         } else {
-            // A function's policy is a document, the name of a managed one, or one of SAM's own, which are narrow.
+            // A function's policy is a document, a managed policy's name, or a narrow SAM policy template.
             policies.iter().collect()
         };
         let named = properties.get("ManagedPolicyArns").map(Value::items).unwrap_or_default();
@@ -99,7 +99,7 @@ fn statement(value: &Value) -> Option<Statement> {
     })
 }
 
-/// `*`, alone or as an AWS account.
+/// Returns whether a principal is `*`, alone or as an AWS account.
 fn is_anyone(principal: &Value) -> bool {
     let named = match &principal.data {
         Data::Map(_) => principal.get("AWS").map(Value::items).unwrap_or_default(),
@@ -108,15 +108,15 @@ fn is_anyone(principal: &Value) -> bool {
     named.iter().any(|named| named.text() == Some("*"))
 }
 
-/// The queue of SAM's policy for sending.
+/// Returns the queue of SAM's policy template for sending.
 ///
 /// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/serverless-policy-template-list.html>
 fn sends_to(policy: &Value) -> Option<Written> {
     policy.get("SQSSendMessagePolicy")?.get("QueueName").and_then(text_of)
 }
 
-/// The resources that a node names, by `Ref`, `Fn::GetAtt` or `Fn::Sub`, alone or in a list. What they stand for is not known
-/// here.
+/// Returns the resources that a node names with `Ref`, `Fn::GetAtt` or `Fn::Sub`, alone or in a list. It does not
+/// resolve them.
 pub(super) fn named_resources(node: &Node) -> Vec<String> {
     if let Some(items) = node.list() {
         return items.iter().flat_map(named_resources).collect();

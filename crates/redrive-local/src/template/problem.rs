@@ -1,15 +1,15 @@
-//! Where in a template something is, and what is wrong there.
+//! Describes errors in a template and their places.
 
 use std::fmt;
 
-/// A place in the text of a template, as editors count: from 1.
+/// A place in the text of a template. Lines and columns start at 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub line: usize,
     pub column: usize,
 }
 
-/// What keeps a template from being read: what was found at a place, and what to do about it.
+/// An error in a template: the place, the finding, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub place: Place,
@@ -26,7 +26,7 @@ impl Problem {
     }
 }
 
-/// A problem, and the file it is in.
+/// An error in a template, with the file's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateError {
     file: String,

@@ -1,4 +1,4 @@
-//! `AWS::SQS::Queue`.
+//! Reads `AWS::SQS::Queue`.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +7,21 @@ use super::problem::{Place, Problem};
 use super::value::{Data, Setting, Value};
 use super::yaml;
 
-/// A queue as a template has it. What is not set is left to SQS's defaults.
+/// A queue of a template. Settings without a value have SQS's defaults.
 #[derive(Clone, Debug)]
 pub struct Queue {
     pub id: String,
     pub place: Place,
-    /// Its name here, after the resource where the template has none that is known.
+    /// The queue's local name. Without a known name in the template it is the resource's logical id.
     pub name: String,
     pub arn: String,
     pub url: String,
-    /// `QueueName`, where it is set.
+    /// `QueueName`, if it is set.
     pub queue_name: Option<Setting<String>>,
     pub fifo_queue: Option<Setting<bool>>,
-    /// Whole numbers by the names that SetQueueAttributes has for them.
+    /// The whole numbers by their attribute names.
     pub numbers: BTreeMap<&'static str, Setting<i64>>,
-    /// Texts and booleans that only SetQueueAttributes reads.
+    /// The texts and booleans that are only passed to SetQueueAttributes.
     others: BTreeMap<&'static str, Setting<String>>,
     pub redrive: Option<Redrive>,
     redrive_allow: Option<RedriveAllow>,
@@ -45,7 +45,7 @@ struct RedriveAllow {
 pub const VISIBILITY_TIMEOUT: &str = "VisibilityTimeout";
 pub const RETENTION: &str = "MessageRetentionPeriod";
 
-/// What a template calls an attribute, and what SetQueueAttributes does.
+/// The names of number attributes in a template, and in SetQueueAttributes.
 const NUMBERS: [(&str, &str); 6] = [
     ("DelaySeconds", "DelaySeconds"),
     ("KmsDataKeyReusePeriodSeconds", "KmsDataKeyReusePeriodSeconds"),
@@ -57,7 +57,7 @@ const NUMBERS: [(&str, &str); 6] = [
 const TEXTS: [&str; 3] = ["DeduplicationScope", "FifoThroughputLimit", "KmsMasterKeyId"];
 const BOOLEANS: [&str; 2] = ["ContentBasedDeduplication", "SqsManagedSseEnabled"];
 
-/// How a queue is named and reached here.
+/// The local names of a queue.
 pub(super) struct Names {
     pub(super) name: String,
     pub(super) arn: String,
@@ -98,17 +98,17 @@ impl Queue {
         })
     }
 
-    /// Whether the template makes it a FIFO queue.
+    /// Returns whether the template declares a FIFO queue.
     pub fn is_fifo(&self) -> bool {
         self.fifo_queue.as_ref().and_then(Setting::known).copied().unwrap_or(false)
     }
 
-    /// `KmsMasterKeyId`, where it is set.
+    /// Returns `KmsMasterKeyId`, if it is set.
     pub fn kms_key(&self) -> Option<&Setting<String>> {
         self.others.get("KmsMasterKeyId")
     }
 
-    /// A number that it is set to, or what SQS takes where nothing is set; nothing where what is set is not known.
+    /// Returns a number or its default, or `None` if the value is unknown.
     pub fn number(&self, attribute: &str) -> Option<i64> {
         match self.numbers.get(attribute) {
             Some(setting) => setting.known().copied(),
@@ -116,12 +116,12 @@ impl Queue {
         }
     }
 
-    /// Where a number is set, or else the queue itself.
+    /// Returns the place of a number, or of the queue if the number is not set.
     pub fn place_of(&self, attribute: &str) -> Place {
         self.numbers.get(attribute).map_or(self.place, |setting| setting.place)
     }
 
-    /// All that is set, as CreateQueue and SetQueueAttributes take it. An error if any of it is not known.
+    /// Returns the attributes for CreateQueue and SetQueueAttributes. An unknown value is an error.
     pub fn attributes(&self) -> Result<BTreeMap<&'static str, String>, Problem> {
         let mut attributes = BTreeMap::new();
         for (&attribute, setting) in &self.numbers {
@@ -130,7 +130,7 @@ impl Queue {
         for (&attribute, setting) in &self.others {
             attributes.insert(attribute, setting.need(&self.what(attribute))?.clone());
         }
-        // SQS refuses `FifoQueue: false`; a standard queue is one that does not say.
+        // SQS refuses `FifoQueue: false`, so a standard queue has no such attribute.
         if let Some(setting) = &self.fifo_queue
             && *setting.need(&self.what("FifoQueue"))?
         {
@@ -158,12 +158,12 @@ fn default_of(attribute: &str) -> Option<i64> {
     }
 }
 
-/// A policy is a map, or a text that holds one as JSON. What is unknown as a whole is kept as such.
+/// Returns a policy, which is a map or JSON in a text. A policy that is unknown as a whole stays unknown.
 fn policy(fields: &Fields<'_>, key: &str) -> Result<Option<Value>, Problem> {
     let Some(value) = fields.map_or_text(key)? else { return Ok(None) };
     let Data::Text(text) = &value.data else { return Ok(Some(value.clone())) };
     let node = yaml::read(text).map_err(|problem| {
-        Problem::new(value.place, format!("`{key}` of {} is a text, but not JSON: {}", fields.of, problem.text))
+        Problem::new(value.place, format!("`{key}` of {} is a text but not JSON: {}", fields.of, problem.text))
     })?;
     Ok(Some(Value::written(&node, value.place)))
 }
@@ -175,7 +175,8 @@ impl Redrive {
             (Some(target), _) => target,
             (None, Some(why)) => Setting { place: value.place, value: Err(why.clone()) },
             (None, None) => {
-                let problem = format!("the `RedrivePolicy` of {of} has no `deadLetterTargetArn`; set the queue's ARN");
+                let problem =
+                    format!("the `RedrivePolicy` of {of} has no `deadLetterTargetArn`; set it to a queue's ARN");
                 return Err(Problem::new(value.place, problem));
             }
         };
@@ -185,7 +186,7 @@ impl Redrive {
     fn json(&self, what: &str) -> Result<String, Problem> {
         let target = self.target.need(what)?;
         let count = self.max_receive_count.as_ref().map(|count| count.need(what)).transpose()?;
-        // What SQS takes where nothing is set.
+        // The default of SQS.
         let count = count.copied().unwrap_or(10);
         Ok(serde_json::json!({ "deadLetterTargetArn": target, "maxReceiveCount": count }).to_string())
     }

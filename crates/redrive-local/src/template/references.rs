@@ -1,4 +1,4 @@
-//! The functions that name things: `Ref`, `Fn::GetAtt` and `Fn::Sub`.
+//! Evaluates the functions that refer to names: `Ref`, `Fn::GetAtt` and `Fn::Sub`.
 
 use super::Inputs;
 use super::intrinsics::{misused, unknown};
@@ -19,7 +19,7 @@ impl Scope<'_> {
         }
     }
 
-    /// What `Ref` gives for a name.
+    /// Returns the value of `Ref` for a name.
     fn named(&self, name: &str, place: Place) -> Result<Value, Problem> {
         if let Some(value) = self.pseudo_parameter(name, place) {
             return Ok(value);
@@ -34,7 +34,7 @@ impl Scope<'_> {
         Ok(match declared.kind {
             QUEUE => Value::of_text(place, self.queue_url(&self.queue_name(declared)?)),
             FUNCTION | SAM_FUNCTION => Value::of_text(place, self.function_name(declared)?),
-            _ => Value::unknown(place, Unknown::Deployed(format!("what `Ref` gives for `{name}`"))),
+            _ => Value::unknown(place, Unknown::Deployed(format!("the value of `Ref` for `{name}`"))),
         })
     }
 
@@ -83,7 +83,7 @@ impl Scope<'_> {
 
     fn nothing_named(&self, name: &str, place: Place) -> Value {
         if self.may_be_sams(name) {
-            return Value::unknown(place, Unknown::Deployed(format!("`{name}`, which SAM makes,")));
+            return Value::unknown(place, Unknown::Deployed(format!("`{name}`, which SAM creates,")));
         }
         self.breaks(place, Unknown::Missing(name.to_owned()))
     }
@@ -104,7 +104,7 @@ impl Scope<'_> {
         self.filled_in(text, variables, argument.place)
     }
 
-    /// The text with a value for each `${Name}`. `${!Name}` is how one writes `${Name}` itself.
+    /// Replaces each `${Name}` in a text by its value. `${!Name}` is the escape for `${Name}`.
     fn filled_in(&self, text: &str, variables: Option<&Node>, place: Place) -> Result<Value, Problem> {
         let mut filled = String::new();
         let mut why = None;
@@ -148,9 +148,9 @@ impl Scope<'_> {
         Some(Value::of_text(place, text))
     }
 
-    /// The name of a queue: as it is set or, where that is not known, after the resource.
+    /// Returns the name of a queue: the known `QueueName`, or otherwise the logical id.
     ///
-    /// A deployment would add the stack's name and something random. Here the same template is to give the same names.
+    /// A deployment would add the stack's name and a random suffix. Here the same template always gives the same names.
     pub(super) fn queue_name(&self, declared: &Declared<'_>) -> Result<String, Problem> {
         self.once(declared.id, declared.place, || {
             let Some(properties) = declared.properties else { return Ok(declared.id.to_owned()) };

@@ -1,4 +1,4 @@
-//! What the functions of a template can see: its parameters, conditions, mappings and resources.
+//! Holds everything that a template's functions can refer to: parameters, conditions, mappings and resources.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -8,24 +8,24 @@ use super::node::{Node, NodeData};
 use super::problem::{Place, Problem};
 use super::value::{Data, Property, Unknown, Value};
 
-/// Values worked out, and bytes of text made of them, in one template. Names can be made of names so that each is twice
-/// as long as the one before, and conditions of conditions; this ends it.
+/// The limit for evaluated values, and for bytes of evaluated text, in one template. A name can consist of two copies
+/// of another name, so a chain of names grows exponentially.
 const MAX_WORK: usize = 16 * 1024 * 1024;
-/// Calls inside calls. What works a template out calls itself, and a template must not use up the stack.
+/// The limit for nested calls. The evaluation is recursive, and a template must not exhaust the stack.
 const MAX_CALLS: usize = 250;
 
 pub(super) struct Scope<'t> {
     pub(super) inputs: &'t Inputs,
-    /// Whether SAM translates the template first, and adds resources of its own.
+    /// Whether SAM translates the template first and adds its own resources.
     is_sam: bool,
     pub(super) parameters: HashMap<&'t str, Parameter<'t>>,
     pub(super) conditions: HashMap<&'t str, &'t Node>,
     pub(super) mappings: Option<&'t Node>,
     pub(super) resources: Vec<Declared<'t>>,
     by_id: HashMap<&'t str, usize>,
-    /// Where a name was written that names nothing, and the name.
+    /// The references to missing names, with their places.
     broken: RefCell<Vec<(Place, Unknown)>>,
-    /// The names being worked out, each for the sake of the one before.
+    /// The names whose evaluation has started, each because of the previous one.
     open: RefCell<Vec<String>>,
     work: Cell<usize>,
     calls: Cell<usize>,
@@ -36,7 +36,7 @@ pub(super) struct Parameter<'t> {
     pub(super) value: Option<String>,
 }
 
-/// A resource as it is declared, before its properties are worked out.
+/// A declared resource whose properties are not evaluated.
 pub(super) struct Declared<'t> {
     pub(super) id: &'t str,
     pub(super) place: Place,
@@ -73,8 +73,8 @@ impl<'t> Scope<'t> {
         self.by_id.get(id).map(|&index| &self.resources[index])
     }
 
-    /// Whether SAM may have made this resource. It names what it makes after what it is made for (`OrdersRole`), or after
-    /// itself (`ServerlessRestApi`).
+    /// Returns whether SAM may create this resource. SAM derives the names of its resources from their purpose
+    /// (`OrdersRole`) or from its own name (`ServerlessRestApi`).
     pub(super) fn may_be_sams(&self, id: &str) -> bool {
         let of_one = |declared: &Declared<'_>| {
             declared.kind.starts_with("AWS::Serverless::")
@@ -85,7 +85,7 @@ impl<'t> Scope<'t> {
             && (id.starts_with("Serverless") || id == "CodeDeployServiceRole" || self.resources.iter().any(of_one))
     }
 
-    /// Works a value out.
+    /// Evaluates a value.
     pub(super) fn value(&self, node: &Node) -> Result<Value, Problem> {
         self.spend(node.place, 1)?;
         self.deeper(node.place, || {
@@ -94,7 +94,7 @@ impl<'t> Scope<'t> {
             }
             let data = match &node.data {
                 NodeData::Null => Data::Null,
-                // What it stands for is read while a stack is deployed, from Systems Manager or Secrets Manager.
+                // A deployment reads the value from Systems Manager or Secrets Manager.
                 NodeData::Text(text) if text.contains("{{resolve:") => {
                     Data::Unknown(Unknown::Deployed("a dynamic reference".to_owned()))
                 }
@@ -121,7 +121,7 @@ impl<'t> Scope<'t> {
         })
     }
 
-    /// Notes a name that leads nowhere, for whoever wants to tell of it.
+    /// Records a reference to a missing name, so that the caller can report it.
     pub(super) fn breaks(&self, place: Place, why: Unknown) -> Value {
         self.broken.borrow_mut().push((place, why.clone()));
         Value::unknown(place, why)
@@ -134,12 +134,15 @@ impl<'t> Scope<'t> {
     pub(super) fn spend(&self, place: Place, work: usize) -> Result<(), Problem> {
         self.work.set(self.work.get().saturating_add(work));
         if self.work.get() > MAX_WORK {
-            return Err(Problem::new(place, "the template grows without end while its functions are worked out"));
+            return Err(Problem::new(
+                place,
+                "the template grows without end during its evaluation; remove repeated references",
+            ));
         }
         Ok(())
     }
 
-    /// Works out what a name stands for, unless it is what that very name is being worked out for.
+    /// Evaluates a name, unless its own evaluation is already running.
     pub(super) fn once<T>(
         &self,
         name: &str,
@@ -148,7 +151,7 @@ impl<'t> Scope<'t> {
     ) -> Result<T, Problem> {
         if let Some(first) = self.open.borrow().iter().position(|open| open == name) {
             let circle = self.open.borrow()[first..].join("` needs `");
-            let problem = format!("`{circle}` needs `{name}`: a circle; break it by writing one of them out");
+            let problem = format!("`{circle}` needs `{name}`, a circular reference; replace one of them by a value");
             return Err(Problem::new(place, problem));
         }
         self.open.borrow_mut().push(name.to_owned());
@@ -159,7 +162,8 @@ impl<'t> Scope<'t> {
 
     pub(super) fn deeper<T>(&self, place: Place, f: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
         if self.calls.get() >= MAX_CALLS {
-            let problem = format!("functions call functions more than {MAX_CALLS} deep here; write some of them out");
+            let problem =
+                format!("functions are nested more than {MAX_CALLS} deep here; replace some of them by values");
             return Err(Problem::new(place, problem));
         }
         self.calls.set(self.calls.get() + 1);
@@ -169,7 +173,7 @@ impl<'t> Scope<'t> {
     }
 }
 
-/// A section of the template, which has to be a map.
+/// Returns a section of the template, which has to be a map.
 pub(super) fn section<'t>(root: &'t Node, name: &str) -> Result<Option<&'t Node>, Problem> {
     let NodeData::Map(_) = root.data else {
         let problem = format!("this is {}, not a SAM or CloudFormation template, which is a map", root.kind());
@@ -177,7 +181,7 @@ pub(super) fn section<'t>(root: &'t Node, name: &str) -> Result<Option<&'t Node>
     };
     match root.get(name) {
         Some(node) if !matches!(node.data, NodeData::Map(_)) => {
-            Err(Problem::new(node.place, format!("`{name}` has to be a map, and this is {}", node.kind())))
+            Err(Problem::new(node.place, format!("`{name}` has to be a map, but is {}", node.kind())))
         }
         section => Ok(section),
     }
@@ -195,11 +199,11 @@ fn declared(resources: &Node) -> Result<Vec<Declared<'_>>, Problem> {
     let mut all = Vec::new();
     for entry in entries {
         if entry.key.starts_with("Fn::") {
-            let problem = format!("`{}` among resources is not supported here; write the resources out", entry.key);
+            let problem = format!("`{}` is not supported among resources; write the resources out", entry.key);
             return Err(Problem::new(entry.place, problem));
         }
         let Some(kind) = entry.value.get("Type").and_then(Node::text) else {
-            let problem = format!("the resource `{}` has no `Type`; write one, such as `AWS::SQS::Queue`", entry.key);
+            let problem = format!("the resource `{}` has no `Type`; add one, such as `AWS::SQS::Queue`", entry.key);
             return Err(Problem::new(entry.place, problem));
         };
         all.push(Declared {
@@ -219,7 +223,7 @@ fn parameters<'t>(root: &'t Node, inputs: &Inputs) -> Result<HashMap<&'t str, Pa
     let mut parameters = HashMap::new();
     for (name, node) in declared {
         let kind = node.get("Type").and_then(Node::text).unwrap_or("String");
-        // The default of such a parameter is the name it is looked up by.
+        // The default of such a parameter is a name in Systems Manager, not the value.
         let is_looked_up = kind.starts_with("AWS::SSM::Parameter::Value");
         let default = node.get("Default").and_then(Node::text).filter(|_| !is_looked_up);
         parameters.insert(name, Parameter { kind, value: default.map(str::to_owned) });

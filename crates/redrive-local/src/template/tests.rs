@@ -1,4 +1,4 @@
-//! Templates as a whole: what is read out of them, and what no template can do to the reader.
+//! Tests whole templates: their parsed content, and the limits that protect the reader.
 
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ fn with(parameters: &[(&str, &str)]) -> Inputs {
 const OURS: &str = include_str!("../../../../template.yaml");
 
 #[test]
-fn our_own_template_is_two_queues_a_function_and_a_mapping() {
+fn template_of_this_repository_has_two_queues_a_function_and_a_mapping() {
     let template = read(OURS);
     let [queue, dead_letters] = &template.queues[..] else { panic!("{:?}", template.queues) };
     let [function] = &template.functions[..] else { panic!("{:?}", template.functions) };
@@ -42,7 +42,7 @@ fn our_own_template_is_two_queues_a_function_and_a_mapping() {
 }
 
 #[test]
-fn a_parameter_that_is_given_goes_before_its_default() {
+fn given_parameter_replaces_its_default() {
     let arn = "arn:aws:sqs:eu-central-1:123456789012:theirs.fifo";
     let template = Template::read("t.yaml", OURS, &with(&[("ExistingQueueArn", arn)])).unwrap();
     assert!(template.queues.is_empty());
@@ -54,7 +54,7 @@ fn a_parameter_that_is_given_goes_before_its_default() {
 }
 
 #[test]
-fn a_queue_is_named_after_its_resource_where_no_name_is_known() {
+fn queue_without_a_known_name_is_named_after_its_resource() {
     let template = read(
         "Resources:
   Plain: {Type: AWS::SQS::Queue}
@@ -68,7 +68,7 @@ fn a_queue_is_named_after_its_resource_where_no_name_is_known() {
 }
 
 #[test]
-fn functions_take_what_globals_say_and_they_do_not() {
+fn functions_inherit_globals_that_they_do_not_set() {
     let template = read(
         "Transform: AWS::Serverless-2016-10-31
 Globals:
@@ -86,7 +86,7 @@ Resources:
 }
 
 #[test]
-fn functions_are_worked_out_in_long_and_short_form() {
+fn functions_are_evaluated_in_long_and_short_form() {
     let template = read(
         r#"
 Parameters: {Stage: {Type: String, Default: prod}, Names: {Type: CommaDelimitedList, Default: "a, b"}}
@@ -120,7 +120,7 @@ Resources:
 }
 
 #[test]
-fn what_is_unknown_is_an_error_for_who_needs_it_only() {
+fn unknown_value_is_an_error_only_when_it_is_needed() {
     let template = read(
         "Parameters: {Seconds: {Type: Number}}
 Resources:
@@ -131,23 +131,22 @@ Resources:
     );
     let problem = template.queues[0].attributes().unwrap_err().of_file("t.yaml").to_string();
     let expected = "t.yaml:6:26: `VisibilityTimeout` of the queue `A` is needed, but the parameter `Seconds` has no \
-                    default; give it one, or pass `--parameter Seconds=...`, which in a test is \
-                    `.parameter(\"Seconds\", ..)`";
+                    default; add one, or pass `--parameter Seconds=...` (in a test: `.parameter(\"Seconds\", ..)`)";
     assert_eq!(problem, expected);
 }
 
 #[test]
-fn another_region_may_be_mapped_where_this_one_is_not() {
+fn value_that_is_mapped_only_in_another_region_is_unknown_here() {
     let text = "Mappings: {Delays: {eu-central-1: {Seconds: 7}}}
 Resources: {A: {Type: AWS::SQS::Queue, Properties: {DelaySeconds: !FindInMap [Delays, !Ref AWS::Region, Seconds]}}}";
     let problem = read(text).queues[0].attributes().unwrap_err().text;
-    assert!(problem.contains("`Mappings` has nothing under `Delays`, `us-east-1`, `Seconds`; add it, or"), "{problem}");
+    assert!(problem.contains("`Mappings` has no value for `Delays`, `us-east-1`, `Seconds`; add it, or"), "{problem}");
     let there = Inputs { region: "eu-central-1".to_owned(), ..Inputs::default() };
     assert_eq!(Template::read("t.yaml", text, &there).unwrap().queues[0].number("DelaySeconds"), Some(7));
 }
 
 #[test]
-fn names_that_lead_nowhere_are_noted_and_sams_own_are_not() {
+fn missing_names_are_reported_except_those_of_sam() {
     let template = read(
         "Transform: AWS::Serverless-2016-10-31
 Conditions: {Never: !Equals [a, b]}
@@ -160,11 +159,11 @@ Resources:
         template.broken.iter().map(|broken| format!("{}: {}", broken.resource, broken.why)).collect();
     assert_eq!(broken.len(), 2, "{broken:?}");
     assert!(broken[0].contains("F: there is no resource or parameter `Nobody`"), "{broken:?}");
-    assert!(broken[1].contains("P: `Q` is not made, since its condition `Never` is false"), "{broken:?}");
+    assert!(broken[1].contains("P: `Q` is not created, because its condition `Never` is false"), "{broken:?}");
 }
 
 #[test]
-fn a_policy_may_be_json_in_a_text() {
+fn policy_may_be_json_in_a_text() {
     let template = read(
         r#"{"Resources": {"A": {"Type": "AWS::SQS::Queue", "Properties": {
             "RedrivePolicy": "{\"deadLetterTargetArn\": \"arn:aws:sqs:us-east-1:000000000000:D\", \"maxReceiveCount\": \"3\"}"}}}}"#,
@@ -174,24 +173,24 @@ fn a_policy_may_be_json_in_a_text() {
 }
 
 #[test]
-fn says_what_is_wrong_and_where() {
+fn errors_name_the_place_and_the_problem() {
     let queue = |properties: &str| format!("Resources:\n  A:\n    Type: AWS::SQS::Queue\n    Properties: {properties}");
     for (text, expected) in [
         ("a: 1".to_owned(), "t.yaml:1:1: there are no `Resources` here"),
         ("- a".to_owned(), "t.yaml:1:1: this is a list, not a SAM or CloudFormation template"),
-        ("Resources: []".to_owned(), "`Resources` has to be a map, and this is a list"),
+        ("Resources: []".to_owned(), "`Resources` has to be a map, but is a list"),
         ("Resources: {A: {}}".to_owned(), "t.yaml:1:13: the resource `A` has no `Type`"),
         (
             queue("{VisibilityTimeout: soon}"),
-            "t.yaml:4:37: `VisibilityTimeout` of the queue `A` has to be a whole number, and this is `soon`",
+            "t.yaml:4:37: `VisibilityTimeout` of the queue `A` has to be a whole number, but is `soon`",
         ),
-        (queue("{FifoQueue: [x]}"), "`FifoQueue` of the queue `A` has to be true or false, and this is a list"),
+        (queue("{FifoQueue: [x]}"), "`FifoQueue` of the queue `A` has to be true or false, but is a list"),
         (queue("[x]"), "the queue `A` has to be a map of properties"),
-        (queue("{QueueName: }"), "`QueueName` of the queue `A` has to be a text, and this is nothing"),
+        (queue("{QueueName: }"), "`QueueName` of the queue `A` has to be a text, but is nothing"),
         (queue("{RedrivePolicy: {maxReceiveCount: 5}}"), "has no `deadLetterTargetArn`"),
-        (queue("{RedrivePolicy: '{'}"), "is a text, but not JSON"),
+        (queue("{RedrivePolicy: '{'}"), "is a text but not JSON"),
         (queue("{QueueName: !GetAtt A.Size}"), "a queue has no attribute `Size`"),
-        (queue("{QueueName: !Ref A}"), "`A` needs `A`: a circle"),
+        (queue("{QueueName: !Ref A}"), "`A` needs `A`, a circular reference"),
         (queue("{QueueName: !If [Never, a, b]}"), "there is no condition `Never`"),
         (queue("{QueueName: !If [Never, a]}"), "`Fn::If` takes a condition, and a value for each case"),
         (queue("{QueueName: !Sub '${A'}"), "is not closed"),
@@ -199,7 +198,7 @@ fn says_what_is_wrong_and_where() {
         (
             "Conditions: {A: !Not [!Condition B], B: !Not [!Condition A]}\nResources: {Q: {Type: X, Condition: A}}"
                 .to_owned(),
-            "`condition A` needs `condition B` needs `condition A`: a circle",
+            "`condition A` needs `condition B` needs `condition A`, a circular reference",
         ),
     ] {
         let error = error(&text);
@@ -208,7 +207,7 @@ fn says_what_is_wrong_and_where() {
 }
 
 #[test]
-fn a_template_cannot_grow_without_end() {
+fn template_cannot_grow_without_end() {
     let names = (1..40).map(|n| format!("  Q{n}: {{Type: AWS::SQS::Queue, Properties: {{QueueName: !Sub '${{Q{0}.QueueName}}${{Q{0}.QueueName}}'}}}}\n", n - 1));
     let names: String = names.collect();
     assert!(error(&format!("Resources:\n  Q0: {{Type: AWS::SQS::Queue}}\n{names}")).contains("grows without end"));
@@ -220,10 +219,10 @@ fn a_template_cannot_grow_without_end() {
 
     let chain: String = (1..5000).map(|n| format!("  C{n}: !Not [!Condition C{}]\n", n - 1)).collect();
     let text = format!("Conditions:\n  C0: !Equals [a, a]\n{chain}Resources: {{Q: {{Type: X, Condition: C4999}}}}");
-    assert!(error(&text).contains("functions call functions more than"));
+    assert!(error(&text).contains("functions are nested more than"));
 }
 
-/// Pieces that templates are made of, so that a random text has a chance of being one.
+/// Generates pieces of templates, so that a random text has a chance to be a template.
 fn piece() -> impl Strategy<Value = String> {
     let pieces = [
         "Resources:",
@@ -270,12 +269,12 @@ fn piece() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_text_breaks_the_reader(pieces in proptest::collection::vec(piece(), 0..40)) {
+    fn random_text_does_not_break_the_reader(pieces in proptest::collection::vec(piece(), 0..40)) {
         let _ = Template::read("t.yaml", &pieces.concat(), &Inputs::default());
     }
 
     #[test]
-    fn no_cut_or_changed_template_breaks_the_reader(start in 0..OURS.len(), length in 0..400_usize, with in piece()) {
+    fn mutated_template_does_not_break_the_reader(start in 0..OURS.len(), length in 0..400_usize, with in piece()) {
         let end = (start + length).min(OURS.len());
         let (before, after) = (OURS.get(..start).unwrap_or_default(), OURS.get(end..).unwrap_or_default());
         let _ = Template::read("t.yaml", &format!("{before}{with}{after}"), &Inputs::default());

@@ -1,11 +1,11 @@
-//! What a template says once its functions are worked out, as far as they can be without an account.
+//! Models a template after the evaluation of its functions, as far as it is possible without an account.
 
 use std::fmt;
 
 use super::node::{Entry, Node, NodeData};
 use super::problem::{Place, Problem};
 
-/// A value, and where in the template it was written.
+/// A value with its place in the template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Value {
     pub place: Place,
@@ -15,7 +15,7 @@ pub(super) struct Value {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Data {
     Null,
-    /// `AWS::NoValue`. Lists and maps drop it: whatever was set to it is not set.
+    /// `AWS::NoValue`. Lists and maps drop it, so the property is not set.
     Absent,
     Text(String),
     List(Vec<Value>),
@@ -23,7 +23,7 @@ pub(super) enum Data {
     Unknown(Unknown),
 }
 
-/// A key of a map, where it stands, and what it is set to.
+/// A map entry: a key, its place, and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Property {
     pub key: String,
@@ -31,18 +31,18 @@ pub(super) struct Property {
     pub value: Value,
 }
 
-/// Why a value is not known here. That is no error until somebody needs it.
+/// The reason for an unknown value. It is an error only when the value is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// A parameter that has no default and was not given.
+    /// A parameter without a default was not given.
     Parameter(String),
-    /// Something that only a deployment tells.
+    /// Only a deployment determines the value.
     Deployed(String),
-    /// Keys that `Mappings` has nothing under. Another region or parameter may make others of them.
+    /// `Mappings` has no value for these keys. It may have one for another region or parameter.
     Unmapped(String),
-    /// The name of nothing.
+    /// The name does not exist.
     Missing(String),
-    /// A resource that is not made, because its condition is false.
+    /// The resource is not created, because its condition is false.
     LeftOut { resource: String, condition: String },
 }
 
@@ -52,21 +52,21 @@ impl fmt::Display for Unknown {
             Self::Parameter(name) => {
                 write!(
                     f,
-                    "the parameter `{name}` has no default; give it one, or pass `--parameter {name}=...`, which in a \
-                     test is `.parameter(\"{name}\", ..)`"
+                    "the parameter `{name}` has no default; add one, or pass `--parameter {name}=...` (in a test: \
+                     `.parameter(\"{name}\", ..)`)"
                 )
             }
             Self::Deployed(what) => write!(
                 f,
-                "{what} is only known in an account, after a deployment; put a parameter with a default in its place"
+                "{what} is only known in an account, after a deployment; replace it by a parameter with a default"
             ),
             Self::Unmapped(keys) => write!(
                 f,
-                "`Mappings` has nothing under {keys}; add it, or pass the `--region` or `--parameter` that it is for"
+                "`Mappings` has no value for {keys}; add it, or pass a `--region` or `--parameter` that has one"
             ),
             Self::Missing(name) => write!(f, "there is no resource or parameter `{name}` in this template"),
             Self::LeftOut { resource, condition } => {
-                write!(f, "`{resource}` is not made, since its condition `{condition}` is false")
+                write!(f, "`{resource}` is not created, because its condition `{condition}` is false")
             }
         }
     }
@@ -85,7 +85,7 @@ impl Value {
         Self::new(place, Data::Unknown(why))
     }
 
-    /// A node as it is written, with nothing to work out in it, all of it at one place.
+    /// Copies a node without evaluating functions. All parts have the same place.
     pub(super) fn written(node: &Node, place: Place) -> Self {
         let data = match &node.data {
             NodeData::Null => Data::Null,
@@ -103,7 +103,8 @@ impl Value {
         Self { place, data }
     }
 
-    /// The two as one, as SAM merges `Globals`: maps by key, lists end to end, and of all else what `self` says.
+    /// Merges two values as SAM merges `Globals`: maps by key, lists end to end. Otherwise `self` replaces the global
+    /// value.
     pub(super) fn over(self, global: Value) -> Self {
         let data = match (global.data, self.data) {
             (Data::Map(mut merged), Data::Map(own)) => {
@@ -128,12 +129,12 @@ impl Value {
         Self { place: self.place, data }
     }
 
-    /// What a key of this map is set to.
+    /// Returns the value of a key of this map.
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
         self.properties().iter().find(|property| property.key == key).map(|property| &property.value)
     }
 
-    /// The properties, of which there are none where this is no map.
+    /// Returns the properties, or an empty list if this is not a map.
     pub(super) fn properties(&self) -> &[Property] {
         match &self.data {
             Data::Map(properties) => properties,
@@ -148,7 +149,7 @@ impl Value {
         }
     }
 
-    /// The items of a list; of anything else, that alone. IAM, and SAM's `Policies`, take one for a list of one.
+    /// Returns the items of a list. Any other value is a list of one, as in IAM and SAM's `Policies`.
     pub(super) fn items(&self) -> &[Value] {
         match &self.data {
             Data::List(items) => items,
@@ -156,7 +157,7 @@ impl Value {
         }
     }
 
-    /// What this is, for an error.
+    /// Returns a description for errors.
     pub(super) fn kind(&self) -> String {
         match &self.data {
             Data::Null | Data::Absent => "nothing".to_owned(),
@@ -169,7 +170,7 @@ impl Value {
     }
 }
 
-/// Something a template sets: where, and to what, if that is known.
+/// A setting of a template: its place, and its value if it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting<T> {
     pub place: Place,
@@ -181,7 +182,7 @@ impl<T> Setting<T> {
         self.value.as_ref().ok()
     }
 
-    /// The value, for those who cannot do without it.
+    /// Returns the value, or an error if it is unknown.
     pub fn need(&self, what: &str) -> Result<&T, Problem> {
         self.value.as_ref().map_err(|why| Problem::new(self.place, format!("{what} is needed, but {why}")))
     }

@@ -1,4 +1,4 @@
-//! From text to nodes. JSON is YAML too, so this reads both.
+//! Parses YAML into nodes. JSON is a subset of YAML, so the parser reads both.
 
 use std::collections::HashMap;
 
@@ -7,17 +7,18 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use super::node::{Entry, Node, NodeData};
 use super::problem::{Place, Problem};
 
-/// CloudFormation takes no larger template.
+/// CloudFormation's limit for a template.
 const MAX_TEMPLATE_BYTES: usize = 1024 * 1024;
-/// Levels of lists and maps. What walks a tree calls itself, and a template must not use up the stack.
+/// The limit for nested lists and maps. Later steps are recursive, and a template must not exhaust the stack.
 const MAX_LEVELS: usize = 100;
-/// Nodes after aliases are put in: a page of aliases of aliases stands for more than any memory holds.
+/// The limit for nodes after the expansion of aliases. A short text with nested aliases can exhaust any memory.
 const MAX_NODES: usize = 200_000;
 
-/// Reads the one document of a text.
+/// Parses a text with exactly one document.
 pub(super) fn read(text: &str) -> Result<Node, Problem> {
     if text.len() > MAX_TEMPLATE_BYTES {
-        let problem = format!("there are {} bytes here; CloudFormation takes {MAX_TEMPLATE_BYTES} at most", text.len());
+        let problem =
+            format!("the template has {} bytes; CloudFormation takes at most {MAX_TEMPLATE_BYTES}", text.len());
         return Err(Problem::new(START, problem));
     }
     let mut builder = Builder::default();
@@ -36,7 +37,7 @@ fn place(marker: &Marker) -> Place {
     Place { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
-/// Puts the tree together without calling itself, however deep the text goes.
+/// Builds the tree without recursion, so that a deep text cannot exhaust the stack.
 #[derive(Default)]
 struct Builder {
     root: Option<Node>,
@@ -46,7 +47,7 @@ struct Builder {
     nodes: usize,
 }
 
-/// A list or map whose end has not come yet.
+/// A list or map whose end has not been parsed.
 struct Open {
     place: Place,
     anchor: usize,
@@ -63,7 +64,7 @@ enum Content {
 struct OpenMap {
     entries: Vec<Entry>,
     seen: HashMap<String, Place>,
-    /// What `<<` brings in. It waits for the end, since a key that is written out goes first wherever it stands.
+    /// The entries from `<<`. They are added at the end, because explicit keys win at any position.
     merged: Vec<Entry>,
     key: Option<(String, Place)>,
 }
@@ -76,7 +77,7 @@ impl Builder {
                 if self.documents > 1 {
                     return Err(Problem::new(
                         place,
-                        "a second document starts here; a template is one, so split the file",
+                        "a second document starts here; split the file, because a template is one document",
                     ));
                 }
             }
@@ -89,7 +90,10 @@ impl Builder {
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
-                    return Err(Problem::new(place, "this alias stands inside what it stands for; write it out"));
+                    return Err(Problem::new(
+                        place,
+                        "this alias refers to a value that contains it; write the value out",
+                    ));
                 };
                 self.put(node, 0)?;
             }
@@ -110,7 +114,7 @@ impl Builder {
     }
 
     fn end(&mut self) -> Result<(), Problem> {
-        // The parser sends as many ends as starts.
+        // The parser sends one end event for each start event.
         let Some(Open { place, anchor, tag, content }) = self.open.pop() else { return Ok(()) };
         let data = match content {
             Content::List(items) => NodeData::List(items),
@@ -123,7 +127,7 @@ impl Builder {
         self.check_levels(node.place, node.height())?;
         self.nodes += node.size();
         if self.nodes > MAX_NODES {
-            let problem = format!("with its aliases put in, this is more than {MAX_NODES} values; use fewer of them");
+            let problem = format!("the template has more than {MAX_NODES} values with its aliases; use fewer aliases");
             return Err(Problem::new(node.place, problem));
         }
         if anchor != 0 {
@@ -149,7 +153,7 @@ impl OpenMap {
     fn put(&mut self, node: Node) -> Result<(), Problem> {
         let Some((key, place)) = self.key.take() else {
             let NodeData::Text(key) = node.data else {
-                return Err(Problem::new(node.place, format!("a key has to be a text, and this is {}", node.kind())));
+                return Err(Problem::new(node.place, format!("a key has to be a text, but is {}", node.kind())));
             };
             self.key = Some((key, node.place));
             return Ok(());
@@ -158,7 +162,7 @@ impl OpenMap {
             return self.merge(node);
         }
         if let Some(first) = self.seen.insert(key.clone(), place) {
-            let problem = format!("`{key}` stands here a second time, after line {}; remove one of them", first.line);
+            let problem = format!("`{key}` repeats the key of line {}; remove one of them", first.line);
             return Err(Problem::new(place, problem));
         }
         self.entries.push(Entry { key, place, value: node });
@@ -199,15 +203,14 @@ fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>) -> NodeData {
     if is_null && is_bare { NodeData::Null } else { NodeData::Text(text) }
 }
 
-/// Writes `!Name argument` as `{Fn::Name: argument}`.
+/// Converts `!Name argument` into `{Fn::Name: argument}`.
 fn tagged(node: Node, tag: Option<&Tag>) -> Result<Node, Problem> {
     let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema() && !tag.suffix.is_empty()) else { return Ok(node) };
     let place = node.place;
     let name = tag.suffix.as_str();
     let key = match name {
         _ if tag.handle != "!" || !FUNCTIONS.contains(&name) => {
-            let problem =
-                format!("`{tag}` is none of CloudFormation's functions; the ones it knows are such as `!Sub`");
+            let problem = format!("`{tag}` is not a function of CloudFormation; use one such as `!Sub`");
             return Err(Problem::new(place, problem));
         }
         "Ref" | "Condition" => name.to_owned(),
@@ -254,14 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn a_short_tag_is_its_long_form() {
+    fn short_tag_equals_its_long_form() {
         let short = read("a: !Sub x-${B}").unwrap();
         let (name, argument) = short.get("a").unwrap().call().unwrap();
         assert_eq!((name, argument.text()), ("Fn::Sub", Some("x-${B}")));
     }
 
     #[test]
-    fn json_is_read_with_its_places() {
+    fn json_is_parsed_with_its_places() {
         let json = read("{\n\t\"a\": {\"b\": [1, \"\"]}\n}").unwrap();
         let b = json.get("a").unwrap().get("b").unwrap();
         assert_eq!(b.place, Place { line: 2, column: 13 });
@@ -269,36 +272,36 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_out_goes_before_what_is_merged() {
+    fn explicit_key_wins_over_a_merged_key() {
         let merged = read("base: &base {a: 1, b: 2}\nx:\n  <<: *base\n  b: 3").unwrap();
         let x = merged.get("x").unwrap();
         assert_eq!((x.get("a").unwrap().text(), x.get("b").unwrap().text()), (Some("1"), Some("3")));
     }
 
     #[test]
-    fn says_what_is_wrong_and_where() {
+    fn errors_name_the_place_and_the_problem() {
         assert!(problem("").starts_with("1:1: there is nothing in it"));
         assert!(problem("# only a comment").starts_with("1:1: there is nothing in it"));
         assert!(problem("a: 1\n---\nb: 2").contains("a second document"));
-        assert!(problem("a: 1\nb: 2\na: 3").starts_with("3:1: `a` stands here a second time, after line 1"));
-        assert!(problem("? [a]\n: 1").contains("a key has to be a text, and this is a list"));
-        assert!(problem("a: !Sup x").contains("`!Sup` is none of CloudFormation's functions"));
+        assert!(problem("a: 1\nb: 2\na: 3").starts_with("3:1: `a` repeats the key of line 1"));
+        assert!(problem("? [a]\n: 1").contains("a key has to be a text, but is a list"));
+        assert!(problem("a: !Sup x").contains("`!Sup` is not a function of CloudFormation"));
         assert!(problem("a: [1").contains("neither YAML nor JSON"));
-        assert!(problem("a: &a [*a]").contains("inside what it stands for"));
+        assert!(problem("a: &a [*a]").contains("a value that contains it"));
         assert!(problem("a: *nowhere").contains("neither YAML nor JSON"));
     }
 
     #[test]
-    fn what_would_use_up_the_stack_or_the_memory_is_refused() {
+    fn template_that_would_exhaust_stack_or_memory_is_refused() {
         assert!(problem(&format!("{}{}", "[".repeat(150), "]".repeat(150))).contains("nested more than"));
         assert!(problem(&format!("{}{}", "{a: ".repeat(150), "}".repeat(150))).contains("nested more than"));
-        // The parser has a limit of its own, and reads ahead.
+        // The parser has its own limit and reads ahead.
         assert!(problem(&"[".repeat(100_000)).contains("neither YAML nor JSON: recursion limit"));
         assert!(problem(&"- ".repeat(10_000)).contains("nested more than"));
 
         let row = |name: usize, of: usize| format!("a{name}: &a{name} [{}]\n", vec![format!("*a{of}"); 10].join(", "));
         let laughs: String = (1..12).map(|name| row(name, name - 1)).collect();
-        assert!(problem(&format!("a0: &a0 [x]\n{laughs}")).contains("with its aliases put in"));
+        assert!(problem(&format!("a0: &a0 [x]\n{laughs}")).contains("values with its aliases"));
 
         let chain: String = (1..500).map(|name| format!("a{name}: &a{name} [*a{}]\n", name - 1)).collect();
         assert!(problem(&format!("a0: &a0 [x]\n{chain}")).contains("nested more than"));
