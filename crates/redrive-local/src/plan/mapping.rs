@@ -1,4 +1,4 @@
-//! Mappings, checked as Lambda checks them.
+//! Checks mappings as Lambda does.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -68,7 +68,7 @@ impl PlannedMapping {
         })
     }
 
-    /// What polls, once there is a function to invoke and somebody to tell.
+    /// Returns a mapping that polls for this function and reports to this sink.
     pub fn with(self, client: &Client, function: Function, settled: &Arc<AtomicU64>, news: NewsSink) -> Mapping {
         Mapping {
             client: client.clone(),

@@ -1,7 +1,7 @@
-//! What of a template is to run here, in values that the queue and the mapping take.
+//! Selects the queues and mappings of a template that run locally, as values for the queue and the mapping.
 //!
-//! `redrive dev` and the test kit both begin with it. They differ in what a function is: a package that is built, or a
-//! handler that a test gives.
+//! Both `redrive dev` and the test kit start with a plan. They differ in their functions: built packages, or the
+//! handlers of a test.
 
 mod mapping;
 mod queue;
@@ -13,26 +13,26 @@ use std::fmt;
 
 use super::template::{self, Problem, Template};
 
-/// A template's queues, and its mappings that are enabled.
+/// The queues and the enabled mappings of a template.
 pub struct Plan<'t> {
     pub queues: Vec<PlannedQueue>,
-    /// Each mapping with what it was made from. Their functions are Rust programs, or may be.
+    /// The mappings with their origins. Their functions are, or may be, Rust programs.
     pub mappings: Vec<(PlannedMapping, Origin<'t>)>,
-    /// The functions that are certainly none. What runs in their place would consume messages that are not its own.
+    /// The functions that are certainly not Rust programs. Another program in their place would take foreign messages.
     pub left_out: Vec<LeftOut>,
 }
 
-/// What of the template a mapping is made from.
+/// The parts of the template from which a mapping was planned.
 #[derive(Clone, Copy)]
 pub struct Origin<'t> {
     pub function: &'t template::Function,
     pub mapping: &'t template::Mapping,
 }
 
-/// A function that is not run, and the queues that it reads from.
+/// A function that is not run, and the queues of its mappings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Its resource in the template.
+    /// The logical id of the function.
     pub function: String,
     pub why: String,
     pub queues: Vec<String>,
@@ -47,7 +47,7 @@ impl<'t> Plan<'t> {
             function.kind.need(&function.id)?;
             if let Some(found) = function.kind.other() {
                 let queue = mapping.source.known().and_then(|arn| arn.rsplit(':').next());
-                plan.leave_out(&function.id, &format!("{found}, so it is no Rust program"), queue);
+                plan.leave_out(&function.id, &format!("{found}, so it is not a Rust program"), queue);
                 continue;
             }
             let planned = PlannedMapping::of(mapping, queue_of(template, mapping)?, function)?;
@@ -56,7 +56,7 @@ impl<'t> Plan<'t> {
         Ok(plan)
     }
 
-    /// Leaves out a function of the mappings, which turned out to be no Rust program.
+    /// Leaves out a function that turned out not to be a Rust program.
     pub fn without(mut self, function: &str, why: &str) -> Self {
         let of_function = |(_, origin): &mut (PlannedMapping, Origin<'_>)| origin.function.id == function;
         for (mapping, _) in self.mappings.extract_if(.., of_function).collect::<Vec<_>>() {

@@ -1,4 +1,4 @@
-//! Queues, as CreateQueue takes them.
+//! Plans queues in the form of CreateQueue.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use redrive::internals::safe_text::text_of;
 use crate::template::{self, Problem};
 
 pub struct PlannedQueue {
-    /// Its resource in the template.
+    /// The logical id of the queue.
     pub id: String,
     pub name: String,
     pub url: String,
-    /// All but the RedrivePolicy: a queue's dead-letter queue must be there first.
+    /// All attributes except the RedrivePolicy, because a dead-letter queue has to exist first.
     pub attributes: BTreeMap<&'static str, String>,
     pub redrive_policy: Option<String>,
 }
@@ -20,14 +20,14 @@ pub struct PlannedQueue {
 impl PlannedQueue {
     pub(super) fn of(queue: &template::Queue) -> Result<Self, Problem> {
         let mut attributes = queue.attributes()?;
-        // Nothing is encrypted here, and the key is on AWS.
+        // Messages are not encrypted here, and the key exists only on AWS.
         attributes.remove("KmsMasterKeyId");
         let redrive_policy = attributes.remove("RedrivePolicy");
         Ok(Self { id: queue.id.clone(), name: queue.name.clone(), url: queue.url.clone(), attributes, redrive_policy })
     }
 }
 
-/// Queues first, and then what they say of each other.
+/// Creates all queues first and then sets their policies, because these refer to other queues.
 pub async fn make_queues(client: &Client, queues: &[PlannedQueue]) -> Result<(), String> {
     for queue in queues {
         let mut create = client.create_queue().queue_name(&queue.name);
@@ -35,7 +35,7 @@ pub async fn make_queues(client: &Client, queues: &[PlannedQueue]) -> Result<(),
             create = create.attributes(name.into(), value);
         }
         let created = create.send().await;
-        created.map_err(|error| format!("cannot make the queue {}: {}", queue.name, text_of(&error)))?;
+        created.map_err(|error| format!("cannot create the queue {}: {}", queue.name, text_of(&error)))?;
     }
     for queue in queues {
         let Some(policy) = &queue.redrive_policy else { continue };
