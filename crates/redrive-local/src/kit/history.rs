@@ -1,25 +1,25 @@
-//! What a test asks afterwards.
+//! Records what happens in a test.
 
 use std::collections::HashMap;
 
 use crate::mapping::answer::problem::Severity;
 use crate::poller::{BatchNews, News};
 
-/// One delivery of a message: it was in an event that the function was invoked with.
+/// One delivery of a message in an event of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// The id that SQS gave the message.
+    /// The message id from SQS.
     pub message_id: String,
-    /// The message's text, where a handler of redrive's has seen it.
+    /// The message's body, if a redrive handler processed the message.
     pub body: Option<String>,
-    /// Its message group, on a FIFO queue.
+    /// The message group, on a FIFO queue.
     pub group: Option<String>,
-    /// Which receive of the message this was, from 1.
+    /// The receive count of this delivery, starting at 1.
     pub receive_count: u32,
-    /// Whether it left the queue. If not, it came back, or was dead-lettered.
+    /// Whether the message was deleted. Otherwise it was retried or dead-lettered.
     pub done: bool,
-    /// What the handler's error said, with its causes, or why the whole batch came back.
+    /// The handler's error with its causes, or the reason for retrying the whole batch.
     pub why: Option<String>,
 }
 
@@ -27,37 +27,37 @@ pub struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// The id that SQS gave the message when it was sent to its queue.
+    /// The message id from SQS at the first send.
     pub message_id: String,
-    /// Its text.
+    /// The message's body.
     pub body: String,
-    /// Its message group, where it has one.
+    /// The message group, if it has one.
     pub group: Option<String>,
-    /// How often it was received before it was moved.
+    /// The receive count at the time of the move.
     pub receive_count: u32,
-    /// The reason that the handler gave, or what was wrong at its last delivery.
+    /// The handler's reason, or the error of the last delivery.
     pub why: Option<String>,
 }
 
-/// What has happened at a queue, in order.
+/// The events of a queue, in order.
 #[derive(Debug, Default)]
 pub(super) struct History {
     deliveries: Vec<Delivery>,
     problems: Vec<String>,
-    /// What handlers were given and what they said, by message and receive, until the batch has its answer.
-    runs: HashMap<(String, u32), Told>,
+    /// The runs of handlers, by message and receive count, until the batch is settled.
+    runs: HashMap<(String, u32), Run>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct Run {
     body: Option<String>,
     why: Option<String>,
 }
 
 impl History {
-    /// A handler has ended with a record.
+    /// Records that a handler has finished a record.
     pub(super) fn ran(&mut self, message_id: String, receive_count: u32, body: Option<String>, why: Option<String>) {
-        self.runs.insert((message_id, receive_count), Told { body, why });
+        self.runs.insert((message_id, receive_count), Run { body, why });
     }
 
     pub(super) fn hear(&mut self, news: News) {
@@ -65,9 +65,9 @@ impl History {
             News::Batch(batch) => self.batch(batch),
             News::Filtered { .. } => {}
             News::NotReady { error, .. } => self.problems.push(format!("the function was not ready: {error}")),
-            News::PollFailed { error } => self.problems.push(format!("the queue could not be polled: {error}")),
+            News::PollFailed { error } => self.problems.push(format!("a poll of the queue failed: {error}")),
             News::DeleteFailed { message_id, error } => {
-                self.problems.push(format!("message {message_id} was done and could not be deleted: {error}"));
+                self.problems.push(format!("message {message_id} was processed but could not be deleted: {error}"));
             }
         }
     }
@@ -75,14 +75,14 @@ impl History {
     fn batch(&mut self, batch: BatchNews) {
         let of_batch = batch.problems.iter().find(|(severity, _)| *severity == Severity::BatchFailed);
         for message in batch.messages {
-            let told = self.runs.remove(&(message.message_id.clone(), message.receive_count)).unwrap_or_default();
+            let run = self.runs.remove(&(message.message_id.clone(), message.receive_count)).unwrap_or_default();
             self.deliveries.push(Delivery {
                 message_id: message.message_id,
-                body: told.body,
+                body: run.body,
                 group: message.group,
                 receive_count: message.receive_count,
                 done: message.is_deleted,
-                why: told.why.or_else(|| of_batch.map(|(_, problem)| problem.clone())),
+                why: run.why.or_else(|| of_batch.map(|(_, problem)| problem.clone())),
             });
         }
         self.problems.extend(batch.problems.into_iter().map(|(_, problem)| problem));
@@ -96,7 +96,7 @@ impl History {
         &self.problems
     }
 
-    /// What was wrong at the last delivery of each message.
+    /// Returns the error of the last delivery of each message.
     pub(super) fn last_whys(&self) -> HashMap<&str, Option<&str>> {
         self.deliveries.iter().map(|delivery| (delivery.message_id.as_str(), delivery.why.as_deref())).collect()
     }

@@ -1,4 +1,4 @@
-//! A mapping of a test's queue to a function.
+//! Connects a queue of a test with a function.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use crate::mapping::config::{BatchSize, Batching, FunctionTimeout, MaximumConcur
 use crate::mapping::filter::FilterCriteria;
 use crate::poller::{self, News, NewsSink};
 
-/// An event source mapping that is to be made. Where nothing is said, it is as Lambda makes mappings, with
-/// `ReportBatchItemFailures` on.
-#[must_use = "nothing is polled before `start`"]
+/// A builder for an event source mapping. Its defaults are those of Lambda, except that `ReportBatchItemFailures` is
+/// on.
+#[must_use = "the mapping polls only after `start`"]
 pub struct Mapping {
     queue: TestQueue,
     client: Client,
@@ -33,7 +33,7 @@ pub struct Mapping {
     reports_item_failures: bool,
 }
 
-/// What a function has where its template is silent.
+/// Lambda's default timeout.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Mapping {
@@ -65,60 +65,64 @@ impl Mapping {
         }
     }
 
-    /// `BatchSize`: 1 to 10,000 messages, of a FIFO queue to 10. More than 10 need a [window](Self::window). The default is
-    /// 10.
+    /// Sets `BatchSize`: 1 to 10,000 messages, or 1 to 10 on a FIFO queue. More than 10 need a [window](Self::window).
+    /// The default is 10.
     pub fn batch_size(self, messages: u32) -> Self {
         Self { batch_size: messages.into(), ..self }
     }
 
-    /// `MaximumBatchingWindowInSeconds`: how long a batch waits to be filled, in whole seconds up to 300. None by default.
+    /// Sets `MaximumBatchingWindowInSeconds`: the wait for a full batch, in whole seconds up to 300. The default is 0.
     pub fn window(self, window: Duration) -> Self {
         Self { window, ..self }
     }
 
-    /// `ScalingConfig.MaximumConcurrency`: how many batches the function has at a time, 2 to 1,000.
+    /// Sets `ScalingConfig.MaximumConcurrency`: the limit for concurrent batches, 2 to 1,000.
     pub fn maximum_concurrency(self, batches: u32) -> Self {
         Self { maximum_concurrency: Some(batches.into()), ..self }
     }
 
-    /// The function's timeout. The default is Lambda's, 3 s, or the queue's visibility timeout where that is less.
+    /// Sets the function's timeout. The default is Lambda's 3 s, or a shorter visibility timeout of the queue.
     pub fn function_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }
 
-    /// A pattern of `FilterCriteria`. What matches none of those given is deleted, undelivered.
+    /// Adds a pattern of `FilterCriteria`. Messages that match no pattern are deleted without a delivery.
     pub fn filter(mut self, pattern: impl Into<String>) -> Self {
         self.patterns.push(pattern.into());
         self
     }
 
-    /// `ReportBatchItemFailures` off: the answer is ignored, and every message deleted unless the function fails.
+    /// Turns `ReportBatchItemFailures` off. The mapping then ignores answers, and deletes every batch unless the
+    /// function fails.
     pub fn without_report_batch_item_failures(self) -> Self {
         Self { reports_item_failures: false, ..self }
     }
 
-    /// Polls and deletes by that client, and not by the queue's own: for a test that counts its calls, or has them fail.
+    /// Sets the client of the mapping, for a test that counts its calls or makes them fail. The default is the queue's
+    /// client.
     pub fn client(self, client: Client) -> Self {
         Self { client, ..self }
     }
 
-    /// Begins to poll. It ends with the kit.
+    /// Starts to poll. The mapping ends with the kit.
     ///
     /// # Errors
     ///
-    /// Where AWS would refuse to make such a mapping.
+    /// Returns an error when AWS would refuse to create the mapping.
     pub fn start(self) -> Result<(), Error> {
         let kit = self.queue.kit.clone();
         lock(&kit.inner.running).spawn(self.run()?);
         Ok(())
     }
 
-    /// The same as a future that polls for as long as somebody waits for it. Dropped, it ends as in a crash, with its function: the
-    /// messages that they had come back when their visibility timeout runs out.
+    /// Returns the mapping as a future that polls while it is awaited.
+    ///
+    /// Dropping the future ends the mapping and its function like a crash: their messages become visible when the
+    /// visibility timeout expires.
     ///
     /// # Errors
     ///
-    /// Where AWS would refuse to make such a mapping.
+    /// Returns an error when AWS would refuse to create the mapping.
     pub fn run(self) -> Result<impl Future<Output = ()> + Send + 'static, Error> {
         let queue = self.queue.clone();
         let mapping = self.checked().map_err(|error| refused(&format!("the mapping of {}", queue.name), error))?;
@@ -149,7 +153,7 @@ impl Mapping {
     }
 }
 
-/// The consumer as a function that tells the queue's history what its handler was given and what it said.
+/// Returns the consumer as a function that records the runs of its handler in the queue's history.
 pub(super) fn observed<K: redrive::Kind + Sync>(queue: &TestQueue, consumer: Consumer<K>) -> InProcess {
     let history = queue.history.clone();
     let observed = redrive::internals::observed(consumer, move |ended| {
@@ -158,7 +162,7 @@ pub(super) fn observed<K: redrive::Kind + Sync>(queue: &TestQueue, consumer: Con
     InProcess::consumer(&observed)
 }
 
-/// Tells the queue's history what becomes of batches.
+/// Returns a sink that records the outcomes of batches in the queue's history.
 pub(super) fn tell(queue: &TestQueue) -> NewsSink {
     let history = queue.history.clone();
     Arc::new(move |news| {
@@ -167,16 +171,16 @@ pub(super) fn tell(queue: &TestQueue) -> NewsSink {
     })
 }
 
-/// Polls, until the kit ends.
+/// Polls until the kit ends.
 pub(super) fn run(queue: &TestQueue, mapping: poller::Mapping) {
-    // Made first: it may write to the log, and nobody is to wait for that with the lock.
+    // Created before the lock is taken, because it may log, and a slow log must not block others.
     let polls = polls(queue, mapping);
     lock(&queue.kit.inner.running).spawn(polls);
 }
 
 fn polls(queue: &TestQueue, mapping: poller::Mapping) -> impl Future<Output = ()> + Send + use<> {
     for key in mapping.filter.undocumented_keys() {
-        tracing::warn!(key, "a filter pattern names a key that AWS documents no longer for SQS: only `body` is");
+        tracing::warn!(key, "a filter pattern names a key that AWS no longer documents for SQS; use only `body`");
     }
     let mut mapped = lock(&queue.kit.inner.mapped);
     if !mapped.contains(&queue.name) {
@@ -186,7 +190,7 @@ fn polls(queue: &TestQueue, mapping: poller::Mapping) -> impl Future<Output = ()
     mapping.run(std::future::pending())
 }
 
-/// Loudly, as nobody may ask for the history.
+/// Logs problems at high levels, because a test may not read the history.
 fn log(news: &News) {
     match news {
         News::Batch(batch) => {
@@ -198,13 +202,15 @@ fn log(news: &News) {
                 }
             }
         }
-        News::Filtered { message_ids } => tracing::info!(messages = message_ids.len(), "matched no filter: deleted"),
+        News::Filtered { message_ids } => {
+            tracing::info!(messages = message_ids.len(), "deleted messages that match no filter");
+        }
         News::NotReady { error, attempts } => {
             tracing::warn!(error, attempts, "the function is not ready; its messages stay in the queue");
         }
-        News::PollFailed { error } => tracing::warn!(error, "the queue could not be polled"),
+        News::PollFailed { error } => tracing::warn!(error, "failed to poll the queue; the mapping tries again"),
         News::DeleteFailed { message_id, error } => {
-            tracing::error!(message_id, error, "done, but could not be deleted: it runs again");
+            tracing::error!(message_id, error, "failed to delete a processed message; it runs again");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The test kit: a consumer, its queue and its dead-letter queue in one test, on tokio's paused clock.
+//! The test kit: it runs a consumer with its queue and dead-letter queue in one test, on tokio's paused clock.
 
 mod history;
 mod mapping;
@@ -20,10 +20,10 @@ use super::sqs::Sqs;
 
 /// SQS and event source mappings for a test.
 ///
-/// What runs is the real thing: messages are sent with an SDK's client, polled, made into the event that Lambda makes,
-/// handled by the consumer as on Lambda, and settled by what its answer means. On tokio's paused clock
-/// (`#[tokio::test(start_paused = true)]`) waiting takes no time, so hours of retries are over in milliseconds; and the
-/// same seed gives the same run.
+/// A test runs the real code. An SDK client sends messages, and a mapping polls them and builds the event as Lambda
+/// does. The consumer handles the event as on Lambda, and its answer decides what happens to the messages. On tokio's
+/// paused clock (`#[tokio::test(start_paused = true)]`) hours of retries take milliseconds. The same seed repeats the
+/// same run.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,7 +31,7 @@ use super::sqs::Sqs;
 /// use redrive_local::Kit;
 ///
 /// async fn place(Body(order): Body) -> Result<(), String> {
-///     if order == "poison" { Err("this is no order".into()) } else { Ok(()) }
+///     if order == "poison" { Err("not an order".into()) } else { Ok(()) }
 /// }
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?.block_on(async {
@@ -46,7 +46,7 @@ use super::sqs::Sqs;
 /// assert_eq!(orders.deliveries_of(&good).len(), 1);
 /// assert_eq!(orders.deliveries_of(&bad).len(), 5);
 /// let [dead] = &orders.dead_letters()[..] else { panic!("one message is dead") };
-/// assert_eq!((dead.body.as_str(), dead.why.as_deref()), ("poison", Some("this is no order")));
+/// assert_eq!((dead.body.as_str(), dead.why.as_deref()), ("poison", Some("not an order")));
 /// # Ok::<(), redrive_local::Error>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -54,17 +54,18 @@ use super::sqs::Sqs;
 ///
 /// # A whole template
 ///
-/// A template says what production has: queues with their attributes and RedrivePolicies, and mappings with batch size,
-/// window, concurrency, filters, `ReportBatchItemFailures` and the function's timeout. A test that deploys it tests those
-/// too: a filter that matches nothing, a `maxReceiveCount` of 1, or a forgotten `FunctionResponseTypes` fails it. Each
-/// function that a queue is mapped to is given its handler, by its logical id:
+/// A template describes the deployment: queues with their attributes and RedrivePolicies, and mappings with batch size,
+/// window, concurrency, filters, `ReportBatchItemFailures` and the function's timeout. A test that deploys the template
+/// tests these settings too. It fails because of a filter that matches nothing, a `maxReceiveCount` of 1, or a
+/// forgotten `FunctionResponseTypes`. The test gives a handler for each function that a queue is mapped to, by its
+/// logical id:
 ///
 /// ```
 /// use redrive::Json;
 /// use redrive_local::Kit;
 ///
 /// async fn place(Json(order): Json<u32>) -> Result<(), String> {
-///     if order == 13 { Err("there is no such thing".into()) } else { Ok(()) }
+///     if order == 13 { Err("unknown order".into()) } else { Ok(()) }
 /// }
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?.block_on(async {
@@ -85,8 +86,8 @@ use super::sqs::Sqs;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The handlers run in the test's process, so a function's variables in the template are not in their environment, nor
-/// is its memory bounded.
+/// The handlers run in the test's process. They do not see the environment variables of the template, and their memory
+/// is not limited.
 #[derive(Clone, Debug)]
 pub struct Kit {
     inner: Arc<Inner>,
@@ -95,56 +96,57 @@ pub struct Kit {
 #[derive(Debug)]
 struct Inner {
     sqs: Sqs,
-    /// Names of the queues that have a mapping.
+    /// The names of queues with a mapping.
     mapped: Mutex<Vec<String>>,
-    /// Mappings end with the kit.
+    /// The running mappings, which end with the kit.
     running: Mutex<JoinSet<()>>,
 }
 
 impl Kit {
-    /// An account without queues, whose run can be repeated: ids and faults come from the seed, and it begins on
-    /// 2026-01-01.
+    /// Creates an account without queues, whose run can be repeated. Ids and faults come from the seed, and the clock
+    /// starts at 2026-01-01.
     ///
-    /// The AWS SDK takes the jitter of its retries from the generator that the crate `fastrand` has for each thread, so this seeds
-    /// that too.
+    /// This also seeds the thread's generator of the crate `fastrand`, because the AWS SDK takes the jitter of its
+    /// retries from it.
     pub fn with_seed(seed: u64) -> Self {
         fastrand::seed(seed);
         let inner = Inner { sqs: Sqs::with_seed(seed), mapped: Mutex::default(), running: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
-    /// The SQS of this kit, for what the kit has no words for.
+    /// Returns the SQS of this kit, for operations that the kit does not wrap.
     pub fn sqs(&self) -> &Sqs {
         &self.inner.sqs
     }
 
-    /// From now on these things go wrong: see [`Faults`].
+    /// Sets the faults of all further calls, see [`Faults`].
     pub fn set_faults(&self, faults: Faults) {
         self.inner.sqs.set_faults(faults);
     }
 
-    /// A queue that is to be made, with a dead-letter queue if it is given a
-    /// [`max_receive_count`](QueueBuilder::max_receive_count). A name that ends in `.fifo` is that of a FIFO queue.
+    /// Returns a builder for a queue. With a [`max_receive_count`](QueueBuilder::max_receive_count) the queue has a
+    /// dead-letter queue. A name that ends in `.fifo` makes a FIFO queue.
     pub fn queue(&self, name: &str) -> QueueBuilder {
         QueueBuilder::new(self.clone(), name)
     }
 
-    /// A SAM or CloudFormation template, whose queues and mappings are to be made as it says: see [the example](Kit#a-whole-template).
-    /// The path begins where the test runs, which under cargo is the package's root.
+    /// Returns a builder for the queues and mappings of a SAM or CloudFormation template: see
+    /// [the example](Kit#a-whole-template). The path is relative to the working directory, which is the package's root
+    /// in a cargo test.
     pub fn template(&self, file: impl AsRef<Path>) -> TemplateBuilder {
         TemplateBuilder::of_file(self.clone(), file.as_ref())
     }
 
-    /// The same, with the template's text.
+    /// Returns a builder for the template with this text.
     pub fn template_text(&self, text: impl Into<String>) -> TemplateBuilder {
         TemplateBuilder::of_text(self.clone(), text.into())
     }
 
-    /// Waits until the queues that have a mapping have no message left: none visible, in flight or delayed, and none on its
-    /// way there from a dead-letter queue. All of them are processed then, dead-lettered or expired.
+    /// Waits until the queues with a mapping are empty. They have no visible, in-flight or delayed messages then, and
+    /// no message is on its way back from a dead-letter queue. All messages are processed, dead-lettered or expired.
     ///
-    /// A message that fails for ever, in a queue without a dead-letter queue, ends by its retention period: after four
-    /// days of the paused clock.
+    /// A message that always fails in a queue without a dead-letter queue expires after the retention period. The
+    /// default is four days of the paused clock.
     pub async fn until_idle(&self) {
         loop {
             let changed = self.inner.sqs.next_change();
@@ -158,6 +160,6 @@ impl Kit {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // No user's code runs under these locks.
+    // No user code runs under these locks, so a panic cannot leave invalid data.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! A queue of a test.
+//! Manages a queue of a test.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -19,9 +19,9 @@ use super::{Kit, lock};
 use crate::error::Error;
 use crate::queue::Message;
 
-/// A queue that is to be made. Where nothing is said, it is as SQS makes queues.
+/// A builder for a queue. Its defaults are those of SQS.
 #[derive(Debug)]
-#[must_use = "no queue is made before `create`"]
+#[must_use = "the queue exists only after `create`"]
 pub struct QueueBuilder {
     kit: Kit,
     name: String,
@@ -29,7 +29,7 @@ pub struct QueueBuilder {
     attributes: Vec<(String, String)>,
 }
 
-/// A queue, with its dead-letter queue if it has one, and what has happened there.
+/// A queue with its dead-letter queue and the history of its messages.
 #[derive(Clone, Debug)]
 pub struct TestQueue {
     pub(super) kit: Kit,
@@ -47,30 +47,29 @@ impl QueueBuilder {
         Self { kit, name: name.to_owned(), max_receive_count: None, attributes: Vec::new() }
     }
 
-    /// How often a message may be received, 1 to 1,000. At its next receive it is moved to the dead-letter queue, which
-    /// is made too: `NAME-dlq`.
+    /// Sets how often a message may be received, 1 to 1,000. The next receive moves it to the dead-letter queue
+    /// `NAME-dlq`, which is also created.
     pub fn max_receive_count(self, count: u32) -> Self {
         Self { max_receive_count: Some(count), ..self }
     }
 
-    /// How long a message that was received is hidden, in whole seconds up to 12 hours. SQS's default is 30 s.
+    /// Sets how long a received message is hidden, in whole seconds up to 12 hours. The default is 30 s.
     pub fn visibility_timeout(self, timeout: Duration) -> Self {
         self.attribute("VisibilityTimeout", timeout.as_secs().to_string())
     }
 
-    /// Any attribute of a queue, as
-    /// [SetQueueAttributes](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html)
-    /// takes it.
+    /// Sets an attribute of
+    /// [SetQueueAttributes](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html).
     pub fn attribute(mut self, name: &str, value: impl Into<String>) -> Self {
         self.attributes.push((name.to_owned(), value.into()));
         self
     }
 
-    /// Makes the queue.
+    /// Creates the queue.
     ///
     /// # Errors
     ///
-    /// Where SQS would refuse it.
+    /// Returns an error when SQS would refuse the queue.
     pub async fn create(self) -> Result<TestQueue, Error> {
         let client = self.kit.sqs().client();
         let mut attributes = self.attributes;
@@ -110,7 +109,7 @@ async fn attributes_of(client: &Client, url: &str) -> Result<HashMap<Name, Strin
     Ok(answer.attributes.unwrap_or_default())
 }
 
-/// The queue at the end of the ARN in a RedrivePolicy.
+/// Returns the name of the queue in a RedrivePolicy.
 fn dead_letter_queue_of(policy: &str) -> Option<String> {
     let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
     let (_, name) = policy.get("deadLetterTargetArn")?.as_str()?.rsplit_once(':')?;
@@ -122,7 +121,7 @@ pub(super) fn refused(what: &str, error: impl std::fmt::Display) -> Error {
 }
 
 impl TestQueue {
-    /// A queue that has been made.
+    /// Wraps an existing queue.
     pub(super) async fn of(kit: &Kit, client: Client, name: String, url: String) -> Result<Self, Error> {
         let mut attributes = attributes_of(&client, &url).await?;
         let visibility_timeout = attributes.remove(&Name::VisibilityTimeout).unwrap_or_default();
@@ -138,21 +137,21 @@ impl TestQueue {
         })
     }
 
-    /// The queue's URL.
+    /// Returns the queue's URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A client of the AWS SDK, for what the kit has no words for.
+    /// Returns a client of the AWS SDK, for operations that the kit does not wrap.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Sends a message, and gives back its id. On a FIFO queue its group is `default`.
+    /// Sends a message and returns its id. On a FIFO queue the message group is `default`.
     ///
     /// # Errors
     ///
-    /// Where SQS would refuse it.
+    /// Returns an error when SQS would refuse the message.
     pub async fn send(&self, body: impl Into<String>) -> Result<String, Error> {
         match self.name.ends_with(".fifo") {
             true => self.send_to("default", body).await,
@@ -160,21 +159,21 @@ impl TestQueue {
         }
     }
 
-    /// Sends a value as JSON: see [`send`](Self::send).
+    /// Sends a value as JSON, see [`send`](Self::send).
     ///
     /// # Errors
     ///
-    /// Where it cannot be written as JSON, or SQS would refuse it.
+    /// Returns an error when the value cannot be serialized as JSON, or when SQS would refuse the message.
     pub async fn send_json(&self, body: &(impl Serialize + Sync)) -> Result<String, Error> {
         let json = to_body(body).map_err(|error| refused("a message", error))?;
         self.send(json).await
     }
 
-    /// Sends a message of a group. On a FIFO queue its deduplication id is one that no other message has.
+    /// Sends a message with a message group. On a FIFO queue it has a unique deduplication id.
     ///
     /// # Errors
     ///
-    /// Where SQS would refuse it.
+    /// Returns an error when SQS would refuse the message.
     pub async fn send_to(&self, group: &str, body: impl Into<String>) -> Result<String, Error> {
         self.send_message(Some(group), body.into()).await
     }
@@ -189,12 +188,13 @@ impl TestQueue {
         Ok(sent.message_id.unwrap_or_default())
     }
 
-    /// A mapping of this queue to a consumer, as it would be deployed. It begins at [`start`](Mapping::start).
+    /// Returns a builder for a mapping of this queue to a consumer. It polls after [`start`](Mapping::start).
     pub fn mapping<K: redrive::Kind + Sync>(&self, consumer: Consumer<K>) -> Mapping {
         Mapping::to_consumer(self.clone(), consumer)
     }
 
-    /// A mapping of this queue to any function: it takes the event and gives its answer, both JSON.
+    /// Returns a builder for a mapping of this queue to any function, which takes the event and returns the answer as
+    /// JSON.
     pub fn mapping_to<F, Fut>(&self, function: F) -> Mapping
     where
         F: Fn(String) -> Fut + Send + Sync + 'static,
@@ -203,23 +203,24 @@ impl TestQueue {
         Mapping::to_function(self.clone(), function)
     }
 
-    /// Every delivery, in the order in which the function's answers came. Deliveries in one batch are in its order.
+    /// Returns all deliveries in the order of the function's answers. Deliveries of one batch have the order of the
+    /// batch.
     pub fn deliveries(&self) -> Vec<Delivery> {
         lock(&self.history).deliveries().to_vec()
     }
 
-    /// The deliveries of one message, in order.
+    /// Returns the deliveries of one message, in order.
     pub fn deliveries_of(&self, message_id: &str) -> Vec<Delivery> {
         let history = lock(&self.history);
         history.deliveries().iter().filter(|delivery| delivery.message_id == message_id).cloned().collect()
     }
 
-    /// All that went wrong with whole batches: answers that mean that everything comes back, or that messages are lost.
+    /// Returns the problems of whole batches, for example answers that retry all messages or lose some.
     pub fn problems(&self) -> Vec<String> {
         lock(&self.history).problems().to_vec()
     }
 
-    /// What is in the dead-letter queue, the oldest first. It stays there.
+    /// Returns the messages of the dead-letter queue, oldest first. They stay in the queue.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         let Some(name) = &self.dead_letter_queue else { return Vec::new() };
         let history = lock(&self.history);
@@ -228,7 +229,8 @@ impl TestQueue {
     }
 }
 
-/// What a RedrivePolicy has moved is the message itself. What a handler has sent there is a new one that says of what.
+/// Describes a dead letter. A RedrivePolicy moves the message itself. A handler sends a new message with a note about
+/// the original.
 fn dead_letter(message: Message, whys: &HashMap<&str, Option<&str>>) -> DeadLetter {
     let noted = |name| message.text_attribute(name).map(str::to_owned);
     let message_id = noted(note::MESSAGE_ID).unwrap_or_else(|| message.id.to_string());

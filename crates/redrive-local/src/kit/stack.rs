@@ -1,4 +1,4 @@
-//! A test's queues and mappings, as a template has them.
+//! Creates queues and mappings from a template.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -16,13 +16,13 @@ use crate::function::{InProcess, Places};
 use crate::plan::{Origin, Plan, PlannedMapping, PlannedQueue, make_queues};
 use crate::template::{Inputs, Problem, Template};
 
-/// A template that is to be deployed to a [`Kit`].
-#[must_use = "nothing is made before `deploy`"]
+/// A builder that deploys a template to a [`Kit`].
+#[must_use = "the queues exist only after `deploy`"]
 pub struct TemplateBuilder {
     kit: Kit,
     text: Text,
     parameters: Vec<(String, String)>,
-    /// By the function's logical id.
+    /// The handlers by the logical ids of their functions.
     handlers: BTreeMap<String, Handler>,
 }
 
@@ -31,17 +31,17 @@ enum Text {
     Given(String),
 }
 
-/// A handler that waits for the queues it is mapped to. What it does is told to each of them.
+/// Builds the function of a queue. The function records its runs in the history of that queue.
 type Handler = Box<dyn Fn(&TestQueue) -> InProcess + Send + Sync>;
 
-/// What is named in errors where a template has no file.
+/// The name of a template without a file, for errors.
 const NO_FILE: &str = "template";
 
-/// The queues of a template, each with its dead-letter queue and its mappings.
+/// The queues of a template with their dead-letter queues and mappings.
 #[derive(Clone)]
 pub struct Stack {
     template: String,
-    /// With their logical ids, in the template's order.
+    /// The queues by logical id, in the template's order.
     queues: Vec<(String, TestQueue)>,
 }
 
@@ -58,26 +58,27 @@ impl TemplateBuilder {
         Self { kit, text, parameters: Vec::new(), handlers: BTreeMap::new() }
     }
 
-    /// A value for a parameter of the template, in place of its default.
+    /// Sets a parameter of the template, which replaces its default.
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.parameters.push((name.into(), value.into()));
         self
     }
 
-    /// What runs as the function of this logical id. Each function with a queue that is mapped to it needs one.
+    /// Sets the handler of a function by its logical id. Each function that a queue is mapped to needs one.
     pub fn function<K: redrive::Kind + Sync>(mut self, id: impl Into<String>, consumer: Consumer<K>) -> Self {
         let handler = move |queue: &TestQueue| observed(queue, consumer.clone());
         self.handlers.insert(id.into(), Box::new(handler));
         self
     }
 
-    /// Makes the queues, and begins to poll. A function that is no Rust program (another `Runtime`, an image, code in the
-    /// template) is left out, and its queue keeps its messages.
+    /// Creates the queues and starts to poll. A function that is not a Rust program (another `Runtime`, an image,
+    /// inline code) is left out, and its queue keeps its messages.
     ///
     /// # Errors
     ///
-    /// Where the template cannot be read, a function of it has no handler, a handler has no function or one that is no Rust
-    /// program, or AWS would refuse what the template asks for. The error has the line where there is one.
+    /// Returns an error when the template cannot be read, or when AWS would refuse its settings. A function without a
+    /// handler is an error, and so is a handler without a Rust function. The error contains the line of the template,
+    /// if there is one.
     pub async fn deploy(self) -> Result<Stack, Error> {
         let (file, text) = self.text.read()?;
         let inputs = Inputs { parameters: self.parameters, endpoint: BASE_URL.to_owned(), ..Inputs::default() };
@@ -93,7 +94,7 @@ impl TemplateBuilder {
         let (mut queues, mut places) = (Vec::new(), HashMap::new());
         for PlannedQueue { id, name, url, .. } in plan.queues {
             let queue = TestQueue::of(&self.kit, client.clone(), name, url).await?;
-            // By the name: an id may be another queue's name.
+            // Found by name, because an id may be the name of another queue.
             for (mapping, handler, reserved) in mappings.extract_if(.., |(mapping, ..)| mapping.queue == queue.name) {
                 let mut function = handler(&queue);
                 if let Some(reserved) = reserved {
@@ -109,14 +110,14 @@ impl TemplateBuilder {
 }
 
 impl Text {
-    /// The text, and how errors are to name it.
+    /// Returns the text, and the template's name for errors.
     fn read(self) -> Result<(String, String), Error> {
         match self {
             Self::Given(text) => Ok((NO_FILE.to_owned(), text)),
             Self::OfFile(file) => {
                 let name = file.display().to_string();
                 let text = std::fs::read_to_string(&file).map_err(|error| {
-                    let remedy = "its path begins where the test runs, which under cargo is the package's root";
+                    let remedy = "the path is relative to the working directory, in a cargo test the package's root";
                     local(format!("cannot read {name}: {error}; {remedy}"))
                 });
                 Ok((name, text?))
@@ -125,35 +126,35 @@ impl Text {
     }
 }
 
-/// A mapping, its function's handler, and how many invocations of that may run at a time, if the template says so.
+/// A mapping, its function's handler, and the function's reserved concurrency.
 type Handled<'h> = (PlannedMapping, &'h Handler, Option<usize>);
 
-/// Each mapping with the handler of its function, and with how many invocations that may run at a time, if it is said.
+/// Returns each mapping with the handler of its function and the function's reserved concurrency.
 fn handled<'h>(
     template: &Template,
     mappings: Vec<(PlannedMapping, Origin<'_>)>,
     handlers: &'h BTreeMap<String, Handler>,
 ) -> Result<Vec<Handled<'h>>, Error> {
-    // A handler that nothing invokes is a mistake: its test would pass, whatever the handler does.
+    // A handler without an invocation is a mistake: its test would always pass.
     for id in handlers.keys() {
         let function = template.functions.iter().find(|function| function.id == *id).ok_or_else(|| {
             let known = template.functions.iter().map(|function| function.id.as_str());
-            local(format!("{}: there is no function `{id}`; {}", template.file, there_is(known)))
+            local(format!("{}: there is no function `{id}`; {}", template.file, known_ids(known)))
         })?;
         if let Some(found) = function.kind.other() {
             let text =
-                format!("the function `{id}` has a handler, but it is no Rust program: {found}; remove the handler");
+                format!("the function `{id}` has a handler, but it is not a Rust program: {found}; remove the handler");
             return Err(local(Problem::new(function.place, text).of_file(&template.file)));
         }
         if !mappings.iter().any(|(_, origin)| origin.function.id == *id) {
-            let text = format!("the function `{id}` has a handler, but no mapping of a queue to it that is enabled");
+            let text = format!("the function `{id}` has a handler, but no enabled mapping of a queue; add a mapping");
             return Err(local(Problem::new(function.place, text).of_file(&template.file)));
         }
     }
     let with_handler = |(mapping, Origin { function, .. }): (PlannedMapping, Origin<'_>)| {
         let id = &function.id;
         let handler = handlers.get(id).ok_or_else(|| {
-            let text = format!("the function `{id}` has no handler; give it one with `.function(\"{id}\", ..)`");
+            let text = format!("the function `{id}` has no handler; add one with `.function(\"{id}\", ..)`");
             local(Problem::new(function.place, text).of_file(&template.file))
         })?;
         Ok((mapping, handler, function.reserved_concurrency()))
@@ -162,25 +163,25 @@ fn handled<'h>(
 }
 
 impl Stack {
-    /// A queue, by its logical id or by its name.
+    /// Returns a queue by its logical id or its name.
     ///
     /// # Errors
     ///
-    /// Where the template has no such queue.
+    /// Returns an error when the template has no such queue.
     pub fn queue(&self, id: &str) -> Result<TestQueue, Error> {
         let by_id = self.queues.iter().find(|(known, _)| known == id);
         let found = by_id.or_else(|| self.queues.iter().find(|(_, queue)| queue.name == id));
         found.map(|(_, queue)| queue.clone()).ok_or_else(|| {
             let known = self.queues.iter().map(|(id, _)| id.as_str());
-            local(format!("{}: there is no queue `{id}`; {}", self.template, there_is(known)))
+            local(format!("{}: there is no queue `{id}`; {}", self.template, known_ids(known)))
         })
     }
 }
 
-fn there_is<'a>(known: impl Iterator<Item = &'a str>) -> String {
+fn known_ids<'a>(known: impl Iterator<Item = &'a str>) -> String {
     match known.map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ") {
-        ids if ids.is_empty() => "there is none at all".to_owned(),
-        ids => format!("there is {ids}"),
+        ids if ids.is_empty() => "the template has none".to_owned(),
+        ids => format!("the template has {ids}"),
     }
 }
 

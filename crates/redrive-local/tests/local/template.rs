@@ -170,9 +170,9 @@ async fn what_does_not_fit_is_one_error_with_its_line() {
     let error = refused(TWO, &["Place"]).await;
     assert!(error.starts_with(&line_of("  Pay:")) && error.contains("`Pay` has no handler"), "{error}");
     let error = refused(TWO, &["Place", "Pay", "Unmapped"]).await;
-    assert!(error.starts_with(&line_of("  Unmapped:")) && error.contains("no mapping"), "{error}");
+    assert!(error.starts_with(&line_of("  Unmapped:")) && error.contains("no enabled mapping"), "{error}");
     let error = refused(TWO, &["Place", "Pay", "Plaice"]).await;
-    assert_eq!(error, "template: there is no function `Plaice`; there is `Place`, `Pay`, `Unmapped`");
+    assert_eq!(error, "template: there is no function `Plaice`; the template has `Place`, `Pay`, `Unmapped`");
     let error = refused("Resources: [", &[]).await;
     assert!(error.starts_with("template:2:1:"), "{error}");
     let error = refused(&TWO.replace("{Timeout: 60}", "{Timeout: 700}"), &["Place", "Pay"]).await;
@@ -198,7 +198,7 @@ async fn a_function_in_another_language_is_left_out_and_its_queue_keeps_its_mess
         let received = bills.client().receive_message().queue_url(bills.url()).send().await.unwrap();
         assert_eq!(received.messages().len(), 1, "it is there still");
         let error = refused(&text, &["Place", "Pay"]).await;
-        assert!(error.contains("`Pay` has a handler, but it is no Rust program"), "{error}");
+        assert!(error.contains("`Pay` has a handler, but it is not a Rust program"), "{error}");
     }
 }
 
@@ -228,7 +228,7 @@ async fn what_only_an_account_knows_is_an_error_where_it_is_needed() {
     let error = refused(&imported, &["Place", "Pay"]).await;
     assert!(error.starts_with(&line_of("EventSourceArn: !GetAtt Orders.Arn")), "{error}");
     assert!(
-        error.contains("`Fn::ImportValue`") && error.contains("put a parameter with a default in its place"),
+        error.contains("`Fn::ImportValue`") && error.contains("replace it by a parameter with a default"),
         "{error}"
     );
     let broken = TWO.replace("VisibilityTimeout: 600", "VisibilityTimeout: !ImportValue T");
@@ -245,7 +245,7 @@ async fn what_only_an_account_knows_is_an_error_where_it_is_needed() {
 async fn a_name_that_leads_nowhere_is_an_error_that_has_those_that_do() {
     let kit = Kit::with_seed(1);
     let error = deployed(&kit, redrive::handler(done)).await.queue("Order").unwrap_err().to_string();
-    assert_eq!(error, "template: there is no queue `Order`; there is `Orders`, `DeadOrders`, `Bills`");
+    assert_eq!(error, "template: there is no queue `Order`; the template has `Orders`, `DeadOrders`, `Bills`");
     let error = kit.template("nowhere.yaml").deploy().await.unwrap_err().to_string();
     assert!(error.starts_with("cannot read nowhere.yaml: ") && error.contains("the package's root"), "{error}");
     let arn = "arn:aws:sqs:us-east-1:111122223333:theirs";
