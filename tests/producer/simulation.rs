@@ -248,7 +248,7 @@ fn small_queues_proxies_and_late_credentials_lose_nothing() {
             queue.sqs.set_faults(faults());
             let results = send_all(&producer, messages, nearly_too_large).await;
             assert_eq!(account(&queue, &results, &unanswered).await, 0);
-            let is_excused = |error: &SendError| error.to_string().contains("a fault that was asked for");
+            let is_excused = |error: &SendError| error.to_string().contains("an injected fault");
             let reported: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
             assert!(reported.len() < messages / 20, "{seed}: {} were reported", reported.len());
             let of_ours = |error: &&&SendError| !is_excused(error) && !error.is_retryable();

@@ -1,4 +1,4 @@
-//! The queue as the HTTP client of an `aws_sdk_sqs::Client`.
+//! Connects an `aws_sdk_sqs::Client` with the queue, in place of an HTTP client.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::http::{HttpRequest, HttpResponse};
@@ -13,28 +13,28 @@ use aws_smithy_types::body::SdkBody;
 use super::sqs::{Call, REGION, Sqs};
 use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, TARGET, TRACE_ID};
 
-/// What queue URLs begin with where there is no socket.
+/// The beginning of queue URLs without a socket.
 pub(super) const BASE_URL: &str = "http://sqs.localhost";
 
 impl Sqs {
-    /// A client of the AWS SDK whose calls are answered in this process.
+    /// Returns a client of the AWS SDK whose calls are answered in this process.
     ///
-    /// All but the socket is the real thing: requests are serialized, signed and retried. Its settings can be changed:
-    /// `Client::from_conf(sqs.client().config().to_builder()...build())`.
+    /// Everything except the socket is real: the client serializes, signs and retries requests. Its settings can be
+    /// changed: `Client::from_conf(sqs.client().config().to_builder()...build())`.
     pub fn client(&self) -> Client {
         let config = aws_sdk_sqs::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static(REGION))
             .credentials_provider(Credentials::new("local", "local", None, None, "redrive"))
             .endpoint_url(BASE_URL)
-            // It goes by the system's clock, and there is no stream to stall.
+            // The protection uses the system's clock, and no stream can stall here.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .http_client(InProcess(self.clone()));
         Client::from_conf(config.build())
     }
 }
 
-/// Takes a request of the SDK's to the queue.
+/// Answers requests of the SDK in this process.
 #[derive(Clone, Debug)]
 struct InProcess(Sqs);
 
@@ -52,7 +52,7 @@ impl HttpConnector for InProcess {
             let body = request.body().bytes().unwrap_or_default();
             let trace_id = request.headers().get(TRACE_ID);
             let answer = sqs.call(Call { target, body, base_url: BASE_URL, trace_id }).await;
-            let lost = || ConnectorError::io("the connection broke: a fault that was asked for".into());
+            let lost = || ConnectorError::io("the connection broke: an injected fault".into());
             response(answer.ok_or_else(lost)?, sqs.date())
         })
     }

@@ -1,10 +1,11 @@
-//! The error of this crate.
+//! Defines the error of this crate.
 
 use std::fmt;
 
-/// The local queue or mapping refused a request: a setting that AWS refuses too, or a queue that exists already.
+/// The refusal of a request by the local queue or mapping. It concerns a setting that AWS refuses too, or a queue that
+/// already exists.
 ///
-/// `Debug` reads like `Display`, because `main` and tests print it.
+/// `Debug` prints the same text as `Display`, because `main` and tests print it.
 pub struct Error(String);
 
 impl Error {

@@ -1,12 +1,12 @@
-//! What goes wrong with SQS now and then, on demand and from a seed.
+//! Injects the occasional faults of SQS on demand, from a seed.
 
 use std::time::Duration;
 
 use super::queue::{Code, Failed, SqsError};
 
-/// How often calls to the queue go wrong, each as a probability from 0 to 1. None does where nothing is said.
+/// The probabilities of faults in calls to the queue, each from 0 to 1. The default is 0.
 ///
-/// Which call goes wrong is decided by the seed of the queue, and by the order of the calls.
+/// The queue's seed and the order of calls decide which calls fail.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,55 +27,55 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Nothing goes wrong.
+    /// Returns no faults.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// A call is refused with `RequestThrottled`, and nothing is done.
+    /// Refuses calls with `RequestThrottled`. These calls have no effect.
     pub fn throttles(self, probability: f64) -> Self {
         Self { throttles: probability, ..self }
     }
 
-    /// The connection breaks before the call arrives, and nothing is done.
+    /// Breaks the connection before a call arrives. These calls have no effect.
     pub fn lost_requests(self, probability: f64) -> Self {
         Self { lost_requests: probability, ..self }
     }
 
-    /// The connection breaks before the answer arrives: what was asked for is done, and the caller does not know.
+    /// Breaks the connection before the answer arrives. These calls take effect, and the caller does not know it.
     pub fn lost_answers(self, probability: f64) -> Self {
         Self { lost_answers: probability, ..self }
     }
 
-    /// A call takes some time more, up to that.
+    /// Delays calls by a random time up to `up_to`.
     pub fn slow_calls(self, probability: f64, up_to: Duration) -> Self {
         Self { slow_calls: probability, slowest: up_to, ..self }
     }
 
-    /// A message that was received from a standard queue stays visible, and is soon received by somebody else as well.
+    /// Leaves received messages of a standard queue visible, so that another receive returns them too.
     pub fn duplicates(self, probability: f64) -> Self {
         Self { duplicates: probability, ..self }
     }
 
-    /// An entry of a batch call fails with `SenderFault` false: it may succeed another time.
+    /// Fails entries of batch calls with `SenderFault` false, so that a retry may succeed.
     pub fn failed_entries(self, probability: f64) -> Self {
         Self { failed_entries: probability, ..self }
     }
 
-    /// An entry of a batch call fails with `SenderFault` true: it will never succeed.
+    /// Fails entries of batch calls with `SenderFault` true, so that a retry will not succeed.
     pub fn refused_entries(self, probability: f64) -> Self {
         Self { refused_entries: probability, ..self }
     }
 }
 
-/// Decides what goes wrong.
+/// Decides which calls fail.
 #[derive(Debug)]
 pub(super) struct Dice {
     faults: Faults,
     rng: fastrand::Rng,
 }
 
-/// What goes wrong with one call.
+/// The faults of one call.
 #[derive(Debug, Default)]
 pub(super) struct Fate {
     pub(super) delay: Duration,
@@ -104,13 +104,13 @@ impl Dice {
         }
     }
 
-    /// How an entry of a batch fails, if it does.
+    /// Returns the failure of a batch entry, if it fails.
     pub(super) fn entry(&mut self, id: &str) -> Option<Failed> {
         let (refused, failed) = (self.faults.refused_entries, self.faults.failed_entries);
         let error = if self.comes(refused) {
-            SqsError::new(Code::InvalidParameterValue, "This entry is refused: a fault that was asked for.")
+            SqsError::new(Code::InvalidParameterValue, "This entry is refused: an injected fault.")
         } else if self.comes(failed) {
-            SqsError::new(Code::InternalFailure, "This entry failed: a fault that was asked for.")
+            SqsError::new(Code::InternalFailure, "This entry failed: an injected fault.")
         } else {
             return None;
         };
@@ -122,7 +122,7 @@ impl Dice {
         self.comes(probability)
     }
 
-    /// Nothing is drawn for what never comes: a run without faults is the same as one before there were any.
+    /// Returns whether a fault occurs. A fault with probability 0 draws no number, so it does not change a seed's run.
     fn comes(&mut self, probability: f64) -> bool {
         probability > 0.0 && self.rng.f64() < probability
     }

@@ -1,7 +1,7 @@
-//! SQS on this machine: the queue, the event source mapping, and the functions it invokes.
+//! Runs SQS, the event source mapping and Lambda functions on this machine.
 //!
-//! [`Kit`] is the way to test a consumer; [`Sqs`] is the queue alone, for clients of the AWS SDK and behind a socket. The
-//! chapter [`docs`] has how to use them, and where they differ from AWS.
+//! [`Kit`] tests a consumer. [`Sqs`] is the queue alone, for clients of the AWS SDK and behind a socket. The chapter
+//! [`docs`] explains how to use them, and where they differ from AWS.
 
 mod callers;
 mod clock;

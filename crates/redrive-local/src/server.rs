@@ -1,4 +1,4 @@
-//! The queue behind a socket, for every SDK there is.
+//! Serves the queue at a socket, for every SDK.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,20 +21,21 @@ use super::queue::{Code, SqsError};
 use super::sqs::{Call, Sqs};
 use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, REQUEST_ID, TARGET, TRACE_ID};
 
-/// Ten messages of 1 MiB, all of whose characters are escaped, and the JSON round them: a batch that is too long is read
-/// whole, so that its sender is told that, and not that the connection broke.
+/// The size of ten messages of 1 MiB with every character escaped, and their JSON. The server reads a batch over the
+/// limit completely, so that its sender receives an error instead of a broken connection.
 const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
 
 impl Sqs {
-    /// Serves this SQS at a socket until `shutdown` is over; calls under way are answered before it ends.
+    /// Serves this SQS at a socket until `shutdown` completes, and answers running calls before it ends.
     ///
-    /// It speaks plain HTTP and believes every signature, so it is for loopback only. It answers programs that call it
-    /// under a loopback name or address, and no web page: [`Sqs::serve_to`] is for others. Point an SDK at it with
-    /// `AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324`, any region and any credentials; the AWS CLI takes `--endpoint-url`.
+    /// The server uses plain HTTP and accepts every signature, so it is for loopback only. It answers programs that
+    /// call it under a loopback name or address, and no web pages; [`Sqs::serve_to`] allows more callers. Point an SDK
+    /// at it with `AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324`, any region and any credentials. The AWS CLI takes
+    /// `--endpoint-url`.
     ///
     /// # Errors
     ///
-    /// Where the socket can accept no more connections.
+    /// Returns an error when the socket cannot accept connections any more.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -43,7 +44,7 @@ impl Sqs {
         self.serve_to(Callers::new(), listener, shutdown).await
     }
 
-    /// Serves this SQS like [`Sqs::serve`], to these callers: also under other names than loopback's, and to web pages.
+    /// Serves this SQS like [`Sqs::serve`] to these callers. They may include names outside loopback, and web pages.
     ///
     /// ```no_run
     /// use redrive_local::{Callers, Sqs};
@@ -58,7 +59,7 @@ impl Sqs {
     ///
     /// # Errors
     ///
-    /// Where the socket can accept no more connections.
+    /// Returns an error when the socket cannot accept connections any more.
     pub async fn serve_to(
         self,
         callers: Callers,
@@ -68,13 +69,13 @@ impl Sqs {
         let address: Arc<str> = format!("http://{}", reachable(listener.local_addr()?)).into();
         let router = Router::new().fallback(answer).layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES));
         let router = guarded(router.with_state(Served { sqs: self, address }), callers, refusal);
-        // An answer is one small write: without this it waits for the acknowledgement of the one before.
+        // With Nagle's algorithm a small answer would wait for the acknowledgement of the previous one.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         axum::serve(listener, router).with_graceful_shutdown(shutdown).await
     }
 }
 
-/// An error of SQS, so that SDKs show it.
+/// Returns a refusal as an error of SQS, so that SDKs show it.
 fn refusal(refused: &Refused) -> Response {
     let code = match refused {
         Refused::NoHost => Code::InvalidAddress,
@@ -83,7 +84,7 @@ fn refusal(refused: &Refused) -> Response {
     response(Answer::refused(SqsError::new(code, refused.message("this SQS"))))
 }
 
-/// An address that can be connected to: one that listens everywhere is reached at loopback.
+/// Returns an address to which clients can connect. A server on all interfaces is reachable at loopback.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip([127, 0, 0, 1].into());
@@ -99,7 +100,7 @@ struct Served {
 
 async fn answer(State(Served { sqs, address }): State<Served>, headers: HeaderMap, body: Bytes) -> Response {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    // The queue has the name that the caller knows its host by: in a container that is another one.
+    // The queue URL contains the host that the caller used, because a container uses another name.
     let base_url = text(header::HOST.as_str()).map_or_else(|| address.to_string(), |host| format!("http://{host}"));
     let target = text(TARGET).unwrap_or_default();
     match sqs.call(Call { target, body: &body, base_url: &base_url, trace_id: text(TRACE_ID) }).await {
@@ -108,7 +109,7 @@ async fn answer(State(Served { sqs, address }): State<Served>, headers: HeaderMa
     }
 }
 
-/// The queue's clock may be ahead of the machine's, whose date the server would write.
+/// Sets the date of the queue's clock, which may be ahead of the machine's clock.
 fn dated(mut response: Response, date: &str) -> Response {
     if let Ok(date) = HeaderValue::try_from(date) {
         response.headers_mut().insert(header::DATE, date);
@@ -134,7 +135,7 @@ fn request_id() -> String {
     hex(fastrand::u128(..))
 }
 
-/// An error before the first byte: all that hyper can do is to close the connection.
+/// A body that fails before its first byte, which makes hyper close the connection.
 struct Broken;
 
 impl HttpBody for Broken {
@@ -142,7 +143,7 @@ impl HttpBody for Broken {
     type Error = io::Error;
 
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let error = io::Error::new(io::ErrorKind::ConnectionReset, "the connection broke: a fault that was asked for");
+        let error = io::Error::new(io::ErrorKind::ConnectionReset, "the connection broke: an injected fault");
         Poll::Ready(Some(Err(error)))
     }
 }

@@ -1,4 +1,4 @@
-//! The queue as a service: calls that wait, faults, and the clock.
+//! Provides the queue as a service with waiting calls, faults and a clock.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,10 +15,10 @@ use super::wire::{Answer, Request};
 
 /// SQS on this machine.
 ///
-/// All that talks to it does so through an SDK: through [`Sqs::client`], without a socket, or through any SDK of any
-/// language once it is [served](Sqs::serve). Clones are the same SQS.
+/// Programs use it through an SDK: through [`Sqs::client`] without a socket, or through any SDK once it is
+/// [served](Sqs::serve). Clones refer to the same SQS.
 ///
-/// It goes by tokio's clock. Where that is paused, a wait of twelve hours takes no time:
+/// It follows tokio's clock. On a paused clock, a wait of twelve hours takes no time:
 ///
 /// ```
 /// use redrive_local::Sqs;
@@ -54,26 +54,26 @@ struct Shared {
 struct State {
     account: Account,
     dice: Dice,
-    /// Where calls wait for a queue to change.
+    /// The notifications for calls that wait for a change of a queue.
     waiting: HashMap<QueueId, Arc<Notify>>,
-    /// Told of every call.
+    /// Notified after every call.
     changed: Arc<Notify>,
-    /// Nobody waits for messages any more.
+    /// Whether long polls end at once.
     ends_polls: bool,
     watcher: Option<Watcher>,
 }
 
-/// What a call that receives found.
+/// The result of a look for messages.
 enum Look {
     Answer(Received),
-    /// Nothing yet: it looks again when the queue has changed, or at that time.
+    /// No message is visible. The call looks again when the queue changes, or at this time.
     Wait {
         changed: OwnedNotified,
         due: Time,
     },
 }
 
-/// Is told what happens. It must not block.
+/// A callback for events of messages. It must not block.
 #[derive(Clone)]
 struct Watcher(Arc<dyn Fn(Happening) + Send + Sync>);
 
@@ -83,39 +83,39 @@ impl fmt::Debug for Watcher {
     }
 }
 
-/// A call, as it comes over a wire.
+/// A call in its wire form.
 pub(super) struct Call<'a> {
-    /// The operation's name behind the service's.
+    /// The service's and the operation's name, from the header `X-Amz-Target`.
     pub(super) target: &'a str,
     pub(super) body: &'a [u8],
-    /// What the URLs of queues begin with for this caller.
+    /// The beginning of queue URLs for this caller.
     pub(super) base_url: &'a str,
     /// The value of [`TRACE_ID`](super::wire::TRACE_ID), if the call has one.
     pub(super) trace_id: Option<&'a str>,
 }
 
 pub(super) const REGION: &str = "us-east-1";
-/// When a run from a seed begins: 2026-01-01, 00:00 UTC.
+/// The start time of a seeded run: 2026-01-01, 00:00 UTC.
 const BEGINNING: Time = Time::from_millis(1_767_225_600_000);
 
 impl Sqs {
-    /// An account without queues, by the system's clock.
+    /// Creates an account without queues, on the system's clock.
     ///
     /// # Panics
     ///
-    /// Never; but it must be called, and used, within a tokio runtime whose timer is on.
+    /// Never. It must be created and used within a tokio runtime with an enabled timer.
     pub fn new() -> Self {
         Self::in_region(REGION)
     }
 
-    /// The same in another region, which is the one that its ARNs have.
+    /// Creates an account in another region, which appears in its ARNs.
     #[doc(hidden)]
     pub fn in_region(region: &str) -> Self {
         Self::with(region, fastrand::u64(..), Clock::of_the_system())
     }
 
-    /// An account without queues, whose run can be repeated: it begins on 2026-01-01, and ids and faults come from the
-    /// seed.
+    /// Creates an account without queues, whose run can be repeated. Ids and faults come from the seed, and the clock
+    /// starts at 2026-01-01.
     pub fn with_seed(seed: u64) -> Self {
         Self::with(REGION, seed, Clock::starting_at(BEGINNING))
     }
@@ -132,12 +132,12 @@ impl Sqs {
         Self { shared: Arc::new(Shared { state: Mutex::new(state), clock }) }
     }
 
-    /// From now on these things go wrong.
+    /// Sets the faults of all further calls.
     pub fn set_faults(&self, faults: Faults) {
         self.state().dice.set(faults);
     }
 
-    /// Answers a call. `None`: the connection breaks before there is an answer.
+    /// Answers a call. Returns `None` if the connection breaks before the answer.
     pub(super) async fn call(&self, call: Call<'_>) -> Option<Answer> {
         let fate = self.state().dice.call();
         if !fate.delay.is_zero() {
@@ -158,7 +158,7 @@ impl Sqs {
         (!fate.loses_answer).then_some(answer)
     }
 
-    /// What time it is on the queue's clock, as the `Date` header of an answer has it.
+    /// Returns the time of the queue's clock for the `Date` header.
     pub(super) fn date(&self) -> String {
         let seconds = i64::try_from(self.shared.clock.now().as_millis() / 1_000).unwrap_or(i64::MAX);
         DateTime::from_secs(seconds).fmt(DateTimeFormat::HttpDate).unwrap_or_default()
@@ -182,8 +182,8 @@ impl Sqs {
         if failed.is_empty() { answer } else { answer.with_failed(&failed) }
     }
 
-    /// Unlocks the state and tells what no answer tells. A log subscriber and a watcher are others' code: they may be slow, or may call
-    /// this SQS, so they run without the lock.
+    /// Unlocks the state and reports events that no answer reports. Log subscribers and watchers are foreign code: they
+    /// may be slow or call this SQS, so they run without the lock.
     fn unlock_and_tell(mut state: MutexGuard<'_, State>) {
         let (happenings, watcher) = (state.account.take_happenings(), state.watcher.clone());
         drop(state);
@@ -195,7 +195,7 @@ impl Sqs {
         }
     }
 
-    /// Waits for a message as long as it was asked to, unless there is one at once.
+    /// Receives messages, and waits for one up to the request's wait time.
     async fn receive(&self, request: &ReceiveMessage) -> Result<Received, SqsError> {
         let mut deadline = None;
         loop {
@@ -210,7 +210,7 @@ impl Sqs {
                 Look::Wait { changed, due } => (changed, due),
             };
             tokio::select! {
-                // In this order, and not in a random one, so that a run can be repeated.
+                // A fixed order instead of a random one makes a run repeatable.
                 biased;
                 () = changed => {}
                 () = self.shared.clock.sleep_until(due) => {}
@@ -218,27 +218,27 @@ impl Sqs {
         }
     }
 
-    /// Resolves when a call has been answered since now, or a waiting one has looked again.
+    /// Resolves after the next answered call, or when a waiting call looks again.
     #[doc(hidden)]
     pub fn next_change(&self) -> OwnedNotified {
         self.state().changed.clone().notified_owned()
     }
 
-    /// Whether a queue has no message at all.
+    /// Returns whether a queue has no messages in any state.
     #[doc(hidden)]
     pub fn is_empty(&self, name: &str) -> bool {
         let now = self.shared.clock.now();
         self.state().account.is_empty(name, now)
     }
 
-    /// Whether nothing is to be done now.
+    /// Returns whether there is nothing to do now.
     #[doc(hidden)]
     pub fn rests(&self, queues: &[String], settled: u64) -> bool {
         self.state().rests(queues, settled, self.shared.clock.now())
     }
 
-    /// Puts the clock forward to when something is due next, if nothing is to be done before: none of these queues has a
-    /// message that is visible, and all that they handed out is settled.
+    /// Advances the clock to the next due time if there is nothing to do before it. None of these queues may have a
+    /// visible message then, and all received messages have to be settled.
     #[doc(hidden)]
     pub fn skip_wait(&self, queues: &[String], settled: u64) {
         let mut state = self.state();
@@ -249,13 +249,13 @@ impl Sqs {
         }
     }
 
-    /// Leaves out the 60 s in which a queue cannot be purged again, or made again after its deletion.
+    /// Removes the 60 s before a queue can be purged again, or created again after its deletion.
     #[doc(hidden)]
     pub fn settle_at_once(&self) {
         self.state().account.settle_at_once();
     }
 
-    /// Has the polls that wait, and those to come, end with what there is: somebody wants to go home.
+    /// Ends waiting and future long polls at once, so that a shutdown does not wait for them.
     #[doc(hidden)]
     pub fn end_polls(&self) {
         let mut state = self.state();
@@ -263,30 +263,30 @@ impl Sqs {
         state.wake_all();
     }
 
-    /// Tells from now on what happens to messages that no answer to a call tells.
+    /// Sets the callback for events of messages that no answer reports.
     #[doc(hidden)]
     pub fn watch(&self, watcher: impl Fn(Happening) + Send + Sync + 'static) {
         self.state().watcher = Some(Watcher(Arc::new(watcher)));
     }
 
-    /// Whether a message move task runs.
+    /// Returns whether a message move task is running.
     pub(super) fn is_moving(&self) -> bool {
         self.state().account.is_moving()
     }
 
-    /// What a queue has, the oldest first, without receiving it.
+    /// Returns the messages of a queue, oldest first, without a receive.
     #[doc(hidden)]
     pub fn messages(&self, name: &str) -> Vec<Message> {
         self.state().account.messages(name).cloned().collect()
     }
 
-    /// An id that no other message has.
+    /// Returns a unique id.
     pub(super) fn unique_id(&self) -> String {
         self.state().account.unique_id().to_string()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic in here would be a fault of ours, and no state is worse than none.
+        // A panic under the lock would be a bug. The state stays usable, and losing it would be worse.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -298,7 +298,7 @@ impl Default for Sqs {
 }
 
 impl State {
-    /// Looks for messages. The first look sets until when the call may wait for one.
+    /// Looks for messages. The first look sets the deadline of the call.
     fn look(&mut self, request: &ReceiveMessage, now: Time, deadline: &mut Option<Time>) -> Result<Look, SqsError> {
         let received = self.receive(request, now)?;
         if !received.messages.is_empty() {
@@ -324,7 +324,7 @@ impl State {
         Ok(received)
     }
 
-    /// Resolves when the queue has changed since now.
+    /// Resolves after the next change of the queue.
     fn change_of(&mut self, queue: QueueId) -> OwnedNotified {
         self.waiting.entry(queue).or_default().clone().notified_owned()
     }
@@ -339,7 +339,7 @@ impl State {
         self.waiting.values().for_each(|waiting| waiting.notify_waiters());
     }
 
-    /// Wakes the calls that wait for a change, of one queue or of any.
+    /// Wakes the calls that wait for a change of one queue or of any queue.
     fn wake_changed(&mut self) {
         self.changed.notify_waiters();
         for queue in self.account.take_changed() {
@@ -353,10 +353,10 @@ impl State {
 fn log(happening: &Happening) {
     match happening {
         Happening::DeadLettered { from, to, message_id, receive_count } => {
-            tracing::info!(from, to, message_id, receive_count, "moved to the dead-letter queue");
+            tracing::info!(from, to, message_id, receive_count, "moved a message to the dead-letter queue");
         }
         Happening::Expired { from, message_id, receive_count } => {
-            tracing::warn!(from, message_id, receive_count, "expired: it was kept for the retention period");
+            tracing::warn!(from, message_id, receive_count, "deleted a message after its retention period");
         }
     }
 }
@@ -370,11 +370,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_watcher_may_call_the_queue_that_it_watches() {
+    async fn watcher_may_call_the_queue_that_it_watches() {
         let sqs = Sqs::with_seed(1);
         let (watched, seen) = (sqs.clone(), Arc::new(Mutex::new(Vec::new())));
-        let of_watcher = seen.clone();
-        sqs.watch(move |_| of_watcher.lock().unwrap().push(watched.messages("orders").len()));
+        let lengths = seen.clone();
+        sqs.watch(move |_| lengths.lock().unwrap().push(watched.messages("orders").len()));
         let client = sqs.client();
         let create = client.create_queue().queue_name("orders");
         let create = create.attributes(QueueAttributeName::MessageRetentionPeriod, "60");
@@ -383,6 +383,6 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(61)).await;
         let received = client.receive_message().queue_url(&queue_url).send().await.unwrap();
         assert!(received.messages().is_empty(), "{received:?}");
-        assert_eq!(*seen.lock().unwrap(), [0], "the watcher is told that the message expired");
+        assert_eq!(*seen.lock().unwrap(), [0], "the watcher did not see the expired message");
     }
 }
