@@ -1,11 +1,11 @@
-//! The attributes of queues.
+//! Tests the attributes of queues.
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 
 use crate::kit::{Queue, client, code, pass, secs};
 
 #[tokio::test(start_paused = true)]
-async fn all_attributes_of_a_queue() {
+async fn standard_queue_has_all_attributes_with_their_defaults() {
     let queue = Queue::standard().await;
     pass(secs(5)).await;
     queue.set("VisibilityTimeout", "60").await;
@@ -31,7 +31,7 @@ async fn all_attributes_of_a_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_queue_has_some_more() {
+async fn fifo_queue_has_additional_attributes() {
     let queue = Queue::fifo().await;
     for (name, value) in [
         ("FifoQueue", "true"),
@@ -44,7 +44,7 @@ async fn a_fifo_queue_has_some_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_attribute_is_refused() {
+async fn unknown_attribute_is_refused() {
     let queue = Queue::standard().await;
     let get = queue.client.get_queue_attributes().queue_url(&queue.url).attribute_names("Nonsense".into());
     assert_eq!(code(&get.send().await.unwrap_err()), "InvalidAttributeName");
@@ -54,7 +54,7 @@ async fn an_unknown_attribute_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_queue_must_be_there_be_of_the_same_kind_and_agree() {
+async fn dead_letter_queue_must_exist_have_the_same_type_and_allow_the_source() {
     let client = client();
     let queue = Queue::new(&client, "orders", &[]).await;
     let redrive_to = async |name: &str| {

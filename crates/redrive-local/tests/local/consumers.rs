@@ -1,4 +1,4 @@
-//! The test kit: consumers with their queue, from the first delivery to the dead-letter queue.
+//! Tests consumers with the test kit, from the first delivery to the dead-letter queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use crate::calls::Calls;
 use crate::kit::secs;
 
-/// What a delivery came to: the body, the receive, and whether it was done.
-fn told(deliveries: &[Delivery]) -> Vec<(&str, u32, bool)> {
+/// Returns the body, the receive count and the success of each delivery.
+fn outcomes(deliveries: &[Delivery]) -> Vec<(&str, u32, bool)> {
     deliveries.iter().map(|each| (each.body.as_deref().unwrap_or("?"), each.receive_count, each.done)).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_failed_comes_back_until_it_is_done() {
+async fn only_failed_records_are_retried() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").create().await.unwrap();
     let place = |Body(order): Body, ReceiveCount(count): ReceiveCount| async move {
@@ -32,9 +32,9 @@ async fn only_what_failed_comes_back_until_it_is_done() {
     let mut deliveries = orders.deliveries();
     deliveries.sort_by_key(|delivery| (delivery.receive_count, delivery.body.clone()));
     let expected = [("early", 1, true), ("late", 1, false), ("late", 2, false), ("late", 3, true)];
-    assert_eq!(told(&deliveries), expected);
+    assert_eq!(outcomes(&deliveries), expected);
     assert_eq!(deliveries[2].why.as_deref(), Some("not yet, at receive 2"));
-    assert_eq!(began.elapsed().as_secs(), 60, "two visibility timeouts");
+    assert_eq!(began.elapsed().as_secs(), 60, "expected two visibility timeouts");
     assert!(orders.problems().is_empty());
 }
 
@@ -50,13 +50,13 @@ async fn six_hours_of_retries_end_in_the_dead_letter_queue_with_the_reason() {
     kit.until_idle().await;
     assert_eq!(began.elapsed().as_secs(), 6 * 3_600);
     assert_eq!((orders.deliveries_of(&bad).len(), orders.deliveries_of(&good).len()), (6, 1));
-    let [dead] = &orders.dead_letters()[..] else { panic!("one is dead") };
+    let [dead] = &orders.dead_letters()[..] else { panic!("expected one dead letter") };
     assert_eq!((&dead.message_id, dead.body.as_str(), dead.receive_count), (&bad, "no number", 6));
     assert!(dead.why.as_deref().unwrap().contains("malformed"), "{dead:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_and_a_record_cut_off_are_told_too() {
+async fn dead_letters_have_the_reason_of_a_panic_and_of_a_timeout() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").max_receive_count(1).create().await.unwrap();
     let place = |Body(order): Body| async move {
@@ -77,7 +77,7 @@ async fn a_panic_and_a_record_cut_off_are_told_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_group_is_in_order_whatever_fails() {
+async fn fifo_group_keeps_its_order_when_records_fail() {
     for (mode, seed) in [(Fifo::StopGroup, 1), (Fifo::StopBatch, 2)] {
         let kit = Kit::with_seed(seed);
         let orders = kit.queue("orders.fifo").max_receive_count(100).create().await.unwrap();
@@ -103,7 +103,7 @@ async fn a_fifo_group_is_in_order_whatever_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_mapping_waits_for_its_window_and_keeps_to_its_size() {
+async fn mapping_waits_for_its_window_and_respects_the_batch_size() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").visibility_timeout(secs(600)).create().await.unwrap();
     let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -123,7 +123,7 @@ async fn the_mapping_waits_for_its_window_and_keeps_to_its_size() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_batches_at_a_time_than_are_allowed() {
+async fn concurrent_batches_are_limited_to_the_maximum() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").visibility_timeout(secs(600)).create().await.unwrap();
     let (running, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
@@ -146,7 +146,7 @@ async fn no_more_batches_at_a_time_than_are_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_setting_a_failure_is_deleted_and_said_so() {
+async fn failed_record_is_deleted_and_reported_when_the_setting_is_off() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").max_receive_count(3).create().await.unwrap();
     let place = |Body(_): Body| async { Err::<(), _>("no") };
@@ -154,10 +154,10 @@ async fn without_the_setting_a_failure_is_deleted_and_said_so() {
     let id = orders.send("x").await.unwrap();
     kit.until_idle().await;
     assert_eq!((orders.deliveries_of(&id).len(), orders.dead_letters().len()), (1, 0));
-    let [problem] = &orders.problems()[..] else { panic!("one problem") };
+    let [problem] = &orders.problems()[..] else { panic!("expected one problem") };
     assert!(problem.contains(&id) && problem.contains("ReportBatchItemFailures"), "{problem}");
 
-    // With this the whole batch comes back, and nothing is lost.
+    // With this option the whole batch is retried, so no message is lost.
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").max_receive_count(3).create().await.unwrap();
     let consumer = redrive::handler(place).fail_batch_on_any_failure();
@@ -168,7 +168,7 @@ async fn without_the_setting_a_failure_is_deleted_and_said_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_whole_batch_comes_back_where_the_answer_is_wrong() {
+async fn malformed_answer_retries_the_whole_batch() {
     let answers: [(&str, &str); 5] = [
         ("not JSON", "JSON"),
         (r#"{"batchItemFailures": [{"itemIdentifier": ""}]}"#, "empty"),
@@ -191,7 +191,7 @@ async fn a_whole_batch_comes_back_where_the_answer_is_wrong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_that_fails_or_takes_too_long_has_its_batch_again() {
+async fn batch_is_retried_after_an_error_or_a_timeout_of_its_function() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").max_receive_count(3).create().await.unwrap();
     let calls = Arc::new(AtomicU32::new(0));
@@ -217,7 +217,7 @@ async fn a_function_that_fails_or_takes_too_long_has_its_batch_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_matches_no_filter_is_deleted_undelivered() {
+async fn message_that_matches_no_filter_is_deleted_without_a_delivery() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").create().await.unwrap();
     let place = |Body(_): Body| async {};
@@ -226,11 +226,11 @@ async fn what_matches_no_filter_is_deleted_undelivered() {
     orders.send(r#"{"kind": "refund"}"#).await.unwrap();
     orders.send("order").await.unwrap();
     kit.until_idle().await;
-    assert_eq!(told(&orders.deliveries()), [(r#"{"kind": "order"}"#, 1, true)]);
+    assert_eq!(outcomes(&orders.deliveries()), [(r#"{"kind": "order"}"#, 1, true)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_sees_a_message_as_lambda_shows_it() {
+async fn handler_receives_a_message_in_the_form_of_lambda() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders.fifo").create().await.unwrap();
     let place = |Message(message): Message| async move {
@@ -249,7 +249,7 @@ async fn a_handler_sees_a_message_as_lambda_shows_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_moved_back_from_the_dead_letter_queue_runs_again() {
+async fn message_moved_back_from_the_dead_letter_queue_runs_again() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").max_receive_count(1).create().await.unwrap();
     let is_repaired = Arc::new(AtomicU32::new(0));
@@ -271,7 +271,7 @@ async fn what_is_moved_back_from_the_dead_letter_queue_runs_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_aws_would_refuse_is_refused() {
+async fn settings_that_aws_refuses_are_refused() {
     let kit = Kit::with_seed(1);
     let error = kit.queue("a b").create().await.unwrap_err();
     assert!(error.to_string().contains("a b"), "{error}");
@@ -291,7 +291,7 @@ async fn what_aws_would_refuse_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_consumer_of_a_fifo_group_has_each_message_once() {
+async fn slow_consumer_of_a_fifo_group_receives_each_message_once() {
     let kit = Kit::with_seed(1);
     let queue = kit.queue("orders.fifo").max_receive_count(2).create().await.unwrap();
     let slow = |Body(_): Body| async {
@@ -303,13 +303,13 @@ async fn a_slow_consumer_of_a_fifo_group_has_each_message_once() {
         queue.send(n.to_string()).await.unwrap();
     }
     kit.until_idle().await;
-    // Ten take longer than the visibility timeout of 30 s: what waited for its batch would run out unheard.
+    // Ten runs take longer than the visibility timeout of 30 s, so a waiting message would expire.
     assert_eq!(queue.deliveries().len(), 10);
     assert!(queue.dead_letters().is_empty() && queue.problems().is_empty(), "{:?}", queue.problems());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mapping_that_is_dropped_ends_as_in_a_crash() {
+async fn dropped_mapping_ends_like_a_crash() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").visibility_timeout(secs(60)).create().await.unwrap();
     let slow = |Body(_): Body| async { tokio::time::sleep(secs(10)).await };
@@ -323,6 +323,6 @@ async fn a_mapping_that_is_dropped_ends_as_in_a_crash() {
     assert_eq!(calls.count("DeleteMessageBatch"), 0);
     let _running = tokio::spawn(mapping().run().unwrap());
     kit.until_idle().await;
-    assert_eq!(began.elapsed().as_secs(), 70, "at its visibility timeout, and then it takes its time");
+    assert_eq!(began.elapsed().as_secs(), 70, "expected a visibility timeout and one run");
     assert_eq!(calls.count("DeleteMessageBatch"), 1);
 }

@@ -1,4 +1,4 @@
-//! Dead letters for a queue that takes less than the queue of the message.
+//! Tests dead letters for a queue with a lower size limit than the source queue.
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, QueueAttributeName as Name};
 use redrive::{Body, Effects, Outcome};
@@ -21,7 +21,7 @@ fn dead_url(orders: &TestQueue) -> String {
     orders.url().replace("orders", "orders-dlq")
 }
 
-/// Fills a message up to that many bytes, with what a producer adds.
+/// Sends a message of this many bytes, including the attributes that a producer adds.
 async fn send(orders: &TestQueue, bytes: usize) {
     let added: usize = ATTRIBUTES.iter().map(|(name, value)| name.len() + "String".len() + value.len()).sum();
     let mut send = orders.client().send_message().queue_url(orders.url()).message_body("x".repeat(bytes - added));
@@ -32,8 +32,8 @@ async fn send(orders: &TestQueue, bytes: usize) {
     send.send().await.unwrap();
 }
 
-/// What is in the dead-letter queue after a message of that size, with what redrive adds to it, has failed for a long reason; and how
-/// often it was sent there.
+/// Returns the dead letters of a message of this size that failed for a long reason. Also returns the numbers of calls
+/// to the dead-letter queue and of runs.
 async fn dead_letter(bytes: usize, effects: impl Fn(Effects) -> Effects) -> (Vec<Message>, usize, usize) {
     let kit = Kit::with_seed(1);
     let orders = orders(&kit).await;
@@ -54,18 +54,18 @@ fn names(message: &Message) -> Vec<&str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_is_too_large_is_sent_again_with_less() {
+async fn dead_letter_over_the_limit_is_sent_again_with_less() {
     let (dead, sends, runs) = dead_letter(LIMIT_BYTES - 500, |effects| effects).await;
     assert_eq!((dead.len(), sends, runs), (1, 2, 1));
     assert!(!names(&dead[0]).contains(&"traceparent") && names(&dead[0]).contains(&"redrive.id"));
     let attributes = dead[0].message_attributes().unwrap();
     let reason = attributes["redrive.reason"].string_value().unwrap();
-    assert!((64..4_000).contains(&reason.len()), "it is cut to {}", reason.len());
-    assert!(names(&dead[0]).contains(&"redrive.source"), "and the rest of the note is there");
+    assert!((64..4_000).contains(&reason.len()), "the reason has {} bytes", reason.len());
+    assert!(names(&dead[0]).contains(&"redrive.source"), "the rest of the note is missing");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_as_large_as_its_dead_letter_queue_takes_it_arrives_without_a_note() {
+async fn message_of_the_full_size_arrives_without_a_note() {
     let traceparent_bytes = "traceparent".len() + "String".len() + "00-1-2-01".len();
     let id_bytes = "redrive.id".len() + "String".len() + "7".len();
     for (bytes, expected) in [
@@ -80,14 +80,14 @@ async fn a_message_as_large_as_its_dead_letter_queue_takes_it_arrives_without_a_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_too_large_itself_is_retried_and_moved_by_the_redrive_policy() {
+async fn message_over_the_limit_is_retried_and_moved_by_the_redrive_policy() {
     let (dead, sends, runs) = dead_letter(LIMIT_BYTES + 200, |effects| effects).await;
-    assert_eq!((dead.len(), runs, sends), (1, 3, 3), "one call a run");
-    assert!(names(&dead[0]).contains(&"traceparent"), "SQS moved it as it was");
+    assert_eq!((dead.len(), runs, sends), (1, 3, 3), "expected one call for each run");
+    assert!(names(&dead[0]).contains(&"traceparent"), "SQS changed the message");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_note_can_be_turned_off() {
+async fn note_can_be_turned_off() {
     let (dead, ..) = dead_letter(1_000, Effects::without_note).await;
     assert_eq!(names(&dead[0]), ["redrive.id", "traceparent"]);
 }

@@ -1,4 +1,4 @@
-//! What a handler wants of the queue: a delay, a backoff, a dead letter with its reason.
+//! Tests the effects of a handler on its queue: a delay, a backoff, and a dead letter with its reason.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,19 +22,19 @@ fn bodies(deliveries: &[Delivery]) -> Vec<&str> {
     deliveries.iter().map(|each| each.body.as_deref().unwrap_or("?")).collect()
 }
 
-/// What is in the dead-letter queue, with all its attributes.
+/// Returns the messages of the dead-letter queue with all attributes.
 async fn dead(queue: &TestQueue) -> Vec<aws_sdk_sqs::types::Message> {
     let url = queue.url().replace("orders", "orders-dlq");
     Queue { client: queue.client().clone(), url }.receive().await
 }
 
 fn text<'a>(message: &'a aws_sdk_sqs::types::Message, name: &str) -> &'a str {
-    let attributes = message.message_attributes().expect("it has some");
+    let attributes = message.message_attributes().expect("the message has attributes");
     attributes.get(name).unwrap_or_else(|| panic!("no {name} in {attributes:?}")).string_value().expect("a text")
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_comes_back_when_its_handler_says() {
+async fn record_is_retried_after_the_delay_of_its_handler() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").visibility_timeout(secs(600)).create().await.unwrap();
     let place = |ReceiveCount(count): ReceiveCount| async move {
@@ -45,11 +45,11 @@ async fn a_record_comes_back_when_its_handler_says() {
     let began = Instant::now();
     kit.until_idle().await;
     assert_eq!(orders.deliveries().len(), 3);
-    assert_eq!(began.elapsed().as_secs(), 14, "two delays, each rounded up to whole seconds");
+    assert_eq!(began.elapsed().as_secs(), 14, "expected two delays, each rounded up to whole seconds");
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_effects_a_record_comes_back_at_its_visibility_timeout() {
+async fn record_is_retried_at_its_visibility_timeout_without_effects() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").visibility_timeout(secs(600)).max_receive_count(2).create().await.unwrap();
     let place = |ReceiveCount(count): ReceiveCount| async move {
@@ -64,7 +64,7 @@ async fn without_effects_a_record_comes_back_at_its_visibility_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backoff_grows_with_the_receive_count_and_is_jittered() {
+async fn backoff_grows_with_the_receive_count_and_has_jitter() {
     const RECEIVES: u32 = 12;
     let kit = Kit::with_seed(3);
     let orders =
@@ -79,13 +79,13 @@ async fn a_backoff_grows_with_the_receive_count_and_is_jittered() {
     kit.until_idle().await;
     let bounds: u64 = (0..RECEIVES).map(|doublings| 2_u64.pow(doublings).min(900) + 1).sum();
     assert!(began.elapsed() < secs(bounds), "{:?} of {bounds} s", began.elapsed());
-    assert!(began.elapsed() > secs(bounds / 2), "with fifty messages one is late: {:?}", began.elapsed());
+    assert!(began.elapsed() > secs(bounds / 2), "one of fifty messages has a long delay: {:?}", began.elapsed());
     assert_eq!(orders.deliveries().len(), 50 * RECEIVES as usize);
     assert_eq!(orders.dead_letters().len(), 50);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handlers_own_delay_goes_before_the_backoff() {
+async fn delay_of_a_handler_replaces_the_backoff() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").create().await.unwrap();
     let place = |ReceiveCount(count): ReceiveCount| async move {
@@ -100,7 +100,7 @@ async fn a_handlers_own_delay_goes_before_the_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_head_of_a_group_decides_and_its_tail_follows() {
+async fn delay_of_the_head_of_a_group_applies_to_its_tail() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders.fifo").visibility_timeout(secs(600)).create().await.unwrap();
     let place = |Body(order): Body, ReceiveCount(count): ReceiveCount| async move {
@@ -112,7 +112,7 @@ async fn the_head_of_a_group_decides_and_its_tail_follows() {
     }
     let began = Instant::now();
     kit.until_idle().await;
-    assert_eq!(began.elapsed().as_secs(), 20, "what stood behind the head came back with it");
+    assert_eq!(began.elapsed().as_secs(), 20, "the tail was not retried with the head");
     let done: Vec<_> = orders.deliveries().into_iter().filter(|each| each.done).collect();
     let of = |group: &str| bodies(&done).into_iter().filter(|body| body.starts_with(group)).collect::<Vec<_>>();
     assert_eq!(of("a"), ["a0", "a1", "a2", "a3"]);
@@ -120,7 +120,7 @@ async fn the_head_of_a_group_decides_and_its_tail_follows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_that_stops_the_batch_is_that_of_its_own_group() {
+async fn delay_that_stops_the_batch_applies_only_to_its_own_group() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders.fifo").visibility_timeout(secs(600)).create().await.unwrap();
     let place = |Body(order): Body, ReceiveCount(count): ReceiveCount| async move {
@@ -134,14 +134,14 @@ async fn a_delay_that_stops_the_batch_is_that_of_its_own_group() {
     let began = Instant::now();
     tokio::time::sleep(secs(700)).await;
     let done = |deliveries: Vec<Delivery>| deliveries.into_iter().filter(|each| each.done).collect::<Vec<_>>();
-    assert_eq!(bodies(&done(orders.deliveries())), ["b0", "c0"], "at their visibility timeout");
+    assert_eq!(bodies(&done(orders.deliveries())), ["b0", "c0"], "other groups missed their visibility timeout");
     kit.until_idle().await;
     assert_eq!(bodies(&done(orders.deliveries()))[2..], ["a0", "a1"]);
     assert_eq!(began.elapsed().as_secs(), 9 * 3_600);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_is_the_message_and_why() {
+async fn dead_letter_has_the_message_and_the_reason() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").max_receive_count(5).create().await.unwrap();
     let place = |Body(_): Body| async { Outcome::DeadLetter("no such customer".into()) };
@@ -152,11 +152,15 @@ async fn a_dead_letter_is_the_message_and_why() {
     kit.until_idle().await;
 
     let deliveries = orders.deliveries();
-    assert_eq!((deliveries.len(), deliveries[0].done), (1, true), "once it is there it is acknowledged here");
-    let [letter] = &orders.dead_letters()[..] else { panic!("one is dead") };
+    assert_eq!(
+        (deliveries.len(), deliveries[0].done),
+        (1, true),
+        "the message is deleted after its dead letter is sent"
+    );
+    let [letter] = &orders.dead_letters()[..] else { panic!("expected one dead letter") };
     assert_eq!((&letter.message_id, letter.receive_count), (&id, 1));
     assert_eq!(letter.why.as_deref(), Some("no such customer"));
-    let [message] = &dead(&orders).await[..] else { panic!("one is dead") };
+    let [message] = &dead(&orders).await[..] else { panic!("expected one dead letter") };
     assert_eq!(message.body(), Some("an order"));
     assert_eq!(attribute(message, "MessageGroupId"), Some("g"));
     assert_eq!((text(message, "tenant"), text(message, "redrive.reason")), ("t-7", "no such customer"));
@@ -166,9 +170,9 @@ async fn a_dead_letter_is_the_message_and_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_dead_letter_has_no_room_for_is_in_the_log() {
-    let told = Arc::<Mutex<Vec<String>>>::default();
-    let lines = told.clone();
+async fn attributes_without_room_in_the_dead_letter_are_logged() {
+    let logged = Arc::<Mutex<Vec<String>>>::default();
+    let lines = logged.clone();
     let _log = log::to(move |line| lines.lock().unwrap().push(line.text));
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").max_receive_count(5).create().await.unwrap();
@@ -182,15 +186,15 @@ async fn what_a_dead_letter_has_no_room_for_is_in_the_log() {
     let id = send.send().await.unwrap().message_id.unwrap();
     kit.until_idle().await;
     assert_eq!(dead(&orders).await[0].message_attributes().unwrap().len(), 10);
-    let told = told.lock().unwrap().join("\n");
-    let line = told.lines().find(|line| line.contains("no room")).unwrap_or_else(|| panic!("{told}"));
+    let logged = logged.lock().unwrap().join("\n");
+    let line = logged.lines().find(|line| line.contains("no room")).unwrap_or_else(|| panic!("{logged}"));
     let parts = ["WARN", &id, "left_out=redrive.reason, redrive.error,", "reason=disk full", "error=disk full"];
     assert!(parts.iter().all(|part| line.contains(part)), "{line}");
     assert!(!line.contains("an order"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_is_moved_back_and_dies_again_arrives_again() {
+async fn dead_letter_that_is_moved_back_and_fails_again_arrives_again() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders.fifo").max_receive_count(5).create().await.unwrap();
     let place = |Body(_): Body| async { Outcome::DeadLetter("no such customer".into()) };
@@ -205,11 +209,11 @@ async fn a_dead_letter_that_is_moved_back_and_dies_again_arrives_again() {
     orders.client().start_message_move_task().source_arn(arn).destination_arn(back).send().await.unwrap();
     kit.until_idle().await;
     assert_eq!(orders.deliveries().len(), 2);
-    assert_eq!(orders.dead_letters().len(), 1, "SQS takes it, and does not drop it as a duplicate");
+    assert_eq!(orders.dead_letters().len(), 1, "SQS dropped the dead letter as a duplicate");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_goes_on_after_a_dead_letter() {
+async fn group_continues_after_a_dead_letter() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders.fifo").max_receive_count(5).create().await.unwrap();
     let place = |Body(order): Body| async move {
@@ -227,7 +231,7 @@ async fn a_group_goes_on_after_a_dead_letter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_does_not_arrive_is_a_retry_and_stops_its_group() {
+async fn undelivered_dead_letter_is_retried_and_stops_its_group() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders.fifo").max_receive_count(2).create().await.unwrap();
     let elsewhere = orders.url().replace("orders", "nowhere");
@@ -242,11 +246,11 @@ async fn a_dead_letter_that_does_not_arrive_is_a_retry_and_stops_its_group() {
     kit.until_idle().await;
     let first = &orders.deliveries()[..2];
     assert_eq!((first[0].done, first[1].done, first[1].body.as_deref()), (false, false, None), "{first:?}");
-    assert_eq!(orders.dead_letters()[0].receive_count, 2, "by the RedrivePolicy, in the end");
+    assert_eq!(orders.dead_letters()[0].receive_count, 2, "the RedrivePolicy has to move the message");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_without_a_redrive_policy_keeps_its_poison() {
+async fn poison_stays_in_a_queue_without_a_redrive_policy() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").attribute("MessageRetentionPeriod", "60").create().await.unwrap();
     let place = |Body(_): Body| async { Outcome::DeadLetter("poison".into()) };
@@ -258,7 +262,7 @@ async fn a_queue_without_a_redrive_policy_keeps_its_poison() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn known_poison_is_dead_at_its_nth_receive_with_the_last_error() {
+async fn poison_is_dead_lettered_at_the_chosen_receive_with_the_last_error() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").max_receive_count(10).create().await.unwrap();
     let last_chances = Arc::new(AtomicU32::new(0));
@@ -284,11 +288,11 @@ async fn known_poison_is_dead_at_its_nth_receive_with_the_last_error() {
     assert_eq!(whys[1..3], ["cut off before the deadline", "cannot store 2: disk full"]);
     assert!(whys[3].contains("malformed"), "{whys:?}");
     assert!(letters.iter().all(|letter| letter.receive_count == 3), "{letters:?}");
-    assert_eq!(last_chances.load(Ordering::Relaxed), 3, "once for each that got as far as the handler");
+    assert_eq!(last_chances.load(Ordering::Relaxed), 3, "expected one call for each message that reaches the handler");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_effect_is_a_retry_and_never_a_loss() {
+async fn failed_effect_is_retried_without_a_loss() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").visibility_timeout(secs(100)).create().await.unwrap();
     let place = |ReceiveCount(count): ReceiveCount| async move {
@@ -303,12 +307,12 @@ async fn a_failed_effect_is_a_retry_and_never_a_loss() {
     }
     kit.set_faults(Faults::none());
     kit.until_idle().await;
-    assert_eq!(began.elapsed().as_secs(), 100, "at its visibility timeout");
+    assert_eq!(began.elapsed().as_secs(), 100, "expected the visibility timeout");
     assert_eq!(orders.deliveries().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn effects_come_through_faults() {
+async fn effects_survive_faults() {
     let kit = Kit::with_seed(5);
     let orders = kit.queue("orders").visibility_timeout(secs(3_000)).max_receive_count(50).create().await.unwrap();
     let place = |Json(number): Json<u32>, ReceiveCount(count): ReceiveCount| async move {
@@ -328,11 +332,14 @@ async fn effects_come_through_faults() {
     assert_eq!(letters.len(), 100);
     assert!(letters.iter().all(|letter| letter.why.as_deref() == Some("poison")));
     let retried = orders.deliveries().iter().filter(|each| !each.done).count();
-    assert!((200..220).contains(&retried), "two each of a hundred, and few that SQS refused four times: {retried}");
+    assert!(
+        (200..220).contains(&retried),
+        "expected two of each hundred and few that SQS refused four times: {retried}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_delays_of_a_batch_share_calls() {
+async fn delays_of_a_batch_share_calls() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").create().await.unwrap();
     let place = |ReceiveCount(count): ReceiveCount| async move {
@@ -350,7 +357,7 @@ async fn the_delays_of_a_batch_share_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_handlers_outcomes_reach_the_queue_together() {
+async fn outcomes_of_a_batch_handler_share_calls() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").max_receive_count(9).create().await.unwrap();
     async fn store(numbers: Vec<(Json<u32>, ReceiveCount)>) -> Vec<Outcome> {
@@ -369,13 +376,13 @@ async fn a_batch_handlers_outcomes_reach_the_queue_together() {
     }
     let began = Instant::now();
     kit.until_idle().await;
-    assert_eq!(began.elapsed().as_secs(), 6, "the delay, and the window of a batch that is not full");
+    assert_eq!(began.elapsed().as_secs(), 6, "expected the delay and the window of a batch that is not full");
     assert_eq!((orders.dead_letters().len(), orders.deliveries().len()), (10, 40));
     assert_eq!(calls.counts()["ChangeMessageVisibilityBatch"], 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn handlers_are_cut_off_early_enough_for_effects() {
+async fn handlers_are_cancelled_early_enough_for_effects() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").visibility_timeout(secs(600)).create().await.unwrap();
     let place = |ReceiveCount(count): ReceiveCount| async move {
@@ -398,7 +405,7 @@ async fn handlers_are_cut_off_early_enough_for_effects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_that_its_batch_could_not_wait_for_is_not_sent_later() {
+async fn delay_that_its_batch_could_not_wait_for_is_not_sent_later() {
     const TIMEOUT: Duration = secs(6);
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").visibility_timeout(secs(600)).create().await.unwrap();
@@ -428,7 +435,7 @@ async fn a_delay_that_its_batch_could_not_wait_for_is_not_sent_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn effects_on_a_queue_that_goes_silent_end_and_the_record_comes_back() {
+async fn record_is_retried_after_effects_on_a_silent_queue() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").visibility_timeout(secs(900)).max_receive_count(1).create().await.unwrap();
     let silent = redrive_local::Sqs::with_seed(1);
@@ -444,7 +451,7 @@ async fn effects_on_a_queue_that_goes_silent_end_and_the_record_comes_back() {
     while orders.deliveries_of(&id).is_empty() {
         tokio::time::sleep(secs(1)).await;
     }
-    assert!(!orders.deliveries_of(&id)[0].done, "nobody has the dead letter");
+    assert!(!orders.deliveries_of(&id)[0].done, "the message is deleted, but no dead letter was sent");
     assert!(began.elapsed() <= secs(33), "{:?}", began.elapsed());
     let warnings = warnings.lock().unwrap();
     assert!(warnings.iter().any(|text| text.contains("not sent to the dead-letter queue")), "{warnings:?}");

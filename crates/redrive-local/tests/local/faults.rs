@@ -1,4 +1,4 @@
-//! What goes wrong on demand.
+//! Tests injected faults.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use redrive_local::{Faults, Sqs};
 
 use crate::kit::{Queue, bodies, code, receive_count, timed};
 
-/// A queue with faults from a seed, and a client that does not try again.
+/// Returns a queue with faults from a seed, and a client without retries.
 async fn queue(seed: u64, name: &str, faults: Faults) -> Queue {
     let sqs = Sqs::with_seed(seed);
     let config = sqs.client().config().to_builder().retry_config(RetryConfig::disabled()).build();
@@ -25,7 +25,7 @@ async fn send(queue: &Queue) -> Result<(), String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_done_where_a_call_is_throttled_or_lost() {
+async fn throttled_or_lost_call_has_no_effect() {
     let throttled = queue(1, "orders", Faults::none().throttles(1.0)).await;
     assert_eq!(send(&throttled).await, Err("RequestThrottled".to_owned()));
     let lost = queue(1, "orders", Faults::none().lost_requests(1.0)).await;
@@ -33,7 +33,7 @@ async fn nothing_is_done_where_a_call_is_throttled_or_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_asked_for_is_done_where_only_the_answer_is_lost() {
+async fn call_with_a_lost_answer_takes_effect() {
     let sqs = Sqs::with_seed(1);
     let config = sqs.client().config().to_builder().retry_config(RetryConfig::disabled()).build();
     let queue = Queue::new(&Client::from_conf(config), "orders", &[]).await;
@@ -44,7 +44,7 @@ async fn what_was_asked_for_is_done_where_only_the_answer_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_sdks_own_retries_get_over_it() {
+async fn retries_of_the_sdk_overcome_faults() {
     let sqs = Sqs::with_seed(7);
     let patient = RetryConfig::standard().with_max_attempts(10);
     let config = sqs.client().config().to_builder().retry_config(patient).build();
@@ -57,14 +57,14 @@ async fn the_sdks_own_retries_get_over_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_can_be_slow() {
+async fn slow_calls_take_longer() {
     let queue = queue(1, "orders", Faults::none().slow_calls(1.0, Duration::from_secs(10))).await;
     let ((), took) = timed(async { send(&queue).await.unwrap() }).await;
     assert!(took > Duration::ZERO && took <= Duration::from_secs(10), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn entries_fail_in_both_ways_and_the_others_are_sent() {
+async fn entries_fail_with_and_without_a_sender_fault_and_the_others_are_sent() {
     let queue = queue(3, "orders", Faults::none().failed_entries(0.3).refused_entries(0.3)).await;
     let mut faults = BTreeMap::new();
     let mut sent = 0;
@@ -84,7 +84,7 @@ async fn entries_fail_in_both_ways_and_the_others_are_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standard_queue_delivers_twice_and_a_fifo_queue_does_not() {
+async fn standard_queue_delivers_duplicates_and_a_fifo_queue_does_not() {
     let twice = queue(1, "orders", Faults::none().duplicates(1.0)).await;
     twice.send("x").await;
     let (first, second) = (twice.receive().await, twice.receive().await);
@@ -98,7 +98,7 @@ async fn a_standard_queue_delivers_twice_and_a_fifo_queue_does_not() {
     assert_eq!((once.receive().await.len(), once.receive().await.len()), (1, 0));
 }
 
-/// What a hundred calls come to, one after the other.
+/// Returns the results of a hundred consecutive calls.
 async fn run(seed: u64) -> Vec<Result<(), String>> {
     let faults = Faults::none().throttles(0.2).lost_requests(0.1).lost_answers(0.1);
     let queue = queue(seed, "orders", faults).await;
@@ -110,7 +110,7 @@ async fn run(seed: u64) -> Vec<Result<(), String>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_seed_is_the_same_run() {
+async fn same_seed_repeats_the_same_run() {
     let first = run(5).await;
     assert_eq!(first, run(5).await);
     assert_ne!(first, run(6).await);

@@ -1,4 +1,4 @@
-//! FIFO queues: order within a group, turns among groups, and deduplication.
+//! Tests FIFO queues: order within a group, turns among groups, and deduplication.
 
 use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::{Message, SendMessageBatchRequestEntry};
@@ -10,7 +10,7 @@ async fn receive_one(queue: &Queue) -> Message {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_in_flight_holds_back_the_later_ones_of_its_group() {
+async fn message_in_flight_holds_back_later_messages_of_its_group() {
     let queue = Queue::fifo().await;
     for (group, body) in [("a", "a1"), ("a", "a2"), ("b", "b1")] {
         queue.send_to(group, body).await;
@@ -24,7 +24,7 @@ async fn a_message_in_flight_holds_back_the_later_ones_of_its_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_that_comes_before_the_first_one_in_flight_may_be_received() {
+async fn messages_before_the_first_one_in_flight_can_be_received() {
     let queue = Queue::fifo().await;
     for body in ["1", "2", "3", "4", "5"] {
         queue.send_to("a", body).await;
@@ -35,17 +35,17 @@ async fn all_that_comes_before_the_first_one_in_flight_may_be_received() {
     }
     assert_eq!(queue.counts().await, ["3", "2", "0"]);
     let before = queue.receive().await;
-    assert_eq!(bodies(&before), ["1", "2"], "the fifth is visible, but behind two in flight");
+    assert_eq!(bodies(&before), ["1", "2"], "the fifth is behind two messages in flight");
     queue.delete(&before[0]).await;
     queue.delete(&before[1]).await;
     queue.delete(&received[2]).await;
-    assert!(queue.receive().await.is_empty(), "the fourth is in flight");
+    assert!(queue.receive().await.is_empty(), "the fourth is not in flight");
     queue.delete(&received[3]).await;
     assert_eq!(queue.bodies().await, ["5"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tail_given_back_waits_for_its_head_and_not_for_other_groups() {
+async fn released_tail_waits_for_its_head_and_not_for_other_groups() {
     let queue = Queue::fifo().await;
     for (group, body) in [("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1")] {
         queue.send_to(group, body).await;
@@ -55,13 +55,13 @@ async fn a_tail_given_back_waits_for_its_head_and_not_for_other_groups() {
         queue.hide_for(tail, 0).await.unwrap();
     }
     let (nothing, took) = timed(queue.receive_for(secs(20))).await;
-    assert_eq!((bodies(&nothing), took), (vec![], secs(20)), "its head is in flight");
+    assert_eq!((bodies(&nothing), took), (vec![], secs(20)), "the head is not in flight");
     let (again, took) = timed(queue.receive_for(secs(20))).await;
     assert_eq!((bodies(&again), took), (["a1", "a2", "a3", "b1"].map(str::to_owned).to_vec(), secs(10)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_wakes_when_the_message_that_held_others_back_is_deleted() {
+async fn long_poll_wakes_when_the_blocking_message_is_deleted() {
     let queue = Queue::fifo().await;
     queue.send_to("a", "1").await;
     queue.send_to("a", "2").await;
@@ -75,7 +75,7 @@ async fn a_poll_wakes_when_the_message_that_held_others_back_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_was_taken_from_goes_behind_those_that_wait() {
+async fn group_goes_behind_waiting_groups_after_a_receive() {
     let queue = Queue::fifo().await;
     for (group, body) in [("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1"), ("b", "b2"), ("c", "c1")] {
         queue.send_to(group, body).await;
@@ -90,7 +90,7 @@ async fn a_group_that_was_taken_from_goes_behind_those_that_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_fails_each_time_does_not_keep_the_others_waiting() {
+async fn failing_group_does_not_delay_other_groups() {
     let queue = Queue::fifo().await;
     for (group, body) in [("a", "poison"), ("b", "b1"), ("c", "c1")] {
         queue.send_to(group, body).await;
@@ -105,7 +105,7 @@ async fn a_group_that_fails_each_time_does_not_keep_the_others_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receive_takes_all_it_can_of_a_group_and_then_of_the_next() {
+async fn receive_takes_all_it_can_from_one_group_before_the_next() {
     let queue = Queue::fifo().await;
     for body in 0..6 {
         queue.send_to("a", &format!("a{body}")).await;
@@ -115,7 +115,7 @@ async fn a_receive_takes_all_it_can_of_a_group_and_then_of_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_timeout_a_group_goes_on_from_its_oldest() {
+async fn group_continues_with_its_oldest_message_after_a_timeout() {
     let queue = Queue::fifo().await;
     for body in ["1", "2", "3", "4"] {
         queue.send_to("a", body).await;
@@ -129,7 +129,7 @@ async fn after_a_timeout_a_group_goes_on_from_its_oldest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_given_back_is_received_while_later_ones_are_in_flight() {
+async fn released_head_is_received_while_later_messages_are_in_flight() {
     let queue = Queue::fifo().await;
     for body in ["1", "2"] {
         queue.send_to("a", body).await;
@@ -138,23 +138,23 @@ async fn a_head_given_back_is_received_while_later_ones_are_in_flight() {
     queue.hide_for(&received[0], 0).await.unwrap();
     assert_eq!(queue.bodies().await, ["1"]);
     queue.hide_for(&received[1], 0).await.unwrap();
-    assert!(queue.receive().await.is_empty(), "now it is the head that holds it back");
+    assert!(queue.receive().await.is_empty(), "the head does not hold back its group");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stale_handle_changes_nothing_on_a_fifo_queue() {
+async fn stale_handle_changes_nothing_on_a_fifo_queue() {
     let queue = Queue::fifo().await;
     queue.send_to("a", "1").await;
     let first = queue.receive().await.remove(0);
     pass(secs(30)).await;
-    assert_eq!(queue.hide_for(&first, 60).await, Err("InvalidParameterValue".to_owned()), "it is visible");
+    assert_eq!(queue.hide_for(&first, 60).await, Err("InvalidParameterValue".to_owned()), "the message is visible");
     queue.receive().await;
-    assert_eq!(queue.hide_for(&first, 0).await, Err("InvalidParameterValue".to_owned()), "another has it");
+    assert_eq!(queue.hide_for(&first, 0).await, Err("InvalidParameterValue".to_owned()), "another receive has it");
     assert_eq!(queue.counts().await, ["0", "1", "0"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_delete_is_an_error() {
+async fn late_delete_is_an_error() {
     let queue = Queue::fifo().await;
     queue.send_to("a", "1").await;
     let message = queue.receive().await.remove(0);
@@ -175,7 +175,7 @@ async fn send(queue: &Queue, group: &str, id: &str) -> (String, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_id_within_five_minutes_is_the_same_message() {
+async fn same_id_within_five_minutes_is_the_same_message() {
     let queue = Queue::fifo().await;
     let first = send(&queue, "a", "id").await;
     let message = queue.receive().await.remove(0);
@@ -190,7 +190,7 @@ async fn the_same_id_within_five_minutes_is_the_same_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ids_may_be_compared_within_a_group_only() {
+async fn ids_can_be_compared_within_a_group() {
     let queue = Queue::new(&client(), "orders.fifo", &[("DeduplicationScope", "messageGroup")]).await;
     let first = send(&queue, "a", "id").await;
     assert_ne!(send(&queue, "b", "id").await, first);
@@ -199,7 +199,7 @@ async fn ids_may_be_compared_within_a_group_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn content_is_an_id_where_that_is_asked_for() {
+async fn content_based_deduplication_uses_the_body_as_the_id() {
     let queue = Queue::fifo().await;
     let first = queue.send_to("a", "hello").await;
     assert_eq!(queue.send_to("a", "hello").await, first);
@@ -215,7 +215,7 @@ async fn content_is_an_id_where_that_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_fifo_queue_needs_and_what_it_does_not_take() {
+async fn fifo_queue_requires_a_group_and_refuses_a_message_delay() {
     let queue = Queue::fifo().await;
     let send = || queue.client.send_message().queue_url(&queue.url).message_body("x");
     assert_eq!(code(&send().send().await.unwrap_err()), "MissingParameter");
@@ -231,7 +231,7 @@ async fn what_a_fifo_queue_needs_and_what_it_does_not_take() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_without_a_group_or_an_id_fails_as_a_whole() {
+async fn batch_with_an_entry_without_a_group_or_an_id_fails_as_a_whole() {
     let queue = Queue::new(&client(), "orders.fifo", &[]).await;
     let entry = |id: &str| SendMessageBatchRequestEntry::builder().id(id).message_body("x");
     let whole = || entry("whole").message_group_id("a").message_deduplication_id("1").build().unwrap();
@@ -248,13 +248,13 @@ async fn a_batch_without_a_group_or_an_id_fails_as_a_whole() {
         let error = send.send().await.unwrap_err();
         assert_eq!((code(&error).as_str(), error.message()), ("InvalidParameterValue", Some(text)));
     }
-    assert_eq!(queue.counts().await, ["0", "0", "0"], "nothing is sent");
+    assert_eq!(queue.counts().await, ["0", "0", "0"], "a message was sent");
     queue.client.send_message_batch().queue_url(&queue.url).entries(whole()).send().await.unwrap();
     assert_eq!(queue.bodies().await, ["x"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_of_the_delay_is_for_the_messages_that_wait_too() {
+async fn changed_delay_applies_to_waiting_messages() {
     let queue = Queue::fifo().await;
     queue.set("DelaySeconds", "60").await;
     queue.send_to("a", "1").await;
@@ -275,7 +275,7 @@ fn handles(messages: &[Message]) -> Vec<&str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_repeated_gets_the_same_again_for_as_long_again() {
+async fn repeated_attempt_receives_the_same_messages_for_a_full_timeout() {
     let queue = Queue::fifo().await;
     queue.send_to("a", "1").await;
     queue.send_to("b", "2").await;
@@ -293,7 +293,7 @@ async fn an_attempt_repeated_gets_the_same_again_for_as_long_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_whose_messages_were_changed_is_a_new_one() {
+async fn attempt_with_changed_messages_is_a_new_one() {
     let queue = Queue::fifo().await;
     queue.send_to("a", "1").await;
     queue.send_to("b", "2").await;

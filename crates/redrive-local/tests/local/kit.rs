@@ -1,4 +1,4 @@
-//! A queue, and short words for what is done with it.
+//! Wraps a queue in short operations.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as Name, QueueAttri
 use redrive_local::Sqs;
 use tokio::time::Instant;
 
-/// A queue of an account of its own.
+/// A queue in its own account.
 #[derive(Clone)]
 pub(crate) struct Queue {
     pub(crate) client: Client,
     pub(crate) url: String,
 }
 
-/// The client of a new account.
+/// Returns the client of a new account.
 pub(crate) fn client() -> Client {
     Sqs::with_seed(1).client()
 }
@@ -51,7 +51,7 @@ impl Queue {
         self.client.set_queue_attributes().queue_url(&self.url).attributes(name.into(), value).send().await.unwrap();
     }
 
-    /// How many messages are visible, in flight and delayed.
+    /// Returns the numbers of visible, in-flight and delayed messages.
     pub(crate) async fn counts(&self) -> [String; 3] {
         let names = ["", "NotVisible", "Delayed"].map(|what| format!("ApproximateNumberOfMessages{what}"));
         [self.attribute(&names[0]).await, self.attribute(&names[1]).await, self.attribute(&names[2]).await]
@@ -66,7 +66,7 @@ impl Queue {
         send.send().await.unwrap().message_id.unwrap()
     }
 
-    /// Up to ten messages, with all that is known of them, if there are any at once.
+    /// Receives up to ten messages with all attributes, without waiting.
     pub(crate) async fn receive(&self) -> Vec<Message> {
         self.receive_for(Duration::ZERO).await
     }
@@ -105,7 +105,7 @@ pub(crate) fn receive_count(message: &Message) -> u32 {
     attribute(message, "ApproximateReceiveCount").unwrap().parse().unwrap()
 }
 
-/// The name of an error, as SDKs show it.
+/// Returns the name of an error as SDKs show it.
 pub(crate) fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
     error.code().unwrap_or("no code").to_owned()
 }
@@ -114,7 +114,7 @@ pub(crate) async fn pass(time: Duration) {
     tokio::time::advance(time).await;
 }
 
-/// How much of the paused clock's time something takes, to the millisecond.
+/// Runs a future and returns how long it took on the paused clock, in whole milliseconds.
 pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let begin = Instant::now();
     let result = work.await;

@@ -1,4 +1,4 @@
-//! What SQS refuses.
+//! Tests the limits of SQS.
 
 use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::{
@@ -20,9 +20,9 @@ async fn send_all(queue: &Queue, entries: Vec<Entry>) -> Result<usize, String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_has_one_mebibyte_with_its_attributes() {
+async fn message_with_its_attributes_has_at_most_one_mebibyte() {
     let queue = Queue::standard().await;
-    // A name of 1, a type of 6 and a value of 3 bytes.
+    // The attribute's name, type and value have 1, 6 and 3 bytes.
     let value = MessageAttributeValue::builder().data_type("String").string_value("abc").build().unwrap();
     for (body, fits) in [(MIB - 10, true), (MIB - 9, false)] {
         let send = queue.client.send_message().queue_url(&queue.url).message_body("x".repeat(body));
@@ -37,7 +37,7 @@ async fn a_message_has_one_mebibyte_with_its_attributes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_has_one_mebibyte_in_all_or_is_refused_as_a_whole() {
+async fn batch_over_one_mebibyte_is_refused_as_a_whole() {
     let queue = Queue::standard().await;
     let halves = |more: usize| vec![entry("a", "x".repeat(MIB / 2)), entry("b", "x".repeat(MIB / 2 + more))];
     assert_eq!(send_all(&queue, halves(0)).await, Ok(0));
@@ -46,7 +46,7 @@ async fn a_batch_has_one_mebibyte_in_all_or_is_refused_as_a_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_has_one_to_ten_entries_of_different_ids() {
+async fn batch_has_one_to_ten_entries_with_distinct_ids() {
     let queue = Queue::standard().await;
     let numbered = |count: usize| (0..count).map(|n| entry(n.to_string(), "x")).collect::<Vec<_>>();
     assert_eq!(send_all(&queue, numbered(10)).await, Ok(0));
@@ -65,7 +65,7 @@ async fn a_batch_has_one_to_ten_entries_of_different_ids() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_with_a_bad_message_sends_the_others() {
+async fn bad_message_in_a_batch_does_not_stop_the_others() {
     let queue = Queue::standard().await;
     assert_eq!(send_all(&queue, vec![entry("a", "\u{1}"), entry("b", ""), entry("c", "good")]).await, Ok(2));
     assert_eq!(queue.bodies().await, ["good"]);
@@ -93,7 +93,7 @@ async fn numbers_out_of_range_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_have_the_words_of_aws() {
+async fn refusals_have_the_texts_of_aws() {
     let (queue, fifo) = (Queue::standard().await, Queue::fifo().await);
     let wait = queue.client.receive_message().queue_url(&queue.url).wait_time_seconds(21).send().await.unwrap_err();
     let text = "Value 21 for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.";
@@ -132,7 +132,7 @@ async fn refusals_have_the_words_of_aws() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn about_120_000_messages_may_be_in_flight() {
+async fn at_most_120_000_messages_are_in_flight() {
     let queue = Queue::standard().await;
     for _ in 0..12_001 {
         send_all(&queue, (0..10).map(|n| entry(n.to_string(), "x")).collect()).await.unwrap();
@@ -148,7 +148,7 @@ async fn about_120_000_messages_may_be_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trace_header_is_a_string() {
+async fn trace_header_has_to_be_a_string() {
     let queue = Queue::standard().await;
     let value = MessageSystemAttributeValue::builder().data_type("Number").string_value("1").build().unwrap();
     let send = queue.client.send_message().queue_url(&queue.url).message_body("x");

@@ -1,4 +1,4 @@
-//! The local queue as its users see it: through a client of the AWS SDK, on tokio's paused clock.
+//! Tests the local queue through a client of the AWS SDK, on tokio's paused clock.
 
 mod attributes;
 mod consumers;

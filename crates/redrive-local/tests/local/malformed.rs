@@ -1,4 +1,4 @@
-//! What an extractor finds malformed is a dead letter at once, where that is set.
+//! Tests the setting that dead-letters malformed messages at their first receive.
 
 use redrive::{Body, Effects, FromRecord, Json, Outcome, ReceiveCount, Record, Rejection};
 use redrive_local::{Kit, TestQueue};
@@ -14,12 +14,12 @@ async fn orders(kit: &Kit, name: &str) -> TestQueue {
     kit.queue(name).max_receive_count(4).create().await.unwrap()
 }
 
-/// How often the message with that body was received.
+/// Returns how often the message with this body was received.
 fn receives(orders: &TestQueue, body: &str) -> usize {
     orders.deliveries().iter().filter(|each| each.body.as_deref() == Some(body)).count()
 }
 
-/// The reasons in the dead-letter queue.
+/// Returns the reasons of the dead letters.
 async fn reasons(orders: &TestQueue) -> Vec<String> {
     let url = orders.url().replace("orders", "orders-dlq");
     let dead = Queue { client: orders.client().clone(), url }.receive().await;
@@ -31,7 +31,7 @@ async fn reasons(orders: &TestQueue) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_malformed_body_is_a_dead_letter_at_its_first_receive() {
+async fn malformed_body_is_dead_lettered_at_its_first_receive() {
     let kit = Kit::with_seed(1);
     let orders = orders(&kit, "orders").await;
     let place = |Json(_): Json<u32>| async {};
@@ -43,11 +43,11 @@ async fn a_malformed_body_is_a_dead_letter_at_its_first_receive() {
     assert_eq!((receives(&orders, "no number"), receives(&orders, "7")), (1, 1));
     let reasons = reasons(&orders).await;
     assert!(reasons.len() == 1 && reasons[0].contains("body is malformed"), "{reasons:?}");
-    assert!(!reasons[0].contains("no number"), "the payload is private: {reasons:?}");
+    assert!(!reasons[0].contains("no number"), "the reason contains the private payload: {reasons:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_malformed_body_is_retried_by_default() {
+async fn malformed_body_is_retried_by_default() {
     let kit = Kit::with_seed(1);
     let orders = orders(&kit, "orders").await;
     let place = |Json(_): Json<u32>| async {};
@@ -59,7 +59,7 @@ async fn a_malformed_body_is_retried_by_default() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_malformed_item_of_a_batch_handler_is_a_dead_letter_and_the_others_are_handled() {
+async fn malformed_item_of_a_batch_handler_is_dead_lettered_and_the_others_are_handled() {
     let kit = Kit::with_seed(1);
     let orders = orders(&kit, "orders").await;
     async fn store(_: Vec<(Json<u32>, ReceiveCount)>) -> Result<(), &'static str> {
@@ -75,7 +75,7 @@ async fn a_malformed_item_of_a_batch_handler_is_a_dead_letter_and_the_others_are
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_goes_on_once_the_dead_letter_was_accepted() {
+async fn group_continues_once_the_dead_letter_is_accepted() {
     for arrives in [true, false] {
         let kit = Kit::with_seed(1);
         let orders = orders(&kit, "orders.fifo").await;
@@ -91,15 +91,15 @@ async fn a_group_goes_on_once_the_dead_letter_was_accepted() {
         let began = Instant::now();
         kit.until_idle().await;
         let first: Vec<_> = orders.deliveries()[..3].iter().map(|each| each.done).collect();
-        assert_eq!(first, [true, arrives, arrives], "what stands behind waits for the dead letter");
+        assert_eq!(first, [true, arrives, arrives], "later messages have to wait for the dead letter");
         assert_eq!(began.elapsed().as_secs() == 0, arrives);
     }
 }
 
-/// Takes a body that begins with "of us: ".
-struct OfUs;
+/// Rejects the bodies "absent" and "malformed" with the rejection of that name.
+struct Address;
 
-impl<S: Sync> FromRecord<S> for OfUs {
+impl<S: Sync> FromRecord<S> for Address {
     type Rejection = Rejection;
 
     async fn from_record(record: &Record, state: &S) -> Result<Self, Rejection> {
@@ -112,10 +112,10 @@ impl<S: Sync> FromRecord<S> for OfUs {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_users_extractor_says_malformed_and_what_is_absent_is_retried() {
+async fn malformed_rejection_of_a_custom_extractor_is_dead_lettered_and_other_rejections_are_retried() {
     let kit = Kit::with_seed(1);
     let orders = orders(&kit, "orders").await;
-    let place = |_: OfUs| async {};
+    let place = |_: Address| async {};
     orders.mapping(redrive::handler(place).effects(effects(&orders))).start().unwrap();
     for body in ["absent", "malformed", "address"] {
         orders.send(body).await.unwrap();
@@ -125,18 +125,18 @@ async fn a_users_extractor_says_malformed_and_what_is_absent_is_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_that_the_handler_returns_is_an_error_like_any_other() {
+async fn rejection_that_a_handler_returns_is_retried() {
     let kit = Kit::with_seed(1);
     let orders = orders(&kit, "orders").await;
     let place = |order: Result<Json<u32>, Rejection>| async move { order.map(|_| ()) };
     orders.mapping(redrive::handler(place).effects(effects(&orders))).start().unwrap();
     orders.send("no number").await.unwrap();
     kit.until_idle().await;
-    assert_eq!(receives(&orders, "no number"), 4, "the handler has seen it, and asks for a retry");
+    assert_eq!(receives(&orders, "no number"), 4, "an error of the handler has to be retried");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_fails_for_its_own_reasons_has_found_nothing_malformed() {
+async fn error_of_a_layer_is_retried() {
     let kit = Kit::with_seed(1);
     let orders = orders(&kit, "orders").await;
     let place = |Body(_): Body| async { Outcome::Done };

@@ -1,4 +1,4 @@
-//! From a dead-letter queue back to where messages came from.
+//! Tests message move tasks, which return dead letters to their source queues.
 
 use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::ListMessageMoveTasksResultEntry as Task;
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::kit::{Queue, attribute, client, code, pass, secs};
 
-/// A queue, and its dead-letter queue with so many messages that came from it.
+/// Returns a queue and its dead-letter queue with this many of its messages.
 async fn dead(messages: usize) -> (Queue, Queue) {
     let client = client();
     let dlq = Queue::new(&client, "dlq", &[]).await;
@@ -29,7 +29,7 @@ async fn latest(dlq: &Queue) -> Task {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_go_back_as_new_ones() {
+async fn moved_messages_are_new_messages() {
     let (queue, dlq) = dead(12).await;
     dlq.client.start_message_move_task().source_arn(dlq.attribute("QueueArn").await).send().await.unwrap();
     pass(secs(1)).await;
@@ -44,7 +44,7 @@ async fn messages_go_back_as_new_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_goes_as_fast_as_it_may_until_it_is_cancelled() {
+async fn task_keeps_its_rate_until_it_is_cancelled() {
     let (_queue, dlq) = dead(12).await;
     let other = Queue::new(&dlq.client, "other", &[]).await;
     let (source, destination) = (dlq.attribute("QueueArn").await, other.attribute("QueueArn").await);
@@ -67,7 +67,7 @@ async fn a_task_goes_as_fast_as_it_may_until_it_is_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_poll_wakes_when_a_message_is_moved() {
+async fn long_poll_wakes_when_a_message_is_moved() {
     let (queue, dlq) = dead(3).await;
     let source = dlq.attribute("QueueArn").await;
     let start = dlq.client.start_message_move_task().source_arn(source).max_number_of_messages_per_second(1);
@@ -81,7 +81,7 @@ async fn a_long_poll_wakes_when_a_message_is_moved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_dead_letter_queues_have_tasks() {
+async fn task_needs_a_dead_letter_queue() {
     let (queue, dlq) = dead(1).await;
     let start = |arn: String| dlq.client.start_message_move_task().source_arn(arn).send();
     assert_eq!(code(&start(queue.attribute("QueueArn").await).await.unwrap_err()), "InvalidParameterValue");
@@ -95,7 +95,7 @@ async fn only_dead_letter_queues_have_tasks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_whose_queue_is_gone_stays_and_its_task_fails() {
+async fn message_without_its_source_queue_stays_and_its_task_fails() {
     let (queue, dlq) = dead(1).await;
     let source = dlq.attribute("QueueArn").await;
     let keeper = format!(r#"{{"deadLetterTargetArn": "{source}", "maxReceiveCount": 1}}"#);
@@ -109,14 +109,14 @@ async fn a_message_whose_queue_is_gone_stays_and_its_task_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_moved_stays_where_it_was_in_its_group() {
+async fn message_that_cannot_be_moved_keeps_its_place_in_its_group() {
     let client = client();
     let dlq = Queue::new(&client, "dlq.fifo", &[("ContentBasedDeduplication", "true")]).await;
     let arn = dlq.attribute("QueueArn").await;
     let policy = format!(r#"{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 1}}"#);
     let _source = Queue::new(&client, "orders.fifo", &[("RedrivePolicy", &policy)]).await;
     for body in ["1", "2"] {
-        // Sent to it directly: no queue is known that it could go back to.
+        // Sent directly to the dead-letter queue, so it has no source queue.
         let send = client.send_message().queue_url(&dlq.url).message_body(body).message_group_id("group");
         send.send().await.unwrap();
     }
@@ -127,7 +127,7 @@ async fn what_cannot_be_moved_stays_where_it_was_in_its_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_of_no_task_is_refused_by_what_is_wrong_with_it() {
+async fn handle_without_a_task_is_refused_with_the_reason() {
     let (_queue, dlq) = dead(1).await;
     let handle = |arn: &str| {
         let task_id = "10c6ee39-dcf1-4e5b-ab58-0e5b1a2a1e9b";
@@ -148,7 +148,7 @@ async fn a_handle_of_no_task_is_refused_by_what_is_wrong_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_cancelled_has_to_be_said() {
+async fn cancel_needs_a_task_handle() {
     let cancel = client().cancel_message_move_task().task_handle("").send();
     assert_eq!(code(&cancel.await.unwrap_err()), "MissingParameter");
 }

@@ -1,12 +1,12 @@
-//! A poison message at the head of a FIFO group: what stands behind it has not failed.
+//! Tests a poison message at the head of a FIFO group: later messages of the group have not failed.
 
 use redrive::{Backoff, Body, Effects, ReceiveCount};
 use redrive_local::{Delivery, Kit};
 
 use crate::kit::secs;
 
-/// How often each of these has run, where "poison" always fails, and "follower" at its first run. A message that fails three times is a
-/// dead letter, by what `effects` counts.
+/// Returns how often each message runs. "poison" always fails, and "follower" fails at its first run. A message is
+/// dead-lettered after three failures, as `effects` counts them.
 async fn runs(effects: impl Fn(Effects) -> Effects) -> Vec<(&'static str, usize)> {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders.fifo").max_receive_count(50).create().await.unwrap();
@@ -28,13 +28,13 @@ async fn runs(effects: impl Fn(Effects) -> Effects) -> Vec<(&'static str, usize)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_that_fails_for_the_first_time_is_no_dead_letter() {
+async fn follower_that_fails_for_the_first_time_is_not_dead_lettered() {
     let runs = runs(|effects| effects).await;
     assert_eq!(runs, [("poison", 3), ("follower", 2), ("last", 1), ("dead letters", 1)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn receives_count_where_that_is_asked_for() {
+async fn receives_count_as_failures_when_that_is_set() {
     let runs = runs(Effects::count_receives).await;
     assert_eq!(runs, [("poison", 3), ("follower", 1), ("last", 1), ("dead letters", 2)]);
 }

@@ -1,4 +1,4 @@
-//! Queues come and go.
+//! Tests the calls that create, find and delete queues.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use aws_sdk_sqs::types::QueueAttributeName as Name;
 use crate::kit::{Queue, client, code, pass, secs};
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_is_found_by_its_name() {
+async fn queue_is_found_by_its_name() {
     let client = client();
     let queue = Queue::new(&client, "orders", &[]).await;
     assert!(queue.url.ends_with("/000000000000/orders"), "{}", queue.url);
@@ -22,7 +22,7 @@ async fn a_queue_is_found_by_its_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_may_be_made_again_as_it_is_and_not_otherwise() {
+async fn existing_queue_can_be_created_again_only_with_the_same_attributes() {
     let client = client();
     let queue = Queue::new(&client, "orders", &[("DelaySeconds", "5")]).await;
     for same in [&[][..], &[("DelaySeconds", "5")]] {
@@ -36,7 +36,7 @@ async fn a_queue_may_be_made_again_as_it_is_and_not_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_have_a_form() {
+async fn invalid_names_are_refused() {
     let client = client();
     for name in ["a b", "ü", &"x".repeat(81), "a.b", "x.fifo"] {
         let error = client.create_queue().queue_name(name).send().await.unwrap_err();
@@ -57,7 +57,7 @@ async fn names_have_a_form() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_queue_is_made_by_a_boolean_in_any_case() {
+async fn fifo_queue_is_created_by_a_boolean_in_any_case() {
     let client = client();
     for (number, value) in ["true", "True", "TRUE"].into_iter().enumerate() {
         let create = client.create_queue().queue_name(format!("orders{number}.fifo"));
@@ -89,7 +89,7 @@ async fn queues_are_listed_in_pages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_queue_is_gone_and_its_name_is_free_a_minute_later() {
+async fn name_of_a_deleted_queue_is_free_after_a_minute() {
     let queue = Queue::standard().await;
     queue.send("hello").await;
     let waiting = tokio::spawn({
@@ -109,7 +109,7 @@ async fn a_deleted_queue_is_gone_and_its_name_is_free_a_minute_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_purge_takes_all_messages_and_comes_once_a_minute() {
+async fn purge_deletes_all_messages_and_is_allowed_once_a_minute() {
     let queue = Queue::standard().await;
     queue.send("in flight").await;
     let message = queue.receive().await.remove(0);
@@ -126,7 +126,7 @@ async fn a_purge_takes_all_messages_and_comes_once_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tags_are_kept() {
+async fn tags_are_stored_and_returned() {
     let queue = Queue::standard().await;
     let tags =
         async || queue.client.list_queue_tags().queue_url(&queue.url).send().await.unwrap().tags.unwrap_or_default();
@@ -157,7 +157,7 @@ async fn permissions_are_shown_as_a_policy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_principal_and_one_action_are_texts_and_several_are_lists() {
+async fn single_principal_and_action_are_texts_and_several_are_lists() {
     let queue = Queue::standard().await;
     let add = |label: &str| queue.client.add_permission().queue_url(&queue.url).label(label);
     add("one").aws_account_ids("111122223333").actions("SendMessage").send().await.unwrap();
@@ -175,7 +175,7 @@ async fn one_principal_and_one_action_are_texts_and_several_are_lists() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_is_found_by_its_name_in_place_of_its_url() {
+async fn queue_name_is_accepted_as_a_url() {
     let queue = Queue::standard().await;
     let send = queue.client.send_message().queue_url("orders").message_body("hello");
     send.send().await.unwrap();
@@ -185,7 +185,7 @@ async fn a_queue_is_found_by_its_name_in_place_of_its_url() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standard_queue_takes_no_attribute_of_fifo_queues() {
+async fn fifo_attributes_are_refused_on_a_standard_queue() {
     let client = client();
     let queue = Queue::new(&client, "orders", &[]).await;
     for (name, value) in
@@ -201,7 +201,7 @@ async fn a_standard_queue_takes_no_attribute_of_fifo_queues() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_purge_forgets_deduplication_ids() {
+async fn purge_forgets_deduplication_ids() {
     let queue = Queue::fifo().await;
     let first = queue.send_to("a", "hello").await;
     queue.client.purge_queue().queue_url(&queue.url).send().await.unwrap();
@@ -210,7 +210,7 @@ async fn a_purge_forgets_deduplication_ids() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_keys_of_tags_have_1_to_128_characters() {
+async fn tag_keys_have_1_to_128_characters() {
     let queue = Queue::standard().await;
     for key in ["", &"ü".repeat(129)] {
         let error = queue.client.tag_queue().queue_url(&queue.url).tags(key, "x").send().await.unwrap_err();
@@ -220,11 +220,11 @@ async fn the_keys_of_tags_have_1_to_128_characters() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permission_is_added_to_the_policy_that_is_there() {
+async fn permission_is_added_to_an_existing_policy() {
     let queue = Queue::standard().await;
     let own = r#"{"Action":"sqs:*","Effect":"Deny","Principal":"*","Resource":"*","Sid":"own"}"#;
     let of_orders = || queue.client.remove_permission().queue_url(&queue.url);
-    // A policy with one statement need not have a list.
+    // A policy with one statement may omit the list.
     for statement in [own.to_owned(), format!("[{own}]")] {
         queue.set("Policy", &format!(r#"{{"Version":"2012-10-17","Statement":{statement}}}"#)).await;
         let add = queue.client.add_permission().queue_url(&queue.url).label("others");
@@ -241,7 +241,7 @@ async fn a_permission_is_added_to_the_policy_that_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_is_json() {
+async fn policy_has_to_be_json() {
     let queue = Queue::standard().await;
     for bad in ["{", "[]", "5"] {
         let set = queue.client.set_queue_attributes().queue_url(&queue.url).attributes("Policy".into(), bad).send();
@@ -250,7 +250,7 @@ async fn a_policy_is_json() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_label_has_no_more_characters_than_a_queue() {
+async fn label_with_other_characters_than_a_queue_name_or_over_80_is_refused() {
     let queue = Queue::standard().await;
     for bad in ["a b", "a.b", &"a".repeat(81)] {
         let add = queue.client.add_permission().queue_url(&queue.url).label(bad).aws_account_ids("111122223333");

@@ -1,8 +1,8 @@
-//! From a queue to its dead-letter queue.
+//! Tests the RedrivePolicy, which moves messages to a dead-letter queue.
 
 use crate::kit::{Queue, attribute, bodies, client, pass, receive_count, secs};
 
-/// A queue whose messages are received `max_receive_count` times at most, and its dead-letter queue.
+/// Returns a queue with this `max_receive_count`, and its dead-letter queue.
 async fn with_dlq(fifo: &str, max_receive_count: u32) -> (Queue, Queue) {
     let client = client();
     let dlq = Queue::new(&client, &format!("dlq{fifo}"), &[]).await;
@@ -13,7 +13,7 @@ async fn with_dlq(fifo: &str, max_receive_count: u32) -> (Queue, Queue) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_is_moved_at_the_receive_after_its_last_one() {
+async fn message_is_moved_at_the_receive_after_its_last_one() {
     let (queue, dlq) = with_dlq("", 3).await;
     let id = queue.send("poison").await;
     for count in 1..=3 {
@@ -33,7 +33,7 @@ async fn a_message_is_moved_at_the_receive_after_its_last_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn queues_in_a_circle_each_have_their_turns_and_nobody_spins() {
+async fn queues_in_a_circle_deliver_in_turns() {
     let (queue, dlq) = with_dlq("", 1).await;
     let arn = queue.attribute("QueueArn").await;
     dlq.set("RedrivePolicy", &format!(r#"{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 2}}"#)).await;
@@ -48,7 +48,7 @@ async fn queues_in_a_circle_each_have_their_turns_and_nobody_spins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_is_not_its_own_dead_letter_queue() {
+async fn queue_cannot_be_its_own_dead_letter_queue() {
     let (queue, _) = with_dlq("", 1).await;
     let policy = format!(r#"{{"deadLetterTargetArn": "{}", "maxReceiveCount": 1}}"#, queue.attribute("QueueArn").await);
     let set = queue.client.set_queue_attributes().queue_url(&queue.url).attributes("RedrivePolicy".into(), policy);
@@ -56,7 +56,7 @@ async fn a_queue_is_not_its_own_dead_letter_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn poison_does_not_keep_others_back() {
+async fn poison_does_not_delay_other_messages() {
     let (queue, dlq) = with_dlq("", 1).await;
     for body in ["1", "2", "3"] {
         queue.send(body).await;
@@ -69,7 +69,7 @@ async fn poison_does_not_keep_others_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_poll_at_the_dead_letter_queue_wakes() {
+async fn long_poll_of_the_dead_letter_queue_wakes_on_a_move() {
     let (queue, dlq) = with_dlq("", 1).await;
     queue.send("poison").await;
     queue.receive().await;
@@ -86,7 +86,7 @@ async fn a_long_poll_at_the_dead_letter_queue_wakes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_group_goes_on_behind_its_poison() {
+async fn fifo_group_continues_after_its_poison() {
     let (queue, dlq) = with_dlq(".fifo", 1).await;
     let send = |body: &'static str, id: &'static str| {
         queue
@@ -109,7 +109,7 @@ async fn a_fifo_group_goes_on_behind_its_poison() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_its_dead_letter_queue_a_message_stays() {
+async fn message_stays_when_its_dead_letter_queue_is_missing() {
     let (queue, dlq) = with_dlq("", 1).await;
     queue.send("poison").await;
     dlq.client.delete_queue().queue_url(&dlq.url).send().await.unwrap();
@@ -120,7 +120,7 @@ async fn without_its_dead_letter_queue_a_message_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_is_as_old_in_the_dead_letter_queue_as_it_was() {
+async fn message_keeps_its_age_in_the_dead_letter_queue() {
     let (queue, dlq) = with_dlq("", 1).await;
     dlq.set("MessageRetentionPeriod", "100").await;
     queue.send("poison").await;
@@ -134,7 +134,7 @@ async fn a_message_is_as_old_in_the_dead_letter_queue_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_queues_dead_letter_is_as_old_as_its_move() {
+async fn age_of_a_fifo_dead_letter_starts_at_its_move() {
     let (queue, dlq) = with_dlq(".fifo", 1).await;
     dlq.set("MessageRetentionPeriod", "60").await;
     let send = queue.client.send_message().queue_url(&queue.url).message_body("poison").message_group_id("group");
@@ -149,7 +149,7 @@ async fn a_fifo_queues_dead_letter_is_as_old_as_its_move() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_attributes_can_be_set_while_the_dead_letter_queue_is_gone() {
+async fn other_attributes_can_be_set_while_the_dead_letter_queue_is_missing() {
     let (queue, dlq) = with_dlq("", 1).await;
     dlq.client.delete_queue().queue_url(&dlq.url).send().await.unwrap();
     queue.set("VisibilityTimeout", "5").await;

@@ -1,4 +1,4 @@
-//! The queue behind a socket.
+//! Tests the queue behind a socket.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Served {
         Client::from_conf(config.build())
     }
 
-    /// Sends bytes as they are, and reads until the connection is closed.
+    /// Sends bytes unchanged and reads until the connection closes.
     async fn raw(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -59,7 +59,7 @@ impl Served {
         self.call_with("Host: localhost\r\n", operation, body).await
     }
 
-    /// The same, with these lines among its headers.
+    /// Makes a call with these additional header lines.
     async fn call_with(&self, lines: &str, operation: &str, body: &str) -> String {
         let length = body.len();
         let head = format!("POST / HTTP/1.1\r\n{lines}Connection: close\r\nContent-Length: {length}\r\n");
@@ -68,7 +68,7 @@ impl Served {
 }
 
 #[tokio::test]
-async fn the_sdk_drives_it_over_http() {
+async fn sdk_works_over_http() {
     let served = serve().await;
     let queue = Queue::new(&served.client(), "orders", &[]).await;
     assert!(queue.url.starts_with(&format!("http://{}/", served.address)), "{}", queue.url);
@@ -76,7 +76,7 @@ async fn the_sdk_drives_it_over_http() {
     let received = queue.receive().await;
     queue.delete(&received[0]).await;
     assert_eq!(queue.counts().await, ["0", "0", "0"]);
-    // In process it is the same queue.
+    // The client in this process sees the same queue.
     let inside = served.sqs.client().get_queue_url().queue_name("orders").send().await.unwrap();
     assert!(inside.queue_url().is_some());
     served.shutdown.send(()).unwrap();
@@ -84,7 +84,7 @@ async fn the_sdk_drives_it_over_http() {
 }
 
 #[tokio::test]
-async fn errors_have_their_names_of_both_protocols() {
+async fn errors_have_the_names_of_both_protocols() {
     let served = serve().await;
     let answer = served.call("GetQueueUrl", r#"{"QueueName": "none"}"#).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
@@ -93,14 +93,14 @@ async fn errors_have_their_names_of_both_protocols() {
 }
 
 #[tokio::test]
-async fn a_queue_has_the_host_that_its_caller_knows() {
+async fn queue_url_contains_the_host_of_the_call() {
     let served = serve_to(Callers::new().allow_host("queue.example").unwrap()).await;
     let answer = served.call_with("Host: queue.example:1\r\n", "CreateQueue", r#"{"QueueName": "orders"}"#).await;
     assert!(answer.ends_with(r#"{"QueueUrl":"http://queue.example:1/000000000000/orders"}"#), "{answer}");
 }
 
 #[tokio::test]
-async fn what_is_null_is_absent() {
+async fn null_value_counts_as_absent() {
     let served = serve().await;
     Queue::new(&served.client(), "orders", &[]).await;
     let nulls = r#"{"QueueUrl": "x/orders", "AttributeNames": null, "MaxNumberOfMessages": null}"#;
@@ -109,7 +109,7 @@ async fn what_is_null_is_absent() {
 }
 
 #[tokio::test]
-async fn what_is_no_call_is_refused_and_said_so() {
+async fn malformed_calls_are_refused_with_a_reason() {
     let served = serve().await;
     let cases = [
         (served.call("GetQueueUrl", "{").await, "SerializationException"),
@@ -124,10 +124,10 @@ async fn what_is_no_call_is_refused_and_said_so() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_far_too_long_has_the_error_of_one_that_is_too_long() {
+async fn batch_far_over_the_limit_has_the_error_of_a_batch_over_the_limit() {
     let served = serve().await;
     let queue = Queue::new(&served.client(), "orders", &[]).await;
-    // Each byte is six on the wire: no batch of ten messages that may be sent singly is longer.
+    // Each byte has six characters on the wire. No batch of ten valid messages is longer.
     let body = "\\u0009".repeat(1 << 20);
     let entries = (0..10).map(|id| format!(r#"{{"Id": "{id}", "MessageBody": "{body}"}}"#)).collect::<Vec<_>>();
     let batch = format!(r#"{{"QueueUrl": "{}", "Entries": [{}]}}"#, queue.url, entries.join(","));
@@ -136,7 +136,7 @@ async fn a_batch_that_is_far_too_long_has_the_error_of_one_that_is_too_long() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_a_broken_connection() {
+async fn lost_answer_breaks_the_connection() {
     let served = serve().await;
     let queue = Queue::new(&served.client(), "orders", &[]).await;
     served.sqs.set_faults(Faults::none().lost_answers(1.0));
@@ -147,11 +147,11 @@ async fn a_lost_answer_is_a_broken_connection() {
 }
 
 #[tokio::test]
-async fn a_caller_that_hangs_up_takes_no_message_with_it() {
+async fn poll_of_a_disconnected_caller_takes_no_message() {
     let served = serve().await;
     let queue = Queue::new(&served.client(), "orders", &[]).await;
     let poll = queue.client.receive_message().queue_url(&queue.url).wait_time_seconds(20).send();
-    // The poll arrives within that time, and hangs up: nothing of this is on a paused clock, as there is a socket.
+    // The poll arrives within this time and disconnects. The clock is real, because a socket is involved.
     assert!(tokio::time::timeout(Duration::from_millis(200), poll).await.is_err());
     queue.send("hello").await;
     assert_eq!(queue.receive_for(Duration::from_secs(5)).await.len(), 1);
@@ -160,7 +160,7 @@ async fn a_caller_that_hangs_up_takes_no_message_with_it() {
 const LIST: (&str, &str) = ("ListQueues", "{}");
 
 #[tokio::test]
-async fn a_call_under_a_name_that_is_not_loopbacks_is_403_and_says_what_to_do() {
+async fn call_under_an_unknown_host_is_403_with_a_remedy() {
     let served = serve().await;
     for host in
         ["evil.example", "evil.example:9324", "localhost.evil.example", "0.0.0.0", "192.168.0.1:9324", "a@localhost"]
@@ -177,7 +177,7 @@ async fn a_call_under_a_name_that_is_not_loopbacks_is_403_and_says_what_to_do() 
 }
 
 #[tokio::test]
-async fn a_call_without_a_host_with_two_or_to_another_url_is_refused() {
+async fn call_with_a_missing_repeated_or_foreign_host_is_refused() {
     let served = serve().await;
     let none = served.call_with("", LIST.0, LIST.1).await;
     assert!(none.starts_with("HTTP/1.1 400 ") && none.contains("Host header"), "{none}");
@@ -198,7 +198,7 @@ async fn a_call_without_a_host_with_two_or_to_another_url_is_refused() {
 }
 
 #[tokio::test]
-async fn a_web_page_is_refused_and_changes_nothing() {
+async fn web_page_is_refused_and_changes_nothing() {
     let served = serve().await;
     let queue = Queue::new(&served.client(), "orders", &[]).await;
     let body = r#"{"QueueUrl": "orders", "MessageBody": "from a page"}"#;
@@ -219,7 +219,7 @@ async fn a_web_page_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_page_whose_origin_is_allowed_may_call_and_read() {
+async fn page_of_an_allowed_origin_may_call_and_read() {
     let served = serve_to(Callers::new().allow_origin("http://localhost:3000").unwrap()).await;
     let preflight = "OPTIONS / HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost:3000\r\n\
                      Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x-amz-target\r\n\
@@ -236,9 +236,9 @@ async fn a_page_whose_origin_is_allowed_may_call_and_read() {
 }
 
 #[tokio::test]
-async fn the_sdk_shows_why_a_call_was_refused() {
+async fn sdk_shows_the_reason_of_a_refusal() {
     let served = serve().await;
-    // A browser's header, and an SDK's call.
+    // An SDK call with a browser's header.
     let client = served.client();
     let sent = client.list_queues().customize().mutate_request(|request| {
         request.headers_mut().insert("origin", "null");
@@ -249,7 +249,7 @@ async fn the_sdk_shows_why_a_call_was_refused() {
 }
 
 #[tokio::test]
-async fn a_message_has_the_trace_of_its_call_unless_it_brings_one() {
+async fn message_has_the_trace_of_its_call_unless_it_has_its_own() {
     let served = serve().await;
     let queue = Queue::new(&served.client(), "orders", &[]).await;
     let lines = "Host: localhost\r\nX-Amzn-Trace-Id: Root=1-call\r\n";
@@ -264,7 +264,7 @@ async fn a_message_has_the_trace_of_its_call_unless_it_brings_one() {
 }
 
 #[tokio::test]
-async fn empty_lists_are_left_out_of_answers_and_some_refusals_are_403() {
+async fn empty_lists_are_left_out_and_some_refusals_are_403() {
     let served = serve().await;
     let ends = async |operation: &str, body: &str, end: &str| {
         let answer = served.call(operation, body).await;

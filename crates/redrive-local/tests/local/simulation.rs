@@ -1,7 +1,7 @@
-//! Whole lives of queue, mapping and function under every fault, from a seed; and then the account must balance.
+//! Simulates whole runs of queue, mapping and function with every fault, from a seed. Afterwards no message is missing.
 //!
-//! `REDRIVE_SIMULATION_MESSAGES=1000000 cargo test --release --all-features --test local simulation` runs a million.
-//! `REDRIVE_SIMULATION_SEED` repeats a run.
+//! `REDRIVE_SIMULATION_MESSAGES=1000000 cargo test --release -p redrive-local --all-features --test local simulation`
+//! sends a million messages. `REDRIVE_SIMULATION_SEED` repeats a run.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,7 +14,8 @@ use crate::kit::secs;
 use crate::setting::messages_and_seed;
 
 const MESSAGES: usize = 100_000;
-/// A prime: what fails is of every group. Were all poison of one, that one would have messages for longer than SQS keeps them.
+/// A prime, so that poison is in every group. If one group had all of it, that group would outlast the retention
+/// period.
 const GROUPS: usize = 53;
 const BATCH: usize = 10;
 
@@ -29,8 +30,8 @@ fn faults() -> Faults {
         .refused_entries(0.005)
 }
 
-/// Fails one record in twenty at its first receives, and one in a hundred for ever. What it does depends on the record
-/// alone, so a run can be repeated.
+/// Fails one record in twenty at its first receives, and one in a hundred always. The result depends only on the
+/// record, so a run can be repeated.
 async fn place(Body(body): Body, ReceiveCount(count): ReceiveCount) -> Result<(), &'static str> {
     let number: usize = body.rsplit('-').next().and_then(|number| number.parse().ok()).ok_or("not a number")?;
     tokio::time::sleep(std::time::Duration::from_millis((number % 50) as u64)).await;
@@ -42,7 +43,7 @@ async fn place(Body(body): Body, ReceiveCount(count): ReceiveCount) -> Result<()
     }
 }
 
-/// Sends all, and each again until it is accepted.
+/// Sends all messages, each until SQS accepts it.
 async fn send(client: &Client, queue: &TestQueue, messages: &[(Option<String>, String)]) {
     for ten in messages.chunks(BATCH) {
         let mut left: Vec<_> = (0..ten.len()).collect();
@@ -54,19 +55,19 @@ async fn send(client: &Client, queue: &TestQueue, messages: &[(Option<String>, S
                 entry.set_message_group_id(group.clone()).set_message_deduplication_id(id).build().unwrap()
             });
             let send = client.send_message_batch().queue_url(queue.url()).set_entries(Some(entries.collect()));
-            // A call that fails may have sent all the same: at least once.
+            // A failed call may have sent the messages: delivery is at least once.
             let Ok(answer) = send.send().await else { continue };
             let sent: BTreeSet<_> = answer.successful().iter().map(|entry| entry.id().to_owned()).collect();
             left.retain(|position| !sent.contains(&position.to_string()));
             if !left.is_empty() && ten[0].0.is_some() {
-                // Order within a group: nothing more goes out before what failed has.
+                // Keeps the order within a group: the next batch waits until the failed entries are sent.
                 tokio::time::sleep(secs(1)).await;
             }
         }
     }
 }
 
-/// What became of each body: how often it was done, and whether it is dead.
+/// Returns for each body how often it was processed, and whether it is a dead letter.
 fn account(queue: &TestQueue) -> BTreeMap<String, (usize, bool)> {
     let mut fates: BTreeMap<String, (usize, bool)> = BTreeMap::new();
     for delivery in queue.deliveries().into_iter().filter(|delivery| delivery.done) {
@@ -79,7 +80,7 @@ fn account(queue: &TestQueue) -> BTreeMap<String, (usize, bool)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_message_is_done_or_dead_and_none_is_lost() {
+async fn each_message_is_processed_or_dead_lettered() {
     let (messages, seed) = messages_and_seed(MESSAGES, 42);
     let kit = Kit::with_seed(seed);
     let queue = kit.queue("orders").max_receive_count(8).create().await.unwrap();
@@ -90,22 +91,22 @@ async fn each_message_is_done_or_dead_and_none_is_lost() {
     kit.until_idle().await;
 
     let fates = account(&queue);
-    assert_eq!(fates.len(), messages, "each has a fate");
+    assert_eq!(fates.len(), messages, "a message is lost");
     for (body, (done, dead)) in fates {
         let poison = body.ends_with("99");
-        assert!(done > 0 || dead, "{body} is neither done nor dead");
-        assert!(!poison || (done == 0 && dead), "{body} is poison, and was done {done} times");
+        assert!(done > 0 || dead, "{body} is neither processed nor dead-lettered");
+        assert!(!poison || (done == 0 && dead), "{body} is poison, but was processed {done} times");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_group_is_in_order_and_none_is_lost() {
+async fn each_group_is_processed_in_order_without_loss() {
     let (messages, seed) = messages_and_seed(MESSAGES, 43);
     let kit = Kit::with_seed(seed);
     let queue = kit.queue("orders.fifo").max_receive_count(8).create().await.unwrap();
     queue.mapping(redrive::handler(place)).function_timeout(secs(30)).start().unwrap();
     kit.set_faults(faults());
-    // A batch is of ten groups, so that an entry that fails is behind none of its own.
+    // A batch has ten groups, so a failed entry never precedes another entry of its group.
     let group = |number: usize| format!("group{}", number % GROUPS);
     let bodies: Vec<_> =
         (0..messages).map(|number| (Some(group(number)), format!("{}-{number}", group(number)))).collect();
@@ -113,12 +114,12 @@ async fn each_group_is_in_order_and_none_is_lost() {
     kit.until_idle().await;
 
     let fates = account(&queue);
-    assert_eq!(fates.len(), messages, "each has a fate");
+    assert_eq!(fates.len(), messages, "a message is lost");
     let mut last: HashMap<String, usize> = HashMap::new();
     let mut seen = BTreeSet::new();
     for delivery in queue.deliveries().into_iter().filter(|delivery| delivery.done) {
         let body = delivery.body.expect("a handler saw it");
-        // What was done and could not be deleted is done again later.
+        // A processed message whose deletion failed is processed again later.
         if seen.insert(body.clone()) {
             let (group, number) = body.split_once('-').expect("a group and a number");
             let number: usize = number.parse().expect("a number");
@@ -129,7 +130,7 @@ async fn each_group_is_in_order_and_none_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_seed_is_the_same_run() {
+async fn same_seed_repeats_the_same_run() {
     async fn run(seed: u64) -> Vec<(String, u32, bool)> {
         let kit = Kit::with_seed(seed);
         let queue = kit.queue("orders").max_receive_count(8).create().await.unwrap();

@@ -1,4 +1,4 @@
-//! Standard queues: who gets a message, and when.
+//! Tests the delivery of standard queues.
 
 use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::{
@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::{
 use crate::kit::{Queue, attribute, bodies, code, pass, receive_count, secs, timed};
 
 #[tokio::test(start_paused = true)]
-async fn a_message_comes_with_all_that_is_known_of_it() {
+async fn message_is_received_with_all_its_attributes() {
     let queue = Queue::standard().await;
     let text = MessageAttributeValue::builder().data_type("String").string_value("eu").build().unwrap();
     let bytes = MessageAttributeValue::builder().data_type("Binary").binary_value(Blob::new([0, 1])).build().unwrap();
@@ -22,7 +22,7 @@ async fn a_message_comes_with_all_that_is_known_of_it() {
     assert_eq!(sent.sequence_number(), None);
 
     pass(secs(1)).await;
-    let [message] = &queue.receive().await[..] else { panic!("one message") };
+    let [message] = &queue.receive().await[..] else { panic!("expected one message") };
     assert_eq!((message.message_id(), message.body()), (sent.message_id(), Some("Test message.")));
     assert_eq!(message.md5_of_body(), sent.md5_of_message_body());
     assert_eq!(message.md5_of_message_attributes(), sent.md5_of_message_attributes());
@@ -46,7 +46,7 @@ async fn a_message_comes_with_all_that_is_known_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_attributes_that_are_asked_for_come() {
+async fn receive_returns_only_the_requested_attributes() {
     let queue = Queue::standard().await;
     let value = || MessageAttributeValue::builder().data_type("String").string_value("x").build().unwrap();
     let send = queue.client.send_message().queue_url(&queue.url).message_body("hello");
@@ -65,7 +65,7 @@ async fn only_the_attributes_that_are_asked_for_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_is_hidden_for_exactly_its_visibility_timeout() {
+async fn message_is_hidden_for_exactly_its_visibility_timeout() {
     let queue = Queue::standard().await;
     queue.send("hello").await;
     assert_eq!(receive_count(&queue.receive().await[0]), 1);
@@ -78,7 +78,7 @@ async fn a_message_is_hidden_for_exactly_its_visibility_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_poll_wakes_on_a_send() {
+async fn long_poll_wakes_on_a_send() {
     let queue = Queue::standard().await;
     let sender = queue.clone();
     let later = async move {
@@ -90,7 +90,7 @@ async fn a_long_poll_wakes_on_a_send() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_poll_wakes_on_an_expiry_and_on_a_message_given_back() {
+async fn long_poll_wakes_on_an_expiry_and_on_a_release() {
     let queue = Queue::standard().await;
     queue.send("hello").await;
     queue.set("VisibilityTimeout", "5").await;
@@ -107,7 +107,7 @@ async fn a_long_poll_wakes_on_an_expiry_and_on_a_message_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_poll_that_finds_nothing_takes_its_time() {
+async fn long_poll_of_an_empty_queue_takes_its_full_time() {
     let queue = Queue::standard().await;
     let (received, took) = timed(queue.receive_for(secs(20))).await;
     assert_eq!((received.len(), took), (0, secs(20)));
@@ -117,7 +117,7 @@ async fn a_long_poll_that_finds_nothing_takes_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_message_never_comes_back() {
+async fn deleted_message_is_not_received_again() {
     let queue = Queue::standard().await;
     queue.send("hello").await;
     let message = &queue.receive().await[0];
@@ -130,7 +130,7 @@ async fn a_deleted_message_never_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_handle_deletes_nothing_and_the_latest_does_even_when_it_is_late() {
+async fn old_handle_deletes_nothing_and_the_latest_deletes_even_after_its_timeout() {
     let queue = Queue::standard().await;
     queue.send("hello").await;
     let first = queue.receive().await.remove(0);
@@ -145,32 +145,32 @@ async fn an_old_handle_deletes_nothing_and_the_latest_does_even_when_it_is_late(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_handle_changes_the_flight_that_is_under_way() {
+async fn old_handle_changes_the_current_flight() {
     let queue = Queue::standard().await;
     queue.send("hello").await;
     let first = queue.receive().await.remove(0);
     pass(secs(30)).await;
     queue.hide_for(&first, 60).await.unwrap();
-    assert_eq!(queue.counts().await, ["1", "0", "0"], "it is visible, and stays so");
+    assert_eq!(queue.counts().await, ["1", "0", "0"], "the visible message was hidden");
 
     queue.receive().await;
     queue.hide_for(&first, 60).await.unwrap();
     pass(secs(59)).await;
-    assert_eq!(queue.counts().await, ["0", "1", "0"], "the second flight is the longer for it");
+    assert_eq!(queue.counts().await, ["0", "1", "0"], "the second flight was not extended");
     queue.hide_for(&first, 0).await.unwrap();
     let third = queue.receive().await.remove(0);
-    assert_eq!(receive_count(&third), 3, "the second consumer has lost it to a late release");
+    assert_eq!(receive_count(&third), 3, "the late release did not end the second flight");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_that_was_never_given_out_or_is_of_a_deleted_message_changes_nothing() {
+async fn unknown_handle_and_handle_of_a_deleted_message_change_nothing() {
     let queue = Queue::standard().await;
     queue.send("hello").await;
     let first = queue.receive().await.remove(0);
     queue.hide_for(&first, 0).await.unwrap();
     let second = queue.receive().await.remove(0);
     queue.hide_for(&second, 0).await.unwrap();
-    // The handles of a queue that goes the same way: one of its receives more than there were here.
+    // Handles of a second queue with the same history and one receive more.
     let other = Queue::standard().await;
     other.send("hello").await;
     let mut third = other.receive().await.remove(0);
@@ -187,7 +187,7 @@ async fn a_handle_that_was_never_given_out_or_is_of_a_deleted_message_changes_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_of_a_batch_with_an_old_handle_changes_the_flight_too() {
+async fn old_handle_in_a_batch_changes_the_current_flight() {
     let queue = Queue::standard().await;
     queue.send("hello").await;
     let first = queue.receive().await.remove(0);
@@ -202,7 +202,7 @@ async fn an_entry_of_a_batch_with_an_old_handle_changes_the_flight_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn visibility_counts_from_the_change_and_ends_twelve_hours_after_the_receive() {
+async fn visibility_starts_at_the_change_and_ends_twelve_hours_after_the_receive() {
     let queue = Queue::standard().await;
     queue.send("hello").await;
     let message = queue.receive().await.remove(0);
@@ -213,14 +213,14 @@ async fn visibility_counts_from_the_change_and_ends_twelve_hours_after_the_recei
     queue.hide_for(&message, 43_200 - 39).await.unwrap();
     assert_eq!(queue.hide_for(&message, 43_200 - 38).await, Err("InvalidParameterValue".to_owned()));
     pass(secs(43_200 - 39)).await;
-    // The next receive has the queue's own timeout again.
+    // The next receive uses the queue's own timeout again.
     assert_eq!(receive_count(&queue.receive().await[0]), 2);
     pass(secs(30)).await;
     assert_eq!(receive_count(&queue.receive().await[0]), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_is_the_messages_own_or_the_queues() {
+async fn delay_of_a_message_replaces_the_delay_of_the_queue() {
     let queue = Queue::standard().await;
     queue.set("DelaySeconds", "10").await;
     queue.send("queue's").await;
@@ -232,14 +232,14 @@ async fn a_delay_is_the_messages_own_or_the_queues() {
     assert_eq!(queue.bodies().await, ["none"]);
     let (received, took) = timed(queue.receive_for(secs(20))).await;
     assert_eq!((bodies(&received), took), (vec!["own".to_owned()], secs(5)));
-    // What is in the queue already keeps its delay.
+    // Messages in the queue keep their delay.
     queue.set("DelaySeconds", "900").await;
     let (received, took) = timed(queue.receive_for(secs(20))).await;
     assert_eq!((bodies(&received), took), (vec!["queue's".to_owned()], secs(5)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_expire_after_the_retention_period_wherever_they_are() {
+async fn messages_expire_after_the_retention_period_in_every_state() {
     let queue = Queue::standard().await;
     queue.set("MessageRetentionPeriod", "60").await;
     queue.send("in flight").await;
@@ -262,13 +262,13 @@ async fn each_entry_of_a_batch_has_its_own_result() {
     let delete = queue.client.delete_message_batch().queue_url(&queue.url);
     let answer = delete.entries(entry("bad", "nonsense")).entries(entry("good", &handle)).send().await.unwrap();
     assert_eq!(answer.successful().iter().map(|entry| entry.id()).collect::<Vec<_>>(), ["good"]);
-    let [failed] = answer.failed() else { panic!("one failed") };
+    let [failed] = answer.failed() else { panic!("expected one failed entry") };
     assert_eq!((failed.id(), failed.code(), failed.sender_fault()), ("bad", "ReceiptHandleIsInvalid", true));
     assert_eq!(queue.counts().await, ["0", "0", "0"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_of_another_queue_is_refused() {
+async fn handle_of_another_queue_is_refused() {
     let queue = Queue::standard().await;
     queue.send("hello").await;
     let message = queue.receive().await.remove(0);
@@ -278,7 +278,7 @@ async fn a_handle_of_another_queue_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receive_that_hides_nothing_has_each_message_once() {
+async fn receive_without_a_visibility_timeout_returns_each_message_once() {
     for queue in [Queue::standard().await, Queue::fifo().await] {
         for body in ["1", "2"] {
             let send = queue.client.send_message().queue_url(&queue.url).message_body(body);

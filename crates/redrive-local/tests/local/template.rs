@@ -1,4 +1,4 @@
-//! The test kit with a whole template: what runs is what the template says.
+//! Tests the kit with whole templates: their settings take effect.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 const OURS: &str = include_str!("../../../../template.yaml");
 
-/// Two queues, each with a dead-letter queue of its own, and a function for each.
+/// Two queues with dead-letter queues, and a function for each.
 const TWO: &str = "
 Parameters:
   Receives: {Type: Number, Default: 2}
@@ -54,7 +54,7 @@ async fn deployed<K: Kind + Sync>(kit: &Kit, place: Consumer<K>) -> Stack {
 }
 
 #[tokio::test(start_paused = true)]
-async fn our_own_template_dead_letters_poison_as_it_says() {
+async fn template_of_this_repository_dead_letters_poison_after_five_receives() {
     let kit = Kit::with_seed(1);
     let place = |Json(order): Json<u32>| async move { if order == 13 { Err("out of stock") } else { Ok(()) } };
     let stack = kit.template("../../template.yaml").function("Orders", redrive::handler(place)).deploy().await.unwrap();
@@ -64,14 +64,14 @@ async fn our_own_template_dead_letters_poison_as_it_says() {
     let began = Instant::now();
     kit.until_idle().await;
     assert_eq!((orders.deliveries_of(&good).len(), orders.deliveries_of(&poison).len()), (1, 5));
-    assert_eq!(began.elapsed().as_secs(), 5 * 240, "five of the template's visibility timeouts");
-    let [dead] = &orders.dead_letters()[..] else { panic!("one is dead") };
+    assert_eq!(began.elapsed().as_secs(), 5 * 240, "expected five of the template's visibility timeouts");
+    let [dead] = &orders.dead_letters()[..] else { panic!("expected one dead letter") };
     assert_eq!((&dead.message_id, dead.why.as_deref()), (&poison, Some("out of stock")));
-    assert!(stack.queue("local-orders-dead-letter").is_ok(), "a queue is known by its name too");
+    assert!(stack.queue("local-orders-dead-letter").is_ok(), "the queue is not found by its name");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parameter_goes_before_its_default() {
+async fn parameter_replaces_its_default() {
     let kit = Kit::with_seed(1);
     let template = kit.template_text(TWO).parameter("Receives", "7");
     let template = template.function("Place", redrive::handler(fail)).function("Pay", redrive::handler(done));
@@ -82,7 +82,7 @@ async fn a_parameter_goes_before_its_default() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn batch_size_window_and_filter_are_the_templates() {
+async fn batch_size_window_and_filter_come_from_the_template() {
     let kit = Kit::with_seed(1);
     let batches = Arc::new(AtomicUsize::new(0));
     let count = batches.clone();
@@ -99,13 +99,13 @@ async fn batch_size_window_and_filter_are_the_templates() {
         orders.send(r#"{"kind": "offer"}"#).await.unwrap();
     }
     kit.until_idle().await;
-    assert_eq!(orders.deliveries().len(), 20, "what the filter leaves out is never delivered");
-    assert_eq!(batches.load(Ordering::Relaxed), 1, "20 are less than the batch size, and come within the window");
+    assert_eq!(orders.deliveries().len(), 20, "a message that matches no filter was delivered");
+    assert_eq!(batches.load(Ordering::Relaxed), 1, "20 messages within the window are less than the batch size");
     assert_eq!(began.elapsed(), Duration::from_secs(30));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mapping_reports_failures_only_where_the_template_says_so() {
+async fn mapping_reports_failures_only_when_the_template_says_so() {
     let kit = Kit::with_seed(1);
     let functions = kit.template_text(TWO).function("Place", redrive::handler(fail));
     let stack = functions.function("Pay", redrive::handler(fail)).deploy().await.unwrap();
@@ -114,12 +114,12 @@ async fn a_mapping_reports_failures_only_where_the_template_says_so() {
     bills.send("a bill").await.unwrap();
     kit.until_idle().await;
     assert_eq!((orders.deliveries().len(), orders.dead_letters().len()), (2, 1));
-    assert!(bills.deliveries()[0].done, "the answer is ignored, and the message lost");
+    assert!(bills.deliveries()[0].done, "the answer was not ignored");
     assert!(bills.problems()[0].contains("ReportBatchItemFailures"), "{:?}", bills.problems());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_functions_timeout_is_the_templates() {
+async fn function_timeout_comes_from_the_template() {
     let kit = Kit::with_seed(1);
     let slow = || async { tokio::time::sleep(Duration::from_secs(100)).await };
     let orders = deployed(&kit, redrive::handler(slow)).await.queue("Orders").unwrap();
@@ -129,12 +129,12 @@ async fn the_functions_timeout_is_the_templates() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let took = began.elapsed().as_secs();
-    assert!((89..=90).contains(&took), "the window's 30 s and the timeout's 60 s: {took} s");
+    assert!((89..=90).contains(&took), "expected a window of 30 s and a timeout of 60 s: {took} s");
     assert!(!orders.deliveries()[0].done);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mapping_reads_from_its_queue_though_the_id_of_another_is_its_name() {
+async fn mapping_reads_from_its_queue_when_another_queue_has_the_name_as_its_id() {
     let kit = Kit::with_seed(1);
     let stack = kit.template_text(TWO.replace("QueueName: incoming", "QueueName: DeadOrders").replace(
         "DeadOrders: {Type: AWS::SQS::Queue}",
@@ -148,7 +148,7 @@ async fn a_mapping_reads_from_its_queue_though_the_id_of_another_is_its_name() {
     assert_eq!((orders.deliveries_of(&id).len(), orders.dead_letters().len()), (2, 1));
 }
 
-/// What the deployment of a template is refused with, given handlers for these functions.
+/// Returns the error of a template's deployment with handlers for these functions.
 async fn refused(template: &str, functions: &[&str]) -> String {
     let kit = Kit::with_seed(1);
     let mut template = kit.template_text(template);
@@ -159,14 +159,14 @@ async fn refused(template: &str, functions: &[&str]) -> String {
     error.to_string()
 }
 
-/// The line of a text, as errors have it.
+/// Returns the line of a text, as errors contain it.
 fn line_of(text: &str) -> String {
     let line = TWO.lines().position(|line| line.contains(text)).unwrap() + 1;
     format!("template:{line}:")
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_fit_is_one_error_with_its_line() {
+async fn mismatch_is_one_error_with_its_line() {
     let error = refused(TWO, &["Place"]).await;
     assert!(error.starts_with(&line_of("  Pay:")) && error.contains("`Pay` has no handler"), "{error}");
     let error = refused(TWO, &["Place", "Pay", "Unmapped"]).await;
@@ -182,7 +182,7 @@ async fn what_does_not_fit_is_one_error_with_its_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_in_another_language_is_left_out_and_its_queue_keeps_its_messages() {
+async fn function_in_another_language_is_left_out_and_its_queue_keeps_its_messages() {
     for python in ["Runtime: python3.13", "PackageType: Image", "Code: {ZipFile: x}"] {
         let text = TWO.replace(
             "Pay: {Type: AWS::Lambda::Function}",
@@ -196,14 +196,14 @@ async fn a_function_in_another_language_is_left_out_and_its_queue_keeps_its_mess
         kit.until_idle().await;
         assert_eq!((orders.deliveries().len(), bills.deliveries().len()), (1, 0));
         let received = bills.client().receive_message().queue_url(bills.url()).send().await.unwrap();
-        assert_eq!(received.messages().len(), 1, "it is there still");
+        assert_eq!(received.messages().len(), 1, "the message is missing");
         let error = refused(&text, &["Place", "Pay"]).await;
         assert!(error.contains("`Pay` has a handler, but it is not a Rust program"), "{error}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_has_as_many_invocations_at_a_time_as_are_reserved() {
+async fn concurrent_invocations_are_limited_to_the_reserved_concurrency() {
     let text = TWO.replace("Properties: {Timeout: 60}", "Properties: {Timeout: 60, ReservedConcurrentExecutions: 1}");
     let text =
         text.replace("BatchSize: 100", "BatchSize: 1").replace("MaximumBatchingWindowInSeconds: 30", "Enabled: true");
@@ -217,13 +217,13 @@ async fn a_function_has_as_many_invocations_at_a_time_as_are_reserved() {
     }
     let began = Instant::now();
     kit.until_idle().await;
-    // Longer than the visibility timeout of 600 s, and with two receives at most.
+    // The runs take longer than the visibility timeout of 600 s, and a message has at most two receives.
     assert_eq!((orders.deliveries().len(), orders.dead_letters().len()), (30, 0));
     assert_eq!(began.elapsed().as_secs(), 30 * 50);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_only_an_account_knows_is_an_error_where_it_is_needed() {
+async fn value_that_only_an_account_knows_is_an_error_when_it_is_needed() {
     let imported = TWO.replace("EventSourceArn: !GetAtt Orders.Arn", "EventSourceArn: !ImportValue Theirs");
     let error = refused(&imported, &["Place", "Pay"]).await;
     assert!(error.starts_with(&line_of("EventSourceArn: !GetAtt Orders.Arn")), "{error}");
@@ -242,7 +242,7 @@ async fn what_only_an_account_knows_is_an_error_where_it_is_needed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_leads_nowhere_is_an_error_that_has_those_that_do() {
+async fn unknown_name_is_an_error_that_lists_the_known_ones() {
     let kit = Kit::with_seed(1);
     let error = deployed(&kit, redrive::handler(done)).await.queue("Order").unwrap_err().to_string();
     assert_eq!(error, "template: there is no queue `Order`; the template has `Orders`, `DeadOrders`, `Bills`");

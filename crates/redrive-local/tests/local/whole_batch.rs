@@ -1,4 +1,4 @@
-//! Dead letters of a batch that comes back as a whole: each is sent once.
+//! Tests dead letters of a batch that is retried as a whole: each is sent once.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,8 @@ use crate::kit::{Queue, secs};
 use crate::log;
 use crate::wire::{self, broken};
 
-/// A consumer that sends "poison" to the dead-letter queue, and fails "flaky" at its first four receives. Any failure fails the batch.
+/// Returns a consumer that dead-letters "poison" and fails "flaky" at its first four receives. Any failure fails the
+/// batch.
 fn consumer(effects: Effects) -> Consumer<impl Kind + Sync> {
     let place = |Body(body): Body, ReceiveCount(count): ReceiveCount| async move {
         match &*body {
@@ -38,7 +39,7 @@ async fn dead_letters(orders: &TestQueue) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_is_sent_once_where_a_failure_fails_the_batch() {
+async fn dead_letter_is_sent_once_when_a_failure_fails_the_batch() {
     for name in ["orders", "orders.fifo"] {
         let kit = Kit::with_seed(1);
         let orders = filled(&kit, name).await;
@@ -52,7 +53,7 @@ async fn a_dead_letter_is_sent_once_where_a_failure_fails_the_batch() {
         let done = deliveries.iter().filter(|each| each.done);
         let mut done: Vec<_> = done.filter_map(|Delivery { body, .. }| body.as_deref()).collect();
         if name == "orders" {
-            // A standard queue hands out in any order.
+            // A standard queue has no order.
             done.sort_unstable_by_key(|body| *body == "after");
         }
         assert_eq!(done, ["flaky", "after"], "{name}");
@@ -60,9 +61,9 @@ async fn a_dead_letter_is_sent_once_where_a_failure_fails_the_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_cannot_be_deleted_is_warned_of() {
-    let told = Arc::<Mutex<Vec<String>>>::default();
-    let lines = told.clone();
+async fn warning_is_logged_when_a_dead_lettered_message_cannot_be_deleted() {
+    let logged = Arc::<Mutex<Vec<String>>>::default();
+    let lines = logged.clone();
     let _log = log::to(move |line| lines.lock().unwrap().push(line.text));
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").max_receive_count(5).create().await.unwrap();
@@ -75,15 +76,15 @@ async fn a_dead_letter_that_cannot_be_deleted_is_warned_of() {
     assert_eq!(
         (orders.deliveries().len(), dead_letters(&orders).await),
         (1, 1),
-        "it is done, as its dead letter is there"
+        "the message is not settled, although its dead letter was sent"
     );
-    let told = told.lock().unwrap().join("\n");
-    let line = told.lines().find(|line| line.contains("is not deleted here")).unwrap_or_else(|| panic!("{told}"));
+    let logged = logged.lock().unwrap().join("\n");
+    let line = logged.lines().find(|line| line.contains("is not deleted here")).unwrap_or_else(|| panic!("{logged}"));
     assert!(line.contains("WARN") && line.contains(&id) && line.contains("sqs:DeleteMessage"), "{line}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_is_deleted_where_a_record_of_its_batch_has_no_id() {
+async fn dead_lettered_message_is_deleted_when_another_record_has_no_id() {
     use lambda_runtime::{Context, LambdaEvent};
     use tower::Service;
 
@@ -111,7 +112,7 @@ async fn a_dead_letter_is_deleted_where_a_record_of_its_batch_has_no_id() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_costs_no_delete_where_the_answer_names_what_failed() {
+async fn dead_letter_needs_no_delete_when_the_answer_names_the_failures() {
     let kit = Kit::with_seed(1);
     let orders = kit.queue("orders").max_receive_count(5).create().await.unwrap();
     let calls = crate::calls::Calls::default();
