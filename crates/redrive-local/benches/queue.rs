@@ -1,11 +1,11 @@
-//! How fast the local queue is, and how much memory it takes.
+//! Measures the speed and the memory of the local queue.
 //!
-//! A client of the AWS SDK sends messages in tens over loopback, receives them and deletes them, as fast as it can: with
-//! an empty queue, with a hundred thousand messages in it, and at a server that answers each call at once with the same
-//! words. That last is the peer: what it takes is the client's own time, and the network's.
+//! A client of the AWS SDK sends messages in batches of ten over loopback, receives them and deletes them as fast as it
+//! can. It uses an empty queue, a queue with a hundred thousand messages, and a server that answers each call at once
+//! with a fixed text. That server is the baseline: it shows the time of the client and the network.
 //!
-//! Behind `cargo bench -p redrive-local --`: `--quick` looks only whether everything runs, `--check` makes a
-//! missed bar an error.
+//! Options of `cargo bench -p redrive-local --`: `--quick` only tests that everything runs, and `--check` fails on a
+//! missed bar.
 
 #[path = "queue/server.rs"]
 mod server;
@@ -22,13 +22,13 @@ use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, SendMessageBatchRequest
 use server::{Kind, Server};
 use tokio::task::JoinSet;
 
-/// How many calls are under way at a time.
+/// The number of concurrent calls.
 const TASKS: usize = 8;
 const BATCH: usize = 10;
 const BODY_BYTES: usize = 128;
 const BACKLOG: usize = 100_000;
 
-/// How much is measured.
+/// The extent of the measurement.
 struct Effort {
     rounds: usize,
     messages_per_round: usize,
@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
     }
     let args: Vec<String> = env::args().skip(1).collect();
     if let Some(unknown) = args.iter().find(|arg| !["--bench", "--quick", "--check"].contains(&arg.as_str())) {
-        eprintln!("{unknown} is none of this benchmark's options: --quick, --check");
+        eprintln!("unknown option {unknown}; use --quick or --check");
         return ExitCode::FAILURE;
     }
     let has = |flag| args.iter().any(|arg| arg == flag);
@@ -62,7 +62,7 @@ async fn measure(effort: &Effort) -> bool {
     let memory = full.memory_mib();
 
     let mut rates = [const { Vec::new() }; 3];
-    // In turn, so that whatever else the machine does falls on all of them alike. The first round is for warming up.
+    // In turn, so that other load on the machine affects all of them alike. The first round is a warm-up.
     for round in 0..=effort.rounds {
         for (queue, rates) in queues.iter().zip(&mut rates) {
             let rate = queue.messages_per_second(effort.messages_per_round).await;
@@ -76,7 +76,7 @@ async fn measure(effort: &Effort) -> bool {
     );
     println!("{:44}{empty:>10.0}{:>8.2}x", "an empty queue", empty / canned);
     println!("{:44}{full:>10.0}{:>8.2}x", "a queue with 100,000 messages", full / canned);
-    println!("{:44}{canned:>10.0}{:>8.2}x", "a server that answers without a thought", 1.0);
+    println!("{:44}{canned:>10.0}{:>8.2}x", "a server with a fixed answer", 1.0);
     println!("\nmemory of the process with 100,000 messages of 128 bytes: {memory:.1} MiB");
 
     println!("\nbars");
@@ -98,7 +98,7 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// A queue, and the one client of it.
+/// A queue with its only client.
 #[derive(Clone)]
 struct Queue {
     client: Client,
@@ -113,7 +113,7 @@ impl Queue {
             .credentials_provider(Credentials::new("x", "x", None, None, "benchmark"))
             .endpoint_url(server.url());
         let client = Client::from_conf(config.build());
-        let created = client.create_queue().queue_name("orders").send().await.expect("a queue");
+        let created = client.create_queue().queue_name("orders").send().await.expect("the queue is created");
         Self { client, url: created.queue_url.expect("a queue has a URL") }
     }
 
@@ -127,7 +127,7 @@ impl Queue {
         messages as f64 / begin.elapsed().as_secs_f64()
     }
 
-    /// Sends so many messages, and if it is to, receives and deletes as many.
+    /// Sends this many messages, and optionally receives and deletes as many.
     async fn work(&self, messages: usize, settles: bool) {
         let batches = Arc::new(AtomicUsize::new(messages / BATCH));
         let mut tasks = JoinSet::new();
@@ -150,23 +150,23 @@ impl Queue {
     async fn send(&self) {
         let entry =
             |id: usize| SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body("x".repeat(BODY_BYTES));
-        let entries = (0..BATCH).map(|id| entry(id).build().expect("an entry with all it needs"));
+        let entries = (0..BATCH).map(|id| entry(id).build().expect("the entry is complete"));
         let send = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries.collect()));
-        assert_eq!(send.send().await.expect("a send").successful().len(), BATCH);
+        assert_eq!(send.send().await.expect("the send succeeds").successful().len(), BATCH);
     }
 
     async fn receive_and_delete(&self) {
         let receive = self.client.receive_message().queue_url(&self.url).max_number_of_messages(10);
-        let received = receive.send().await.expect("a receive");
+        let received = receive.send().await.expect("the receive succeeds");
         assert_eq!(received.messages().len(), BATCH);
         let entries = received.messages().iter().enumerate().map(|(id, message)| {
             let entry = DeleteMessageBatchRequestEntry::builder().id(id.to_string());
             entry
-                .receipt_handle(message.receipt_handle().expect("a handle"))
+                .receipt_handle(message.receipt_handle().expect("a message has a handle"))
                 .build()
-                .expect("an entry with all it needs")
+                .expect("the entry is complete")
         });
         let delete = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries.collect()));
-        assert_eq!(delete.send().await.expect("a delete").successful().len(), BATCH);
+        assert_eq!(delete.send().await.expect("the delete succeeds").successful().len(), BATCH);
     }
 }

@@ -1,4 +1,4 @@
-//! The servers, each a process of its own: this program again.
+//! Runs each server in its own process, with this program.
 
 use std::env;
 use std::fs;
@@ -14,13 +14,13 @@ use tokio::net::TcpListener;
 
 use crate::{BATCH, BODY_BYTES};
 
-/// Says to a process which server it is.
+/// The variable that selects the server of a process.
 const KIND: &str = "BENCH_SERVER";
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Queue,
-    /// Answers each operation with the same words.
+    /// Answers each operation with a fixed text.
     Canned,
 }
 
@@ -35,13 +35,13 @@ impl Kind {
 
 /// Serves until the process is killed.
 pub(crate) async fn serve(kind: Kind) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    println!("http://{}", listener.local_addr().expect("an address"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    println!("http://{}", listener.local_addr().expect("the listener has an address"));
     match kind {
-        Kind::Queue => Sqs::new().serve(listener, std::future::pending()).await.expect("a server"),
+        Kind::Queue => Sqs::new().serve(listener, std::future::pending()).await.expect("the server runs"),
         Kind::Canned => {
             let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-            axum::serve(listener, Router::new().fallback(canned)).await.expect("a server");
+            axum::serve(listener, Router::new().fallback(canned)).await.expect("the server runs");
         }
     }
 }
@@ -65,7 +65,7 @@ async fn canned(headers: HeaderMap, _: axum::body::Bytes) -> ([(header::HeaderNa
     ([(header::CONTENT_TYPE, "application/x-amz-json-1.0")], answer.to_string())
 }
 
-/// A running server. It ends with this.
+/// A running server. Dropping it ends the process.
 pub(crate) struct Server {
     process: Child,
     url: String,
@@ -77,11 +77,12 @@ impl Server {
             Kind::Queue => "queue",
             Kind::Canned => "canned",
         };
-        let program = env::current_exe().expect("this program");
-        let mut process = Command::new(program).env(KIND, name).stdout(Stdio::piped()).spawn().expect("this program");
+        let program = env::current_exe().expect("this program has a path");
+        let mut process =
+            Command::new(program).env(KIND, name).stdout(Stdio::piped()).spawn().expect("this program starts");
         let mut url = String::new();
-        let output = process.stdout.take().expect("a pipe");
-        BufReader::new(output).read_line(&mut url).expect("a line with the address");
+        let output = process.stdout.take().expect("standard output is piped");
+        BufReader::new(output).read_line(&mut url).expect("the server prints its address");
         Self { process, url: url.trim().to_owned() }
     }
 
@@ -89,17 +90,17 @@ impl Server {
         &self.url
     }
 
-    /// What the process has in memory; not a number where the system has no `/proc` to say it.
+    /// Returns the memory of the process, or NaN if the system has no `/proc`.
     pub(crate) fn memory_mib(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
         let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        kib.map_or(f64::NAN, |kib| kib.parse::<f64>().expect("a number of kB") / 1024.0)
+        kib.map_or(f64::NAN, |kib| kib.parse::<f64>().expect("the memory is a number of kB") / 1024.0)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It has ended already, or ends now.
+        // The process has ended already, or ends now.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
