@@ -1,7 +1,7 @@
-//! The function that `template.yaml` deploys: takes orders, one a message.
+//! The function that `template.yaml` deploys: it takes orders, one in each message.
 //!
-//! It shows what a consumer looks like from outside: a type for the body, an error of its own, and one place that says
-//! which errors are not worth a retry. What it does with an order is to check it and to log its total.
+//! It shows the public API of a consumer: a type for the body, an error type, and one function that decides which
+//! errors are retried. For each order it checks the items and logs the total.
 
 use std::fmt;
 
@@ -24,9 +24,9 @@ struct Item {
 
 #[derive(Debug)]
 enum OrderError {
-    /// The order will not be any better the next time.
+    /// A retry would not help.
     Invalid(&'static str),
-    /// The next delivery may have it in stock.
+    /// A retry may succeed, because the item may be in stock by then.
     OutOfStock,
 }
 
@@ -53,7 +53,7 @@ async fn place(ReceiveCount(receives): ReceiveCount, Json(order): Json<Order>) -
     Ok(())
 }
 
-/// At this delivery of an order what was on back order has come in.
+/// The receive count at which items on back order are in stock.
 const RECEIVES_UNTIL_IN_STOCK: u32 = 3;
 
 fn outcome(error: &OrderError) -> Outcome {
@@ -68,14 +68,14 @@ fn total(order: &Order) -> Result<u64, OrderError> {
         return Err(OrderError::Invalid("it has no id or no customer"));
     }
     if order.items.is_empty() || order.items.iter().any(|item| item.quantity == 0) {
-        return Err(OrderError::Invalid("it has no items, or none of one"));
+        return Err(OrderError::Invalid("it has no items, or an item without a quantity"));
     }
     let prices = order.items.iter().map(|item| item.unit_price_cents.checked_mul(item.quantity.into()));
     let total = prices.reduce(|total, price| total?.checked_add(price?)).flatten();
-    total.ok_or(OrderError::Invalid("its total is beyond all money"))
+    total.ok_or(OrderError::Invalid("its total is too large"))
 }
 
-/// Stands for the call to a warehouse, with the ways in which it lets a caller down: for good, for a while, or by a bug.
+/// Stands in for the call to a warehouse, with its failures: permanent, temporary, or a panic.
 fn reserve(order: &Order, receives: u32) -> Result<(), OrderError> {
     for item in &order.items {
         if item.sku.starts_with("BACK-ORDER") && receives < RECEIVES_UNTIL_IN_STOCK {

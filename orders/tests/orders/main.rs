@@ -1,7 +1,7 @@
-//! The function as a built program: on Lambda, and as a worker.
+//! Tests the built program of the function, on Lambda and as a worker.
 
 #[path = "../../../tests/support/records.rs"]
-#[allow(dead_code, reason = "other tests need more of it")]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod records;
 #[path = "../../../tests/support/runtime_api.rs"]
 mod runtime_api;

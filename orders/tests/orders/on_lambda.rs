@@ -1,4 +1,4 @@
-//! Built functions on the real lambda_runtime, over a Runtime API of the tests.
+//! Tests built functions with the real lambda_runtime and a Runtime API of the tests.
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -39,16 +39,16 @@ fn spawn(command: &mut Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 
-/// Ends the function, and returns what it logged.
+/// Ends the function and returns its log.
 async fn log_of(mut function: Child) -> String {
-    // It may have ended by itself.
+    // The function may have exited already.
     let _ = function.start_kill();
     let Output { stdout, stderr, .. } = function.wait_with_output().await.unwrap();
     format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr))
 }
 
 #[tokio::test]
-async fn orders_answers_every_event_as_it_is_expected_to() {
+async fn every_sample_event_has_its_expected_answer() {
     let api = RuntimeApi::start();
     let _function = spawn(&mut api.command(ORDERS));
     let events = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
@@ -71,7 +71,7 @@ async fn orders_answers_every_event_as_it_is_expected_to() {
     assert!(invoked > 10, "only {invoked} events");
 }
 
-/// A process of Lambda's is frozen after its answer, and what is in a buffer then may never be written.
+/// Lambda freezes a process after its answer, so a buffered line may never be written.
 #[tokio::test]
 async fn every_line_of_a_batch_is_written_before_its_answer() {
     const ORDERS_OF_A_BATCH: usize = 10;
@@ -79,7 +79,7 @@ async fn every_line_of_a_batch_is_written_before_its_answer() {
     let mut function = spawn(&mut api.command(ORDERS));
     let records: Vec<_> = (0..ORDERS_OF_A_BATCH).map(|number| record(&format!("m-{number}"), &good_order())).collect();
     let answer = api.invoke(batch(&records), MINUTE).await;
-    // At once, and so that the function cannot do anything any more.
+    // Kills the process at once, so that it cannot write anything after its answer.
     function.start_kill().unwrap();
     assert_eq!(answer.kind, Kind::Response);
     let log = log_of(function).await;
@@ -87,7 +87,7 @@ async fn every_line_of_a_batch_is_written_before_its_answer() {
 }
 
 #[tokio::test]
-async fn a_deadline_of_cargo_lambda_watch_is_none() {
+async fn deadline_of_cargo_lambda_watch_is_ignored() {
     let api = RuntimeApi::start();
     let _function = spawn(&mut api.command(ORDERS));
     let answer = api.invoke(batch(&[record("1", &good_order())]), Deadline::At(600_000)).await;
@@ -95,7 +95,7 @@ async fn a_deadline_of_cargo_lambda_watch_is_none() {
 }
 
 #[tokio::test]
-async fn a_panic_is_logged_with_its_place_as_json() {
+async fn panic_is_logged_as_json_with_its_place() {
     let api = RuntimeApi::start();
     let function = spawn(&mut api.command(ORDERS));
     let answer = api.invoke(batch(&[record("1", &good_order()), record("2", &panicking_order())]), MINUTE).await;
@@ -103,7 +103,7 @@ async fn a_panic_is_logged_with_its_place_as_json() {
     api.polled().await;
     let log = log_of(function).await;
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    // The panic hook that was there before still has its say.
+    // The earlier panic hook still runs.
     assert!(log.lines().any(|line| line.starts_with("thread '")), "{log}");
     let error = lines.iter().find(|line| line["level"] == "ERROR").expect("an error event");
     let text = error["fields"]["error"].as_str().unwrap();
@@ -112,12 +112,12 @@ async fn a_panic_is_logged_with_its_place_as_json() {
 }
 
 #[tokio::test]
-async fn a_list_of_pipes_is_answered_as_an_event_is() {
+async fn event_of_pipes_is_answered_like_an_event_of_a_mapping() {
     let api = RuntimeApi::start();
     let _function = spawn(&mut api.command(ORDERS));
     let odd = json!([record("1", &good_order()), record("2", "not json"), 7, null, [], record("3", &good_order())]);
     let answer = api.invoke(odd.to_string(), MINUTE).await;
-    // What is no record has no id, and an answer could not name it.
+    // A value that is not a record has no id, so an answer cannot name it.
     assert_eq!(answer.kind, Kind::Error);
     let list = json!([record("1", &good_order()), record("2", "not json"), record("3", &good_order())]);
     let answer = api.invoke(list.to_string(), MINUTE).await;
@@ -129,7 +129,7 @@ async fn a_list_of_pipes_is_answered_as_an_event_is() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_invocation_says_why() {
+async fn error_of_the_invocation_has_a_reason() {
     let api = RuntimeApi::start();
     let _function = spawn(&mut api.command(ORDERS));
     let answer = api.invoke("{}", MINUTE).await;
@@ -140,13 +140,13 @@ async fn an_error_of_the_invocation_says_why() {
     let answer = api.invoke(r#"{"Records": [{]}"#, MINUTE).await;
     let error = json_of(&answer);
     assert!(error["errorMessage"].as_str().unwrap().contains("not JSON: key must be a string at line 1"), "{error}");
-    // The function goes on.
+    // The function continues.
     let answer = api.invoke(batch(&[record("1", "no order")]), MINUTE).await;
     assert_eq!(json_of(&answer), failures(&["1"]));
 }
 
 #[tokio::test]
-async fn a_bad_concurrency_warns_and_works() {
+async fn invalid_concurrency_is_replaced_by_the_default_with_a_warning() {
     let api = RuntimeApi::start();
     let function = spawn(api.command(ORDERS).env("REDRIVE_CONCURRENCY", "lots"));
     let answer = api.invoke(batch(&[record("1", &good_order())]), MINUTE).await;
@@ -156,7 +156,7 @@ async fn a_bad_concurrency_warns_and_works() {
 }
 
 #[tokio::test]
-async fn without_a_host_it_says_what_is_missing_and_how_to_get_it() {
+async fn missing_host_is_an_error_with_a_remedy() {
     let output = Command::new(ORDERS).env_remove("AWS_LAMBDA_RUNTIME_API").output().await.unwrap();
     assert!(!output.status.success());
     let error = String::from_utf8_lossy(&output.stderr);
@@ -165,14 +165,14 @@ async fn without_a_host_it_says_what_is_missing_and_how_to_get_it() {
 }
 
 #[tokio::test]
-async fn no_host_is_an_error_of_the_environment() {
+async fn missing_host_is_an_error_of_the_environment() {
     async fn nothing() {}
     let error = redrive::run(nothing).await.unwrap_err();
     assert!(error.is_environment() && !error.is_host());
 }
 
 #[tokio::test]
-async fn an_incomplete_environment_is_named() {
+async fn missing_variable_is_named() {
     let api = RuntimeApi::start();
     let output = api.command(ORDERS).env_remove("AWS_LAMBDA_FUNCTION_VERSION").output().await.unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
@@ -183,31 +183,31 @@ async fn an_incomplete_environment_is_named() {
 }
 
 #[tokio::test]
-async fn a_runtime_api_that_goes_away_ends_the_process_with_an_error() {
+async fn lost_runtime_api_ends_the_process_with_an_error() {
     let api = RuntimeApi::start();
     let function = spawn(&mut api.command(ORDERS));
     api.polled().await;
     drop(api);
-    let output = tokio::time::timeout(MINUTE, function.wait_with_output()).await.expect("it ends").unwrap();
+    let output = tokio::time::timeout(MINUTE, function.wait_with_output()).await.expect("the process ends").unwrap();
     assert!(!output.status.success());
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("the host stopped"), "{error}");
 }
 
-/// The host's own bugs and lambda_runtime's end `run` as an error that `main` can return, and no thread dies unnoticed.
+/// A panic in the host or in lambda_runtime ends `run` with an error for `main`. No thread ends unnoticed.
 #[tokio::test]
-async fn a_panic_of_the_host_ends_the_process_with_an_error_that_names_it() {
+async fn panic_of_the_host_ends_the_process_with_an_error() {
     let api = RuntimeApi::start();
     let output = api.command(ORDERS).env("AWS_LAMBDA_RUNTIME_API", "::not a uri::").output().await.unwrap();
     assert_eq!(output.status.code(), Some(1));
     let log = String::from_utf8_lossy(&output.stderr);
     let panic = log.lines().find_map(|line| line.strip_prefix("Error: the host stopped: its thread panicked: "));
     let panic = panic.unwrap_or_else(|| panic!("{log}"));
-    // The words are lambda_runtime's. The panic hook has printed them as well.
+    // The text is lambda_runtime's, and the panic hook has printed it as well.
     assert!(!panic.is_empty() && log.matches(panic).count() == 2, "{log}");
 }
 
-/// The programs below run in this very test binary, started once more as a function.
+/// Runs one of the programs below: this test binary, started again as a function.
 fn program(api: &RuntimeApi, name: &str) -> Command {
     let mut command = api.command(std::env::current_exe().unwrap());
     command.args(["--exact", "on_lambda::programs", "--nocapture"]).env(PROGRAM, name);
@@ -216,7 +216,7 @@ fn program(api: &RuntimeApi, name: &str) -> Command {
 
 const PROGRAM: &str = "REDRIVE_TEST_PROGRAM";
 
-/// No test: the main function of the programs, and nothing where none is asked for.
+/// Runs the program that the environment selects. Without a selection it does nothing, because it is not a test.
 #[test]
 fn programs() {
     match std::env::var(PROGRAM).as_deref() {
@@ -225,7 +225,7 @@ fn programs() {
         Ok("hogs") => run(2, redrive::handler(hogs)),
         Ok("single") => run(1, redrive::handler(blocks)),
         Ok("gives up") => runtime(2).block_on(gives_up()),
-        Ok(other) => panic!("there is no program {other}"),
+        Ok(other) => panic!("unknown program {other}"),
         Err(_) => {}
     }
 }
@@ -242,36 +242,36 @@ fn runtime(threads: usize) -> tokio::runtime::Runtime {
     runtime.worker_threads(threads).enable_all().build().unwrap()
 }
 
-/// Blocks its thread for as many milliseconds as the body says.
+/// Blocks its thread for the number of milliseconds in the body.
 async fn blocks(redrive::Json(milliseconds): redrive::Json<u64>) {
     std::thread::sleep(Duration::from_millis(milliseconds));
 }
 
-/// Blocks its thread, and holds what everyone else would need to log anything.
+/// Blocks its thread and holds the lock that every log line needs.
 async fn hogs(redrive::Json(milliseconds): redrive::Json<u64>) {
     let _held = std::io::stdout().lock();
     std::thread::sleep(Duration::from_millis(milliseconds));
 }
 
-/// Ends when another record has begun as well.
+/// Finishes once a second record has started.
 async fn meets(redrive::State(barrier): redrive::State<std::sync::Arc<tokio::sync::Barrier>>) {
     barrier.wait().await;
 }
 
-/// Drops the future of `run` when its standard input ends, and is done when the host has let go of the handler's state.
+/// Drops the future of `run` when standard input ends, and finishes when the host has dropped the handler's state.
 async fn gives_up() {
-    let (held, mut let_go) = tokio::sync::mpsc::channel::<()>(1);
+    let (held, mut released) = tokio::sync::mpsc::channel::<()>(1);
     let consumer = redrive::handler(|_: redrive::State<tokio::sync::mpsc::Sender<()>>| async {}).with_state(held);
     tokio::select! {
-        end = consumer.run() => panic!("the host ended by itself: {end:?}"),
+        end = consumer.run() => panic!("the host ended on its own: {end:?}"),
         _ = async { tokio::io::stdin().read_u8().await } => {}
     }
-    assert!(let_go.recv().await.is_none());
+    assert!(released.recv().await.is_none());
 }
 
-/// Whoever gives `run` up has no poller left behind that takes batches away from others.
+/// A poll that outlived `run` would take batches away from other pollers.
 #[tokio::test]
-async fn polling_stops_where_the_future_of_run_is_dropped() {
+async fn polling_stops_when_the_future_of_run_is_dropped() {
     let api = RuntimeApi::start();
     let mut function = spawn(program(&api, "gives up").stdin(Stdio::piped()));
     api.polled().await;
@@ -280,10 +280,10 @@ async fn polling_stops_where_the_future_of_run_is_dropped() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Every thread of the handlers' runtime is blocked beyond the deadline, and the answer leaves before it. The next batch
-/// could not run at all: the process ends, so that Lambda starts another one.
+/// All threads of the handlers' runtime are blocked beyond the deadline, but the answer has to leave before it. The
+/// process then exits, because it could not run another batch, and Lambda starts a new one.
 #[tokio::test]
-async fn handlers_that_block_every_thread_do_not_keep_the_answer_back() {
+async fn answer_is_sent_in_time_when_handlers_block_every_thread() {
     for name in ["blocks", "single", "hogs"] {
         let api = RuntimeApi::start();
         let mut function = spawn(&mut program(&api, name));
@@ -299,9 +299,9 @@ async fn handlers_that_block_every_thread_do_not_keep_the_answer_back() {
     }
 }
 
-/// Handlers that come to their end, late as it may be, leave the process as it is.
+/// Late handlers that finish do not end the process.
 #[tokio::test]
-async fn a_thread_that_is_free_again_takes_the_next_batch() {
+async fn thread_that_is_free_again_takes_the_next_batch() {
     let api = RuntimeApi::start();
     let _function = spawn(&mut program(&api, "single"));
     let answer = api.invoke(batch(&[record("1", "2000")]), Duration::from_millis(1_500)).await;
@@ -312,9 +312,9 @@ async fn a_thread_that_is_free_again_takes_the_next_batch() {
     }
 }
 
-/// Two invocations that can only end together: lambda_runtime's concurrent mode has both of them in the process.
+/// The two invocations can only finish together, so both must run in the process at the same time.
 #[tokio::test]
-async fn invocations_run_beside_each_other_where_lambda_says_so() {
+async fn invocations_run_concurrently_when_lambda_allows_it() {
     let api = RuntimeApi::start();
     let _function = spawn(program(&api, "meets").env("AWS_LAMBDA_MAX_CONCURRENCY", "2"));
     let event = batch(&[record("1", "")]);

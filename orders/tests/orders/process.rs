@@ -1,6 +1,6 @@
-//! `redrive::run` as a process: it is a worker where `REDRIVE_QUEUE_URL` says so, and ends as an orchestrator wants it to.
+//! Tests `redrive::run` as a process: `REDRIVE_QUEUE_URL` makes it a worker, and it ends as an orchestrator expects.
 //!
-//! What is real here, a process and its signals, keeps a test waiting: nothing of it is on the paused clock.
+//! Processes and signals are real here, so these tests use the real clock.
 
 use std::io::{Read, Write};
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-/// Signals of `kill`, by number.
+/// Signals for `kill`, by number.
 const INT: &str = "-2";
 pub(crate) const TERM: &str = "-15";
 
@@ -44,7 +44,7 @@ impl Served {
         command
     }
 
-    /// How many messages are visible, and how many in flight.
+    /// Returns the numbers of visible and in-flight messages.
     pub(crate) async fn counts(&self) -> (usize, usize) {
         let names = [Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
         let get = self.sqs.client().get_queue_attributes().queue_url(&self.url);
@@ -64,8 +64,8 @@ impl Drop for Served {
     }
 }
 
-/// Waits for a line of the log with these words.
-async fn until_it_says(child: &mut Child, words: &str) -> String {
+/// Waits for a log line with this text.
+async fn until_logged(child: &mut Child, words: &str) -> String {
     let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
     let said = async {
         while let Some(line) = lines.next_line().await.unwrap() {
@@ -73,61 +73,62 @@ async fn until_it_says(child: &mut Child, words: &str) -> String {
                 return line;
             }
         }
-        panic!("it has ended, and never said {words:?}");
+        panic!("the process exited without logging {words:?}");
     };
-    tokio::time::timeout(Duration::from_secs(30), said).await.expect("it does not say so")
+    tokio::time::timeout(Duration::from_secs(30), said).await.expect("the line is logged in time")
 }
 
 pub(crate) async fn signal(child: &Child, signal: &str) {
-    let id = child.id().expect("it runs").to_string();
+    let id = child.id().expect("the process is running").to_string();
     assert!(Command::new("kill").args([signal, &id]).status().await.unwrap().success());
 }
 
-/// The body of one.
+/// Returns the body of an order.
 pub(crate) fn order(number: usize) -> String {
     let items = r#"[{"sku":"s","quantity":1,"unit_price_cents":5}]"#;
     format!(r#"{{"order_id":"{number}","customer":"c","currency":"EUR","items":{items}}}"#)
 }
 
 #[tokio::test]
-async fn it_polls_the_queue_of_the_environment_and_ends_at_a_signal() {
+async fn worker_polls_the_queue_of_the_environment_and_ends_at_a_signal() {
     for asked in [TERM, INT] {
         let served = Served::new().await;
         served.send(&order(1)).await;
         let mut orders = served.command().spawn().unwrap();
-        until_it_says(&mut orders, "order placed").await;
+        until_logged(&mut orders, "order placed").await;
         signal(&orders, asked).await;
-        until_it_says(&mut orders, "asked to end").await;
-        // The poll under way has 20 s to bring something: this is it.
+        until_logged(&mut orders, "asked to end").await;
+        // The running poll waits up to 20 s and receives this message.
         served.send(&order(2)).await;
-        until_it_says(&mut orders, "order placed").await;
+        until_logged(&mut orders, "order placed").await;
         assert!(orders.wait().await.unwrap().success());
-        assert_eq!(served.counts().await, (0, 0), "both are deleted");
+        assert_eq!(served.counts().await, (0, 0), "a message was not deleted");
     }
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_now() {
+async fn second_signal_ends_the_worker_at_once() {
     let served = Served::new().await;
     served.send(&order(1)).await;
     let mut orders = served.command().spawn().unwrap();
-    until_it_says(&mut orders, "order placed").await;
+    until_logged(&mut orders, "order placed").await;
     signal(&orders, TERM).await;
-    until_it_says(&mut orders, "asked to end").await;
+    until_logged(&mut orders, "asked to end").await;
     signal(&orders, TERM).await;
-    let status = tokio::time::timeout(Duration::from_secs(10), orders.wait()).await.expect("a poll takes longer");
+    let status =
+        tokio::time::timeout(Duration::from_secs(10), orders.wait()).await.expect("the poll does not delay it");
     assert_eq!(status.unwrap().code(), Some(1));
 }
 
-/// As much as a pipe holds that nobody reads.
+/// The capacity of a pipe without a reader.
 const PIPE_BYTES: usize = 64 * 1024;
 
 #[tokio::test]
-async fn a_standard_output_that_nobody_reads_costs_no_message() {
+async fn unread_standard_output_costs_no_message() {
     const ORDERS: usize = 300;
     let served = Served::new().await;
     let (mut unread, mut output) = std::io::pipe().unwrap();
-    // It is full before the worker begins.
+    // The pipe is full before the worker starts.
     output.write_all(&vec![b'\n'; PIPE_BYTES]).unwrap();
     let mut orders = served.command().stdout(output).spawn().unwrap();
     for number in 0..ORDERS {
@@ -138,18 +139,19 @@ async fn a_standard_output_that_nobody_reads_costs_no_message() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), drained).await.expect("it waits for its log");
+    tokio::time::timeout(Duration::from_secs(60), drained).await.expect("the worker does not wait for its log");
     signal(&orders, TERM).await;
-    // Its last poll may take 20 s, and its log is not waited for.
-    let status = tokio::time::timeout(Duration::from_secs(40), orders.wait()).await.expect("it waits for its log");
+    // The last poll may take 20 s. The worker does not wait for its log.
+    let status =
+        tokio::time::timeout(Duration::from_secs(40), orders.wait()).await.expect("the worker ends without its log");
     assert!(status.unwrap().success());
     let mut written = Vec::new();
     unread.read_to_end(&mut written).unwrap();
-    assert_eq!(written.len(), PIPE_BYTES, "nothing of it went out");
+    assert_eq!(written.len(), PIPE_BYTES, "a line was written");
 }
 
 #[tokio::test]
-async fn a_worker_that_ends_leaves_no_line_of_its_log_unwritten() {
+async fn all_log_lines_are_written_before_the_worker_ends() {
     const ORDERS: usize = 100;
     let served = Served::new().await;
     for number in 0..ORDERS {
@@ -166,11 +168,11 @@ async fn a_worker_that_ends_leaves_no_line_of_its_log_unwritten() {
         }
     }
     assert!(orders.wait().await.unwrap().success() && asked);
-    assert_eq!(served.counts().await, (ORDERS - placed, 0), "the log says of each that is deleted");
+    assert_eq!(served.counts().await, (ORDERS - placed, 0), "a deleted message has no log line");
 }
 
 #[tokio::test]
-async fn without_a_queue_that_is_one_it_says_what_is_wrong() {
+async fn invalid_or_missing_queue_is_an_error_with_a_reason() {
     let served = Served::new().await;
     for (url, expected) in
         [("orders", "which is no URL"), (&*served.url.replace("orders", "oders"), "there is no queue at")]
@@ -182,13 +184,13 @@ async fn without_a_queue_that_is_one_it_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn it_answers_probes_where_the_environment_says() {
+async fn probes_are_answered_at_the_address_of_the_environment() {
     let served = Served::new().await;
     let mut orders = served.command().env("REDRIVE_HEALTH_PORT", "0").spawn().unwrap();
-    let line = until_it_says(&mut orders, "answering probes").await;
+    let line = until_logged(&mut orders, "answering probes").await;
     let port: u16 =
         line.split("]:").nth(1).unwrap().split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
-    // It listens on IPv4 too.
+    // The port accepts IPv4 connections too.
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(b"GET /livez HTTP/1.0\r\n\r\n").await.unwrap();
     let mut answer = String::new();
@@ -197,7 +199,7 @@ async fn it_answers_probes_where_the_environment_says() {
 }
 
 #[tokio::test]
-async fn a_health_port_that_cannot_be_is_one_error() {
+async fn unusable_health_port_is_one_error() {
     let served = Served::new().await;
     let taken = TcpListener::bind("[::]:0").await.unwrap();
     let taken = taken.local_addr().unwrap().port().to_string();

@@ -1,4 +1,4 @@
-//! A process that is asked to end while its queue is full: with real threads and a real signal, the account must balance.
+//! Stops a process while its queue is full, with real threads and a real signal. Afterwards no message may be missing.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::process::{Served, TERM, order, signal};
 
 const ORDERS: usize = 3_000;
 
-/// So many orders the process has placed when it is asked to end.
+/// The numbers of placed orders after which the process is stopped.
 const ASKED_AFTER: [usize; 3] = [10, 500, 1_500];
 
 impl Served {
@@ -30,7 +30,7 @@ impl Served {
         answer.attributes.unwrap().remove(&Name::ApproximateNumberOfMessagesNotVisible).unwrap()
     }
 
-    /// The ids of the orders that are visible now.
+    /// Returns the ids of the visible orders.
     async fn orders_left(&self) -> Vec<usize> {
         let mut left = Vec::new();
         loop {
@@ -49,7 +49,7 @@ fn id_of(json: &str, key: &str) -> Option<usize> {
     json.get(key).or_else(|| json.get("fields")?.get(key))?.as_str()?.parse().ok()
 }
 
-/// Runs a worker on a full queue until it has placed so many orders, asks it to end, and says which it has placed by then.
+/// Runs a worker on a full queue, stops it after this many orders, and returns the ids of all orders that it placed.
 async fn placed_until_asked(served: &Served, asked_after: usize) -> Vec<usize> {
     let mut worker = served.command().spawn().unwrap();
     let mut lines = BufReader::new(worker.stdout.take().unwrap()).lines();
@@ -58,7 +58,7 @@ async fn placed_until_asked(served: &Served, asked_after: usize) -> Vec<usize> {
         if !line.contains("order placed") {
             continue;
         }
-        placed.push(id_of(&line, "order.order_id").expect("its log says which"));
+        placed.push(id_of(&line, "order.order_id").expect("the line has the order's id"));
         if placed.len() == asked_after {
             signal(&worker, TERM).await;
         }
@@ -68,19 +68,19 @@ async fn placed_until_asked(served: &Served, asked_after: usize) -> Vec<usize> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_flight_at_the_signal_is_settled_and_nothing_runs_twice() {
+async fn messages_in_flight_at_the_signal_are_settled_and_none_runs_twice() {
     for asked_after in ASKED_AFTER {
         let served = Served::new().await;
         served.send_all().await;
         let placed = placed_until_asked(&served, asked_after).await;
         assert!(
             (asked_after..ORDERS).contains(&placed.len()),
-            "{} of {ORDERS}: asked in the midst of it",
+            "{} of {ORDERS}: the signal was not in the middle",
             placed.len()
         );
-        assert_eq!(served.in_flight().await, "0", "nothing is left in flight");
+        assert_eq!(served.in_flight().await, "0", "a message is left in flight");
         let left = served.orders_left().await;
         let all: BTreeSet<_> = placed.iter().chain(&left).copied().collect();
-        assert_eq!((all.len(), placed.len() + left.len()), (ORDERS, ORDERS), "each is placed once, or still to come");
+        assert_eq!((all.len(), placed.len() + left.len()), (ORDERS, ORDERS), "an order was lost or placed twice");
     }
 }
