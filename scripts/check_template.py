@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Checks template.yaml: `sam validate --lint`, and then what a linter cannot know to be wanted.
+"""Checks template.yaml with `sam validate --lint`, and then tests what the template promises.
 
-With --build it also builds the function as it would be deployed. The tools come from PyPI into .venv.
+With --build it also builds the function for deployment. It installs the tools from PyPI into .venv.
 """
 
 import json
@@ -19,20 +19,20 @@ CARGO_LAMBDA = "1.9.2"
 SAM_LIMIT_S = 120
 BUILD_LIMIT_S = 1800
 
-# Where nothing is deployed any region will do; sam only wants to know one.
+# Nothing is deployed, so any region works. sam only requires one.
 REGION = "eu-central-1"
 
 
 def check():
     unknown = set(sys.argv[1:]) - {"--build"}
     if unknown:
-        raise Problem(f"unknown argument {unknown.pop()}; there is only --build")
+        raise Problem(f"unknown argument {unknown.pop()}; use --build or no argument")
     install("aws-sam-cli", SAM_CLI, "sam")
     lint()
     Template.translated = translate()
     result = unittest.TextTestRunner().run(unittest.defaultTestLoader.loadTestsFromTestCase(Template))
     if not result.wasSuccessful():
-        raise Problem("template.yaml does not keep what it promises; what is broken is above")
+        raise Problem("template.yaml fails its tests; see the output above")
     if "--build" in sys.argv:
         build()
     return 0
@@ -41,11 +41,11 @@ def check():
 def lint():
     linting = run([BIN / "sam", "validate", "--lint", "--region", REGION], SAM_LIMIT_S, cwd=ROOT)
     if linting.returncode != 0:
-        raise Problem("`sam validate --lint` finds fault with template.yaml", linting.stdout)
+        raise Problem("`sam validate --lint` found problems; see its output above", linting.stdout)
 
 
-# SAM's own translator, as it runs at a deployment. The linter does not see all that it does: two resources of one name,
-# for instance, where a mapping is called as a queue is. It insists on code that was uploaded, and on AWS's policies.
+# Runs SAM's translator as a deployment does. The linter misses some of its errors, for example a mapping and a queue
+# with the same name. The translator requires uploaded code and AWS's policies.
 TRANSLATE = """
 import json
 from samtranslator.translator.transform import transform
@@ -65,7 +65,7 @@ def translate():
     python = ["env", f"AWS_DEFAULT_REGION={REGION}", BIN / "python", "-W", "ignore"]
     translating = run([*python, "-c", TRANSLATE], SAM_LIMIT_S, cwd=ROOT)
     if translating.returncode != 0:
-        raise Problem("SAM cannot translate template.yaml", translating.stdout)
+        raise Problem("SAM cannot translate template.yaml; see its output above", translating.stdout)
     return json.loads(translating.stdout)
 
 
@@ -86,7 +86,7 @@ class Template(unittest.TestCase):
         longest_window_s = self.translated["Parameters"]["BatchingWindow"]["MaxValue"]
         self.assertGreaterEqual(self.queue["VisibilityTimeout"], 6 * self.function["Timeout"] + longest_window_s)
 
-    def test_a_record_is_a_dead_letter_after_five_receives(self):
+    def test_record_is_a_dead_letter_after_five_receives(self):
         redrive = {"deadLetterTargetArn": "OrdersDeadLetterQueue.Arn", "maxReceiveCount": 5}
         self.assertEqual(self.queue["RedrivePolicy"], redrive)
 
@@ -100,7 +100,7 @@ class Template(unittest.TestCase):
         self.assertIs(self.queue["SqsManagedSseEnabled"], True)
         self.assertIs(self.dead_letters["SqsManagedSseEnabled"], True)
 
-    def test_the_function_is_for_arm_and_logs_json(self):
+    def test_function_runs_on_arm_and_logs_json(self):
         self.assertEqual(self.function["Runtime"], "provided.al2023")
         self.assertEqual(self.function["Architectures"], ["arm64"])
         self.assertEqual(self.function["LoggingConfig"], {"LogFormat": "JSON"})
@@ -115,27 +115,27 @@ class Template(unittest.TestCase):
         self.assertEqual(watched(alarm), "OrdersDeadLetterQueue.QueueName")
         self.assertEqual((alarm["ComparisonOperator"], alarm["Threshold"]), ("GreaterThanThreshold", 0))
 
-    def test_a_backlog_raises_an_alarm_and_a_single_bad_record_does_not(self):
+    def test_backlog_raises_an_alarm_and_a_single_bad_record_does_not(self):
         alarm = self.stack["BacklogAlarm"]
         self.assertEqual(alarm["MetricName"], "ApproximateAgeOfOldestMessage")
         self.assertEqual(watched(alarm), "OrdersQueue.QueueName")
         self.assertEqual(alarm["ComparisonOperator"], "GreaterThanThreshold")
         self.assertGreater(alarm["Threshold"], 2 * self.queue["VisibilityTimeout"])
 
-    def test_alarms_tell_whoever_is_named(self):
+    def test_alarms_go_to_the_topic_of_the_parameter(self):
         topic = f"arn:aws:sns:{REGION}:123456789012:on-call"
         told = Stack(self.translated, AlarmTopicArn=topic)
         for alarm in "DeadLetterAlarm", "BacklogAlarm":
             self.assertNotIn("AlarmActions", self.stack[alarm])
             self.assertEqual(told[alarm]["AlarmActions"], [topic])
 
-    def test_a_producer_may_send_and_no_more(self):
+    def test_producer_may_only_send(self):
         self.assert_allows(self.stack["ProducerPolicy"], "OrdersQueue.Arn", ["sqs:GetQueueUrl", "sqs:SendMessage"])
 
-    def test_the_function_may_consume_and_log_and_no_more(self):
+    def test_function_may_only_consume_and_log(self):
         self.assert_may_consume(self.stack, "OrdersQueue.Arn")
 
-    def test_an_existing_queue_is_consumed_instead(self):
+    def test_existing_queue_replaces_a_new_one(self):
         standard = f"arn:aws:sqs:{REGION}:123456789012:theirs"
         for arn in standard, f"{standard}.fifo":
             with self.subTest(arn):
@@ -153,8 +153,8 @@ class Template(unittest.TestCase):
                 stack = Stack(self.translated, BatchSize=size, BatchingWindow=window)
                 self.assertEqual(stack.accepts_its_parameters(), accepted)
 
-    def test_a_panic_does_not_end_the_deployed_function(self):
-        # `cargo lambda build` adds panic = "abort" to a release profile that says nothing on it.
+    def test_panic_does_not_end_the_deployed_function(self):
+        # `cargo lambda build` adds panic = "abort" to a release profile without a panic setting.
         manifest = (ROOT / "Cargo.toml").read_text()
         release = re.search(r"^\[profile\.release\]\n([^\[]*)", manifest, re.MULTILINE)
         self.assertRegex(release[1], r'(?m)^panic = "unwind"$')
@@ -179,22 +179,22 @@ def watched(alarm):
     return dimension["Name"] == "QueueName" and dimension["Value"]
 
 
-# ELF's numbers.
+# Values of the ELF header.
 MAGIC, ARM_64 = b"\x7fELF", 183
 
 
 def build():
-    """Builds the function as it would be deployed, and looks whether Lambda on arm64 could start what comes out."""
+    """Builds the function for deployment and checks that Lambda on arm64 can start the result."""
     install("cargo-lambda", CARGO_LAMBDA, "cargo-lambda")
     out = ROOT / ".aws-sam" / "build"
-    # To sam, Rust is beta; the flag answers its question whether that is all right.
+    # Rust is a beta feature of sam. The flag answers its question.
     sam = [BIN / "sam", "build", "--beta-features", "--region", REGION, "--build-dir", out]
     building = run(sam, BUILD_LIMIT_S, cwd=ROOT, stdout=None, stderr=None)
     if building.returncode != 0:
-        raise Problem("`sam build` fails; what it says is above")
+        raise Problem("`sam build` failed; see its output above")
     header = (out / "Orders" / "bootstrap").read_bytes()[:20]
     if header[:4] != MAGIC or struct.unpack_from("<H", header, 18) != (ARM_64,):
-        raise Problem("what `sam build` makes is no program for arm64")
+        raise Problem("`sam build` did not build a program for arm64")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""As much of CloudFormation as it takes to read a template: which resources it makes, and with what properties."""
+"""Implements the part of CloudFormation that determines the resources of a template and their properties."""
 
 import re
 
 
 class Stack:
-    """The resources that a template makes under some parameters.
+    """The resources of a template with these parameters.
 
-    What only a deployment knows stands for itself: the ARN of `Queue` is "Queue.Arn", `Ref: Queue` is "Queue".
+    A value that only a deployment knows is represented by its name: the ARN of `Queue` is "Queue.Arn", `Ref: Queue` is
+    "Queue".
     """
 
     def __init__(self, template, **parameters):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Serves the function `orders` on this machine and invokes it with every event of events/.
 
-Prints each answer beside the one expected, and exits with 0 if all of them match. It needs Rust and Python 3.9;
-cargo-lambda, which plays Lambda, comes from PyPI into .venv.
+Prints each answer with the expected one, and exits with status 0 if all of them match. It needs Rust and Python 3.9. It
+installs cargo-lambda, which stands in for Lambda, from PyPI into .venv.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ EVENTS = ROOT / "events"
 BUILD_LIMIT_S = 1800
 START_LIMIT_S = 60
 FUNCTION_LIMIT_S = 30
-# Longer than the function's own limit: a call that its caller gives up stays queued, and runs when nobody waits.
+# Longer than the function's limit, because an abandoned call stays queued and runs later.
 INVOKE_LIMIT_S = FUNCTION_LIMIT_S + 15
 
 ERROR = {"error": True}
@@ -41,7 +41,7 @@ def demo():
     events = sorted(EVENTS.glob("*.json"), key=lambda event: event.stem)
     missing = [event.name for event in events if not (EVENTS / "expected" / event.name).exists()]
     if missing or not events:
-        raise Problem(f"events/expected/ has nothing for {', '.join(missing) or 'any event'}; write down what should come back")
+        raise Problem(f"events/expected/ has no answer for {', '.join(missing) or 'any event'}; add the answer")
     install("cargo-lambda", CARGO_LAMBDA, "cargo-lambda")
     build()
     print(f"\ninvoking `orders` with each of events/*.json\n\n{line('EVENT', 'ANSWER', 'EXPECTED')}")
@@ -56,24 +56,26 @@ def demo():
 
 
 def build():
-    """Ahead of serving it, or the first invocation would have to wait for the compiler."""
+    """Builds the function before it is served, so that no invocation waits for the compiler."""
     building = run(["cargo", "build", "--bin", "orders"], BUILD_LIMIT_S, cwd=ROOT, stdout=None, stderr=None)
     if building.returncode != 0:
-        raise Problem("`orders` does not build; the compiler's words above say why")
+        raise Problem("the build of `orders` failed; see the compiler's output above")
 
 
 @contextlib.contextmanager
 def served(log):
-    """Serves `orders` on a free port of the loopback while the block runs, and gives the port."""
+    """Serves `orders` on a free port of loopback during the block, and yields the port."""
     port = free_port()
     watch = ["cargo", "lambda", "watch", "--bin", "orders", "--ignore-changes", "--timeout", FUNCTION_LIMIT_S]
     with started([*watch, *address(port)], cwd=ROOT, stdout=log, stderr=log) as process:
         deadline = time.monotonic() + START_LIMIT_S
         while not accepts(port):
             if process.poll() is not None:
-                raise Problem(f"`cargo lambda watch` ended with {process.returncode}; its log is above", tail(log))
+                problem = f"`cargo lambda watch` ended with status {process.returncode}; see its log above"
+                raise Problem(problem, tail(log))
             if time.monotonic() > deadline:
-                raise Problem(f"`cargo lambda watch` did not listen within {START_LIMIT_S} s", tail(log))
+                problem = f"`cargo lambda watch` did not listen within {START_LIMIT_S} s; see its log above"
+                raise Problem(problem, tail(log))
             time.sleep(0.1)
         yield port
 
@@ -85,7 +87,7 @@ def free_port():
 
 
 def accepts(port):
-    """Asks TCP: a GET of / would count as an invocation."""
+    """Returns whether the port accepts connections. A GET of / would count as an invocation."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -96,7 +98,7 @@ def address(port):
 
 
 def compare(event, port, log):
-    """Invokes the function with one event, and prints a row of the table."""
+    """Invokes the function with one event and prints a row of the table."""
     answer, shown = invoke(event, port, log)
     expected = json.loads((EVENTS / "expected" / event.name).read_text())
     matches = answer == expected
@@ -107,14 +109,14 @@ def compare(event, port, log):
 
 
 def invoke(event, port, log):
-    """The answer as JSON, and as it is shown: a line for each record that comes back."""
+    """Returns the answer as JSON, and the lines to print: one for each failed record."""
     invoking = ["cargo", "lambda", "invoke", "orders", *address(port), "--data-file", event]
     done = run(invoking, INVOKE_LIMIT_S, cwd=ROOT, stderr=subprocess.PIPE)
     if done.returncode != 0:
         message = function_error(done.stderr)
         if message is None:
             raise Problem(
-                f"`orders` gave no answer to {event.name}; its log and cargo-lambda's words are above",
+                f"`orders` did not answer {event.name}; see its log and the output of cargo-lambda above",
                 f"{tail(log)}\n{done.stderr}",
             )
         return ERROR, textwrap.wrap(message, WIDTHS[1] - 2)
@@ -122,17 +124,17 @@ def invoke(event, port, log):
         answer = json.loads(done.stdout)
         return answer, ids(answer)
     except (ValueError, KeyError, TypeError):
-        return None, textwrap.wrap(f"no answer to a batch: {done.stdout}", WIDTHS[1] - 2)
+        return None, textwrap.wrap(f"not an answer to a batch: {done.stdout}", WIDTHS[1] - 2)
 
 
 def function_error(stderr):
-    """What the function raised. Where cargo-lambda has a problem of its own, it names no type of error before it."""
+    """Returns the error of the function, or None for an error of cargo-lambda, which has no error type before it."""
     raised = re.search(r"^Error: (?!Missing function)\S.*\n\s*× ((?:.+\n)+)", stderr, re.MULTILINE)
     return raised and " ".join(part.strip(" │") for part in raised[1].splitlines())
 
 
 def ids(answer):
-    return [str(failure["itemIdentifier"]) for failure in answer["batchItemFailures"]] or ["nothing comes back"]
+    return [str(failure["itemIdentifier"]) for failure in answer["batchItemFailures"]] or ["no failures"]
 
 
 def line(*cells):

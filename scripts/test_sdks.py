@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Drives the local queue, as `redrive dev` serves it, with other SDKs: boto3, the AWS CLI, the extended client library, the AWS SDK for
-JavaScript.
+"""Tests the queue of `redrive dev` with boto3, the AWS CLI, the extended client library and the AWS SDK for JavaScript.
 
-It needs Rust, Python 3.9 and Node 20; what drives the queue comes from PyPI and npm into target/sdks.
+It needs Rust, Python 3.9 and Node 20. It installs the SDKs from PyPI and npm into target/sdks.
 """
 
 import contextlib
@@ -29,7 +28,7 @@ def test_sdks():
     unittest = [python, "-B", "-m", "unittest", "discover", "--start-directory", TESTS]
     suites = {
         "boto3 and the AWS CLI": unittest,
-        # In a process of its own: the library puts its session in the place of boto3's.
+        # In a separate process, because the library replaces boto3's session by its own.
         "the extended client library": [*unittest, "--pattern", "large_messages.py"],
         "the AWS SDK for JavaScript": ["node", "--test", "--test-reporter", "spec", TESTS / "javascript" / "test.mjs"],
     }
@@ -38,25 +37,28 @@ def test_sdks():
         for name, tests in suites.items():
             print(f"\n{name} at {url}", flush=True)
             if run(tests, TESTS_LIMIT_S, **options).returncode != 0:
-                raise Problem(f"{name}: not all tests passed; those above say which")
+                raise Problem(f"{name}: tests failed; see the output above")
     return 0
 
 
 def build():
-    """Gives the command's path. By itself it would be built anew: `cargo test` has other features of what it depends on."""
+    """Builds the command and returns its path.
+
+    `cargo test` builds it, because `cargo build` would compile the dependencies again with other features.
+    """
     command = ["cargo", "test", "--workspace", "--all-features", "--no-run", "--message-format", "json-render-diagnostics"]
     building = run(command, BUILD_LIMIT_S, cwd=ROOT, stderr=None)
     if building.returncode != 0:
-        raise Problem("`redrive` does not build; the compiler's words above say why")
+        raise Problem("the build of `redrive` failed; see the compiler's output above")
     for message in map(json.loads, building.stdout.splitlines()):
         if message.get("executable") and message["target"]["name"] == "redrive" and not message["profile"]["test"]:
             return message["executable"]
-    raise Problem(f"`{' '.join(command)}` built no `redrive`")
+    raise Problem(f"`{' '.join(command)}` built no executable `redrive`")
 
 
 @contextlib.contextmanager
 def served(redrive):
-    """Serves the queues of the tests' template at a free port while the block runs, and gives the address."""
+    """Serves the queues of the tests' template at a free port during the block, and yields the address."""
     with tempfile.NamedTemporaryFile() as log:
         command = [redrive, "dev", TESTS / "template.yaml", "--port", "0"]
         with started(command, stdout=log, stderr=log) as process:
@@ -64,23 +66,23 @@ def served(redrive):
 
 
 def address(process, log):
-    """What the command prints when it listens."""
+    """Waits for the address that the command prints once it listens."""
     deadline = time.monotonic() + START_LIMIT_S
     while True:
         printed = log.read_text()
         if listening := re.search(r"^SQS at (http://[^;]+);", printed, re.MULTILINE):
             return listening[1]
         if process.poll() is not None:
-            raise Problem(f"`redrive dev` ended with {process.returncode}; its words are above", printed)
+            raise Problem(f"`redrive dev` ended with status {process.returncode}; see its output above", printed)
         if time.monotonic() > deadline:
-            raise Problem(f"`redrive dev` said within {START_LIMIT_S} s of no address", printed)
+            raise Problem(f"`redrive dev` printed no address within {START_LIMIT_S} s; see its output above", printed)
         time.sleep(0.05)
 
 
 def environment(url):
-    """What points SDKs at the queue, and nothing of the user's that would point them elsewhere."""
+    """Returns variables that point SDKs at the queue, without the user's settings that point elsewhere."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    # Loopback through a proxy is another machine's.
+    # Through a proxy, loopback would be another machine.
     kept = {name: value for name, value in kept.items() if not name.upper().endswith("_PROXY")}
     return {
         **kept,
@@ -91,7 +93,7 @@ def environment(url):
         "AWS_SECRET_ACCESS_KEY": "x",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        # An answer that is wrong once is wrong.
+        # A retry would hide a wrong answer.
         "AWS_MAX_ATTEMPTS": "1",
     }
 

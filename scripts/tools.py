@@ -1,4 +1,4 @@
-"""What the scripts share: tools from PyPI in a virtual environment of this checkout, and processes that end."""
+"""Shared by the scripts: installs tools into a virtual environment of this checkout, and runs commands with limits."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ GRACE_S = 10
 
 
 class Problem(Exception):
-    """What went wrong and what to do about it, in a line; below it, what the tool itself had to say."""
+    """An error with a line that says what failed and what to do, and the output of the tool."""
 
     def __init__(self, line, details=""):
         super().__init__(line)
@@ -26,8 +26,8 @@ class Problem(Exception):
 
 
 def main(body):
-    """Runs a script's body and exits with what it returns. Problems are told without a traceback."""
-    # By itself SIGTERM would leave what we started running. An exception passes through every `finally` on its way.
+    """Runs a script's body and exits with its result. Prints a Problem without a traceback."""
+    # By default SIGTERM would leave child processes running. An exception runs every `finally`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(body())
@@ -40,8 +40,8 @@ def main(body):
 
 
 def install(package, version, command):
-    """Makes sure that the virtual environment has this version of a package."""
-    # Where venv breaks off half-way, a python is there already but no pip.
+    """Ensures that the virtual environment has this version of a package."""
+    # An interrupted venv has a python but no pip.
     if not (BIN / "pip").exists():
         make_venv(VENV)
     look = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
@@ -53,17 +53,17 @@ def install(package, version, command):
 
 
 def install_all(requirements, venv):
-    """Makes sure that a virtual environment has all that a file lists, and nothing else. Gives its Python."""
+    """Ensures that a virtual environment has exactly the packages of a file, and returns its Python."""
     with marked(venv, f"{sys.version}\n{requirements.read_text()}") as is_there:
         if not is_there:
             make_venv(venv)
-            print(f"installing what {requirements.relative_to(ROOT)} lists from PyPI, once", flush=True)
-            pip(venv, f"what {requirements.relative_to(ROOT)} lists", "--requirement", requirements)
+            print(f"installing the packages of {requirements.relative_to(ROOT)} from PyPI, once", flush=True)
+            pip(venv, f"the packages of {requirements.relative_to(ROOT)}", "--requirement", requirements)
     return venv / "bin" / "python"
 
 
 def install_for_node(package, directory):
-    """Makes sure that a directory has all that a package's lock file lists, and nothing else."""
+    """Ensures that a directory has exactly the packages of a lock file."""
     files = [package / name for name in ("package.json", "package-lock.json")]
     with marked(directory, "\n".join(file.read_text() for file in files)) as is_there:
         if is_there:
@@ -71,18 +71,18 @@ def install_for_node(package, directory):
         directory.mkdir(parents=True, exist_ok=True)
         for file in files:
             shutil.copy(file, directory)
-        print(f"installing what {files[1].relative_to(ROOT)} lists from npm, once", flush=True)
+        print(f"installing the packages of {files[1].relative_to(ROOT)} from npm, once", flush=True)
         command = ["npm", "ci", "--no-audit", "--no-fund", "--loglevel", "error"]
         installing = run(command, INSTALL_LIMIT_S, cwd=directory)
         if installing.returncode != 0:
-            line = f"npm could not install what {files[1].relative_to(ROOT)} lists; is its registry within reach?"
+            line = f"npm could not install the packages of {files[1].relative_to(ROOT)}; check its registry"
             raise Problem(line, installing.stdout)
 
 
 @contextlib.contextmanager
 def marked(directory, wanted):
-    """Says whether a directory has what is wanted. Once the block has come to its end, it has."""
-    # Written last: without it, whatever is there may be half of it.
+    """Yields whether a directory is complete, and marks it as complete after the block."""
+    # The mark is written last. A directory without it may be incomplete.
     mark = directory / "installed.txt"
     is_there = mark.exists() and mark.read_text() == wanted
     if not is_there:
@@ -93,11 +93,11 @@ def marked(directory, wanted):
 
 
 def make_venv(venv):
-    print(f"making a virtual environment in {venv}", flush=True)
+    print(f"creating a virtual environment in {venv}", flush=True)
     making = run([sys.executable, "-m", "venv", "--clear", venv], VENV_LIMIT_S)
     if making.returncode != 0:
         raise Problem(
-            f"no virtual environment could be made; remove {venv}, install Python's venv and try again",
+            f"Python could not create a virtual environment; remove {venv}, install Python's venv and try again",
             making.stdout,
         )
 
@@ -107,28 +107,28 @@ def pip(venv, what, *arguments):
     installing = run([*command, *arguments], INSTALL_LIMIT_S)
     if installing.returncode != 0:
         raise Problem(
-            f"pip could not install {what}; is PyPI within reach? If so, remove {venv} and try again",
+            f"pip could not install {what}; check that PyPI is reachable, remove {venv} and try again",
             installing.stdout,
         )
 
 
 def run(command, limit_s, **options):
-    """Runs a command to its end, and keeps what it prints."""
+    """Runs a command to its end and returns its output."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **options}
     with started(command, encoding="utf-8", errors="replace", **options) as process:
         try:
             stdout, stderr = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
-            raise Problem(f"`{shown(command)}` was not done after {limit_s} s, and was stopped") from None
+            raise Problem(f"`{shown(command)}` did not finish within {limit_s} s and was stopped") from None
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
 @contextlib.contextmanager
 def started(command, env=os.environ, **options):
-    """Starts a command, with the environment's tools on its path, and ends it with the block."""
+    """Starts a command with the virtual environment on its PATH, and ends it after the block."""
     path = f"{BIN}{os.pathsep}{env.get('PATH', os.defpath)}"
     environment = {**env, "PATH": path, "SAM_CLI_TELEMETRY": "0"}
-    # A group of its own: what the command starts ends with it, and Ctrl-C reaches us first, who end it in order.
+    # In a new process group, so that children end with the command, and Ctrl-C reaches only this script.
     process = subprocess.Popen(
         list(map(str, command)), stdin=subprocess.DEVNULL, start_new_session=True, env=environment, **options
     )
