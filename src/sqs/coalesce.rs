@@ -28,7 +28,7 @@ const LINGER: Duration = Duration::from_millis(5);
 const OVERDUE: Duration = Duration::from_secs(1);
 
 /// How long a full call waits before it is sent. Its messages have just ended, and the receives for their places start
-/// at the same time. A handler waits for those, but nobody waits for this call.
+/// at the same time. A handler waits for those, but no caller waits for this call.
 const COURTESY: Duration = Duration::from_millis(1);
 
 /// The limit of attempts for an entry that may succeed later. The SDK also repeats a failed call itself.
