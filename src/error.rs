@@ -88,10 +88,10 @@ impl fmt::Display for Error {
             Kind::Unreportable { positions, of } => write!(
                 f,
                 "of {of} records, those at positions {positions:?} failed and have no messageId to report them by, \
-                 so the whole batch comes back"
+                 so the whole batch is retried"
             ),
             Kind::BatchFailed { failed, of } => {
-                write!(f, "{failed} of {of} records failed, and the batch was asked to fail for it")
+                write!(f, "{failed} of {of} records failed, and the consumer is set to fail the batch then")
             }
             Kind::NoHost => f.write_str(NO_HOST),
             Kind::Environment(problem) => f.write_str(problem),
@@ -103,13 +103,13 @@ impl fmt::Display for Error {
 }
 
 #[cfg(not(feature = "worker"))]
-const NO_HOST: &str = "nothing here brings batches: AWS_LAMBDA_RUNTIME_API is not set, so this is not AWS Lambda. \
+const NO_HOST: &str = "no host was found: AWS_LAMBDA_RUNTIME_API is not set, so this is not AWS Lambda. \
     Deploy it as a Lambda function, run it on this machine with `cargo lambda watch`, or build it with redrive's feature \
-    `worker` and set REDRIVE_QUEUE_URL to have it poll a queue itself";
+    `worker` and set REDRIVE_QUEUE_URL to poll a queue";
 #[cfg(feature = "worker")]
-const NO_HOST: &str = "nothing here brings batches: AWS_LAMBDA_RUNTIME_API is not set, so this is not AWS Lambda, and \
+const NO_HOST: &str = "no host was found: AWS_LAMBDA_RUNTIME_API is not set, so this is not AWS Lambda, and \
     neither is REDRIVE_QUEUE_URL. Deploy it as a Lambda function, run it on this machine with `cargo lambda watch`, or set \
-    REDRIVE_QUEUE_URL to the URL of the queue that it is to poll itself";
+    REDRIVE_QUEUE_URL to the URL of a queue to poll it";
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

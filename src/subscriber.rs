@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 #[cfg(feature = "worker")]
 use crate::log_writer::LogWriter;
 
-/// How lines reach standard output.
+/// The route by which lines reach standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lines {
     /// Each line is written before the program continues. Lambda freezes a process after its answer, and buffered lines

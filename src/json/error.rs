@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::error::Category;
 
-/// Why JSON could not be read, and where, without its contents.
+/// The reason why JSON could not be read, and the position, without its contents.
 ///
 /// serde's own messages quote the offending value (`invalid type: string "4111 1111 ..."`). Message bodies are private
 /// and errors go to logs. So an error keeps only the position, the kind of the value, and what was expected.

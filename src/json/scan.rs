@@ -103,7 +103,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Skips the separator after a value. Returns whether the outermost value has ended.
+    /// Skips the brackets and the comma after a value, up to the next value. Returns whether no value is left.
     fn close(&mut self) -> Option<bool> {
         while let Some(&open) = self.open.last() {
             let (at, byte) = self.peek()?;

@@ -44,7 +44,7 @@ pub(super) enum Attempt {
     Unnamed,
 }
 
-/// How a message counts that a proxy or firewall refused alone.
+/// The meaning of a refusal by a proxy or firewall, if only one message got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Block {
     Denied,

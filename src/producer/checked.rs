@@ -150,7 +150,7 @@ impl Checked {
             if self.attributes >= MAX_ATTRIBUTES && self.leave_out(extra) {
                 tracing::debug!(
                     attribute = extra.name(),
-                    "a message goes through S3 and has no room for another attribute; it is sent without this one"
+                    "a message whose body goes through S3 has too many attributes; it is sent without this one"
                 );
             }
         }

@@ -32,7 +32,7 @@ impl<T> Packed<T> {
     }
 }
 
-/// What to do now.
+/// The next action.
 #[derive(Debug)]
 pub(super) enum Next<T> {
     /// Send these messages in one call.

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
 
-/// Why a call could not be signed.
+/// The reason why a call could not be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MissingCredentials {
     /// No provider has credentials. Someone must configure one.

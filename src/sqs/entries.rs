@@ -4,7 +4,7 @@ use aws_sdk_sqs::types::BatchResultErrorEntry;
 
 use super::safe_text::{hiding, redacted};
 
-/// Why an entry failed.
+/// The reason why an entry failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryError {
     /// It can never succeed.
@@ -51,7 +51,7 @@ impl From<&BatchResultErrorEntry> for EntryError {
     fn from(entry: &BatchResultErrorEntry) -> Self {
         let text = format!("{}: {}", entry.code(), redacted(entry.message().unwrap_or_default()));
         match entry.sender_fault() {
-            // A throttle passes later, whoever is blamed for it.
+            // A throttle passes later, even if the sender is blamed for it.
             _ if is_throttle(entry.code()) => Self::MayPass(text),
             true if is_denied(entry.code()) => Self::Denied(text),
             true => Self::SenderFault(text),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn throttle_passes_whoever_is_blamed() {
+    fn throttle_passes_even_if_the_sender_is_blamed() {
         for code in ["KMS.ThrottlingException", "RequestThrottled"] {
             let entry = BatchResultErrorEntry::builder().id("0").code(code).sender_fault(true).build().unwrap();
             assert!(matches!(EntryError::from(&entry), EntryError::MayPass(_)), "{code}");

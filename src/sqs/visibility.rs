@@ -212,7 +212,7 @@ mod tests {
         let delay = Change::new(&receipt_handle, VisibilityTimeout(50), Deadline::after(Moment::now(), minute));
         assert!(
             matches!(changes.submit(delay).await, Err(EntryError::MayPass(_))),
-            "the first call hid it, and the second one too"
+            "a change that keeps the message hidden is repeated"
         );
     }
 

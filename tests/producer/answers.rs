@@ -128,7 +128,7 @@ async fn message_that_is_denied_once_is_retried_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttled_entry_is_retried_whoever_is_blamed() {
+async fn throttled_entry_is_retried_even_if_the_sender_is_blamed() {
     for code in ["KMS.ThrottlingException", "RequestThrottled"] {
         let (builder, _) = scripted("orders", Duration::ZERO, move |call, entries| {
             (200, sent_but(entries, |_| (call < 3).then_some((code, true))))

@@ -1,4 +1,4 @@
-//! Which messages share a call.
+//! Messages share calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Which failures are retried.
+//! Retries of failed messages.
 
 use std::time::Duration;
 

@@ -76,7 +76,7 @@ const TEST_EVERY: Duration = Duration::from_secs(30);
 /// Limits how long a listener waits for its own test notification.
 const TEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why listening ended.
+/// The reason why listening ended.
 enum Ended {
     /// The listener does not receive its own notification.
     Deaf,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::pauses::is_of_the_queue;
 use super::row::Row;
 
-/// What a relay does with the messages of a group behind a parked one.
+/// The treatment of a group's messages behind a parked one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenParked {

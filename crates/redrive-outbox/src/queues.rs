@@ -54,7 +54,7 @@ struct Served {
     result: Result<(), Error>,
 }
 
-/// Why the relay looks for queues.
+/// The reason for a look for queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
     /// A notification arrived, or the poll interval is over.

@@ -242,7 +242,7 @@ impl<DB: OutboxDatabase> Relay<DB> {
     }
 }
 
-/// What a relay does when it has nothing to send.
+/// Whether a relay waits or ends when it has nothing to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WhenIdle {
     Wait,

@@ -42,7 +42,7 @@ pub struct Wanted {
     pub(super) relay: Arc<str>,
 }
 
-/// How a row is written.
+/// Options for writing a row.
 #[derive(Clone, Copy, Debug)]
 pub struct Insert {
     /// Whether relays are notified.
@@ -83,7 +83,7 @@ impl Claim {
     }
 }
 
-/// How many messages the outbox holds, and how old the oldest is.
+/// The number of messages in the outbox, and the age of the oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutboxStatus {
@@ -109,7 +109,7 @@ pub struct ParkedMessage {
     pub group: Option<String>,
     /// The id that a receiver would get.
     pub message_id: String,
-    /// How often the message was sent.
+    /// The number of times that the message was sent.
     pub attempts: u64,
     /// The last error from SQS.
     pub error: String,

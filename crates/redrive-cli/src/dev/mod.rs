@@ -72,14 +72,14 @@ pub(super) struct Arguments {
     /// Invoke functions that `cargo lambda watch` serves at this URL, instead of building and running them
     #[arg(long, value_name = "URL")]
     invoke_url: Option<String>,
-    /// How many concurrent invocations each function behind --invoke-url accepts, as set by `cargo lambda watch
+    /// The number of concurrent invocations that each function behind --invoke-url accepts, as set by `cargo lambda watch
     /// --concurrency`
     ///
     /// No message is received until one of them is free, because it would wait there while its visibility timeout runs.
     #[arg(long, value_name = "COUNT", requires = "invoke_url", default_value_t = DEFAULT_CONCURRENCY)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     invoke_concurrency: u32,
-    /// How many seconds longer than its timeout to wait for a function behind --invoke-url, which may be built first
+    /// The extra wait after the timeout of a function behind --invoke-url, which may be built first
     ///
     /// Its messages stay hidden meanwhile. After that the batch counts as failed. The invocation is not cancelled, and
     /// may run later.

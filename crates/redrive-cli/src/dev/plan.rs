@@ -24,7 +24,7 @@ pub(super) struct PlannedFunction {
     pub(super) binary: Option<String>,
     pub(super) memory_mb: u32,
     pub(super) variables: BTreeMap<String, String>,
-    /// The limit of concurrent invocations, whoever makes them.
+    /// The limit of concurrent invocations from all sources.
     most: u32,
     /// The concurrent invocations of its mappings within that limit.
     pub(super) concurrency: u32,

@@ -1,4 +1,4 @@
-//! How a run ended, and which messages it left.
+//! The end of a run, and the messages that it left.
 
 use super::counted;
 use super::hold::{Hold, Unseen};

@@ -21,10 +21,10 @@ use crate::sqs::{Target, variable};
 /// pace, and Ctrl-C cancels it. SQS does not know the source of a dead letter that a handler has sent. Those are moved
 /// afterwards one by one, as chosen messages are.
 ///
-/// A chosen message is received, sent to the queue that it failed in, and deleted here once SQS has accepted it. Its
-/// body, attributes and group stay. Its X-Ray header loses the Lineage, by which Lambda counts the rounds of a loop.
-/// The redrive.* attributes are removed. A task of SQS keeps the header and all attributes. On a FIFO queue its
-/// deduplication id becomes its id here, so that SQS drops only a second copy, and not the message as a duplicate of
+/// A chosen message is received, sent to the queue that it failed in, and deleted here once SQS has accepted it. It
+/// keeps its body, attributes and group. Its X-Ray header loses the Lineage, by which Lambda counts the rounds of a
+/// loop. The redrive.* attributes are removed. A task of SQS keeps the header and all attributes. On a FIFO queue its
+/// id here becomes its deduplication id. So SQS drops a second copy, but does not take the message for a duplicate of
 /// its earlier self.
 ///
 /// Each message is handled at most once in a run, however long it takes. A message that returns, or arrives after the

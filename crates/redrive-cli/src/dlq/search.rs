@@ -9,7 +9,7 @@ use super::hold::{Hold, Look};
 use super::letter::Letter;
 use crate::interrupt::Stop;
 
-/// How a search ended.
+/// The end of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// No more messages are visible, or all wanted ones were found.

@@ -21,7 +21,7 @@ pub(super) struct Seen {
     pub(super) late: usize,
 }
 
-/// How a message is met.
+/// The result of meeting a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meeting {
     First,

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::place::DeadLetterQueue;
 use crate::interrupt::Stop;
 
-/// How a task ended.
+/// The end of a task.
 pub(super) struct Ended {
     pub(super) moved: u64,
     /// The approximate number of messages.

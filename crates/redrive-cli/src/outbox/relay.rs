@@ -27,27 +27,27 @@ pub(super) struct Arguments {
     /// The SQS to send to, instead of the region's own
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
-    /// How many calls are in flight at a time for each queue
+    /// The number of calls in flight at a time for each queue
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     concurrency: u16,
-    /// How long the relay leases a part of the messages, in seconds, 10 to 120. Its messages wait this long if it dies.
+    /// The time that the relay leases a part of the messages, in seconds, 10 to 120. Its messages wait this long if it dies.
     /// A call to SQS may take a sixth of the lease
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(10..=120))]
     lease: u16,
-    /// How long to wait for a connection to the database, and as long again for a transaction, in milliseconds; at most
+    /// The time to wait for a connection to the database, and again for a transaction, in milliseconds; at most
     /// a third of the lease
     #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=40_000))]
     database_timeout: u32,
-    /// How often to look for messages without a notification, in milliseconds
+    /// The interval of looking for messages without a notification, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
     poll_interval: u32,
-    /// How often SQS may refuse a message before it is parked
+    /// The number of refusals by SQS before a message is parked
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     park_after: u32,
-    /// What happens to the messages of a FIFO group behind a parked one
+    /// The treatment of a FIFO group's messages behind a parked one
     #[arg(long, value_name = "WHAT", default_value = "hold")]
     when_parked: Parked,
-    /// How long rows of sent messages are kept, in seconds
+    /// The time that rows of sent messages are kept, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
     keep_sent: u32,
 }

@@ -33,11 +33,11 @@ pub(super) struct Arguments {
     /// SQS moves a message to the dead-letter queue after this many receives
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     max_receive_count: u16,
-    /// How long a received message is hidden, in seconds: at least the run time of its handler, or six times a
+    /// The time that a received message is hidden, in seconds: at least the run time of its handler, or six times a
     /// function's timeout
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=43_200))]
     visibility_timeout: u32,
-    /// How long the queue keeps messages, in seconds
+    /// The time that the queue keeps messages, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 345_600, value_parser = clap::value_parser!(u32).range(60..=1_209_600))]
     retention: u32,
     /// Let the FIFO queue find duplicates by their bodies, without a deduplication id

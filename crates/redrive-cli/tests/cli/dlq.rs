@@ -494,6 +494,6 @@ fn all_messages_are_deleted_with_all() {
     assert!(served.take("orders-dlq").is_empty());
     refused(
         &dlq(&served.url, &["delete", "orders", "--yes", "--all"]),
-        &["cannot delete", "PurgeQueueInProgress", "60 seconds"],
+        &["cannot purge", "PurgeQueueInProgress", "60 seconds"],
     );
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::kit::served;
 
-/// What the proxy does with a call.
+/// The proxy's decision about a call.
 pub(crate) enum Way {
     Through,
     /// It forwards the call after this time.

@@ -83,9 +83,9 @@ const SQL: Sql = Sql {
                 order by o.queue_url, o.lane, o.id limit $2) o
             where l.queue_url = $6 and l.token = $1 order by o.id limit $3) o
         where bytes_before < $4 order by id",
-    // Marks always have an id, but a nullable one makes the planner compare the state after it found the rows by id.
-    // The planner mostly sees an outbox without pending rows and assumes at most one ever after. It would compare each
-    // mark with all pending rows.
+    // `m.id is null` is never true. It makes the planner find the rows by id and compare their state afterwards. The
+    // planner usually sees an outbox without pending rows, and then assumes at most one. Without the condition it would
+    // compare each mark with all pending rows.
     mark_sent: "update redrive_outbox o
         set state = 'sent', sent_at = now(), attempts = o.attempts + 1, last_error = null, sqs_message_id = m.message_id
         from jsonb_to_recordset($2::jsonb) m(id bigint, message_id text)

@@ -1,4 +1,4 @@
-//! What `enqueue` writes, and what it refuses.
+//! Tests of `enqueue`: messages that it writes, and messages that it refuses.
 
 use aws_sdk_sqs::types::MessageSystemAttributeName as System;
 use redrive::{AttributeValue, Outgoing, TraceContext};

@@ -1,4 +1,4 @@
-//! How a relay sends the rows of an outbox.
+//! A relay sends the rows of an outbox.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -205,7 +205,7 @@ async fn silent_connection_is_not_reused() {
 }
 
 /// Advances this process's clock until the work ends. The database is real, and on a busy machine it must still answer
-/// within the relay's limits, so each step of the clock leaves the network this much time.
+/// within the relay's limits. So each step of the clock leaves the network this much time.
 async fn in_quick_time<T>(work: impl Future<Output = T>) -> T {
     const STEP: Duration = secs(2);
     const STEPS: u32 = 1_000;

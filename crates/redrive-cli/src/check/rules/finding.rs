@@ -31,7 +31,7 @@ pub(crate) struct Finding {
     pub(crate) place: Place,
     /// The consequence of the fault.
     pub(crate) problem: String,
-    /// How to fix it.
+    /// The remedy.
     pub(crate) fix: String,
 }
 
