@@ -31,16 +31,24 @@ pub(super) enum Attempt {
     TooLarge(TooLarge, String),
     /// Something on the way refused it, and SQS has not seen it.
     Blocked(Block, String),
-    /// Neither will any other: there is no queue.
-    NoQueue(String),
+    /// Neither will any other: there is no queue, or no SQS.
+    NoQueue(Trouble, String),
     /// Nor any other: whoever sends may not. Clocks are set by what an answer says, and credentials and keys change.
     Denied(String),
-    /// It did not go, and may another time.
-    Failed(String),
+    /// It did not go, and may another time. Without a trouble it failed by itself, and not with its call.
+    Failed(Option<Trouble>, String),
     /// It may have gone. Another try brings it there once more, at worst.
     Lost(String),
     /// SQS has answered, and said nothing of it.
     Unnamed,
+}
+
+impl Attempt {
+    /// Whether somebody has answered.
+    pub(super) fn is_answer(&self) -> bool {
+        use Trouble::{NoCredentials, Unreachable, Unsent};
+        !matches!(self, Self::Lost(_) | Self::Failed(Some(Unreachable | NoCredentials | Unsent), _))
+    }
 }
 
 /// What a message that something on the way refused alone is taken for.
@@ -70,7 +78,7 @@ pub(super) async fn send(to: &Queue, messages: &[&Outgoing], until: Deadline) ->
             *attempt = match block {
                 _ if is_passable => Attempt::Refused(format!("{why}, for this message and no other of its call")),
                 Block::Denied => Attempt::Denied(why),
-                Block::NoSqs => Attempt::NoQueue(why),
+                Block::NoSqs => Attempt::NoQueue(Trouble::NoSqs, why),
             };
         }
     }
@@ -90,7 +98,7 @@ async fn send_in_parts(to: &Queue, messages: &[&Outgoing], until: Deadline) -> V
         attempts.extend(match until.is_over() {
             false => Box::pin(send_in_parts(to, part, until)).await,
             // They were in the call that was refused, and nowhere else.
-            true => vec![Attempt::Failed(format!("in a call that was refused: {}", error.text())); part.len()],
+            true => vec![Attempt::Failed(None, format!("in a call that was refused: {}", error.text())); part.len()],
         });
     }
     attempts
@@ -150,11 +158,13 @@ fn of_error(error: &CallError) -> Attempt {
     let text = error.text().to_owned();
     let of_sqs = |text: String| format!("sqs:SendMessage: {text}");
     match error.trouble {
-        Trouble::Unreachable | Trouble::NoCredentials | Trouble::Unsent | Trouble::Busy => Attempt::Failed(text),
+        trouble @ (Trouble::Unreachable | Trouble::NoCredentials | Trouble::Unsent | Trouble::Busy) => {
+            Attempt::Failed(Some(trouble), text)
+        }
         Trouble::Lost => Attempt::Lost(text),
         Trouble::NoSqs if error.is_foreign() => Attempt::Blocked(Block::NoSqs, of_sqs(text)),
         Trouble::Denied if error.is_foreign() => Attempt::Blocked(Block::Denied, of_sqs(text)),
-        Trouble::NoQueue | Trouble::NoSqs => Attempt::NoQueue(of_sqs(text)),
+        trouble @ (Trouble::NoQueue | Trouble::NoSqs) => Attempt::NoQueue(trouble, of_sqs(text)),
         Trouble::Denied => Attempt::Denied(of_sqs(text)),
         Trouble::TooLarge | Trouble::Refused => match error.too_large() {
             Some(refusal) => Attempt::TooLarge(refusal, of_sqs(text)),
@@ -175,7 +185,7 @@ fn attempts(messages: &[&Outgoing], answer: &SendMessageBatchOutput) -> Vec<Atte
             (Some(Err(EntryError::SenderFault(why))), Some(too_large)) => Attempt::TooLarge(too_large, why),
             (Some(Err(EntryError::SenderFault(why))), None) => Attempt::Refused(why),
             (Some(Err(EntryError::Denied(why))), _) => Attempt::Denied(why),
-            (Some(Err(EntryError::MayPass(why))), _) => Attempt::Failed(why),
+            (Some(Err(EntryError::MayPass(why))), _) => Attempt::Failed(None, why),
             (None, _) => Attempt::Unnamed,
         }
     };

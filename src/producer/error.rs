@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::id::Id;
+use crate::sqs::call_error::Trouble;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
 use crate::sqs::size_limit::TooLarge;
 
@@ -16,6 +17,8 @@ use crate::sqs::size_limit::TooLarge;
 #[derive(Clone, PartialEq, Eq)]
 pub struct SendError {
     kind: Kind,
+    /// Why the call failed, where it failed as a whole.
+    trouble: Option<Trouble>,
     text: String,
     send_id: Option<Box<str>>,
 }
@@ -23,6 +26,7 @@ pub struct SendError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     TooLarge,
+    TooLargeForQueue,
     Refused,
     Denied,
     NoQueue,
@@ -34,7 +38,12 @@ enum Kind {
 
 impl SendError {
     fn new(kind: Kind, text: String) -> Self {
-        Self { kind, text, send_id: None }
+        Self { kind, trouble: None, text, send_id: None }
+    }
+
+    /// Of a call that failed as a whole.
+    pub(super) fn of_call(self, trouble: impl Into<Option<Trouble>>) -> Self {
+        Self { trouble: trouble.into(), ..self }
     }
 
     /// Of a message that has that id.
@@ -53,22 +62,18 @@ impl SendError {
     }
 
     pub(super) fn too_large(bytes: usize) -> Self {
-        let text = format!(
-            "it is {bytes} bytes with its attributes, and SQS takes {MAX_MESSAGE_BYTES}; with the feature large-messages, ProducerBuilder::large_messages sends it through S3"
-        );
+        let text = format!("it is {bytes} bytes with its attributes, and SQS takes {MAX_MESSAGE_BYTES}");
         Self::new(Kind::TooLarge, text)
     }
 
     /// The queue has refused it for its size.
     pub(super) fn too_large_for_its_queue(bytes: usize, refusal: TooLarge, why: &str) -> Self {
         let limit = match refusal.limit_bytes {
-            Some(limit) => format!("its queue takes {limit} (MaximumMessageSize)"),
+            Some(limit) => format!("its queue takes {limit} bytes (MaximumMessageSize)"),
             None => "its queue takes less".to_owned(),
         };
-        let text = format!(
-            "it is {bytes} bytes with its attributes, and {limit}; raise that to {MAX_MESSAGE_BYTES} at most, or send the message through S3 with the feature large-messages and ProducerBuilder::large_messages ({why})"
-        );
-        Self::new(Kind::TooLarge, text)
+        let text = format!("it is {bytes} bytes with its attributes, and {limit}: {why}");
+        Self::new(Kind::TooLargeForQueue, text)
     }
 
     /// SQS would refuse it.
@@ -110,7 +115,7 @@ impl SendError {
     /// It is larger than its queue takes: over the 1 MiB of SQS, and no call was made; or over the `MaximumMessageSize` of the queue, which
     /// has refused it. The text says the limit.
     pub fn is_too_large(&self) -> bool {
-        self.kind == Kind::TooLarge
+        matches!(self.kind, Kind::TooLarge | Kind::TooLargeForQueue)
     }
 
     /// Returns whether this message will not be sent as it is: SQS takes no such message, its sender
@@ -128,6 +133,26 @@ impl SendError {
     /// Returns whether the queue does not exist, or nothing at its URL speaks SQS. No other message will go either.
     pub fn is_queue_unavailable(&self) -> bool {
         self.kind == Kind::NoQueue
+    }
+
+    /// Returns why, without what to do about it in a program.
+    pub(crate) fn cause(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns whether it was not sent for the sake of a message before it in its group.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.kind == Kind::Behind
+    }
+
+    /// Returns why the call failed, where every attempt failed with its call as a whole.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.trouble
+    }
+
+    /// No connection or no credentials: nothing was sent.
+    pub(super) fn is_not_reached(&self) -> bool {
+        matches!(self.trouble, Some(Trouble::Unreachable | Trouble::NoCredentials))
     }
 
     /// Neither will any other message go.
@@ -162,7 +187,17 @@ impl fmt::Display for SendError {
             Kind::Unknown => "it is not known whether a message was sent",
             _ => "a message was not sent",
         };
-        write!(f, "{what}: {}", self.text)
+        write!(f, "{what}: {}", self.text)?;
+        match self.kind {
+            Kind::TooLarge => {
+                f.write_str("; with the feature large-messages, ProducerBuilder::large_messages sends it through S3")
+            }
+            Kind::TooLargeForQueue => write!(
+                f,
+                "; raise that to {MAX_MESSAGE_BYTES} at most, or send the message through S3 with the feature large-messages and ProducerBuilder::large_messages"
+            ),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -120,6 +120,7 @@ struct Settings {
     order: GroupOrder,
     has_send_id: bool,
     content_based_deduplication: bool,
+    fails_fast: bool,
     trace_context: trace::Source,
     #[cfg(feature = "large-messages")]
     large_messages: Option<crate::LargeMessages>,
@@ -156,6 +157,7 @@ impl Producer {
             order: GroupOrder::Strict,
             has_send_id: true,
             content_based_deduplication: false,
+            fails_fast: false,
             trace_context: trace::Source::default(),
             #[cfg(feature = "large-messages")]
             large_messages: None,
@@ -368,6 +370,12 @@ impl ProducerBuilder {
     /// [through S3](Self::large_messages) has the SHA-256 of that body as its deduplication id, so the same holds for it.
     pub fn content_based_deduplication(self) -> Self {
         self.set(|settings| settings.content_based_deduplication = true)
+    }
+
+    /// Gives up a message at once where nobody listens, or no credentials can be loaded, until a first call was answered. By default it is
+    /// tried again: a service may start before the network does, and a command has somebody waiting for it.
+    pub(crate) fn fail_fast(self) -> Self {
+        self.set(|settings| settings.fails_fast = true)
     }
 
     /// Where the trace of a message comes from, and `TraceContext::default` for none: asked at each [`Producer::send`], and once for all messages of a [`Producer::send_all`]. By

@@ -330,6 +330,15 @@ mod tests {
     }
 
     #[test]
+    fn names_types_and_values_of_attributes_count_and_the_trace_header_does_not() {
+        let message = Outgoing::text("é").trace_header("Root=1");
+        assert_eq!(message.bytes(), 2);
+        let message = message.attribute("ab", AttributeValue::string("xyz"));
+        assert_eq!(message.bytes(), 2 + 2 + 6 + 3);
+        assert_eq!(message.attribute("b", AttributeValue::binary([0, 1])).bytes(), 13 + 1 + 6 + 2);
+    }
+
+    #[test]
     fn what_only_some_of_its_texts_may_have_is_known_too() {
         let with =
             |name: &str, value| problem(Outgoing::text("x").attribute(name, AttributeValue::string(value)), false);
