@@ -18,8 +18,7 @@ use super::letter::Letter;
 use super::place::{Counts, DeadLetterQueue};
 use super::seen::{Meeting, Seen};
 use crate::interrupt::Stop;
-use crate::send::backoff;
-use crate::sqs::{CallError, Trouble};
+use crate::sqs::{CallError, Trouble, backoff};
 
 /// For how long a list hides what it looks at, should it never give it back.
 pub(super) const LIST_LEASE: Duration = Duration::from_secs(90);
@@ -111,7 +110,7 @@ impl<'a> Hold<'a> {
                         let what = format!("cannot look into {}", self.queue.name);
                         return Err(self.queue.sqs.explained(error, &what));
                     }
-                    if !stop.sleep(backoff(attempt)).await {
+                    if !stop.sleep(backoff().delay(attempt)).await {
                         break;
                     }
                 }

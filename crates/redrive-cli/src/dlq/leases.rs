@@ -16,8 +16,7 @@ use redrive::internals::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TI
 use redrive::internals::{Deadline, Moment};
 use tokio::task::JoinSet;
 
-use crate::send::backoff;
-use crate::sqs::ATTEMPT_TIMEOUT;
+use crate::sqs::{ATTEMPT_TIMEOUT, backoff};
 
 /// No call begins later than this before the end of a lease, as it may reach SQS as late as an attempt takes.
 const MARGIN: Duration = ATTEMPT_TIMEOUT;
@@ -187,7 +186,7 @@ impl Leases {
             if left.is_empty() {
                 return;
             }
-            tokio::time::sleep(backoff(attempt)).await;
+            tokio::time::sleep(backoff().delay(attempt)).await;
         }
     }
 
@@ -237,7 +236,7 @@ impl Leases {
             if ids.is_empty() {
                 break;
             }
-            tokio::time::sleep(backoff(attempt)).await;
+            tokio::time::sleep(backoff().delay(attempt)).await;
         }
         hidden
     }

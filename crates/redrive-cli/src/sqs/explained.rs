@@ -1,11 +1,10 @@
 //! What a failed call says to whoever typed the command.
 
-use redrive::internals::call_error::{CallError, Trouble};
+use redrive::internals::call_error::Trouble;
 
 /// One line: what failed, why, and what to do.
-pub(crate) fn explained(error: &CallError, what: &str, endpoint: &str) -> String {
-    let text = error.text();
-    match error.trouble {
+pub(crate) fn explained(trouble: Trouble, text: &str, what: &str, endpoint: &str) -> String {
+    match trouble {
         Trouble::Unreachable => format!(
             "{what}: nobody listens at {endpoint}; start `redrive dev` or what is to answer there, or name another SQS with \
                  --endpoint-url"

@@ -12,6 +12,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::QueueAttributeName;
+use redrive::Backoff;
+use redrive::internals::client::with_shared_credentials;
 
 pub(super) use self::endpoint::Endpoint;
 pub(super) use self::environment::variable;
@@ -21,6 +23,11 @@ pub(super) use redrive::internals::call_error::{CallError, Trouble};
 
 /// Longer than any call takes that is answered at all, a long poll of 20 s too.
 pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The waits between the attempts of a call that fails for no fault of its own.
+pub(super) fn backoff() -> Backoff {
+    Backoff::exponential(Duration::from_millis(100)..Duration::from_millis(7_500))
+}
 
 /// An SQS by its endpoint.
 pub(super) struct Elsewhere {
@@ -43,7 +50,9 @@ impl Elsewhere {
             .region(Region::new(region.clone()))
             .credentials_provider(provider)
             .endpoint_url(endpoint.url());
-        Ok(Self { client: Client::from_conf(config.build()), endpoint, region, credentials })
+        // A producer makes a copy of the client. The program that a profile names is to ask for a code once.
+        let client = with_shared_credentials(&Client::from_conf(config.build()));
+        Ok(Self { client, endpoint, region, credentials })
     }
 
     /// One that answers in this process.
@@ -89,7 +98,8 @@ impl Elsewhere {
 
     /// A call that failed, in one line: what it was for, why it failed, and what to do.
     pub(super) fn explained(&self, error: impl Into<CallError>, what: &str) -> String {
-        explained(&error.into(), what, self.endpoint.url())
+        let error = error.into();
+        explained(error.trouble, error.text(), what, self.endpoint.url())
     }
 
     /// What another program needs in its environment to call the same SQS in the same name.
