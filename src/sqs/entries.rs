@@ -1,7 +1,8 @@
-//! What the answer to a batch call says of each of its entries, and what a code in it means.
+//! What the answer to a batch call says of each of its entries.
 
 use aws_sdk_sqs::types::BatchResultErrorEntry;
 
+use super::error_codes::{Trouble, of_code};
 use super::safe_text::{hiding, redacted};
 
 /// Why an entry did not do what it was to.
@@ -50,41 +51,13 @@ impl EntryError {
 impl From<&BatchResultErrorEntry> for EntryError {
     fn from(entry: &BatchResultErrorEntry) -> Self {
         let text = format!("{}: {}", entry.code(), redacted(entry.message().unwrap_or_default()));
-        match entry.sender_fault() {
+        match (entry.sender_fault(), of_code(entry.code())) {
             // Whose fault it is does not matter: later there will be fewer calls.
-            _ if is_throttle(entry.code()) => Self::MayPass(text),
-            true if is_denied(entry.code()) => Self::Denied(text),
-            true => Self::SenderFault(text),
-            false => Self::MayPass(text),
+            (false, _) | (true, Some(Trouble::Busy)) => Self::MayPass(text),
+            (true, Some(Trouble::Denied)) => Self::Denied(text),
+            (true, _) => Self::SenderFault(text),
         }
     }
-}
-
-/// Whether it says that there are too many calls, to SQS or to whoever SQS asks.
-pub(super) fn is_throttle(code: &str) -> bool {
-    ["Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown"].iter().any(|sign| code.contains(sign))
-}
-
-/// Whether it says that whoever calls may not, with this message or another: by their credentials, by the queue's key, by how they call.
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html#API_SendMessage_Errors>
-pub(super) fn is_denied(code: &str) -> bool {
-    const SIGNS: [&str; 14] = [
-        "AccessDenied",
-        "AccessKey",
-        "Auth",
-        "Expired",
-        "Forbidden",
-        "InvalidAddress",
-        "InvalidSecurity",
-        "KMS.",
-        "Kms",
-        "OptInRequired",
-        "Signature",
-        "TimeTooSkewed",
-        "Token",
-        "UnrecognizedClient",
-    ];
-    SIGNS.iter().any(|sign| code.contains(sign))
 }
 
 /// The results of so many entries, by position, and `None` of one that the answer does not name. Positions are the ids of

@@ -15,6 +15,7 @@ pub mod delete;
 mod effects;
 #[allow(missing_docs, reason = "a seam")]
 pub mod entries;
+mod error_codes;
 #[allow(missing_docs, reason = "a seam")]
 pub mod event;
 mod failed_runs;
