@@ -2,6 +2,7 @@
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use clap::Args;
+use redrive_local::queue::NumberAttribute;
 use serde_json::json;
 
 use super::report::{Made, json, text};
@@ -35,11 +36,11 @@ pub(super) struct Arguments {
     max_receive_count: u16,
     /// For how long a received message is hidden, in seconds: at least as long as its handler runs, and six times a function's
     /// timeout
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=43_200))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(NumberAttribute::VisibilityTimeout.range()))]
     visibility_timeout: u32,
     /// For how long the queue keeps messages, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 345_600, value_parser = clap::value_parser!(u32).range(60..=1_209_600))]
-    retention: u32,
+    #[arg(long, value_name = "SECONDS", default_value_t = NumberAttribute::MessageRetentionPeriod.default(), value_parser = clap::value_parser!(i64).range(NumberAttribute::MessageRetentionPeriod.range()))]
+    retention: i64,
     /// Have the FIFO queue take messages without a deduplication id, and find duplicates by their bodies
     #[arg(long)]
     content_based_deduplication: bool,
@@ -52,9 +53,9 @@ pub(super) struct Arguments {
 }
 
 /// As long as SQS keeps anything: to the end of it, the age of a standard queue's dead letter counts from its first send.
-const LONGEST_RETENTION_SECONDS: u32 = 1_209_600;
+const LONGEST_RETENTION_SECONDS: i64 = NumberAttribute::MessageRetentionPeriod.max();
 /// As long as a poll can wait.
-const WAIT_SECONDS: u32 = 20;
+const WAIT_SECONDS: i64 = NumberAttribute::ReceiveMessageWaitTimeSeconds.max();
 
 pub(super) async fn create(arguments: &Arguments) -> Result<Done, String> {
     let (name, dlq_name) = arguments.names()?;
