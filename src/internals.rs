@@ -19,6 +19,29 @@ pub fn random_id() -> String {
     crate::producer::Id::random().to_string()
 }
 
+/// How a command sends: it does not wait for an SQS that is not there.
+#[cfg(feature = "producer")]
+pub fn fail_fast(producer: crate::ProducerBuilder) -> crate::ProducerBuilder {
+    producer.fail_fast()
+}
+
+/// Why a message was not sent, for a command that says what to do about it.
+#[cfg(feature = "producer")]
+pub struct Cause<'a> {
+    pub text: &'a str,
+    /// Why the call failed, where it failed as a whole.
+    pub trouble: Option<call_error::Trouble>,
+    /// A message before it in its group was not sent, and it never left.
+    pub is_behind: bool,
+}
+
+#[cfg(feature = "producer")]
+impl<'a> From<&'a crate::SendError> for Cause<'a> {
+    fn from(error: &'a crate::SendError) -> Self {
+        Self { text: error.cause(), trouble: error.trouble(), is_behind: error.is_behind() }
+    }
+}
+
 /// What became of a message, for tests.
 #[cfg(all(feature = "producer", feature = "test-util"))]
 pub mod send_results {

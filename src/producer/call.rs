@@ -31,17 +31,25 @@ pub(super) enum Attempt {
     TooLarge(TooLarge, String),
     /// A proxy or firewall refused it, so SQS has not seen it.
     Blocked(Block, String),
-    /// The queue does not exist, so no other message can be sent either.
-    NoQueue(String),
+    /// The queue, or an SQS, does not exist there, so no other message can be sent either.
+    NoQueue(Trouble, String),
     /// The sender has no permission, so no other message can be sent either. A retry can succeed: the answer corrects a
     /// wrong clock, and credentials and keys change.
     Denied(String),
-    /// It was not sent, and a retry may succeed.
-    Failed(String),
+    /// It was not sent, and a retry may succeed. Without a trouble the message failed, and not its call.
+    Failed(Option<Trouble>, String),
     /// The answer was lost, so it may have been sent. At worst, a retry sends it twice.
     Lost(String),
     /// SQS answered without naming it.
     Unnamed,
+}
+
+impl Attempt {
+    /// Returns whether there was an answer.
+    pub(super) fn is_answer(&self) -> bool {
+        use Trouble::{NoCredentials, Unreachable, Unsent};
+        !matches!(self, Self::Lost(_) | Self::Failed(Some(Unreachable | NoCredentials | Unsent), _))
+    }
 }
 
 /// The meaning of a refusal by a proxy or firewall, if only one message got it.
@@ -71,7 +79,7 @@ pub(super) async fn send(to: &Queue, messages: &[&Outgoing], until: Deadline) ->
             *attempt = match block {
                 _ if is_passable => Attempt::Refused(format!("{why}, for this message alone of its call")),
                 Block::Denied => Attempt::Denied(why),
-                Block::NoSqs => Attempt::NoQueue(why),
+                Block::NoSqs => Attempt::NoQueue(Trouble::NoSqs, why),
             };
         }
     }
@@ -91,7 +99,7 @@ async fn send_in_parts(to: &Queue, messages: &[&Outgoing], until: Deadline) -> V
         attempts.extend(match until.is_over() {
             false => Box::pin(send_in_parts(to, part, until)).await,
             // These messages were only in the call that was refused.
-            true => vec![Attempt::Failed(format!("its call was refused: {}", error.text())); part.len()],
+            true => vec![Attempt::Failed(None, format!("its call was refused: {}", error.text())); part.len()],
         });
     }
     attempts
@@ -152,11 +160,13 @@ fn of_error(error: &CallError) -> Attempt {
     let text = error.text().to_owned();
     let of_sqs = |text: String| format!("sqs:SendMessage: {text}");
     match error.trouble {
-        Trouble::Unreachable | Trouble::NoCredentials | Trouble::Unsent | Trouble::Busy => Attempt::Failed(text),
+        trouble @ (Trouble::Unreachable | Trouble::NoCredentials | Trouble::Unsent | Trouble::Busy) => {
+            Attempt::Failed(Some(trouble), text)
+        }
         Trouble::Lost => Attempt::Lost(text),
         Trouble::NoSqs if error.is_foreign() => Attempt::Blocked(Block::NoSqs, of_sqs(text)),
         Trouble::Denied if error.is_foreign() => Attempt::Blocked(Block::Denied, of_sqs(text)),
-        Trouble::NoQueue | Trouble::NoSqs => Attempt::NoQueue(of_sqs(text)),
+        trouble @ (Trouble::NoQueue | Trouble::NoSqs) => Attempt::NoQueue(trouble, of_sqs(text)),
         Trouble::Denied => Attempt::Denied(of_sqs(text)),
         Trouble::TooLarge | Trouble::Refused => match error.too_large() {
             Some(refusal) => Attempt::TooLarge(refusal, of_sqs(text)),
@@ -177,7 +187,7 @@ fn attempts(messages: &[&Outgoing], answer: &SendMessageBatchOutput) -> Vec<Atte
             (Some(Err(EntryError::SenderFault(why))), Some(too_large)) => Attempt::TooLarge(too_large, why),
             (Some(Err(EntryError::SenderFault(why))), None) => Attempt::Refused(why),
             (Some(Err(EntryError::Denied(why))), _) => Attempt::Denied(why),
-            (Some(Err(EntryError::MayPass(why))), _) => Attempt::Failed(why),
+            (Some(Err(EntryError::MayPass(why))), _) => Attempt::Failed(None, why),
             (None, _) => Attempt::Unnamed,
         }
     };

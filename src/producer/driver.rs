@@ -32,6 +32,8 @@ pub(super) struct Shared {
     /// All messages of generations before this one are settled.
     settled: watch::Sender<u64>,
     is_closed: AtomicBool,
+    /// Somebody has answered a call: from then on a connection that fails is worth another attempt.
+    pub(super) has_answered: AtomicBool,
 }
 
 /// The waiting messages, and whether a driver sends them.
@@ -56,6 +58,7 @@ impl Shared {
             wake: Notify::new(),
             settled: watch::Sender::new(0),
             is_closed: AtomicBool::new(false),
+            has_answered: AtomicBool::new(false),
             size_limit: SizeLimit::default(),
             queue,
             settings,

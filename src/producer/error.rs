@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::id::Id;
+use crate::sqs::call_error::Trouble;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
 use crate::sqs::size_limit::TooLarge;
 
@@ -18,6 +19,8 @@ use crate::sqs::size_limit::TooLarge;
 #[derive(Clone, PartialEq, Eq)]
 pub struct SendError {
     kind: Kind,
+    /// Why the call failed, where it failed as a whole.
+    trouble: Option<Trouble>,
     text: String,
     send_id: Option<Box<str>>,
 }
@@ -25,6 +28,7 @@ pub struct SendError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     TooLarge,
+    TooLargeForQueue,
     Refused,
     Denied,
     NoQueue,
@@ -36,7 +40,12 @@ enum Kind {
 
 impl SendError {
     fn new(kind: Kind, text: String) -> Self {
-        Self { kind, text, send_id: None }
+        Self { kind, trouble: None, text, send_id: None }
+    }
+
+    /// Of a call that failed as a whole.
+    pub(super) fn of_call(self, trouble: impl Into<Option<Trouble>>) -> Self {
+        Self { trouble: trouble.into(), ..self }
     }
 
     /// Sets the id of the message.
@@ -55,22 +64,18 @@ impl SendError {
     }
 
     pub(super) fn too_large(bytes: usize) -> Self {
-        let text = format!(
-            "it has {bytes} bytes with its attributes, and SQS accepts {MAX_MESSAGE_BYTES}; send it through S3 with ProducerBuilder::large_messages (feature large-messages)"
-        );
+        let text = format!("it has {bytes} bytes with its attributes, and SQS accepts {MAX_MESSAGE_BYTES}");
         Self::new(Kind::TooLarge, text)
     }
 
     /// Creates the error of a message that the queue refused for its size.
     pub(super) fn too_large_for_its_queue(bytes: usize, refusal: TooLarge, why: &str) -> Self {
         let limit = match refusal.limit_bytes {
-            Some(limit) => format!("its queue accepts {limit} (MaximumMessageSize)"),
+            Some(limit) => format!("its queue accepts {limit} bytes (MaximumMessageSize)"),
             None => "its queue accepts less".to_owned(),
         };
-        let text = format!(
-            "it has {bytes} bytes with its attributes, and {limit}; raise that limit to at most {MAX_MESSAGE_BYTES}, or send the message through S3 with ProducerBuilder::large_messages (feature large-messages) ({why})"
-        );
-        Self::new(Kind::TooLarge, text)
+        let text = format!("it has {bytes} bytes with its attributes, and {limit}: {why}");
+        Self::new(Kind::TooLargeForQueue, text)
     }
 
     /// Creates the error of a message that SQS would refuse.
@@ -113,7 +118,7 @@ impl SendError {
     /// Returns whether the message is too large: over the 1 MiB of SQS, in which case no call was made, or over the
     /// queue's `MaximumMessageSize`. The text names the limit.
     pub fn is_too_large(&self) -> bool {
-        self.kind == Kind::TooLarge
+        matches!(self.kind, Kind::TooLarge | Kind::TooLargeForQueue)
     }
 
     /// Returns whether this message cannot be sent as it is. SQS refuses the message, its sender [has no
@@ -131,6 +136,26 @@ impl SendError {
     /// Returns whether the queue does not exist, or no SQS answers at its URL. No other message can be sent either.
     pub fn is_queue_unavailable(&self) -> bool {
         self.kind == Kind::NoQueue
+    }
+
+    /// Returns the cause, without a remedy for programs.
+    pub(crate) fn cause(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns whether it was not sent because a message before it in its group was not.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.kind == Kind::Behind
+    }
+
+    /// Returns why the call failed, if every attempt failed with its whole call.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.trouble
+    }
+
+    /// Returns whether nothing was sent, for lack of a connection or of credentials.
+    pub(super) fn is_not_reached(&self) -> bool {
+        matches!(self.trouble, Some(Trouble::Unreachable | Trouble::NoCredentials))
     }
 
     /// Returns whether no other message can be sent either.
@@ -167,7 +192,17 @@ impl fmt::Display for SendError {
             Kind::Unknown => "it is unknown whether a message was sent",
             _ => "a message was not sent",
         };
-        write!(f, "{what}: {}", self.text)
+        write!(f, "{what}: {}", self.text)?;
+        match self.kind {
+            Kind::TooLarge => {
+                f.write_str("; with the feature large-messages, ProducerBuilder::large_messages sends it through S3")
+            }
+            Kind::TooLargeForQueue => write!(
+                f,
+                "; raise that to {MAX_MESSAGE_BYTES} at most, or send the message through S3 with the feature large-messages and ProducerBuilder::large_messages"
+            ),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A call in flight, and the results of its messages.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,6 +17,7 @@ use super::runtime_ended;
 use super::told::Outcome;
 use crate::moment::{Deadline, Moment};
 use crate::sqs::Backoff;
+use crate::sqs::call_error::Trouble;
 use crate::sqs::limits::MAX_ENTRIES;
 use crate::sqs::random::random;
 
@@ -90,6 +92,9 @@ impl Shared {
     /// Settles the accepted messages, usually most of them, under one lock, and each other message by its result.
     fn settle_all(self: &Arc<Self>, batch: &mut Vec<Packed<Item>>, attempts: Vec<Attempt>) {
         let largest = batch.iter().zip(&attempts).filter(|(_, attempt)| matches!(attempt, Attempt::Sent(_)));
+        if attempts.iter().any(Attempt::is_answer) {
+            self.has_answered.store(true, Ordering::Relaxed);
+        }
         self.size_limit.took(largest.map(|(packed, _)| packed.item.checked.bytes).max().unwrap_or_default());
         {
             let pack = &mut self.line().pack;
@@ -121,17 +126,16 @@ impl Shared {
             // This message can never be sent, so the ones behind it may pass.
             Attempt::Refused(why) => self.end(packed, Err(SendError::refused(why))),
             Attempt::TooLarge(refusal, why) => self.refit(packed, refusal, why),
-            Attempt::NoQueue(why) | Attempt::Blocked(Block::NoSqs, why) => {
-                self.give_up(packed, SendError::no_queue(why))
-            }
-            Attempt::Denied(why) | Attempt::Blocked(Block::Denied, why) if packed.item.was_denied() => {
-                self.give_up(packed, SendError::denied(why))
+            Attempt::NoQueue(trouble, why) => self.give_up(packed, SendError::no_queue(why).of_call(trouble)),
+            Attempt::Blocked(Block::NoSqs, why) => {
+                self.give_up(packed, SendError::no_queue(why).of_call(Trouble::NoSqs));
             }
             Attempt::Denied(why) | Attempt::Blocked(Block::Denied, why) => {
-                self.try_again(packed, SendError::denied(why));
+                let error = SendError::denied(why).of_call(Trouble::Denied);
+                if packed.item.was_denied() { self.give_up(packed, error) } else { self.try_again(packed, error) }
             }
-            Attempt::Failed(why) => self.try_again(packed, SendError::failed(why)),
-            Attempt::Lost(why) => self.try_again(packed, SendError::unknown(why)),
+            Attempt::Failed(trouble, why) => self.try_again(packed, SendError::failed(why).of_call(trouble)),
+            Attempt::Lost(why) => self.try_again(packed, SendError::unknown(why).of_call(Trouble::Lost)),
             Attempt::Unnamed => {
                 self.give_up(packed, SendError::unknown("the answer of SQS does not name it".to_owned()));
             }
@@ -145,6 +149,9 @@ impl Shared {
 
     fn try_again(&self, mut packed: Packed<Item>, error: SendError) {
         tracing::debug!(%error, "an attempt to send a message failed");
+        if self.settings.fails_fast && error.is_not_reached() && !self.has_answered.load(Ordering::Relaxed) {
+            return self.give_up(packed, error);
+        }
         let attempts = packed.item.has_failed(error);
         let wait = Backoff::exponential(FIRST_WAIT..LONGEST_WAIT).delay(attempts);
         if packed.item.is_out_of_time_in(wait, self.settings.try_for) {

@@ -28,6 +28,8 @@ struct Failures {
     /// Whether an attempt was not answered.
     may_be_sent: bool,
     was_denied: bool,
+    /// Whether each attempt failed with its call as a whole.
+    only_calls_failed: bool,
 }
 
 /// How long attempts of a message may start.
@@ -73,6 +75,8 @@ impl Item {
             count: self.failures.as_ref().map_or(0, |failures| failures.count).saturating_add(1),
             may_be_sent: self.may_be_sent() || error.is_unknown(),
             was_denied: self.was_denied() || error.is_denied(),
+            only_calls_failed: self.failures.as_ref().is_none_or(|failures| failures.only_calls_failed)
+                && error.trouble().is_some(),
             last: error,
         };
         self.failures.insert(Box::new(failures)).count
@@ -88,8 +92,9 @@ impl Item {
 
     /// Returns the error for its sender when it is not tried again.
     pub(super) fn last_error(&self) -> SendError {
-        let last = self.failures.as_ref().map(|failures| failures.last.clone().after(failures.count));
-        last.unwrap_or_else(runtime_ended)
+        let Some(failures) = &self.failures else { return runtime_ended() };
+        let last = failures.last.clone().after(failures.count);
+        if failures.only_calls_failed { last } else { last.of_call(None) }
     }
 
     /// Reports the outcome. Returns the permit for its memory.

@@ -120,6 +120,7 @@ struct Settings {
     order: GroupOrder,
     has_send_id: bool,
     content_based_deduplication: bool,
+    fails_fast: bool,
     trace_context: trace::Source,
     #[cfg(feature = "large-messages")]
     large_messages: Option<crate::LargeMessages>,
@@ -157,6 +158,7 @@ impl Producer {
             order: GroupOrder::Strict,
             has_send_id: true,
             content_based_deduplication: false,
+            fails_fast: false,
             trace_context: trace::Source::default(),
             #[cfg(feature = "large-messages")]
             large_messages: None,
@@ -370,6 +372,12 @@ impl ProducerBuilder {
     /// S3](Self::large_messages) gets the SHA-256 of that body as its deduplication id, with the same effect.
     pub fn content_based_deduplication(self) -> Self {
         self.set(|settings| settings.content_based_deduplication = true)
+    }
+
+    /// Gives up a message at once if no server listens or no credentials can be loaded, until the first answer. By default
+    /// the producer retries, because a service may start before its network. Somebody waits for a command.
+    pub(crate) fn fail_fast(self) -> Self {
+        self.set(|settings| settings.fails_fast = true)
     }
 
     /// Sets the source of each message's trace context. It is called once for each [`Producer::send`], and once for all

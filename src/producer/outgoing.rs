@@ -338,6 +338,15 @@ mod tests {
     }
 
     #[test]
+    fn size_counts_attributes_and_not_the_trace_header() {
+        let message = Outgoing::text("é").trace_header("Root=1");
+        assert_eq!(message.bytes(), 2);
+        let message = message.attribute("ab", AttributeValue::string("xyz"));
+        assert_eq!(message.bytes(), 2 + 2 + 6 + 3);
+        assert_eq!(message.attribute("b", AttributeValue::binary([0, 1])).bytes(), 13 + 1 + 6 + 2);
+    }
+
+    #[test]
     fn invalid_attributes_and_ids_fail_before_a_call() {
         let with =
             |name: &str, value| problem(Outgoing::text("x").attribute(name, AttributeValue::string(value)), false);

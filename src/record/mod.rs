@@ -4,6 +4,8 @@
 //! received by the SDK.
 
 #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker gets no events"))]
+#[cfg(all(test, feature = "worker"))]
+mod both_backings;
 mod event;
 #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker gets no events"))]
 mod parts;

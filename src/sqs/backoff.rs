@@ -29,15 +29,23 @@ impl Backoff {
         Self { first: range.start, most: range.end.max(range.start) }
     }
 
-    /// Returns the longest delay after this many receives.
-    fn bound(&self, receive_count: u32) -> Duration {
+    /// Returns the longest delay after this many receives. [`delay`](Self::delay) returns a random one up to it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redrive::Backoff;
+    ///
+    /// let backoff = Backoff::exponential(Duration::from_secs(1)..Duration::from_secs(60));
+    /// assert_eq!([1, 2, 3, 99].map(|count| backoff.max_delay(count).as_secs()), [1, 2, 4, 60]);
+    /// ```
+    pub fn max_delay(&self, receive_count: u32) -> Duration {
         let doublings = receive_count.saturating_sub(1);
         self.first.saturating_mul(2_u32.saturating_pow(doublings)).min(self.most)
     }
 
     /// Returns a random delay for a message with this receive count, or for a call with this many failures.
     pub fn delay(&self, receive_count: u32) -> Duration {
-        self.bound(receive_count).mul_f64(fastrand::f64())
+        self.max_delay(receive_count).mul_f64(fastrand::f64())
     }
 }
 
@@ -50,10 +58,10 @@ mod tests {
     #[test]
     fn limit_doubles_with_each_receive_up_to_the_maximum() {
         let backoff = Backoff::exponential(SECOND..SECOND * 10);
-        let bounds = [0, 1, 2, 3, 4, 5, 6, u32::MAX].map(|count| backoff.bound(count).as_secs());
+        let bounds = [0, 1, 2, 3, 4, 5, 6, u32::MAX].map(|count| backoff.max_delay(count).as_secs());
         assert_eq!(bounds, [1, 1, 2, 4, 8, 10, 10, 10]);
-        assert_eq!(Backoff::exponential(SECOND * 5..SECOND).bound(9), SECOND * 5);
-        assert_eq!(Backoff::exponential(Duration::ZERO..SECOND).bound(9), Duration::ZERO);
+        assert_eq!(Backoff::exponential(SECOND * 5..SECOND).max_delay(9), SECOND * 5);
+        assert_eq!(Backoff::exponential(Duration::ZERO..SECOND).max_delay(9), Duration::ZERO);
     }
 
     #[test]

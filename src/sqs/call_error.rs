@@ -7,9 +7,11 @@ use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 use super::credentials::missing_credentials;
-use super::entries::{is_denied, is_throttle};
+use super::error_codes::{is_foreign, of_answer};
 use super::safe_text::{hiding, text_of};
 use super::size_limit::TooLarge;
+
+pub use super::error_codes::Trouble;
 
 #[derive(Debug)]
 pub struct CallError {
@@ -19,34 +21,6 @@ pub struct CallError {
     is_foreign: bool,
     /// The refusal concerns the size of the call.
     too_large: Option<TooLarge>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// There was no connection, so nothing was sent.
-    Unreachable,
-    /// The credentials were missing when the call needed them, so nothing was sent.
-    NoCredentials,
-    /// The call failed before its request was sent.
-    #[cfg_attr(
-        not(feature = "producer"),
-        allow(dead_code, reason = "only a producer knows whether a request was sent")
-    )]
-    Unsent,
-    /// There was no answer, or a server error. The call may have succeeded.
-    Lost,
-    /// SQS throttled the call. Nothing was done, and a later call may succeed.
-    Busy,
-    /// The queue does not exist.
-    NoQueue,
-    /// The caller has no permission, or the answer has an unknown code. Another call would probably fail too.
-    Denied,
-    /// The server at this address does not speak SQS.
-    NoSqs,
-    /// This call can never succeed as it is. Another call may.
-    Refused,
-    /// The request is larger than a proxy accepts. A smaller one may pass.
-    TooLarge,
 }
 
 impl<E> From<SdkError<E, HttpResponse>> for CallError
@@ -128,76 +102,6 @@ impl CallError {
     }
 }
 
-fn of_answer(status: u16, code: Option<&str>) -> Trouble {
-    if code.is_some_and(is_throttle) || status == 429 {
-        Trouble::Busy
-    } else if code.is_some_and(|code| has(code, &NO_QUEUE)) {
-        Trouble::NoQueue
-    } else if code.is_some_and(is_denied) || matches!(status, 401 | 403) {
-        Trouble::Denied
-    } else if code.is_some_and(|code| has(code, &LOST)) || status == 408 || status >= 500 {
-        Trouble::Lost
-    } else if status == 413 {
-        Trouble::TooLarge
-    } else if code.is_some_and(|code| has(code, &REFUSALS)) {
-        Trouble::Refused
-    } else if code.is_none_or(|code| has(code, &NO_SQS)) {
-        Trouble::NoSqs
-    } else {
-        // Blaming the message would report all messages that are sent meanwhile as refused.
-        Trouble::Denied
-    }
-}
-
-/// Returns whether a proxy or firewall refused the call, perhaps because of a single entry: the answer has no code of
-/// SQS.
-fn is_foreign(status: u16, code: Option<&str>) -> bool {
-    let is_known = |code: &str| {
-        let lists: [&[&str]; 4] = [&NO_QUEUE, &LOST, &REFUSALS, &NO_SQS];
-        is_throttle(code) || is_denied(code) || lists.iter().any(|list| has(code, list))
-    };
-    (400..500).contains(&status) && !matches!(status, 408 | 429) && !code.is_some_and(is_known)
-}
-
-fn has(code: &str, parts: &[&str]) -> bool {
-    parts.iter().any(|part| code.contains(part))
-}
-
-const NO_QUEUE: [&str; 2] = ["NonExistentQueue", "QueueDoesNotExist"];
-const LOST: [&str; 2] = ["RequestAborted", "RequestTimeout"];
-const NO_SQS: [&str; 2] = ["InvalidAction", "UnknownOperation"];
-
-/// The codes of SQS that concern the request and not the caller, from the
-/// [API](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html), in the JSON and the
-/// older protocol. Codes of messages, and of calls that send them, come first.
-const REFUSALS: [&str; 24] = [
-    "BatchEntryIds",
-    "BatchRequestTooLong",
-    "EmptyBatchRequest",
-    "InvalidAttribute",
-    "InvalidBatchEntryId",
-    "InvalidMessageContents",
-    "InvalidParameter",
-    // These three come from other servers that speak the protocol, the first from ElasticMQ.
-    "MessageTooLong",
-    "MessageTooBig",
-    "MessageTooLarge",
-    "MissingParameter",
-    "MissingRequiredParameter",
-    "SerializationException",
-    "TooManyEntries",
-    "UnsupportedOperation",
-    "Validation",
-    "InvalidIdFormat",
-    "MessageNotInflight",
-    "OverLimit",
-    "PurgeQueueInProgress",
-    "QueueAlreadyExists",
-    "QueueDeletedRecently",
-    "QueueNameExists",
-    "ReceiptHandleIsInvalid",
-];
-
 fn of_connection(error: &(dyn Error + 'static)) -> Trouble {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
     if missing_credentials(error).is_some() {
@@ -227,52 +131,6 @@ fn is_unreachable(cause: &(dyn Error + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn answer_decides_whether_to_retry() {
-        for (status, code, trouble) in [
-            (400, Some("RequestThrottled"), Trouble::Busy),
-            (503, Some("ThrottlingException"), Trouble::Busy),
-            (400, Some("AWS.SimpleQueueService.NonExistentQueue"), Trouble::NoQueue),
-            (400, Some("InvalidClientTokenId"), Trouble::Denied),
-            (403, Some("AccessDeniedException"), Trouble::Denied),
-            (403, Some("SignatureDoesNotMatch"), Trouble::Denied),
-            (400, Some("KmsDisabled"), Trouble::Denied),
-            (400, Some("KMS.AccessDeniedException"), Trouble::Denied),
-            (400, Some("KMS.ThrottlingException"), Trouble::Busy),
-            (400, Some("InvalidAddress"), Trouble::Denied),
-            (400, Some("InvalidSecurity"), Trouble::Denied),
-            (500, Some("InternalFailure"), Trouble::Lost),
-            (502, None, Trouble::Lost),
-            (404, None, Trouble::NoSqs),
-            (400, Some("UnknownOperationException"), Trouble::NoSqs),
-            (400, Some("InvalidParameterValue"), Trouble::Refused),
-            (400, Some("MissingRequiredParameterException"), Trouble::Refused),
-            (400, Some("AWS.SimpleQueueService.BatchRequestTooLong"), Trouble::Refused),
-            (400, Some("QueueNameExists"), Trouble::Refused),
-        ] {
-            assert_eq!(of_answer(status, code), trouble, "{status} {code:?}");
-        }
-    }
-
-    #[test]
-    fn external_failure_is_not_the_messages_fault() {
-        for (status, code, trouble) in [
-            (400, Some("NotAuthorized"), Trouble::Denied),
-            (400, Some("RequestExpired"), Trouble::Denied),
-            (403, Some("InvalidParameterValue"), Trouble::Denied),
-            (400, Some("SomethingNew"), Trouble::Denied),
-            (401, None, Trouble::Denied),
-            (403, None, Trouble::Denied),
-            (408, None, Trouble::Lost),
-            (408, Some("RequestTimeout"), Trouble::Lost),
-            (400, Some("RequestAborted"), Trouble::Lost),
-            (429, None, Trouble::Busy),
-            (400, Some("TooManyRequestsException"), Trouble::Busy),
-        ] {
-            assert_eq!(of_answer(status, code), trouble, "{status} {code:?}");
-        }
-    }
 
     #[test]
     fn refusal_by_a_proxy_may_concern_one_entry() {

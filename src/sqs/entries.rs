@@ -2,6 +2,7 @@
 
 use aws_sdk_sqs::types::BatchResultErrorEntry;
 
+use super::error_codes::{Trouble, of_code};
 use super::safe_text::{hiding, redacted};
 
 /// The reason why an entry failed.
@@ -50,42 +51,13 @@ impl EntryError {
 impl From<&BatchResultErrorEntry> for EntryError {
     fn from(entry: &BatchResultErrorEntry) -> Self {
         let text = format!("{}: {}", entry.code(), redacted(entry.message().unwrap_or_default()));
-        match entry.sender_fault() {
+        match (entry.sender_fault(), of_code(entry.code())) {
             // A throttle passes later, even if the sender is blamed for it.
-            _ if is_throttle(entry.code()) => Self::MayPass(text),
-            true if is_denied(entry.code()) => Self::Denied(text),
-            true => Self::SenderFault(text),
-            false => Self::MayPass(text),
+            (false, _) | (true, Some(Trouble::Busy)) => Self::MayPass(text),
+            (true, Some(Trouble::Denied)) => Self::Denied(text),
+            (true, _) => Self::SenderFault(text),
         }
     }
-}
-
-/// Returns whether the code means too many calls, to SQS or to a service that SQS calls.
-pub(super) fn is_throttle(code: &str) -> bool {
-    ["Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown"].iter().any(|sign| code.contains(sign))
-}
-
-/// Returns whether the code means a missing permission, for this message and any other: of the credentials, of the
-/// queue's key, or of the way of calling.
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html#API_SendMessage_Errors>
-pub(super) fn is_denied(code: &str) -> bool {
-    const SIGNS: [&str; 14] = [
-        "AccessDenied",
-        "AccessKey",
-        "Auth",
-        "Expired",
-        "Forbidden",
-        "InvalidAddress",
-        "InvalidSecurity",
-        "KMS.",
-        "Kms",
-        "OptInRequired",
-        "Signature",
-        "TimeTooSkewed",
-        "Token",
-        "UnrecognizedClient",
-    ];
-    SIGNS.iter().any(|sign| code.contains(sign))
 }
 
 /// Returns the results by position, and `None` for an entry that the answer does not name. Positions are the entries'

@@ -60,7 +60,7 @@ async fn message_above_the_limit_is_refused_once_with_the_limit() {
         assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
         let error = results[1].as_ref().unwrap_err();
         assert!(error.is_too_large() && !error.is_retryable(), "{error}");
-        assert!(error.to_string().contains("accepts 2048") && !error.to_string().contains("xxx"), "{error}");
+        assert!(error.to_string().contains("accepts 2048 bytes") && !error.to_string().contains("xxx"), "{error}");
     }
 }
 

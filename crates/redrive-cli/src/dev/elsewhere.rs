@@ -12,7 +12,7 @@ use redrive_local::plan::PlannedQueue;
 
 use super::plan::Plan;
 use super::screen::Screen;
-use crate::sqs::{CallError, Elsewhere, Trouble, explained};
+use crate::sqs::{CallError, Elsewhere, Trouble};
 
 /// The queues of a plan at the other SQS.
 pub(super) struct Queues(Vec<Queue>);
@@ -60,7 +60,7 @@ async fn find(there: &Elsewhere, name: &str) -> Result<Option<String>, String> {
     match there.client.get_queue_url().queue_name(name).send().await.map_err(CallError::from) {
         Ok(answer) => Ok(answer.queue_url),
         Err(error) if error.trouble == Trouble::NoQueue => Ok(None),
-        Err(error) => Err(explained(&error, &format!("cannot find the queue {name}"), there.endpoint.url())),
+        Err(error) => Err(there.explained(error, &format!("cannot find the queue {name}"))),
     }
 }
 
@@ -69,18 +69,16 @@ async fn make(there: &Elsewhere, queue: &PlannedQueue) -> Result<String, String>
     for (&name, value) in queue.attributes.iter().filter(|(name, _)| **name != ALLOW) {
         create = create.attributes(name.into(), value);
     }
-    let made = create.send().await.map_err(|error| {
-        explained(&CallError::from(error), &format!("cannot create the queue {}", queue.name), there.endpoint.url())
-    });
+    let made =
+        create.send().await.map_err(|error| there.explained(error, &format!("cannot create the queue {}", queue.name)));
     Ok(made?.queue_url.unwrap_or_default())
 }
 
 async fn described(there: &Elsewhere, name: &str, url: String, is_new: bool) -> Result<Queue, String> {
     let get = there.client.get_queue_attributes().queue_url(&url);
     let get = get.attribute_names("QueueArn".into()).attribute_names("VisibilityTimeout".into());
-    let attributes = get.send().await.map_err(|error| {
-        explained(&CallError::from(error), &format!("cannot read the attributes of {name}"), there.endpoint.url())
-    });
+    let attributes =
+        get.send().await.map_err(|error| there.explained(error, &format!("cannot read the attributes of {name}")));
     let attributes = attributes?.attributes.unwrap_or_default();
     let attribute = |key: &str| {
         let value = attributes.get(&key.into());
@@ -109,7 +107,7 @@ impl Queues {
                 let set = there.client.set_queue_attributes().queue_url(&queue.url).attributes(name.into(), policy);
                 set.send().await.map_err(|error| {
                     let what = format!("cannot set the {name} of {}", queue.name);
-                    explained(&CallError::from(error), &what, there.endpoint.url())
+                    there.explained(error, &what)
                 })?;
             }
         }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use anstyle::AnsiColor as Colour;
 use redrive_local::function::LogLine;
 use redrive_local::mapping::answer::problem::Severity;
 use redrive_local::plan::LeftOut;
@@ -33,14 +34,6 @@ struct Logs {
     /// Invocations with their output.
     waiting: VecDeque<(String, String)>,
     shown: VecDeque<String>,
-}
-
-#[derive(Clone, Copy)]
-enum Colour {
-    Red,
-    Green,
-    Yellow,
-    Grey,
 }
 
 /// The names of a queue and its function for output.
@@ -213,7 +206,7 @@ impl Screen {
     }
 
     fn print_log(&self, request_id: &str, line: &str) {
-        let text = self.paint(Colour::Grey, &format!("    | {}", readable(line)));
+        let text = self.paint(Colour::BrightBlack, &format!("    | {}", readable(line)));
         self.print(&text, &json!({"event": "log", "request_id": request_id, "line": line}));
     }
 
@@ -230,13 +223,8 @@ impl Screen {
     }
 
     fn paint(&self, colour: Colour, text: &str) -> String {
-        let code = match colour {
-            Colour::Red => 31,
-            Colour::Green => 32,
-            Colour::Yellow => 33,
-            Colour::Grey => 90,
-        };
-        if self.colours && !self.json { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        let style = colour.on_default();
+        if self.colours && !self.json { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 }
 

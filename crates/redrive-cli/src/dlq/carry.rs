@@ -6,7 +6,7 @@ use super::counted;
 use super::hold::Hold;
 use super::letter::Letter;
 use super::place::{DeadLetterQueue, name_in};
-use crate::send::{Delivered, Fate, Place, Queue as Destination};
+use crate::send::{Delivered, Fate, Message, Place, Queue as Destination};
 
 /// How many messages are named on stderr. Further ones are counted.
 const MAX_NAMED: usize = 1_000;
@@ -114,7 +114,9 @@ impl<'a> Carrier<'a> {
             Destination::new(sqs.client.clone(), url.to_owned(), name.to_owned(), sqs.endpoint.url().to_owned())
         });
         let is_fifo = destination.is_fifo();
-        let messages = (0..).zip(letters).map(|(position, letter)| letter.sent_back(position, is_fifo));
+        let messages = (0..)
+            .zip(letters)
+            .map(|(position, letter)| Message { place: Place::Record(position), outgoing: letter.sent_back(is_fifo) });
         let Delivered { fates, ids, hopeless, .. } = destination.deliver(messages.collect()).await;
         hold.seen.were_sent_back(&ids);
         let mut sent = Vec::new();

@@ -18,8 +18,7 @@ use super::letter::Letter;
 use super::place::{Counts, DeadLetterQueue};
 use super::seen::{Meeting, Seen};
 use crate::interrupt::Stop;
-use crate::send::backoff;
-use crate::sqs::{CallError, Trouble};
+use crate::sqs::{CallError, Trouble, backoff};
 
 /// How long a list hides the messages that it looks at, if it never releases them.
 pub(super) const LIST_LEASE: Duration = Duration::from_secs(90);
@@ -111,7 +110,7 @@ impl<'a> Hold<'a> {
                         let what = format!("cannot receive from {}", self.queue.name);
                         return Err(self.queue.sqs.explained(error, &what));
                     }
-                    if !stop.sleep(backoff(attempt)).await {
+                    if !stop.sleep(backoff().delay(attempt)).await {
                         break;
                     }
                 }

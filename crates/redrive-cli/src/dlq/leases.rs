@@ -16,8 +16,7 @@ use redrive::internals::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TI
 use redrive::internals::{Deadline, Moment};
 use tokio::task::JoinSet;
 
-use crate::send::backoff;
-use crate::sqs::ATTEMPT_TIMEOUT;
+use crate::sqs::{ATTEMPT_TIMEOUT, backoff};
 
 /// No call starts later than this before the end of a lease, because it may take this long to reach SQS.
 const MARGIN: Duration = ATTEMPT_TIMEOUT;
@@ -188,7 +187,7 @@ impl Leases {
             if left.is_empty() {
                 return;
             }
-            tokio::time::sleep(backoff(attempt)).await;
+            tokio::time::sleep(backoff().delay(attempt)).await;
         }
     }
 
@@ -238,7 +237,7 @@ impl Leases {
             if ids.is_empty() {
                 break;
             }
-            tokio::time::sleep(backoff(attempt)).await;
+            tokio::time::sleep(backoff().delay(attempt)).await;
         }
         hidden
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
 use redrive::internals::note;
+use redrive::{AttributeValue, Outgoing};
 
-use crate::send::{self, Place};
 use crate::trace_header::without_lineage;
 
 /// A dead letter.
@@ -92,21 +92,34 @@ impl Letter {
 
     /// Returns the message as it was before it failed. Its deduplication id is its id here, as when SQS moves a message
     /// itself. An older id would drop it as a duplicate, and this one drops only a second copy.
-    pub(super) fn sent_back(&self, position: u64, is_fifo: bool) -> send::Message {
+    pub(super) fn sent_back(&self, is_fifo: bool) -> Outgoing {
         let own = self.attributes.iter().filter(|(name, _)| !note::ALL.contains(&name.as_str()));
-        send::Message {
-            attributes: own.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            trace_header: self.system.get(&System::AwsTraceHeader).and_then(|header| without_lineage(header)),
-            group: self.group().map(str::to_owned),
-            deduplication_id: is_fifo.then(|| self.id.clone()),
-            may_shrink: true,
-            ..send::Message::new(Place::Record(position), self.body.clone())
+        let mut outgoing = own.fold(Outgoing::text(&*self.body), |outgoing, (name, value)| {
+            outgoing.attribute(name, attribute_value(value))
+        });
+        if let Some(header) = self.system.get(&System::AwsTraceHeader).and_then(|header| without_lineage(header)) {
+            outgoing = outgoing.trace_header(header);
         }
+        if let Some(group) = self.group() {
+            outgoing = outgoing.group(group);
+        }
+        if is_fifo { outgoing.deduplication_id(&*self.id) } else { outgoing }
     }
 
     fn noted(&self, name: &str) -> Option<&str> {
         self.attributes.get(name).and_then(MessageAttributeValue::string_value)
     }
+}
+
+fn attribute_value(value: &MessageAttributeValue) -> AttributeValue {
+    let (basic_type, label) = value.data_type().split_once('.').unwrap_or((value.data_type(), ""));
+    let text = value.string_value().unwrap_or_default();
+    let value = match (basic_type, value.binary_value()) {
+        (_, Some(bytes)) => AttributeValue::binary(bytes.as_ref()),
+        ("Number", None) => AttributeValue::number(text),
+        (_, None) => AttributeValue::string(text),
+    };
+    if label.is_empty() { value } else { value.labelled(label) }
 }
 
 #[cfg(test)]
@@ -164,10 +177,20 @@ pub(super) mod tests {
     fn message_is_sent_back_without_its_note_under_its_own_id() {
         let letter =
             letter(&[("MessageGroupId", "g"), ("AWSTraceHeader", "Root=1;Parent=2;Lineage=a:1:2;Sampled=1")], &NOTE);
-        let sent = letter.sent_back(0, true);
-        assert_eq!(sent.attributes.keys().collect::<Vec<_>>(), ["channel"]);
-        assert_eq!((sent.group.as_deref(), sent.deduplication_id.as_deref()), (Some("g"), Some("here")));
-        assert_eq!(sent.trace_header.as_deref(), Some("Root=1;Parent=2;Sampled=1"));
-        assert_eq!(letter.sent_back(0, false).deduplication_id, None);
+        let sent = letter.sent_back(true);
+        assert_eq!(sent.get_attributes().map(|(name, _)| name).collect::<Vec<_>>(), ["channel"]);
+        assert_eq!((sent.get_group(), sent.get_deduplication_id()), (Some("g"), Some("here")));
+        assert_eq!(sent.get_trace_header(), Some("Root=1;Parent=2;Sampled=1"));
+        assert_eq!(letter.sent_back(false).get_deduplication_id(), None);
+    }
+
+    #[test]
+    fn an_attribute_goes_back_with_its_type_and_value() {
+        let value = |data_type: &str| MessageAttributeValue::builder().data_type(data_type);
+        let number = value("Number.int").string_value("7").build().unwrap();
+        assert_eq!(attribute_value(&number), AttributeValue::number(7).labelled("int"));
+        let image = value("Binary.png").binary_value(aws_sdk_sqs::primitives::Blob::new([0, 1])).build().unwrap();
+        assert_eq!(attribute_value(&image), AttributeValue::binary([0, 1]).labelled("png"));
+        assert_eq!(attribute_value(&value("String").string_value("x").build().unwrap()), AttributeValue::string("x"));
     }
 }

@@ -2,6 +2,7 @@
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use clap::Args;
+use redrive_local::queue::NumberAttribute;
 use serde_json::json;
 
 use super::report::{Made, json, text};
@@ -35,11 +36,11 @@ pub(super) struct Arguments {
     max_receive_count: u16,
     /// The time that a received message is hidden, in seconds: at least the run time of its handler, or six times a
     /// function's timeout
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=43_200))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(NumberAttribute::VisibilityTimeout.range()))]
     visibility_timeout: u32,
     /// The time that the queue keeps messages, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 345_600, value_parser = clap::value_parser!(u32).range(60..=1_209_600))]
-    retention: u32,
+    #[arg(long, value_name = "SECONDS", default_value_t = NumberAttribute::MessageRetentionPeriod.default(), value_parser = clap::value_parser!(i64).range(NumberAttribute::MessageRetentionPeriod.range()))]
+    retention: i64,
     /// Let the FIFO queue find duplicates by their bodies, without a deduplication id
     #[arg(long)]
     content_based_deduplication: bool,
@@ -54,9 +55,9 @@ pub(super) struct Arguments {
 
 /// The longest retention of SQS. A standard queue's dead letter keeps its age from the first send, so it needs the
 /// longest.
-const LONGEST_RETENTION_SECONDS: u32 = 1_209_600;
+const LONGEST_RETENTION_SECONDS: i64 = NumberAttribute::MessageRetentionPeriod.max();
 /// The longest wait of a poll.
-const WAIT_SECONDS: u32 = 20;
+const WAIT_SECONDS: i64 = NumberAttribute::ReceiveMessageWaitTimeSeconds.max();
 
 pub(super) async fn create(arguments: &Arguments) -> Result<Done, String> {
     let (name, dlq_name) = arguments.names()?;

@@ -1,15 +1,14 @@
 //! `--attribute`.
 
-use aws_sdk_sqs::primitives::Blob;
-use aws_sdk_sqs::types::MessageAttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use redrive::AttributeValue;
 
 /// A message attribute and its name.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Attribute {
     pub(super) name: String,
-    pub(super) value: MessageAttributeValue,
+    pub(super) value: AttributeValue,
 }
 
 /// `NAME=VALUE` or `NAME:TYPE=VALUE`: a name has no colon in it, so there is no other way to read that.
@@ -23,23 +22,26 @@ pub(super) fn attribute(argument: &str) -> Result<Attribute, String> {
 }
 
 /// A value as text, in base64 if its type is Binary.
-pub(super) fn value(data_type: &str, text: &str) -> Result<MessageAttributeValue, String> {
+pub(super) fn value(data_type: &str, text: &str) -> Result<AttributeValue, String> {
     if text.is_empty() {
         return Err("the value is empty, and SQS takes no such attribute".to_owned());
     }
-    let value = MessageAttributeValue::builder().data_type(data_type);
     // What follows the period is the sender's own: `Number.int`, `Binary.png`.
-    let value = match data_type.split('.').next() {
-        Some("String") => value.string_value(text),
-        Some("Number") if text.parse().is_ok_and(f64::is_finite) => value.string_value(text),
-        Some("Number") => return Err("the value is no number".to_owned()),
-        Some("Binary") => {
-            let bytes = BASE64.decode(text).map_err(|error| format!("the value is not base64: {error}"))?;
-            value.binary_value(Blob::new(bytes))
+    let (basic_type, label) =
+        data_type.split_once('.').map_or((data_type, None), |(basic, label)| (basic, Some(label)));
+    let value = match basic_type {
+        "String" => AttributeValue::string(text),
+        "Number" if text.parse().is_ok_and(f64::is_finite) => AttributeValue::number(text),
+        "Number" => return Err("the value is no number".to_owned()),
+        "Binary" => {
+            AttributeValue::binary(BASE64.decode(text).map_err(|error| format!("the value is not base64: {error}"))?)
         }
         _ => return Err(format!("the type {data_type:?} is none; it begins with String, Number or Binary")),
     };
-    value.build().map_err(|error| error.to_string())
+    Ok(match label {
+        Some(label) => value.labelled(label),
+        None => value,
+    })
 }
 
 #[cfg(test)]
@@ -51,11 +53,11 @@ mod tests {
         let read = |argument| attribute(argument).unwrap();
         let plain = read("channel=web=1:2");
         assert_eq!((plain.name.as_str(), plain.value.data_type()), ("channel", "String"));
-        assert_eq!(plain.value.string_value(), Some("web=1:2"), "the first = ends the name");
+        assert_eq!(plain.value.as_str(), Some("web=1:2"), "the first = ends the name");
         let number = read("weight:Number.kg=1.5");
-        assert_eq!((number.value.data_type(), number.value.string_value()), ("Number.kg", Some("1.5")));
+        assert_eq!((number.value.data_type(), number.value.as_str()), ("Number.kg", Some("1.5")));
         let binary = read("logo:Binary=AAE=");
-        assert_eq!(binary.value.binary_value(), Some(&Blob::new([0, 1])));
+        assert_eq!(binary.value.as_bytes(), Some(&[0, 1][..]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which messages go into a call together.
 
-use redrive::internals::limits::{MAX_ENTRIES, MAX_MESSAGE_BYTES};
+use redrive::internals::limits::MAX_ENTRIES;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
@@ -10,26 +10,6 @@ use super::message::{Message, Unsendable};
 /// How long a message waits for others to go with it: longer than it takes to read them from a file, and too short to be
 /// noticed by whoever types.
 const MAX_WAIT: Duration = Duration::from_millis(20);
-
-/// As many messages as SQS takes in a call, in the order they came.
-#[derive(Debug, Default)]
-struct Batch {
-    messages: Vec<Message>,
-    bytes: usize,
-}
-
-impl Batch {
-    /// Gives the message back where it does not fit.
-    fn add(&mut self, message: Message) -> Option<Message> {
-        let bytes = self.bytes + message.size_bytes();
-        if self.messages.len() == MAX_ENTRIES || (bytes > MAX_MESSAGE_BYTES && !self.messages.is_empty()) {
-            return Some(message);
-        }
-        self.bytes = bytes;
-        self.messages.push(message);
-        None
-    }
-}
 
 /// What comes next out of the input.
 #[derive(Debug, PartialEq)]
@@ -44,9 +24,8 @@ pub(super) enum Next {
 /// Fills batches.
 pub(super) struct Batches {
     items: mpsc::Receiver<Item>,
-    batch: Batch,
-    /// What did not fit.
-    over: Option<Message>,
+    /// As many messages as SQS takes in a call, in the order they came.
+    batch: Vec<Message>,
     /// Why nothing comes any more, for after the last batch.
     broken: Option<String>,
     /// When the batch goes, full or not.
@@ -55,17 +34,13 @@ pub(super) struct Batches {
 
 impl Batches {
     pub(super) fn new(items: mpsc::Receiver<Item>) -> Self {
-        Self { items, batch: Batch::default(), over: None, broken: None, goes_at: None }
+        Self { items, batch: Vec::new(), broken: None, goes_at: None }
     }
 
     /// May be dropped before it is over, and nothing is lost.
     pub(super) async fn next(&mut self) -> Next {
         loop {
-            if let Some(message) = self.over.take() {
-                self.goes_at.get_or_insert_with(|| Instant::now() + MAX_WAIT);
-                self.over = self.batch.add(message);
-            }
-            if self.over.is_some() || self.batch.messages.len() == MAX_ENTRIES {
+            if self.batch.len() == MAX_ENTRIES {
                 return self.take();
             }
             if let Some(problem) = self.broken.take() {
@@ -79,16 +54,19 @@ impl Batches {
                 None => self.items.recv().await,
             };
             match item {
-                Some(Item::Message(message)) => self.over = Some(message),
+                Some(Item::Message(message)) => {
+                    self.goes_at.get_or_insert_with(|| Instant::now() + MAX_WAIT);
+                    self.batch.push(message);
+                }
                 Some(Item::Unsendable(unsendable)) => return Next::Unsendable(unsendable),
                 Some(Item::EmptyLine) => return Next::EmptyLine,
                 Some(Item::Broken(problem)) => {
                     self.broken = Some(problem);
-                    if !self.batch.messages.is_empty() {
+                    if !self.batch.is_empty() {
                         return self.take();
                     }
                 }
-                None if self.batch.messages.is_empty() => return Next::End,
+                None if self.batch.is_empty() => return Next::End,
                 None => return self.take(),
             }
         }
@@ -96,7 +74,7 @@ impl Batches {
 
     fn take(&mut self) -> Next {
         self.goes_at = None;
-        Next::Batch(std::mem::take(&mut self.batch).messages)
+        Next::Batch(std::mem::take(&mut self.batch))
     }
 }
 
@@ -105,8 +83,8 @@ mod tests {
     use super::*;
     use crate::send::message::Place;
 
-    fn message(line: u64, bytes: usize) -> Item {
-        Item::Message(Message::new(Place::Line(line), "x".repeat(bytes)))
+    fn message(line: u64) -> Item {
+        Item::Message(Message::new(Place::Line(line), "x"))
     }
 
     /// The lines of each batch that is made of these.
@@ -124,22 +102,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_batch_has_ten_messages() {
         let lines = |range: std::ops::RangeInclusive<u64>| range.collect::<Vec<_>>();
-        let made = batches((1..=23).map(|line| message(line, 1)).collect()).await;
+        let made = batches((1..=23).map(message).collect()).await;
         assert_eq!(made, [lines(1..=10), lines(11..=20), lines(21..=23)]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_batch_has_1_mib_and_not_a_byte_more() {
-        let half = MAX_MESSAGE_BYTES / 2;
-        let made = batches(vec![message(1, half), message(2, half), message(3, half), message(4, half + 1)]).await;
-        assert_eq!(made, [vec![1, 2], vec![3], vec![4]]);
-        assert_eq!(batches(vec![message(1, MAX_MESSAGE_BYTES)]).await, [[1]]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_message_does_not_wait_for_an_input_that_has_stopped() {
         let (sender, receiver) = mpsc::channel(10);
-        sender.try_send(message(1, 1)).unwrap();
+        sender.try_send(message(1)).unwrap();
         let began = Instant::now();
         assert!(matches!(Batches::new(receiver).next().await, Next::Batch(batch) if batch.len() == 1));
         assert_eq!(began.elapsed(), MAX_WAIT);
@@ -149,9 +119,9 @@ mod tests {
     async fn nothing_is_lost_where_nobody_waits_any_more() {
         let (sender, receiver) = mpsc::channel(10);
         let mut batches = Batches::new(receiver);
-        sender.try_send(message(1, 1)).unwrap();
+        sender.try_send(message(1)).unwrap();
         assert!(tokio::time::timeout(MAX_WAIT / 2, batches.next()).await.is_err());
-        sender.try_send(message(2, 1)).unwrap();
+        sender.try_send(message(2)).unwrap();
         drop(sender);
         assert!(matches!(batches.next().await, Next::Batch(batch) if batch.len() == 2));
     }

@@ -11,11 +11,12 @@ mod report;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 
 use self::attribute::{Attribute, attribute};
-pub(super) use self::deliver::{Delivered, Fate, Queue, backoff};
+pub(super) use self::deliver::{Delivered, Fate, Queue};
 use self::extras::Extras;
 use self::flow::{End, flow};
 use self::input::{Form, Input};
@@ -34,9 +35,9 @@ use super::sqs::{Target, variable};
 /// lines is refused: --whole takes all of the input as one body, to the last byte, and --lines takes lines, whatever they look
 /// like. --body takes the body from the command line.
 ///
-/// Messages go in tens and up to 1 MiB a call; to a FIFO queue one call after the other, in the order of the input. What fails
-/// for no fault of its own is sent again, up to 8 times. Every other failure is told with its line or record and its cause. On
-/// a FIFO queue a message that failed when a later one of its group was taken is not sent again: it would come out of order.
+/// Messages go in tens and up to 1 MiB a call. On a FIFO queue those of a group go one after the other, in the order of the input. A
+/// message that fails for no fault of its own is sent again for up to a minute. Every other failure is printed with its line or record
+/// and its cause. The later messages of its group then follow without it.
 ///
 /// Region and credentials are found as the AWS CLI finds them: from AWS_REGION, AWS_ACCESS_KEY_ID and so on, from AWS_PROFILE and
 /// single sign-on, and from the role of a machine at AWS. An SQS on this machine needs none.
@@ -73,8 +74,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID")]
     deduplication_id: Option<String>,
     /// How long every message stays hidden, in seconds up to 900; not on a FIFO queue
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i32).range(0..=900))]
-    delay: Option<i32>,
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=900))]
+    delay: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
@@ -128,7 +129,7 @@ impl Arguments {
             attributes: self.attributes.clone(),
             group: self.group.clone(),
             deduplication_id: self.deduplication_id.clone(),
-            delay_seconds: self.delay,
+            delay: self.delay.map(Duration::from_secs),
             is_fifo: target.is_fifo(),
         };
         extras.check(&target.name)?;

@@ -1,11 +1,10 @@
 //! Explains a failed call to the user.
 
-use redrive::internals::call_error::{CallError, Trouble};
+use redrive::internals::call_error::Trouble;
 
 /// Returns one line: what failed, why, and what to do.
-pub(crate) fn explained(error: &CallError, what: &str, endpoint: &str) -> String {
-    let text = error.text();
-    match error.trouble {
+pub(crate) fn explained(trouble: Trouble, text: &str, what: &str, endpoint: &str) -> String {
+    match trouble {
         Trouble::Unreachable => format!(
             "{what}: no server listens at {endpoint}; start `redrive dev` or the server for that address, or name another SQS \
                  with --endpoint-url"

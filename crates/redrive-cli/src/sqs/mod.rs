@@ -12,6 +12,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::QueueAttributeName;
+use redrive::Backoff;
+use redrive::internals::client::with_shared_credentials;
 
 pub(super) use self::endpoint::Endpoint;
 pub(super) use self::environment::variable;
@@ -21,6 +23,11 @@ pub(super) use redrive::internals::call_error::{CallError, Trouble};
 
 /// The limit of an attempt. Any answered call takes less, even a long poll of 20 s.
 pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Returns the waits between the attempts of a call that may succeed later.
+pub(super) fn backoff() -> Backoff {
+    Backoff::exponential(Duration::from_millis(100)..Duration::from_millis(7_500))
+}
 
 /// An SQS at an endpoint.
 pub(super) struct Elsewhere {
@@ -43,7 +50,9 @@ impl Elsewhere {
             .region(Region::new(region.clone()))
             .credentials_provider(provider)
             .endpoint_url(endpoint.url());
-        Ok(Self { client: Client::from_conf(config.build()), endpoint, region, credentials })
+        // A producer copies the client. A profile's program must ask for a code only once.
+        let client = with_shared_credentials(&Client::from_conf(config.build()));
+        Ok(Self { client, endpoint, region, credentials })
     }
 
     /// Creates one for an SQS in this process.
@@ -89,7 +98,8 @@ impl Elsewhere {
 
     /// Formats a failed call in one line: its purpose, the cause, and the remedy.
     pub(super) fn explained(&self, error: impl Into<CallError>, what: &str) -> String {
-        explained(&error.into(), what, self.endpoint.url())
+        let error = error.into();
+        explained(error.trouble, error.text(), what, self.endpoint.url())
     }
 
     /// Returns the variables with which another program calls the same SQS with the same credentials.

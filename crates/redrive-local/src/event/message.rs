@@ -93,7 +93,7 @@ const OTHER_BYTES: usize = 768;
 ///
 /// AWS's examples do not show `DeadLetterQueueSourceArn`, but recorded events of functions that read a dead-letter
 /// queue have it (<https://github.com/aws-powertools/powertools-lambda-python/issues/4111>).
-const SYSTEM_ATTRIBUTES: [&str; 9] = [
+pub const SYSTEM_ATTRIBUTES: [&str; 9] = [
     "DeadLetterQueueSourceArn",
     "ApproximateReceiveCount",
     "AWSTraceHeader",
@@ -289,50 +289,5 @@ mod tests {
         assert!(refused(message("").build()).contains("without MessageId"), "two such messages would be one");
         assert!(refused(Message::builder().message_id("a").build()).contains("without ReceiptHandle"));
         assert!(refused(Message::builder().message_id("a").receipt_handle("h").build()).contains("without Body"));
-    }
-
-    #[cfg(feature = "worker")]
-    proptest::proptest! {
-        /// A handler sees the same message on Lambda and on a worker.
-        #[test]
-        fn both_backings_of_a_record_say_the_same(
-            id in "a|b|\"|é",
-            body in "\\PC{0,9}|[\"\\\\\n\u{1}]{0,9}",
-            text in "\\PC{1,9}",
-            bytes in proptest::collection::vec(proptest::num::u8::ANY, 1..9),
-            count in 0_usize..3,
-        ) {
-            use crate::extract::{FromRecord, Message as Whole};
-            use crate::record::Record;
-
-            let value = || MessageAttributeValue::builder();
-            let own = [
-                ("text", value().data_type("String.x").string_value(&text).build().unwrap()),
-                ("bytes", value().data_type("Binary").binary_value(Blob::new(bytes)).build().unwrap()),
-            ];
-            let mut message = message(&id).body(&body).md5_of_message_attributes("00ff");
-            message = message.attributes(System::MessageGroupId, &text).attributes(System::AwsTraceHeader, "Root=1-6");
-            for (name, value) in own.into_iter().take(count) {
-                message = message.message_attributes(name, value);
-            }
-            let of_event = Record::of_json(&json(message.clone(), ARN));
-            let of_message = Record::of_message(message.build(), ARN);
-            let both = [&of_event, &of_message];
-
-            let [one, other] = both.map(|record| (record.message_id(), record.receive_count(), record.check().is_ok()));
-            proptest::prop_assert_eq!(one, other);
-            let [one, other] = both.map(|record| [record.receipt_handle(), record.body(), record.queue_arn(), record.group_id()]);
-            proptest::prop_assert_eq!(one, other);
-            for name in SYSTEM_ATTRIBUTES {
-                proptest::prop_assert_eq!(of_event.attribute(name), of_message.attribute(name));
-            }
-            for name in ["text", "bytes", "none"] {
-                proptest::prop_assert_eq!(of_event.message_attribute(name), of_message.message_attribute(name));
-            }
-            proptest::prop_assert_eq!(of_event.message_attributes(), of_message.message_attributes());
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let [one, other] = both.map(|record| runtime.block_on(Whole::from_record(record, &())).unwrap());
-            proptest::prop_assert_eq!(one, other);
-        }
     }
 }

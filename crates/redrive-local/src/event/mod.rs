@@ -9,6 +9,7 @@ use aws_sdk_sqs::types::Message;
 
 use redrive::internals::source::Source;
 
+pub use self::message::SYSTEM_ATTRIBUTES;
 use self::message::{CompleteMessage, HEAD_AND_TAIL_BYTES, Incomplete, write_event};
 
 /// A message as a record of an event, with the values that the worker needs.
@@ -109,6 +110,15 @@ pub const ENVELOPE_BYTES: usize = HEAD_AND_TAIL_BYTES - ",".len();
 pub fn event(records: &[Record]) -> String {
     let room = records.iter().map(Record::added_bytes).sum();
     write_event(room, records, |record, event| event.push_str(&record.json))
+}
+
+/// Returns the record of a message, as Lambda makes it.
+///
+/// # Errors
+///
+/// If the message lacks a part which SQS always sends.
+pub fn record_json(message: Message, queue_arn: &str) -> Result<String, Box<dyn std::error::Error>> {
+    Ok(Record::new(message, &Source::from_arn(queue_arn)?)?.json)
 }
 
 #[cfg(test)]

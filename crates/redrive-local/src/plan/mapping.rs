@@ -11,6 +11,7 @@ use crate::function::Function;
 use crate::mapping::config::{BatchSize, Batching, FunctionTimeout, MaximumConcurrency, Window};
 use crate::mapping::filter::FilterCriteria;
 use crate::poller::{Mapping, NewsSink};
+use crate::queue::NumberAttribute;
 use crate::template::{self, ACCOUNT, Place, Problem, Setting, VISIBILITY_TIMEOUT};
 
 pub struct PlannedMapping {
@@ -41,7 +42,8 @@ impl PlannedMapping {
         let concurrency = mapping.maximum_concurrency.as_ref();
         let concurrency = concurrency.map(|bound| bound.need(&what("MaximumConcurrency")).copied()).transpose()?;
         let timeout = *function.timeout_s.need(&format!("`Timeout` of the function `{}`", function.id))?;
-        let visibility = seconds(queue.number(VISIBILITY_TIMEOUT).unwrap_or(30));
+        let visibility =
+            seconds(queue.number(VISIBILITY_TIMEOUT).unwrap_or(NumberAttribute::VisibilityTimeout.default()));
         let filters = mapping.filters.iter().map(|filter| filter.need(&what("FilterCriteria")));
         let filters: Vec<&String> = filters.collect::<Result<_, _>>()?;
 

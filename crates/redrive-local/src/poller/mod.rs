@@ -25,6 +25,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{Builder, Config};
+use redrive::Backoff;
 use redrive::internals::source::Source;
 use tokio::sync::watch;
 use tokio::task::JoinError;
@@ -105,12 +106,11 @@ async fn stop(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Returns the pause after this many failures. It grows up to a limit.
+/// Returns the pause after this many failures. It is the longest delay and never a random one, because the same seed must
+/// repeat the same run.
 fn backoff(failures: u32) -> Duration {
-    const FIRST: Duration = Duration::from_millis(100);
-    const MOST: Duration = Duration::from_secs(5);
     match failures {
         0 => Duration::ZERO,
-        _ => FIRST.saturating_mul(2_u32.saturating_pow(failures - 1)).min(MOST),
+        _ => Backoff::exponential(Duration::from_millis(100)..Duration::from_secs(5)).max_delay(failures),
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Code, SqsError};
 use super::message::MAX_MESSAGE_BYTES;
+use super::number_attribute::NumberAttribute;
 
 /// The settings of a queue, with AWS's
 /// [defaults and ranges](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html).
@@ -87,9 +88,9 @@ impl RedriveAllowPolicy {
 pub(super) const FIFO_QUEUE: &str = "FifoQueue";
 
 /// Attributes that are stored and returned without an effect.
-const INERT: [&str; 4] = [KMS_KEY_REUSE, KMS_KEY, "Policy", SQS_MANAGED];
+const INERT: [&str; 3] = [KMS_KEY, "Policy", SQS_MANAGED];
 const KMS_KEY: &str = "KmsMasterKeyId";
-const KMS_KEY_REUSE: &str = "KmsDataKeyReusePeriodSeconds";
+const KMS_KEY_REUSE: &str = NumberAttribute::KmsDataKeyReusePeriodSeconds.name();
 const SQS_MANAGED: &str = "SqsManagedSseEnabled";
 
 const MAX_SOURCE_ARNS: usize = 10;
@@ -99,10 +100,10 @@ impl Settings {
     /// Returns the defaults.
     pub(super) fn new(fifo: bool) -> Self {
         Self {
-            visibility_timeout: Duration::from_secs(30),
-            retention: Duration::from_secs(345_600),
-            delay: Duration::ZERO,
-            receive_wait: Duration::ZERO,
+            visibility_timeout: NumberAttribute::VisibilityTimeout.default_time(),
+            retention: NumberAttribute::MessageRetentionPeriod.default_time(),
+            delay: NumberAttribute::DelaySeconds.default_time(),
+            receive_wait: NumberAttribute::ReceiveMessageWaitTimeSeconds.default_time(),
             max_message_bytes: MAX_MESSAGE_BYTES,
             redrive: None,
             redrive_allow: None,
@@ -148,16 +149,10 @@ impl Settings {
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), SqsError> {
-        let seconds = |range| seconds(name, value, range);
+        if let Some(attribute) = NumberAttribute::named(name) {
+            return self.set_number(attribute, value);
+        }
         match name {
-            "VisibilityTimeout" => self.visibility_timeout = seconds(0..=43_200)?,
-            "MessageRetentionPeriod" => self.retention = seconds(60..=1_209_600)?,
-            "DelaySeconds" => self.delay = seconds(0..=900)?,
-            "ReceiveMessageWaitTimeSeconds" => self.receive_wait = seconds(0..=20)?,
-            "MaximumMessageSize" => {
-                let bytes = integer(name, value, 1_024..=MAX_MESSAGE_BYTES as u64)?;
-                self.max_message_bytes = usize::try_from(bytes).unwrap_or(MAX_MESSAGE_BYTES);
-            }
             "RedrivePolicy" => self.redrive = redrive_policy(value)?,
             "RedriveAllowPolicy" => self.redrive_allow = redrive_allow_policy(value)?,
             FIFO_QUEUE => self.check_fifo(value)?,
@@ -171,6 +166,23 @@ impl Settings {
                 self.fifo(name)?.throughput_by_group = one_of(name, value, ["perQueue", "perMessageGroupId"])?;
             }
             _ => self.set_inert(name, value)?,
+        }
+        Ok(())
+    }
+
+    fn set_number(&mut self, attribute: NumberAttribute, value: &str) -> Result<(), SqsError> {
+        let number = number(attribute, value)?;
+        match attribute {
+            NumberAttribute::DelaySeconds => self.delay = Duration::from_secs(number),
+            NumberAttribute::KmsDataKeyReusePeriodSeconds => {
+                self.inert.insert(KMS_KEY_REUSE, number.to_string());
+            }
+            NumberAttribute::MaximumMessageSize => {
+                self.max_message_bytes = usize::try_from(number).unwrap_or(MAX_MESSAGE_BYTES);
+            }
+            NumberAttribute::MessageRetentionPeriod => self.retention = Duration::from_secs(number),
+            NumberAttribute::ReceiveMessageWaitTimeSeconds => self.receive_wait = Duration::from_secs(number),
+            NumberAttribute::VisibilityTimeout => self.visibility_timeout = Duration::from_secs(number),
         }
         Ok(())
     }
@@ -200,7 +212,6 @@ impl Settings {
             return Err(SqsError::new(Code::InvalidAttributeName, format!("Unknown Attribute {name}.")));
         };
         let value = match name {
-            KMS_KEY_REUSE => seconds(name, value, 60..=86_400)?.as_secs().to_string(),
             SQS_MANAGED => boolean(name, value)?.to_string(),
             "Policy" => {
                 check_policy(value)?;
@@ -235,11 +246,11 @@ impl Settings {
         }
         let seconds = |duration: Duration| duration.as_secs().to_string();
         attributes.extend([
-            ("VisibilityTimeout", seconds(self.visibility_timeout)),
-            ("MessageRetentionPeriod", seconds(self.retention)),
-            ("DelaySeconds", seconds(self.delay)),
-            ("ReceiveMessageWaitTimeSeconds", seconds(self.receive_wait)),
-            ("MaximumMessageSize", self.max_message_bytes.to_string()),
+            (NumberAttribute::VisibilityTimeout.name(), seconds(self.visibility_timeout)),
+            (NumberAttribute::MessageRetentionPeriod.name(), seconds(self.retention)),
+            (NumberAttribute::DelaySeconds.name(), seconds(self.delay)),
+            (NumberAttribute::ReceiveMessageWaitTimeSeconds.name(), seconds(self.receive_wait)),
+            (NumberAttribute::MaximumMessageSize.name(), self.max_message_bytes.to_string()),
         ]);
         attributes.extend(self.redrive.as_ref().map(|policy| ("RedrivePolicy", to_json(policy))));
         attributes.extend(self.redrive_allow.as_ref().map(|policy| ("RedriveAllowPolicy", to_json(policy))));
@@ -257,14 +268,11 @@ impl Settings {
     }
 }
 
-fn integer(name: &str, value: &str, range: RangeInclusive<u64>) -> Result<u64, SqsError> {
+fn number(attribute: NumberAttribute, value: &str) -> Result<u64, SqsError> {
+    let range = attribute.range();
     let reason = || format!("{value:?} is not a whole number from {} to {}.", range.start(), range.end());
-    let number = value.parse().ok().filter(|number| range.contains(number));
-    number.ok_or_else(|| SqsError::attribute(name, &reason()))
-}
-
-fn seconds(name: &str, value: &str, range: RangeInclusive<u64>) -> Result<Duration, SqsError> {
-    integer(name, value, range).map(Duration::from_secs)
+    let number = value.parse::<u64>().ok().filter(|&number| i64::try_from(number).is_ok_and(|it| range.contains(&it)));
+    number.ok_or_else(|| SqsError::attribute(attribute.name(), &reason()))
 }
 
 /// Reads a boolean in any case, because Python writes "True".

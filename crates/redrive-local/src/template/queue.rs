@@ -6,6 +6,7 @@ use super::fields::Fields;
 use super::problem::{Place, Problem};
 use super::value::{Data, Setting, Value};
 use super::yaml;
+use crate::queue::NumberAttribute;
 
 /// A queue of a template. Settings without a value have SQS's defaults.
 #[derive(Clone, Debug)]
@@ -42,18 +43,9 @@ struct RedriveAllow {
     sources: Option<Setting<Vec<Setting<String>>>>,
 }
 
-pub const VISIBILITY_TIMEOUT: &str = "VisibilityTimeout";
-pub const RETENTION: &str = "MessageRetentionPeriod";
+pub const VISIBILITY_TIMEOUT: &str = NumberAttribute::VisibilityTimeout.name();
+pub const RETENTION: &str = NumberAttribute::MessageRetentionPeriod.name();
 
-/// The names of number attributes in a template, and in SetQueueAttributes.
-const NUMBERS: [(&str, &str); 6] = [
-    ("DelaySeconds", "DelaySeconds"),
-    ("KmsDataKeyReusePeriodSeconds", "KmsDataKeyReusePeriodSeconds"),
-    ("MaximumMessageSize", "MaximumMessageSize"),
-    ("MessageRetentionPeriod", RETENTION),
-    ("ReceiveMessageWaitTimeSeconds", "ReceiveMessageWaitTimeSeconds"),
-    ("VisibilityTimeout", VISIBILITY_TIMEOUT),
-];
 const TEXTS: [&str; 3] = ["DeduplicationScope", "FifoThroughputLimit", "KmsMasterKeyId"];
 const BOOLEANS: [&str; 2] = ["ContentBasedDeduplication", "SqsManagedSseEnabled"];
 
@@ -68,8 +60,8 @@ impl Queue {
     pub(super) fn read(id: &str, place: Place, names: Names, fields: &Fields<'_>) -> Result<Self, Problem> {
         let Names { name, arn, url } = names;
         let mut numbers = BTreeMap::new();
-        for (key, attribute) in NUMBERS {
-            numbers.extend(fields.integer(key)?.map(|setting| (attribute, setting)));
+        for name in NumberAttribute::ALL.map(NumberAttribute::name) {
+            numbers.extend(fields.integer(name)?.map(|setting| (name, setting)));
         }
         let mut others = BTreeMap::new();
         for key in TEXTS {
@@ -112,7 +104,7 @@ impl Queue {
     pub fn number(&self, attribute: &str) -> Option<i64> {
         match self.numbers.get(attribute) {
             Some(setting) => setting.known().copied(),
-            None => default_of(attribute),
+            None => NumberAttribute::named(attribute).map(NumberAttribute::default),
         }
     }
 
@@ -147,14 +139,6 @@ impl Queue {
 
     fn what(&self, attribute: &str) -> String {
         format!("`{attribute}` of the queue `{}`", self.id)
-    }
-}
-
-fn default_of(attribute: &str) -> Option<i64> {
-    match attribute {
-        VISIBILITY_TIMEOUT => Some(30),
-        RETENTION => Some(345_600),
-        _ => None,
     }
 }
 

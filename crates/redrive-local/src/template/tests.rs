@@ -115,8 +115,9 @@ Resources:
     assert_eq!((a.name.as_str(), c.name.as_str()), ("x-b-prod", "x-b-prod-x-b-prod-${Literal}"));
     assert_eq!(
         (a.number(VISIBILITY_TIMEOUT), a.number(RETENTION), a.number("DelaySeconds")),
-        (Some(60), Some(1_209_600), None)
+        (Some(60), Some(1_209_600), Some(0))
     );
+    assert!(!a.numbers.contains_key("DelaySeconds"), "the default, as it is not set");
 }
 
 #[test]

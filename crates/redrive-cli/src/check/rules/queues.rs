@@ -1,5 +1,6 @@
 //! Rules for settings that SQS refuses.
 
+use redrive_local::queue::NumberAttribute;
 use redrive_local::template::{Broken, Queue, Setting, Template};
 
 use super::finding::Report;
@@ -52,23 +53,17 @@ pub(super) fn fifo_queue_false(template: &Template, report: &mut Report<'_>) {
 }
 
 pub(super) fn attribute_range(template: &Template, report: &mut Report<'_>) {
-    const RANGES: [(&str, i64, i64, &str); 6] = [
-        ("DelaySeconds", 0, 900, "seconds"),
-        ("KmsDataKeyReusePeriodSeconds", 60, 86_400, "seconds"),
-        ("MaximumMessageSize", 1024, 1_048_576, "bytes"),
-        ("MessageRetentionPeriod", 60, 1_209_600, "seconds"),
-        ("ReceiveMessageWaitTimeSeconds", 0, 20, "seconds"),
-        ("VisibilityTimeout", 0, 43_200, "seconds"),
-    ];
     for queue in &template.queues {
-        for (attribute, least, most, unit) in RANGES {
-            let Some(Setting { place, value: Ok(value) }) = queue.numbers.get(attribute) else { continue };
-            if !(least..=most).contains(value) {
+        for attribute in NumberAttribute::ALL {
+            let (name, unit, range) = (attribute.name(), attribute.unit(), attribute.range());
+            let Some(Setting { place, value: Ok(value) }) = queue.numbers.get(name) else { continue };
+            let (least, most) = (*range.start(), *range.end());
+            if !range.contains(value) {
                 report.error(
                     &queue.id,
                     *place,
-                    format!("AWS refuses the queue: `{attribute}` is {least} to {most} {unit}, not {value}"),
-                    format!("set `{attribute}: {}`", (*value).clamp(least, most)),
+                    format!("AWS refuses the queue: `{name}` is {least} to {most} {unit}, not {value}"),
+                    format!("set `{name}: {}`", (*value).clamp(least, most)),
                 );
             }
         }

@@ -7,8 +7,11 @@ use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use aws_smithy_types::body::SdkBody;
+use redrive::internals::limits::MAX_MESSAGE_BYTES;
+use redrive::{AttributeValue, Outgoing};
 use redrive_local::{Faults, Sqs};
 use serde_json::{Value, json};
+use tokio::time::{Duration, Instant};
 
 use super::*;
 
@@ -61,14 +64,23 @@ fn scripted(name: &str, script: Script) -> (Queue, Arc<Mutex<Vec<Vec<String>>>>)
 }
 
 fn messages(bodies: &[&str]) -> Vec<Message> {
-    let message = |(line, body): (u64, &&str)| Message::new(Place::Line(line), (*body).to_owned());
-    (1..).zip(bodies).map(message).collect()
+    (1..).zip(bodies).map(|(line, body)| Message::new(Place::Line(line), *body)).collect()
 }
 
 fn of_group(bodies: &[&str]) -> Vec<Message> {
-    let in_group = |message: Message| Message { group: Some("g".to_owned()), ..message };
-    messages(bodies).into_iter().map(in_group).collect()
+    of_groups(&bodies.iter().map(|body| (*body, "g")).collect::<Vec<_>>())
 }
+
+fn of_groups(bodies: &[(&str, &str)]) -> Vec<Message> {
+    let message = |(line, (body, group)): (u64, &(&str, &str))| Message {
+        place: Place::Line(line),
+        outgoing: Outgoing::text(*body).group(*group),
+    };
+    (1..).zip(bodies).map(message).collect()
+}
+
+/// For so long a message is sent again, and a little longer.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(61);
 
 fn sent(id: usize) -> Value {
     json!({"Id": id.to_string(), "MessageId": "m", "MD5OfMessageBody": "0"})
@@ -100,10 +112,12 @@ async fn an_entry_that_failed_for_no_fault_of_its_own_is_sent_again_and_no_other
 async fn an_entry_that_keeps_failing_is_given_up_and_told() {
     let (queue, calls) =
         scripted("orders", |_, _| Some((200, json!({"Successful": [], "Failed": [failed(0, false)]}))));
+    let began = Instant::now();
     let delivered = queue.deliver(messages(&["a"])).await;
     assert_eq!(delivered.hopeless, None, "others may still arrive");
-    assert_eq!(fates(delivered), [Fate::Failed("Broken: no".to_owned())]);
-    assert_eq!(calls.lock().unwrap().len(), ATTEMPTS as usize);
+    let attempts = calls.lock().unwrap().len();
+    assert_eq!(fates(delivered), [Fate::Failed(format!("Broken: no (after {attempts} attempts)"))]);
+    assert!(attempts >= 4 && began.elapsed() < GIVEN_UP_AFTER, "{attempts} in {:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,7 +125,7 @@ async fn an_entry_in_neither_list_is_of_unknown_outcome() {
     let (queue, calls) = scripted("orders", |_, _| Some((200, json!({"Successful": [sent(1)], "Failed": []}))));
     let fates = fates(queue.deliver(messages(&["a", "b"])).await);
     assert!(
-        matches!(&fates[..], [Fate::Unknown(cause), Fate::Sent] if cause.contains("does not name it")),
+        matches!(&fates[..], [Fate::Unknown(cause), Fate::Sent] if cause.contains("not said what became of it")),
         "{fates:?}"
     );
     assert_eq!(calls.lock().unwrap().len(), 1, "sent again it might be there twice");
@@ -120,13 +134,24 @@ async fn an_entry_in_neither_list_is_of_unknown_outcome() {
 #[tokio::test(start_paused = true)]
 async fn a_message_is_not_sent_after_a_later_one_of_its_group() {
     let (queue, calls) = scripted("orders.fifo", |before, _| match before {
-        0 => Some((200, json!({"Successful": [sent(1)], "Failed": [failed(0, false), failed(2, false)]}))),
+        0 => Some((200, json!({"Successful": [], "Failed": [failed(0, false)]}))),
         _ => Some((200, json!({"Successful": [sent(0)], "Failed": []}))),
     });
     let fates = fates(queue.deliver(of_group(&["a", "b", "c"])).await);
-    assert!(matches!(&fates[0], Fate::Failed(cause) if cause.contains("later messages of its group")), "{fates:?}");
-    assert_eq!(fates[1..], [Fate::Sent, Fate::Sent]);
-    assert_eq!(*calls.lock().unwrap(), [vec!["a", "b", "c"], vec!["c"]]);
+    assert_eq!(fates, [Fate::Sent, Fate::Sent, Fate::Sent]);
+    assert_eq!(*calls.lock().unwrap(), [["a"], ["a"], ["b"], ["c"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_later_messages_of_a_group_are_sent_once_an_earlier_one_is_given_up() {
+    let (queue, calls) = scripted("orders.fifo", |_, bodies| match bodies[0].as_str() {
+        "a" => Some((200, json!({"Successful": [sent(0)], "Failed": []}))),
+        "b" => Some((200, json!({"Successful": [], "Failed": [failed(0, false)]}))),
+        _ => Some((200, json!({"Successful": [sent(0)], "Failed": []}))),
+    });
+    let fates = fates(queue.deliver(of_group(&["a", "b", "c", "d"])).await);
+    assert!(matches!(&fates[..], [Fate::Sent, Fate::Failed(_), Fate::Sent, Fate::Sent]), "{fates:?}");
+    assert!(calls.lock().unwrap().ends_with(&[vec!["b".to_owned()], vec!["c".to_owned()], vec!["d".to_owned()]]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,10 +166,12 @@ async fn the_group_of_a_fair_queue_orders_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_call_without_an_answer_leaves_the_outcome_open() {
     let (queue, calls) = scripted("orders", |_, _| None);
+    let began = Instant::now();
     let delivered = queue.deliver(messages(&["a"])).await;
     assert!(delivered.hopeless.is_some());
     assert!(matches!(fates(delivered)[..], [Fate::Unknown(_)]));
-    assert_eq!(calls.lock().unwrap().len(), ATTEMPTS as usize);
+    let attempts = calls.lock().unwrap().len();
+    assert!(attempts >= 4 && began.elapsed() < GIVEN_UP_AFTER, "{attempts} in {:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,14 +205,14 @@ async fn one_message_that_is_refused_after_a_throttle_is_no_reason_to_send_no_mo
     });
     let delivered = queue.deliver(messages(&["a"])).await;
     assert_eq!(delivered.hopeless, None);
-    assert_eq!(fates(delivered), [Fate::Failed("InvalidMessageContents: no".to_owned())]);
+    assert_eq!(fates(delivered), [Fate::Failed("sqs:SendMessage: InvalidMessageContents: no".to_owned())]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_throttle_at_the_last_attempt_is_hopeless_only_where_no_other_was_answered() {
-    let (queue, _) = scripted("orders", |before, _| match before + 1 {
-        8 => Some((400, json!({"__type": "com.amazonaws.sqs#RequestThrottled", "message": "no"}))),
-        _ => Some((200, json!({"Successful": [], "Failed": [failed(0, false)]}))),
+    let (queue, _) = scripted("orders", |before, _| match before {
+        0 => Some((200, json!({"Successful": [], "Failed": [failed(0, false)]}))),
+        _ => Some((400, json!({"__type": "com.amazonaws.sqs#RequestThrottled", "message": "no"}))),
     });
     assert_eq!(queue.deliver(messages(&["a"])).await.hopeless, None);
     let (queue, _) = scripted("orders", |_, _| {
@@ -204,7 +231,8 @@ async fn a_fifo_queue_that_wants_ids_is_one_error_however_it_says_so() {
         };
         Some((200, json!({"Successful": [], "Failed": [failed(0), failed(1)]})))
     });
-    let delivered = queue.deliver(of_group(&["a", "b"])).await;
+    let two_groups = || of_groups(&[("a", "g"), ("b", "h")]);
+    let delivered = queue.deliver(two_groups()).await;
     assert!(delivered.hopeless.as_ref().unwrap().contains("pass --deduplication-id"), "{delivered:?}");
     assert_eq!((fates(delivered), calls.lock().unwrap().len()), (vec![Fate::Hopeless, Fate::Hopeless], 1));
 
@@ -214,8 +242,10 @@ async fn a_fifo_queue_that_wants_ids_is_one_error_however_it_says_so() {
             json!({"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": "ContentBasedDeduplication"}),
         ))
     });
-    assert!(queue.deliver(of_group(&["a", "b"])).await.hopeless.is_some());
-    assert_eq!(calls.lock().unwrap().len(), 1);
+    let delivered = queue.deliver(two_groups()).await;
+    assert!(delivered.hopeless.as_ref().unwrap().contains("pass --deduplication-id"), "{delivered:?}");
+    // A call that is refused as a whole is refused for one of its messages, most often.
+    assert_eq!((fates(delivered), calls.lock().unwrap().len()), (vec![Fate::Hopeless, Fate::Hopeless], 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,17 +261,18 @@ async fn every_message_of_a_long_run_of_faults_is_in_the_queue_or_told() {
     sqs.client().create_queue().queue_name("orders").send().await.unwrap();
     sqs.set_faults(Faults::none().throttles(0.2).lost_answers(0.2).failed_entries(0.3).refused_entries(0.1));
     let queue = queue_of(sqs.client(), "orders");
-    let (mut expected, mut refused) = (0, 0);
+    let (mut expected, mut told) = (0, 0);
     for _ in 0..50 {
         for fate in fates(queue.deliver(messages(&["a", "b", "c"])).await) {
             match fate {
                 Fate::Sent => expected += 1,
-                Fate::Failed(_) => refused += 1,
-                other => panic!("{other:?}"),
+                // Unknown: an attempt was not answered, and the next one was refused.
+                Fate::Failed(_) | Fate::Unknown(_) => told += 1,
+                Fate::Hopeless => panic!("others are sent"),
             }
         }
     }
-    assert!(expected > 100 && refused > 5, "{expected} {refused}");
+    assert!(expected > 100 && told > 5, "{expected} {told}");
     assert!(sqs.messages("orders").len() >= expected);
 }
 
@@ -259,12 +290,14 @@ async fn one_message_that_a_proxy_refuses_does_not_cost_the_others() {
         |_, bodies| if has_b(bodies) { Some((400, json!({"__type": "BlockedByFirewall"}))) } else { taken(bodies) },
     ];
     for script in scripts {
-        let (queue, calls) = scripted("orders.fifo", script);
-        let delivered = queue.deliver(of_group(&["a", "b", "c"])).await;
-        assert_eq!(delivered.hopeless, None);
-        let fates = fates(delivered);
-        assert!(matches!(&fates[..], [Fate::Sent, Fate::Failed(_), Fate::Sent]), "{fates:?}");
-        assert_eq!(calls.lock().unwrap().len(), 4);
+        for (name, most_calls) in [("orders", 5), ("orders.fifo", 4)] {
+            let (queue, calls) = scripted(name, script);
+            let delivered = queue.deliver(of_group(&["a", "b", "c"])).await;
+            assert_eq!(delivered.hopeless, None);
+            let fates = fates(delivered);
+            assert!(matches!(&fates[..], [Fate::Sent, Fate::Failed(_), Fate::Sent]), "{fates:?}");
+            assert!(calls.lock().unwrap().len() <= most_calls, "{calls:?}");
+        }
     }
 }
 
@@ -274,7 +307,8 @@ async fn where_a_proxy_refuses_everything_nothing_more_is_sent() {
     let delivered = queue.deliver(messages(&["a", "b"])).await;
     assert!(delivered.hopeless.as_ref().unwrap().contains("does not allow it"), "{delivered:?}");
     assert_eq!(fates(delivered), [Fate::Hopeless, Fate::Hopeless]);
-    assert_eq!(calls.lock().unwrap().len(), 3);
+    // Twice: a proxy may have had a moment of its own.
+    assert!(calls.lock().unwrap().len() <= 6, "{calls:?}");
 }
 
 /// An account with a queue that takes 2,048 bytes.
@@ -289,15 +323,11 @@ async fn small_queue() -> (Sqs, Queue) {
 #[tokio::test(start_paused = true)]
 async fn a_moved_message_that_is_too_large_with_what_a_producer_added_is_sent_without_it() {
     let (sqs, queue) = small_queue().await;
-    let attribute = |text: &str| {
-        aws_sdk_sqs::types::MessageAttributeValue::builder().data_type("String").string_value(text).build().unwrap()
-    };
-    let moved = |line| {
-        let mut message = Message::new(Place::Line(line), "x".repeat(2_020));
-        message.may_shrink = true;
-        message.attributes.insert("traceparent".to_owned(), attribute("00-1-2-01"));
-        message.attributes.insert("redrive.id".to_owned(), attribute("7"));
-        message
+    let moved = |line| Message {
+        place: Place::Line(line),
+        outgoing: Outgoing::text("x".repeat(2_020))
+            .attribute("traceparent", AttributeValue::string("00-1-2-01"))
+            .attribute("redrive.id", AttributeValue::string("7")),
     };
     assert_eq!(fates(queue.deliver(vec![moved(1)]).await), [Fate::Sent]);
     assert_eq!(fates(queue.deliver(vec![moved(2)]).await), [Fate::Sent]);
@@ -310,17 +340,61 @@ async fn a_message_that_is_too_large_for_its_queue_is_told_with_the_limit_and_co
     let large = "x".repeat(2_049);
     let fates = fates(queue.deliver(messages(&["a", &large, "c"])).await);
     let [Fate::Sent, Fate::Failed(cause), Fate::Sent] = &fates[..] else { panic!("{fates:?}") };
-    assert!(cause.contains("2049 bytes") && cause.contains("takes at most 2048 bytes"), "{cause}");
+    assert!(cause.contains("2049 bytes") && cause.contains("its queue accepts 2048 bytes"), "{cause}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_a_fifo_queue_a_lost_message_is_not_sent_again_after_its_deduplication_id_is_forgotten() {
-    let (queue, calls) = scripted("orders.fifo", |_, _| panic!("it is not sent"));
-    let mut pending = Pending::new(of_group(&["a"]).remove(0));
-    pending.first_lost = Some(Instant::now());
-    pending.cause = "no answer".to_owned();
-    tokio::time::sleep(LAST_ATTEMPT_AFTER).await;
-    let delivered = queue.deliver_pending(vec![pending]).await;
-    assert_eq!(fates(delivered), [Fate::Unknown("no answer".to_owned())]);
+async fn a_call_has_1_mib_and_not_a_byte_more() {
+    let (queue, calls) = scripted("orders", |_, bodies| {
+        Some((200, json!({"Successful": (0..bodies.len()).map(sent).collect::<Vec<_>>(), "Failed": []})))
+    });
+    let half = "x".repeat(MAX_MESSAGE_BYTES / 2);
+    let fates = fates(queue.deliver(messages(&[&half, &half, &half, &format!("{half}x")])).await);
+    assert!(fates.iter().all(|fate| *fate == Fate::Sent), "{fates:?}");
+    let mut sizes: Vec<_> = calls.lock().unwrap().iter().map(Vec::len).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [1, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_sqs_never_takes_is_not_sent() {
+    let (queue, calls) = scripted("orders", |_, _| panic!("it is not sent"));
+    let with_attributes = |count| {
+        (0..count)
+            .fold(Outgoing::text("a"), |outgoing, n| outgoing.attribute(n.to_string(), AttributeValue::string("b")))
+    };
+    let large = Outgoing::text("x".repeat(MAX_MESSAGE_BYTES)).attribute("a", AttributeValue::string("b"));
+    for (outgoing, expected) in [
+        (Outgoing::text("a\0"), "U+0000"),
+        (with_attributes(11), "11 attributes"),
+        (large, "it has 1048584 bytes with its attributes, and SQS accepts 1048576"),
+    ] {
+        let delivered = queue.deliver(vec![Message { place: Place::Whole, outgoing }]).await;
+        assert_eq!(delivered.hopeless, None);
+        let fates = fates(delivered);
+        assert!(matches!(&fates[..], [Fate::Failed(cause)] if cause.contains(expected)), "{fates:?}");
+    }
     assert!(calls.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_arrives_as_it_is_in_the_input() {
+    let sqs = Sqs::with_seed(1);
+    sqs.client().create_queue().queue_name("orders").send().await.unwrap();
+    let queue = queue_of(sqs.client(), "orders");
+    let outgoing = Outgoing::text("a").group("g").deduplication_id("that of a FIFO queue");
+    assert!(matches!(
+        fates(queue.deliver(vec![Message { place: Place::Whole, outgoing }]).await)[..],
+        [Fate::Failed(_)]
+    ));
+    let outgoing = Outgoing::text("a").group("g").deduplication_id("d");
+    assert_eq!(fates(queue.deliver(vec![Message { place: Place::Whole, outgoing }]).await), [Fate::Sent]);
+    let received = sqs.client().receive_message().queue_url("http://sqs.localhost/000000000000/orders");
+    let received = received.message_attribute_names("All").message_system_attribute_names("All".into());
+    let message = received.send().await.unwrap().messages.unwrap().remove(0);
+    assert_eq!(message.message_attributes, None, "a producer would add one");
+    let system = message.attributes.unwrap();
+    assert_eq!(system[&"MessageGroupId".into()], "g");
+    // A standard queue refuses the one that an event of a FIFO queue has.
+    assert!(!system.contains_key(&"MessageDeduplicationId".into()));
 }

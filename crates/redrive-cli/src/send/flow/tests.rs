@@ -1,5 +1,6 @@
 use std::sync::atomic::AtomicU64;
 
+use redrive::Outgoing;
 use redrive_local::{Faults, Sqs};
 
 use super::*;
@@ -18,8 +19,7 @@ async fn queue(sqs: &Sqs, name: &str) -> Arc<Queue> {
 }
 
 fn message(line: u64) -> Item {
-    let message = Message::new(Place::Line(line), line.to_string());
-    Item::Message(Message { group: Some("g".to_owned()), ..message })
+    Item::Message(Message { place: Place::Line(line), outgoing: Outgoing::text(line.to_string()).group("g") })
 }
 
 fn report() -> Report {
@@ -88,7 +88,7 @@ async fn what_is_not_sent_is_counted_and_the_rest_goes_on() {
 async fn nothing_more_is_sent_where_nothing_can_arrive() {
     let sqs = Sqs::with_seed(3);
     let queue = queue(&sqs, "orders").await;
-    sqs.client().delete_queue().queue_url(&queue.url).send().await.unwrap();
+    sqs.client().delete_queue().queue_url("http://sqs.localhost/000000000000/orders").send().await.unwrap();
     let (sender, receiver) = mpsc::channel(100);
     (1..=30).for_each(|line| sender.try_send(message(line)).unwrap());
     let mut report = report();

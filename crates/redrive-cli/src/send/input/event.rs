@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::atomic::Ordering;
 
+use redrive::Outgoing;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -100,14 +101,22 @@ fn message(place: Place, json: &str) -> Result<Message, String> {
         let value = value(attribute.data_type.as_deref().unwrap_or(basic_type), &text);
         value.map(|value| (name.clone(), value)).map_err(|problem| format!("the attribute {name:?}: {problem}"))
     });
-    Ok(Message {
-        attributes: attributes.collect::<Result<_, _>>()?,
-        // Whoever sends it is no function that could be in a loop.
-        trace_header: system.trace_header.and_then(|header| without_lineage(&header)),
-        group: system.group,
-        deduplication_id: system.deduplication_id,
-        ..Message::new(place, body)
-    })
+    let mut outgoing = Outgoing::text(body);
+    for attribute in attributes {
+        let (name, value) = attribute?;
+        outgoing = outgoing.attribute(name, value);
+    }
+    // Whoever sends it is no function that could be in a loop.
+    if let Some(header) = system.trace_header.and_then(|header| without_lineage(&header)) {
+        outgoing = outgoing.trace_header(header);
+    }
+    if let Some(group) = system.group {
+        outgoing = outgoing.group(group);
+    }
+    if let Some(id) = system.deduplication_id {
+        outgoing = outgoing.deduplication_id(id);
+    }
+    Ok(Message { place, outgoing })
 }
 
 #[cfg(test)]
@@ -123,12 +132,12 @@ mod tests {
                 "n": {"stringValue": "1", "dataType": "Number", "stringListValues": []},
                 "b": {"binaryValue": "AAE=", "dataType": "Binary"}}}"#,
         );
-        let sent = sent.unwrap();
-        assert_eq!((sent.body.as_str(), sent.trace_header.as_deref()), ("a", Some("Root=1")));
-        assert_eq!((sent.group.as_deref(), sent.deduplication_id.as_deref()), (Some("g"), Some("d")));
-        assert_eq!(sent.attributes["n"].string_value(), Some("1"));
-        assert_eq!(sent.attributes["b"].binary_value().unwrap().as_ref(), [0, 1]);
-        assert_eq!(sent.size_bytes(), 1 + (1 + 6 + 1) + (1 + 6 + 2));
+        let sent = sent.unwrap().outgoing;
+        assert_eq!((sent.get_body(), sent.get_trace_header()), ("a", Some("Root=1")));
+        assert_eq!((sent.get_group(), sent.get_deduplication_id()), (Some("g"), Some("d")));
+        let [number, binary] = ["n", "b"].map(|name| sent.get_attribute(name).unwrap());
+        assert_eq!((number.data_type(), number.as_str()), ("Number", Some("1")));
+        assert_eq!((binary.data_type(), binary.as_bytes()), ("Binary", Some(&[0, 1][..])));
     }
 
     #[test]
@@ -138,17 +147,18 @@ mod tests {
             r#"{"body": "a", "attributes": {"AWSTraceHeader": null}, "messageAttributes": {"none": null,
                 "a": {"stringValue": "x", "binaryValue": null, "stringListValues": null, "dataType": null}}}"#,
         );
-        let sent = sent.unwrap();
-        assert_eq!(sent.attributes.keys().collect::<Vec<_>>(), ["a"]);
-        assert_eq!((sent.attributes["a"].data_type(), sent.attributes["a"].string_value()), ("String", Some("x")));
+        let sent = sent.unwrap().outgoing;
+        assert_eq!(sent.get_attributes().map(|(name, _)| name).collect::<Vec<_>>(), ["a"]);
+        let attribute = sent.get_attribute("a").unwrap();
+        assert_eq!((attribute.data_type(), attribute.as_str()), ("String", Some("x")));
         let without = r#"{"body": "a", "attributes": null, "messageAttributes": null}"#;
-        assert!(message(Place::Record(0), without).unwrap().attributes.is_empty());
+        assert_eq!(message(Place::Record(0), without).unwrap().outgoing.get_attributes().count(), 0);
     }
 
     #[test]
     fn a_header_is_sent_without_its_lineage() {
         let json = r#"{"body": "a", "attributes": {"AWSTraceHeader": "Root=1;Lineage=a:16:1"}}"#;
-        assert_eq!(message(Place::Record(0), json).unwrap().trace_header.as_deref(), Some("Root=1"));
+        assert_eq!(message(Place::Record(0), json).unwrap().outgoing.get_trace_header(), Some("Root=1"));
     }
 
     #[test]

@@ -2,34 +2,18 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 #[derive(Debug)]
-pub(super) struct Cidr {
-    network: IpAddr,
-    prefix_bits: u32,
-}
+pub(super) struct Cidr(IpNet);
 
 impl Cidr {
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (network, prefix_bits) = text.split_once('/')?;
-        let cidr = Self { network: network.parse().ok()?, prefix_bits: prefix_bits.parse().ok()? };
-        (cidr.prefix_bits <= bits(cidr.network).1).then_some(cidr)
+        text.parse().ok().map(Self)
     }
 
     pub(super) fn contains(&self, address: &str) -> bool {
-        let Ok(address) = address.parse::<IpAddr>() else { return false };
-        let ((address, width), (network, network_width)) = (bits(address), bits(self.network));
-        // A shift by the full width overflows. The range then contains every address.
-        let host_bits = network_width - self.prefix_bits;
-        let prefix = |bits: u128| bits.checked_shr(host_bits).unwrap_or(0);
-        width == network_width && prefix(address) == prefix(network)
-    }
-}
-
-/// Returns an address as a number, and its number of bits.
-fn bits(address: IpAddr) -> (u128, u32) {
-    match address {
-        IpAddr::V4(address) => (address.to_bits().into(), u32::BITS),
-        IpAddr::V6(address) => (address.to_bits(), u128::BITS),
+        address.parse::<IpAddr>().is_ok_and(|address| self.0.contains(&address))
     }
 }
 
