@@ -1,8 +1,6 @@
 //! Seams for the other crates of this repository. They are no part of the public API: any release may change them.
 
 pub use crate::engine::guard;
-#[cfg(feature = "producer")]
-pub use crate::extract::{SEND_ID, TRACEPARENT};
 pub use crate::json::to_body;
 #[cfg(feature = "test-util")]
 pub use crate::moment::set_wall_clock_ahead;

@@ -61,7 +61,7 @@ pub use self::rejection::Rejection;
 pub use self::s3::{S3, S3Notification, S3Record};
 pub use self::send_id::SendId;
 #[cfg(feature = "sqs")]
-pub use self::send_id::{SEND_ID, TRACEPARENT};
+pub(crate) use self::send_id::{SEND_ID, TRACEPARENT};
 pub use self::state::{FromRef, State};
 #[cfg(feature = "sqs")]
 pub use self::system::LastReceive;

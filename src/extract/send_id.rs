@@ -25,11 +25,11 @@ use crate::record::Record;
 pub struct SendId(pub String);
 
 /// The message attribute with the id on standard queues.
-pub const SEND_ID: &str = "redrive.id";
+pub(crate) const SEND_ID: &str = "redrive.id";
 
 /// The message attribute with the sender's trace of [W3C Trace Context](https://www.w3.org/TR/trace-context/).
 #[cfg(feature = "sqs")]
-pub const TRACEPARENT: &str = "traceparent";
+pub(crate) const TRACEPARENT: &str = "traceparent";
 
 impl<S: Sync> FromRecord<S> for SendId {
     type Rejection = Rejection;

@@ -3,9 +3,9 @@
 //! A [`Record`] asks its backing for what a handler wants to know. There are two: a span of a Lambda event's text, and a message that a worker
 //! received by the SDK.
 
-#[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker gets no events"))]
 #[cfg(all(test, feature = "worker"))]
 mod both_backings;
+#[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker gets no events"))]
 mod event;
 #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker gets no events"))]
 mod parts;
