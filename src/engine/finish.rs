@@ -54,7 +54,9 @@ impl BatchContext {
 
     /// The same where nobody waits for the batch any more.
     pub(super) fn abandon(self: &Arc<Self>) {
-        drop(self.tell_elsewhere(self.state.close().unsettled));
+        if !self.state.is_closed() {
+            drop(self.tell_elsewhere(self.state.close().unsettled));
+        }
     }
 
     fn tell_elsewhere(self: &Arc<Self>, unsettled: Vec<usize>) -> Option<JoinHandle<()>> {

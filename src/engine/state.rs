@@ -136,7 +136,7 @@ impl BatchState {
 
     /// Takes the next record that may run now. Copies of others are left out.
     pub(super) fn next(&self) -> Option<usize> {
-        while !self.closed.load(Ordering::Relaxed) {
+        while !self.is_closed() {
             let index = self.plan.next()?;
             if self.change(index, Status::Waiting, Status::Running) {
                 return Some(index);
@@ -183,10 +183,21 @@ impl BatchState {
         self.closed.store(true, Ordering::Relaxed);
         let mut unsettled = Vec::new();
         let end = |index| {
-            // Each of the two fails where the slot says something else by now.
-            if self.change(index, Status::Waiting, Status::NotRun)
-                || self.change(index, Status::Running, Status::CutOff)
-            {
+            let is_unsettled = match self.status(index) {
+                // It may begin in this very moment.
+                Status::Waiting => {
+                    self.change(index, Status::Waiting, Status::NotRun)
+                        || self.change(index, Status::Running, Status::CutOff)
+                }
+                Status::Running => self.change(index, Status::Running, Status::CutOff),
+                Status::Failed
+                | Status::Done
+                | Status::CutOff
+                | Status::NotRun
+                | Status::Skipped
+                | Status::CopyOf(_) => false,
+            };
+            if is_unsettled {
                 unsettled.push(index);
             }
             self.status(index)
@@ -198,6 +209,11 @@ impl BatchState {
             }
         }
         Closed { statuses, unsettled }
+    }
+
+    /// Returns whether the batch has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     pub(super) fn status(&self, index: usize) -> Status {
