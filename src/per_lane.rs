@@ -6,8 +6,8 @@ use std::sync::Arc;
 /// An `Arc` with separate reference counts for separate groups of clones.
 ///
 /// Each record clones its batch's shared state and drops the clone at its end. With one count for all lanes, every
-/// thread would change it at every record, and would wait longer for its cache line than for the record. So each lane
-/// has its own count of the shared value.
+/// thread would change it at every record. The threads would wait longer for the cache line than for the records. So
+/// each lane has its own count of the shared value.
 pub(crate) struct PerLane<T>(Arc<Count<T>>);
 
 struct Count<T> {

@@ -68,8 +68,8 @@ async fn call_chunk(service: &ServiceTemplate<ChunkService>, chunk: Chunk) {
 /// settled.
 type Runs = Mutex<Vec<Option<(usize, Run)>>>;
 
-/// The records of one call of a batch handler. Each record is settled on its own as soon as its result is known: a
-/// rejected record does not wait for a handler that may never return.
+/// The records of one call of a batch handler. Each record is settled as soon as its result is known. A rejected record
+/// does not wait for a handler that may never return.
 #[derive(Clone)]
 pub(crate) struct Chunk {
     context: Arc<BatchContext>,

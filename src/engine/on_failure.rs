@@ -1,7 +1,7 @@
 //! The actions at the queue for records that failed.
 //!
 //! The engine has no queue client. It calls this trait after the handler has ended and before the record is settled. So
-//! a record leaves the queue only after the dead-letter queue has accepted it.
+//! a dead-lettered record leaves its queue only after the dead-letter queue has accepted it.
 
 use std::fmt;
 use std::future::Future;
@@ -49,7 +49,7 @@ pub(crate) struct Failure<'a> {
 /// An action at the queue for a record that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum QueueAction {
-    /// Changes the visibility timeout. Nobody else may change it meanwhile.
+    /// Changes the visibility timeout. No heartbeat may change it meanwhile.
     Delay(Duration),
     /// Sends the message to the dead-letter queue with this reason. The visibility timeout is not changed.
     DeadLetter(String),

@@ -49,7 +49,7 @@ impl Plan {
     /// Takes the next record that may run now. It runs until [`Plan::finish`] is called for it.
     ///
     /// The end of a record makes at most one more record ready. So a lane that finishes a record and then gets `None`
-    /// may stop: every record still to run has another lane that will ask for it.
+    /// may stop. Every record still to run has another lane that will ask for it.
     pub(super) fn next(&self) -> Option<usize> {
         match self {
             Self::AnyOrder { next, len } => {

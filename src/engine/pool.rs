@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::guard::guard;
 
-/// Starts lanes.
+/// Starts the lanes of a batch.
 ///
 /// A lane costs more than a record that never waits. So a batch starts with one lane for each thread. Whenever a record
 /// waits, another lane starts, up to the concurrency.

@@ -102,9 +102,10 @@ impl<K> Consumer<K> {
     /// # }
     /// ```
     ///
-    /// The function is called after the queue has answered the record's request (a delay, a dead letter) and before the
-    /// next record of its message group runs. On Lambda the message leaves the queue when the answer arrives. On a
-    /// worker its delete may still be under way. A message that a batch contains twice runs once and causes one call.
+    /// The function is called after the queue has answered the record's request (a delay or a dead letter). The next
+    /// record of the message group runs after the call. On Lambda the message leaves the queue when the answer arrives.
+    /// On a worker its delete may still be under way. A message that a batch contains twice runs once and causes one
+    /// call.
     ///
     /// The function runs in the record's own task and must not block. It cannot change the outcome. If it panics, the
     /// panic is logged and the outcome is unchanged.

@@ -30,8 +30,8 @@ impl<K> Consumer<K> {
 ///
 /// # Errors
 ///
-/// Returns an error if this is not an SQS event, if a failed record has no id, or if an option turns failures into an
-/// error.
+/// Returns an error if this is not an SQS event or if a failed record has no id. Also returns an error if an option
+/// turns failures into one.
 pub(crate) async fn answer(engine: Engine, event: Event, invocation: Invocation) -> Result<SqsBatchResponse, Error> {
     let records = event.into_records()?;
     let options = engine.options().clone();

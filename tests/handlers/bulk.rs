@@ -101,7 +101,7 @@ async fn panic_in_classify_fails_only_its_record() {
 }
 
 #[tokio::test]
-async fn fifo_chunk_contains_one_record_of_each_group() {
+async fn fifo_chunk_contains_at_most_one_record_of_a_group() {
     let seen: Arc<Mutex<Vec<Vec<String>>>> = Arc::default();
     let consumer = redrive::batch({
         let seen = seen.clone();

@@ -233,7 +233,7 @@ impl<S: Sync> FromRecord<S> for Speechless {
 }
 
 #[tokio::test]
-async fn rejection_without_an_outcome_is_a_retry() {
+async fn rejection_of_unit_type_is_a_retry() {
     let batch = || event([record("1", "")]);
     assert_eq!(answer(&redrive::handler(|_: Speechless| async {}), batch()).await.unwrap(), ["1"]);
     assert_eq!(answer(&redrive::handler(|_: (Speechless,)| async {}), batch()).await.unwrap(), ["1"]);
