@@ -1,4 +1,4 @@
-//! A thread for the host: no handler can block its timers and its calls.
+//! Runs the host on a thread of its own, so that no handler can block its timers and calls.
 
 use std::any::Any;
 use std::future::Future;
@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, Kind};
 
-/// Runs the host to its end, on a runtime with a thread of its own; or until this future is dropped.
+/// Runs the host on a single-threaded runtime until it ends or until this future is dropped.
 pub(crate) async fn run<F>(name: &str, host: impl FnOnce() -> F + Send + 'static) -> Result<(), Error>
 where
     F: Future<Output = Result<(), Error>>,
@@ -37,17 +37,17 @@ where
         }
     });
     if let Some(result) = result {
-        // Nobody waits for it any more if this fails.
+        // This fails if the caller was dropped. Then nobody reads the result.
         let _ = end.send(result);
     }
 }
 
-/// Why the thread ended without a result.
+/// Returns why the thread ended without a result.
 fn panic_of(host: thread::JoinHandle<()>) -> String {
     let payload: Box<dyn Any + Send> = match host.join() {
         Ok(()) => return "its thread ended".to_owned(),
         Err(payload) => payload,
     };
     let message = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
-    format!("its thread panicked: {}", message.unwrap_or("with a payload that is no text"))
+    format!("its thread panicked: {}", message.unwrap_or("the payload is not a string"))
 }

@@ -1,4 +1,4 @@
-//! Seams for the other crates of this repository. They are no part of the public API: any release may change them.
+//! Items for the other crates of this repository. They are not part of the public API, and any release may change them.
 
 pub use crate::engine::guard;
 pub use crate::json::to_body;
@@ -11,25 +11,25 @@ pub use crate::sqs::{
     call_error, client, coalesce, delete, entries, hex, limits, note, region, safe_text, size_limit, source, visibility,
 };
 
-/// An id that no other process draws.
+/// Returns a random id that is unique across processes.
 #[cfg(feature = "producer")]
 pub fn random_id() -> String {
     crate::producer::Id::random().to_string()
 }
 
-/// How a command sends: it does not wait for an SQS that is not there.
+/// Makes a producer fail at once instead of waiting for an unreachable SQS, as a command needs.
 #[cfg(feature = "producer")]
 pub fn fail_fast(producer: crate::ProducerBuilder) -> crate::ProducerBuilder {
     producer.fail_fast()
 }
 
-/// Why a message was not sent, for a command that says what to do about it.
+/// The cause of a failed send, for a command that suggests a remedy.
 #[cfg(feature = "producer")]
 pub struct Cause<'a> {
     pub text: &'a str,
-    /// Why the call failed, where it failed as a whole.
+    /// The reason for a failure of the whole call.
     pub trouble: Option<call_error::Trouble>,
-    /// A message before it in its group was not sent, and it never left.
+    /// Set if the message was never sent because an earlier message of its group failed.
     pub is_behind: bool,
 }
 
@@ -40,7 +40,7 @@ impl<'a> From<&'a crate::SendError> for Cause<'a> {
     }
 }
 
-/// What became of a message, for tests.
+/// Results of sends, for tests.
 #[cfg(all(feature = "producer", feature = "test-util"))]
 pub mod send_results {
     use crate::{SendError, Sent};
@@ -65,7 +65,7 @@ pub mod send_results {
 #[cfg(feature = "lambda")]
 use crate::handler::{Consumer, Kind};
 
-/// A consumer as a function of an event's JSON, a context and the time that is left for the invocation.
+/// Returns a function that runs a consumer on an event's JSON, a context and the remaining time of the invocation.
 #[cfg(feature = "lambda")]
 pub fn function<K: Kind>(
     consumer: &Consumer<K>,
@@ -79,7 +79,7 @@ pub fn function<K: Kind>(
     }
 }
 
-/// The answer of a function, once it has one.
+/// The future of a function's answer.
 #[cfg(feature = "lambda")]
 pub type Answer =
     std::pin::Pin<Box<dyn Future<Output = Result<aws_lambda_events::sqs::SqsBatchResponse, crate::Error>> + Send>>;

@@ -1,4 +1,5 @@
-//! One async fn becomes an SQS consumer on AWS Lambda.
+//! Redrive turns one `async fn` into an SQS consumer for AWS Lambda, and the same program into a worker for a container
+//! or a server.
 //!
 //! ```no_run
 //! use redrive::Json;
@@ -14,42 +15,47 @@
 //! }
 //! ```
 //!
-//! That program runs the records of a batch concurrently within a bound, keeps the message groups of a FIFO queue in
-//! order, isolates bad bodies and panics, answers before Lambda's deadline, and reports exactly the records that must come
-//! back. The event source mapping must have
-//! [`ReportBatchItemFailures`](https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting)
-//! on: without it Lambda ignores the answer and deletes every record.
+//! Records are processed concurrently up to a limit, and each message group of a FIFO queue stays in order. A malformed
+//! body or a panic fails only its own record. The batch is answered before Lambda's deadline, and only failed and
+//! unfinished records are retried.
 //!
-//! - What a handler may take: [`FromRecord`], and the extractors that implement it.
-//! - What it may return: [`IntoOutcome`], and [`Outcome`] for all that is neither done nor an error.
-//! - What can be set: [`handler`](handler()) makes a [`Consumer`], with state, layers, classification of errors and
-//!   bounds.
-//! - Many records at once: [`batch`](batch()).
-//! - What happens on Lambda, and what cannot be helped: [`docs::lambda`].
-//! - Everywhere else, with the feature `worker`: `docs::worker`. Delays and dead letters, with the feature `sqs`: `docs::effects`.
-//! - The other end of the queue, with the feature `producer`: `docs::producer`.
+//! The event source mapping must enable
+//! [`ReportBatchItemFailures`](https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting).
+//! Without it Lambda ignores the answer and deletes every record.
+//!
+//! # Where to look
+//!
+//! - Arguments of a handler: [`FromRecord`] and the extractors that implement it.
+//! - Return values of a handler: [`IntoOutcome`]. An [`Outcome`] delays, discards or dead-letters a record.
+//! - Settings: [`handler`](handler()) creates a [`Consumer`] with state, layers, error classification and limits.
+//! - Many records in one call: [`batch`](batch()).
+//! - Setup, deadlines and limits on Lambda: [`docs::lambda`].
+//! - Containers and servers, with the feature `worker`: `docs::worker`.
+//! - Delays and dead letters, with the feature `sqs`: `docs::effects`.
+//! - Sending messages, with the feature `producer`: `docs::producer`.
 //! - Messages over 1 MiB, with the feature `large-messages`: `docs::large_messages`.
-//! - A transactional outbox, a test kit and the command are crates of their own: `redrive-outbox`, `redrive-local` and `redrive-cli`.
-//! - How it is built: [`docs::architecture`].
+//! - Other crates: `redrive-outbox` is a transactional outbox, `redrive-local` is the test kit, and `redrive-cli` is
+//!   the command.
+//! - Internals and decisions: [`docs::architecture`].
 //!
 //! # Features
 //!
 //! | Feature | Adds | Default |
 //! |---|---|---|
 //! | `lambda` | the Lambda host: [`run`](run()), `Context`, and consumers as tower services of lambda_runtime | yes |
-//! | `sqs` | effects on the queue: delays, and dead letters with their reason: `Effects` | no |
-//! | `producer` | sends messages, together and none dropped: `Producer` | no |
-//! | `large-messages` | messages over 1 MiB, whose bodies go through S3: `LargeMessages` | no |
-//! | `worker` | the same handler as a worker that polls the queue itself: `Worker` | no |
+//! | `sqs` | delays, and dead letters with their reason: `Effects` | no |
+//! | `producer` | sends messages in batches and reports the result of each: `Producer` | no |
+//! | `large-messages` | messages over 1 MiB, with bodies in S3: `LargeMessages` | no |
+//! | `worker` | runs the same handler as a worker that polls the queue: `Worker` | no |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(any(feature = "lambda", feature = "worker")),
-    allow(dead_code, unused_imports, reason = "without a host nothing runs")
+    allow(dead_code, unused_imports, reason = "nothing runs without a host")
 )]
 #![cfg_attr(
     not(feature = "producer"),
-    allow(unreachable_pub, reason = "the features decide what the seams export; with all of them the lint looks")
+    allow(unreachable_pub, reason = "features select the exports of `internals`; the lint runs with all features")
 )]
 
 mod engine;
@@ -60,7 +66,7 @@ mod handler;
 mod host_thread;
 #[cfg(feature = "sqs")]
 #[doc(hidden)]
-#[allow(missing_docs, reason = "seams")]
+#[allow(missing_docs, reason = "internal API")]
 pub mod internals;
 mod json;
 #[cfg(feature = "lambda")]
@@ -69,7 +75,7 @@ mod lambda;
 mod large;
 #[cfg(feature = "worker")]
 mod log_writer;
-#[cfg_attr(feature = "sqs", allow(missing_docs, reason = "a seam"))]
+#[cfg_attr(feature = "sqs", allow(missing_docs, reason = "internal API"))]
 mod moment;
 mod outcome;
 mod per_lane;

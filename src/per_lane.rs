@@ -1,13 +1,13 @@
-//! What all lanes share, counted by each of them alone.
+//! Values that all lanes share, with one reference count for each lane.
 
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// An `Arc` whose clones can be counted apart from others.
+/// An `Arc` with separate reference counts for separate groups of clones.
 ///
-/// A record takes a clone of what it shares with its batch, and drops it at its end. Were that one count for all, every
-/// thread would change it at every record, and wait for its cache line longer than for the record. So each lane has a
-/// count to itself, and the value is shared by the counts.
+/// Each record clones its batch's shared state and drops the clone at its end. With one count for all lanes, every
+/// thread would change it at every record. The threads would wait longer for the cache line than for the records. So
+/// each lane has its own count of the shared value.
 pub(crate) struct PerLane<T>(Arc<Count<T>>);
 
 struct Count<T> {
@@ -19,7 +19,7 @@ impl<T> PerLane<T> {
         Self(Arc::new(Count { value: Arc::new(value) }))
     }
 
-    /// The same value under a count of its own, in memory of the thread that calls this.
+    /// Returns the same value with a new count, allocated by the calling thread.
     pub(crate) fn apart(&self) -> Self {
         Self(Arc::new(Count { value: self.0.value.clone() }))
     }

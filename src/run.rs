@@ -1,4 +1,4 @@
-//! Which host there is to run on.
+//! Finds the host and runs a consumer on it.
 
 use crate::error::{Error, Kind};
 use crate::extract::FromRecord;
@@ -7,9 +7,9 @@ use crate::outcome::IntoOutcome;
 #[cfg(any(feature = "lambda", feature = "worker"))]
 use crate::subscriber::Lines;
 
-/// Runs an async function as an SQS consumer, where the process finds itself: as an AWS Lambda function, if the
-/// [Lambda Runtime API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html) is there; else, with the feature
-/// `worker`, as a worker that polls the queue of `REDRIVE_QUEUE_URL`.
+/// Runs an async function as an SQS consumer. The process is an AWS Lambda function if the [Lambda Runtime
+/// API](https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html) is present. Otherwise, with the feature
+/// `worker`, it is a worker that polls the queue of `REDRIVE_QUEUE_URL`.
 ///
 /// ```no_run
 /// use redrive::Json;
@@ -25,16 +25,21 @@ use crate::subscriber::Lines;
 /// }
 /// ```
 ///
-/// It is short for [`handler(f)`](crate::handler()) and its [`run`](Consumer::run). What it does on Lambda beside polling
-/// is in [the chapter on Lambda](crate::docs::lambda). On one point it takes the process into its hands: where handlers
-/// have blocked every thread until a batch was cut off, it exits with code 1, after the answer, for Lambda to start another
-/// one. As a worker it exits with code 1 at the second signal, and with 0 where a handler blocks its thread after the drain timeout.
+/// This is short for [`handler(f)`](crate::handler()) and its [`run`](Consumer::run). [The chapter on
+/// Lambda](crate::docs::lambda) lists what it does there besides polling.
 ///
-/// Whoever drops its future ends the polling; a batch under way is then not answered, and comes back.
+/// `run` can end the process:
+///
+/// - On Lambda it exits with code 1, after the answer, if handlers have blocked every thread until a batch was cut off.
+///   Lambda then starts a new process.
+/// - As a worker it exits with code 1 at the second signal.
+/// - As a worker it exits with code 0 if a handler still blocks its thread after the drain timeout.
+///
+/// Dropping the future stops the polling. A running batch is then not answered, and its records are retried.
 ///
 /// # Errors
 ///
-/// Where no host is there, where its environment is incomplete, and when it stops.
+/// Returns an error if there is no host, if the host's environment is incomplete, or if the host stops.
 pub async fn run<H, Args>(handler: H) -> Result<(), Error>
 where
     H: Handler<Args>,
@@ -46,12 +51,13 @@ where
 }
 
 impl<K> Consumer<K> {
-    /// Runs the consumer where the process finds itself: see [`run`](crate::run).
+    /// Runs the consumer on the host of this process: see [`run`](crate::run).
     ///
     /// # Errors
     ///
-    /// Where no host is there that brings batches, or the one that is there stops.
-    // The bound stands here and not on the block, where the compiler would not say what of it is not met.
+    /// Returns an error if there is no host, if the host's environment is incomplete, or if the host stops.
+    // The bound is on the method and not on the block. On the block, the compiler would not name the part that is not
+    // met.
     pub async fn run(self) -> Result<(), Error>
     where
         K: handler::Kind,
@@ -60,7 +66,7 @@ impl<K> Consumer<K> {
     }
 }
 
-/// Finds the host, and runs the consumer on it.
+/// Finds the host and runs the consumer on it.
 async fn run_here<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), Error> {
     #[cfg(feature = "lambda")]
     if crate::lambda::is_here() {
@@ -76,16 +82,16 @@ async fn run_here<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), Error> 
     Err(Kind::NoHost.into())
 }
 
-/// What a process that is all a consumer's is given.
+/// Sets up logging and panic places for a process that only runs a consumer.
 #[cfg(any(feature = "lambda", feature = "worker"))]
 fn prepare(lines: Lines) {
     crate::subscriber::install(lines);
     crate::engine::note_places();
-    // A profile that aborts cannot be undone at run time, and cargo-lambda brings one along unasked.
+    // `panic = "abort"` cannot be changed at run time, and cargo-lambda sets it by default.
     if cfg!(panic = "abort") {
         tracing::warn!(
-            "built with panic = \"abort\": a panic ends the process and fails its whole batch. cargo-lambda sets this for \
-             release builds; put panic = \"unwind\" into [profile.release] of Cargo.toml"
+            "built with panic = \"abort\"; a panic ends the process and fails its whole batch; cargo-lambda sets this for \
+             release builds; set panic = \"unwind\" in [profile.release] of Cargo.toml"
         );
     }
 }

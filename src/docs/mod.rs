@@ -1,4 +1,4 @@
-//! Chapters: what does not belong to one type.
+//! Chapters on topics that span several types.
 
 #[doc = include_str!("lambda.md")]
 pub mod lambda {}
@@ -22,7 +22,7 @@ pub mod worker {}
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
 
-/// The README, whose program compiles.
+/// Compiles the programs in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}

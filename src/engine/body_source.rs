@@ -1,4 +1,4 @@
-//! Bodies that are elsewhere, for records that only say where.
+//! Fetches bodies that are stored outside their message.
 
 use std::fmt;
 use std::future::Future;
@@ -7,27 +7,28 @@ use std::pin::Pin;
 use crate::outcome::BoxError;
 use crate::record::Record;
 
-/// A record with its body. An error is a failure of the record, and a retry.
+/// A record with its body. An error fails the record, and the record is retried.
 pub(crate) type WithBody = Result<Record, BoxError>;
 
 pub(crate) type Fetch<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A record whose body is asked for together with others.
+/// A record whose body is fetched together with others.
 pub(crate) struct Wanted {
     pub(crate) record: Record,
-    /// How long the body is, where a fetch has found that out and could not go on.
+    /// The length of the body, if an earlier fetch found it and stopped for lack of memory.
     pub(crate) bytes: Option<usize>,
 }
 
-/// Fetches them: asked before layers, extractors and handler see a record. What happens at the queue still goes by the record as it
-/// came, so that a dead letter is as large as the message was.
+/// Fetches bodies before layers, extractors and handler see a record. Dead letters are made from the original record,
+/// so that they are as large as the original message.
 ///
-/// A body takes memory from before it is fetched until its record is dropped. A fetch waits for that memory, and whoever drops the fetch
-/// gives it back.
+/// A fetch reserves memory for the body first and waits until that memory is free. The reservation ends when the record
+/// is dropped. Dropping a pending fetch releases the memory too.
 pub(crate) trait BodySource: fmt::Debug + Send + Sync {
     fn fetch<'a>(&'a self, record: &'a Record) -> Fetch<'a, WithBody>;
 
-    /// The same for several at a time. It waits for the memory of the first body alone, so that nobody waits who holds some. The others are
-    /// `None` where there is no memory for them now: they are asked for again once these are dropped. All may be.
+    /// Fetches several bodies. It waits only for the memory of the first body, so that no call waits for memory while
+    /// it holds some. A body that does not fit now is `None`; the caller asks again after it has dropped the others.
+    /// All of them may be `None`.
     fn fetch_some<'a>(&'a self, wanted: &'a mut [Wanted]) -> Fetch<'a, Vec<Option<WithBody>>>;
 }

@@ -1,4 +1,4 @@
-//! What ends a handler before it has ended itself.
+//! Cancels a handler before it has returned.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -7,19 +7,19 @@ use std::task::Poll;
 
 use tokio::time::{Instant, timeout_at};
 
-/// A wait of whoever holds leases.
+/// A future of a lease holder.
 pub(crate) type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Why a handler was cancelled, as the error of its record.
+/// The reason for a cancellation, used as the error of the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cancel {
-    /// The time is over.
+    /// The deadline has been reached.
     Deadline,
-    /// The record is not ours any more.
-    #[cfg_attr(not(feature = "worker"), allow(dead_code, reason = "on Lambda there are no leases"))]
+    /// The consumer has lost the lease of the record.
+    #[cfg_attr(not(feature = "worker"), allow(dead_code, reason = "only a worker holds leases"))]
     LeaseLost,
-    /// The host ends.
-    #[cfg_attr(not(feature = "worker"), allow(dead_code, reason = "on Lambda there is the deadline"))]
+    /// The host is stopping.
+    #[cfg_attr(not(feature = "worker"), allow(dead_code, reason = "only a worker is stopped by a signal"))]
     HostEnds,
 }
 
@@ -28,26 +28,26 @@ impl fmt::Display for Cancel {
         f.write_str(match self {
             Self::Deadline => "cut off before the deadline",
             Self::LeaseLost => {
-                "cut off: the message is no longer ours, as its visibility timeout could not be extended"
+                "cut off: the visibility timeout could not be extended, so another consumer may receive the message"
             }
-            Self::HostEnds => "cut off: the worker ends",
+            Self::HostEnds => "cut off: the worker is stopping",
         })
     }
 }
 
 impl std::error::Error for Cancel {}
 
-/// When a handler is cancelled, whichever is first.
+/// The conditions that cancel a handler. The first one wins.
 #[derive(Default)]
 pub(super) struct CancelAt<'a> {
-    /// So that there is time left for what is done at the queue.
+    /// The time at which the handler is cancelled. It leaves time for calls to the queue.
     pub(super) end: Option<Instant>,
-    /// Ends when the record is lost.
+    /// Completes when the lease is lost.
     pub(super) lost: Option<Wait<'a, Cancel>>,
 }
 
 impl CancelAt<'_> {
-    /// Runs a handler to its end, or until it is cancelled.
+    /// Runs a handler until it returns or is cancelled.
     pub(super) async fn limit<F: Future>(self, handler: Pin<&mut F>) -> Result<F::Output, Cancel> {
         let kept = async {
             match self.lost {
@@ -62,7 +62,7 @@ impl CancelAt<'_> {
     }
 }
 
-/// The future's output, unless the other one ends before it.
+/// Returns the future's output, or the cancellation if `lost` completes first.
 async fn unless<F: Future>(mut lost: Wait<'_, Cancel>, mut future: Pin<&mut F>) -> Result<F::Output, Cancel> {
     let both = poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Ok(output)),

@@ -1,4 +1,4 @@
-//! A lane of a batch handler takes one chunk of records after the other.
+//! A lane of a batch handler, which runs one chunk of records after another.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -21,17 +21,17 @@ use super::service::{RecordResult, ServiceTemplate};
 use super::verdict::{Run, Verdict};
 use crate::record::Record;
 
-/// A chunk's way through extractors and handler.
+/// The service that runs extractors and handler on a chunk.
 pub(crate) type ChunkService = BoxCloneService<Chunk, (), Infallible>;
 
-/// Runs chunks of that size until no record is left for this lane.
+/// Runs chunks of up to `size` records until no record is left for this lane.
 pub(super) async fn run(
     context: Arc<BatchContext>,
     slot: LaneSlot,
     size: NonZeroUsize,
     service: ServiceTemplate<ChunkService>,
 ) {
-    // Not where the lane is spawned: the counts of all lanes would be side by side in memory there.
+    // Not where the lane is spawned: there the reference counts of all lanes would be adjacent in memory.
     let batch = context.state.batch().apart();
     loop {
         let next = || context.next().map(|index| (index, Record::new(batch.clone(), index)));
@@ -64,44 +64,46 @@ async fn call_chunk(service: &ServiceTemplate<ChunkService>, chunk: Chunk) {
     let Ok(()) = called.await;
 }
 
-/// The records' places in the batch and their runs, by position in the chunk; each is taken when it ends.
+/// The records' indices in the batch and their runs, by position in the chunk. An entry is taken when its record is
+/// settled.
 type Runs = Mutex<Vec<Option<(usize, Run)>>>;
 
-/// Records that are handed to a batch handler together. Each is settled by itself, as soon as it is known what becomes of
-/// it: a record that is rejected does not wait for a handler that may never end.
+/// The records of one call of a batch handler. Each record is settled as soon as its result is known. A rejected record
+/// does not wait for a handler that may never return.
 #[derive(Clone)]
 pub(crate) struct Chunk {
     context: Arc<BatchContext>,
     runs: Arc<Runs>,
-    /// Records about which something must be done at the queue before they are settled. Whoever says what becomes of a record
-    /// does not wait for that.
+    /// Tasks that call the queue before they settle their record. The code that reports a result does not wait for
+    /// them.
     settling: Arc<Mutex<JoinSet<()>>>,
-    /// Taken by the handler's call.
+    /// Taken by the call of the handler.
     records: Arc<Mutex<Vec<WithBody>>>,
 }
 
 impl Chunk {
-    /// A chunk of records that have begun, each with its place in the batch.
+    /// Creates a chunk of started records, each with its index in the batch.
     fn of(context: &Arc<BatchContext>, begun: Vec<(usize, Run, WithBody)>) -> Self {
         let (runs, records) = begun.into_iter().map(|(index, run, record)| (Some((index, run)), record)).unzip();
         let (runs, records) = (Arc::new(Mutex::new(runs)), Arc::new(Mutex::new(records)));
         Self { context: context.clone(), runs, settling: Arc::default(), records }
     }
 
-    /// The records as extractors are to see them, by position. Whoever takes them has them alone: their bodies may be large.
+    /// Takes the records for the extractors, by position. The caller becomes their only owner, because their bodies may
+    /// be large.
     pub(crate) fn take_records(&self) -> Vec<WithBody> {
         let records = std::mem::take(&mut *lock(&self.records));
         records.into_iter().map(|record| record.and_then(|record| record.check().map(|()| record))).collect()
     }
 
-    /// Ends when all of its records are lost that are not settled. Whoever has lost some may still have the others.
+    /// Completes when the leases of all unsettled records are lost. While one lease is held, the call goes on.
     fn lost<'a>(&self, holder: &'a dyn LeaseHolder) -> Wait<'a, Cancel> {
         let runs = self.runs.clone();
         let indices: Vec<_> = lock(&runs).iter().flatten().map(|(index, _)| *index).collect();
         all_lost(holder, indices, move |position| lock(&runs)[position].is_some())
     }
 
-    /// Settles the record in that position. What says what becomes of it is a user's code, and costs its record only.
+    /// Settles the record at `position`. The user's code in `result` may panic, which fails this record only.
     pub(crate) fn settle(&self, position: usize, result: impl FnOnce() -> RecordResult) {
         let Some((index, run)) = self.take(position) else { return };
         let verdict = run.span().in_scope(|| catch(|| run.report(result())));
@@ -122,13 +124,13 @@ impl Chunk {
         lock(&self.settling).spawn_on(settled, &handlers);
     }
 
-    /// Settles all that is not settled yet.
+    /// Settles the remaining records.
     fn end(&self, end: Result<Result<(), Cancel>, Panicked>) {
         let records = lock(&self.runs).len();
         for position in 0..records {
             match &end {
                 Ok(Ok(())) => {
-                    self.settle(position, || Err("the batch handler's answer ends before this record".into()));
+                    self.settle(position, || Err("the batch handler returned no answer for this record".into()));
                 }
                 Ok(Err(cancel)) => self.settle(position, || Err((*cancel).into())),
                 Err(panicked) => {
@@ -147,12 +149,12 @@ impl Chunk {
     }
 
     fn take(&self, position: usize) -> Option<(usize, Run)> {
-        // No user's code runs under this lock.
+        // No user code runs under this lock.
         lock(&self.runs).get_mut(position)?.take()
     }
 }
 
-/// Ends when all of these records are lost that are still open, which is asked by position.
+/// Completes when the leases of all open records are lost. `is_open` takes a position.
 fn all_lost<'a>(
     holder: &'a dyn LeaseHolder,
     indices: Vec<usize>,
@@ -160,7 +162,7 @@ fn all_lost<'a>(
 ) -> Wait<'a, Cancel> {
     let mut ours: Vec<_> = indices.into_iter().map(|index| holder.lease_lost(index)).enumerate().collect();
     let mut last_lost = None;
-    // Polled right after the handler each time, which may have settled some just now.
+    // Polled right after the handler, which may have settled some records in the same turn.
     Box::pin(poll_fn(move |context| {
         ours.retain_mut(|(position, lost)| match lost.as_mut().poll(context) {
             Poll::Ready(cancel) => {
@@ -176,11 +178,11 @@ fn all_lost<'a>(
     }))
 }
 
-/// The records that a lane has taken for a call. They become one chunk, or several where memory has no room for all of their bodies at a
-/// time. Each has begun, so that its lease is kept while it waits.
+/// The records that a lane has taken for a call. They become one chunk, or several if memory cannot hold all of their
+/// bodies at once. Each has started, so that its lease is extended while it waits.
 struct Waiting {
     context: Arc<BatchContext>,
-    /// In the order of the batch, each with its place in it.
+    /// In batch order, each with its index in the batch.
     runs: Vec<(usize, Run)>,
     wanted: Vec<Wanted>,
 }
@@ -194,7 +196,7 @@ impl Waiting {
         Self { context: context.clone(), runs, wanted }
     }
 
-    /// The next records that a call can have. `None` where none is left.
+    /// Returns the records for the next call, or `None` if none is left.
     async fn next_chunk(&mut self) -> Option<Chunk> {
         let context = self.context.clone();
         let Some(source) = &context.options.body_source else { return self.all() };
@@ -214,7 +216,7 @@ impl Waiting {
         (!begun.is_empty()).then(|| Chunk::of(&self.context, begun))
     }
 
-    /// What has come of each record that waits. Where the time is over while they wait, all of them have failed.
+    /// Returns the body or the error of each waiting record. If the time ends during the wait, all of them fail.
     async fn fetch(&mut self, source: &dyn BodySource) -> Vec<Option<WithBody>> {
         let indices: Vec<_> = self.runs.iter().map(|(index, _)| *index).collect();
         let lost = self.context.lease_holder.as_deref().map(|holder| all_lost(holder, indices, |_| true));
@@ -230,7 +232,7 @@ impl Waiting {
         }
     }
 
-    /// Takes those that wait no more.
+    /// Takes the records whose fetch has ended.
     async fn take(&mut self, fetched: Vec<Option<WithBody>>) -> Vec<(usize, Run, WithBody)> {
         let mut here = Vec::new();
         let waiting = std::mem::take(&mut self.runs).into_iter().zip(std::mem::take(&mut self.wanted));
@@ -240,7 +242,7 @@ impl Waiting {
                 self.wanted.push(wanted);
                 continue;
             };
-            // Another consumer may have the record by now.
+            // Another consumer may have received the record during the wait.
             let lost = self.lost(index).await;
             here.push((index, run, lost.map_or(record, |cancel| Err(cancel.into()))));
         }

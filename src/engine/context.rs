@@ -1,4 +1,4 @@
-//! What the lanes of a batch share.
+//! The state that the lanes of a batch share.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,21 +12,21 @@ use super::options::Options;
 use super::state::{BatchState, Status};
 use crate::record::Origin;
 
-/// What a host says of a batch besides its records.
+/// The facts that a host passes with the records of a batch.
 pub(crate) struct Invocation {
-    /// How long there is until the batch must be answered, if there is an end to it.
+    /// The time until the batch must be answered, if it has a deadline.
     pub(crate) remaining: Option<Duration>,
     pub(crate) origin: Origin,
-    /// Where handlers run. The host may wait for them elsewhere, so that none of them can keep the answer back.
+    /// The runtime of the handlers. The host may run on another one, so that no handler can delay the answer.
     pub(crate) handlers: Handle,
-    /// Who holds the leases of the messages while they run, if they may slip away.
+    /// Holds the leases of the messages while they run, on a host that has leases.
     pub(crate) lease_holder: Option<Arc<dyn LeaseHolder>>,
-    /// Whether the host may bring all records of the batch again, whatever has become of each.
+    /// The host may retry the whole batch, including records that are done.
     pub(crate) may_fail_as_a_whole: bool,
 }
 
 impl Invocation {
-    /// One of a host that keeps the messages itself, and settles the whole batch by one answer.
+    /// Creates the invocation of a host that settles the whole batch with one answer.
     #[cfg(feature = "lambda")]
     pub(crate) fn of_a_whole_batch(remaining: Option<Duration>, origin: Origin, handlers: Handle) -> Self {
         Self { remaining, origin, handlers, lease_holder: None, may_fail_as_a_whole: false }
@@ -39,19 +39,21 @@ pub(super) struct BatchContext {
     pub(super) options: Arc<Options>,
     pub(super) lease_holder: Option<Arc<dyn LeaseHolder>>,
     pub(super) may_fail_as_a_whole: bool,
-    /// When the batch is answered at the latest, if there is an end to it.
+    /// The latest time of the answer, if the batch has a deadline.
     pub(super) end: Option<Instant>,
-    /// When handlers end, so that there is time left for what is done at the queue. `None` where nothing is, or where there is no end.
+    /// The time at which handlers are cancelled. It leaves time for calls to the queue. `None` without such calls or
+    /// without a deadline.
     handlers_end: Option<Instant>,
-    /// Where handlers run.
+    /// The runtime of the handlers.
     pub(super) handlers: Handle,
-    /// Where calls to the queue are made: with the host, whom no handler can block.
+    /// The runtime of calls to the queue. It is the host's, which no handler can block.
     pub(super) host: Handle,
-    /// When each record began. Empty where no listener asks.
+    /// The start time of each record. Empty if there are no listeners.
     pub(super) began: Vec<OnceLock<Instant>>,
 }
 
-/// How much of the time until the end is kept for calls to the queue: as much as a slow call takes, and at most a quarter.
+/// The time before the end that is reserved for calls to the queue. A slow call takes about this long. At most a
+/// quarter of the remaining time is reserved.
 const QUEUE_TIME: Duration = Duration::from_secs(1);
 
 fn before_queue_time(end: Instant) -> Instant {
@@ -68,7 +70,7 @@ impl BatchContext {
         Self { state, options, lease_holder, may_fail_as_a_whole, end, handlers_end, handlers, host, began }
     }
 
-    /// Returns the next record that may run, if there is one and there is time for it.
+    /// Returns the next record that may run, if there is one and time is left.
     pub(super) fn next(&self) -> Option<usize> {
         if self.handlers_end.is_some_and(|end| Instant::now() >= end) {
             return None;
@@ -92,12 +94,12 @@ impl BatchContext {
         }
     }
 
-    /// Returns when the handler of that record is cancelled.
+    /// Returns the conditions that cancel the handler of that record.
     pub(super) fn cancel(&self, index: usize) -> CancelAt<'_> {
         self.cancel_at(self.lease_holder.as_ref().map(|holder| holder.lease_lost(index)))
     }
 
-    /// Returns when a handler is cancelled: the time is over, or `lost` ends.
+    /// Returns the conditions that cancel a handler: the time is over, or `lost` completes.
     pub(super) fn cancel_at<'a>(&self, lost: Option<Wait<'a, Cancel>>) -> CancelAt<'a> {
         CancelAt { end: self.handlers_end, lost }
     }

@@ -1,4 +1,4 @@
-//! Which queue a batch is from, and what a failure stops where that is a FIFO queue.
+//! The source queue of a batch, and the order of records on a FIFO queue.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -6,13 +6,13 @@ use std::collections::{HashMap, VecDeque};
 use crate::per_lane::PerLane;
 use crate::record::{Batch, Record};
 
-/// What a failure stops on a FIFO queue. In either case the records that it stopped are reported, unrun.
+/// Selects which records a failure stops on a FIFO queue. The stopped records are not run and are retried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fifo {
-    /// The rest of its message group. Groups run in parallel, each in order.
+    /// Stops the rest of its message group. Groups run in parallel, each in order. This is the default.
     #[default]
     StopGroup,
-    /// The rest of the batch. Records run one at a time, in the order of the batch.
+    /// Stops the rest of the batch. Records run one at a time, in batch order.
     StopBatch,
 }
 
@@ -30,13 +30,14 @@ impl BatchSource {
         self.queue_arn.as_deref()
     }
 
-    /// By the ARN alone. A group id says nothing: fair queues are standard queues, and have them too.
+    /// Returns whether the ARN names a FIFO queue. A group id proves nothing: messages of fair queues have them too,
+    /// and fair queues are standard queues.
     pub(super) fn is_fifo(&self) -> bool {
         self.queue_arn().is_some_and(|arn| arn.ends_with(".fifo"))
     }
 }
 
-/// The lines in which the records of a FIFO batch stand.
+/// Returns the lines of a FIFO batch. The records of a line run one after another.
 pub(super) fn lines(batch: &PerLane<Batch>, fifo: Fifo) -> Vec<Vec<usize>> {
     let grouped = grouped(batch);
     match fifo {
@@ -45,8 +46,8 @@ pub(super) fn lines(batch: &PerLane<Batch>, fifo: Fifo) -> Vec<Vec<usize>> {
     }
 }
 
-/// The records of a FIFO batch with their groups, in order: each message once, and up to the first without a group,
-/// which may belong before or after any that follow.
+/// Returns the records of a FIFO batch with their groups, in order and without copies. It stops at the first record
+/// without a group, because that record's order relative to later ones is unknown.
 fn grouped(batch: &PerLane<Batch>) -> Vec<(usize, String)> {
     let mut grouped = Vec::with_capacity(batch.records.len());
     for index in 0..batch.records.len() {
@@ -72,18 +73,18 @@ fn lines_by_group(records: Vec<(usize, String)>) -> Vec<Vec<usize>> {
     lines
 }
 
-/// Records that stand in lines. The head of a line may run; the one behind it may when the head is done; and when the
-/// head fails, the line ends there. A record that stands in no line never runs.
+/// Records in lines. Only the head of a line may run. When the head is done, the next record becomes the head. When the
+/// head fails, the line ends. A record in no line never runs.
 pub(super) struct FifoLines {
     lines: Vec<VecDeque<usize>>,
-    /// For each record the line that it stands in.
+    /// The line of each record.
     line_of: Vec<Option<usize>>,
     /// Lines whose head may run now.
     ready: VecDeque<usize>,
 }
 
 impl FifoLines {
-    /// Each of the lines runs in its order, at the same time as the others.
+    /// Creates lines that run in parallel, each in order.
     pub(super) fn new(records: usize, lines: Vec<Vec<usize>>) -> Self {
         let mut line_of = vec![None; records];
         for (line, indices) in lines.iter().enumerate() {
@@ -96,7 +97,7 @@ impl FifoLines {
         Self { lines, line_of, ready }
     }
 
-    /// How many lines have a head that may run.
+    /// Returns the number of lines whose head may run.
     pub(super) fn width(&self) -> usize {
         self.ready.len()
     }
@@ -106,13 +107,13 @@ impl FifoLines {
         self.lines[line].pop_front()
     }
 
-    /// What stands behind a record that was taken, in the order of its line.
+    /// Returns the records behind a taken record, in the order of its line.
     pub(super) fn behind(&self, index: usize) -> Vec<usize> {
         let line = self.line_of[index].map(|line| &self.lines[line]);
         line.into_iter().flatten().copied().collect()
     }
 
-    /// A record that was taken has come to its end. Where it failed, its line is never ready again.
+    /// Ends a taken record. If it failed, its line is never ready again.
     pub(super) fn finish(&mut self, index: usize, is_done: bool) {
         let Some(line) = self.line_of[index] else { return };
         if is_done && !self.lines[line].is_empty() {

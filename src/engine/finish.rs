@@ -1,4 +1,4 @@
-//! The end of each record and of its batch, and what listeners are told of it.
+//! Ends records and batches, and notifies listeners.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::state::{Closed, Status};
 use super::verdict::{Cause, Run, Verdict};
 use crate::outcome::Outcome;
 
-/// The outcome in a record's span.
+/// Returns the outcome for the record's span.
 fn span_outcome(verdict: &Verdict, settlement: Settlement) -> &'static str {
     match settlement {
         Settlement::Delete | Settlement::Retry | Settlement::LeaseLost => verdict.name(),
@@ -23,14 +23,14 @@ fn span_outcome(verdict: &Verdict, settlement: Settlement) -> &'static str {
     }
 }
 
-/// How long the end of a batch waits for listeners.
+/// The time that the end of a batch waits for listeners.
 const TOLD_WITHIN: Duration = Duration::from_millis(100);
 
-/// The error of a record whose handler ran when the deadline came.
+/// The error of a record whose handler was running at the deadline.
 pub(super) const CUT_OFF: &str = "cut off at the deadline";
 
 impl BatchContext {
-    /// Ends a record that has run and is settled. Listeners are told before the next one of its line begins.
+    /// Ends a settled record. Listeners are called before the next record of its line starts.
     pub(super) fn finish(&self, index: usize, run: Run, verdict: &Verdict, settlement: Settlement, status: Status) {
         let settled_now = self.state.finish(index, status);
         if settled_now && !self.options.on_settled.is_empty() {
@@ -40,19 +40,19 @@ impl BatchContext {
         self.state.go_on(index, status);
     }
 
-    /// Ends the batch. Listeners are told of those that did not run, or not to their end.
+    /// Ends the batch. Listeners are called for records that were cut off or never ran.
     pub(super) async fn close(self: &Arc<Self>, in_time: bool) -> Vec<Status> {
         let Closed { statuses, unsettled } = self.state.close();
         let told = self.tell_elsewhere(unsettled);
-        // The answer does not wait for long: a listener may block its thread, as a handler may. And where the deadline came first there is
-        // no time left.
+        // The wait is short because a listener may block its thread, as a handler may. At the deadline no time is left
+        // to wait.
         if let Some(told) = told.filter(|_| in_time) {
             let _ = timeout(TOLD_WITHIN, told).await;
         }
         statuses
     }
 
-    /// The same where nobody waits for the batch any more.
+    /// Ends a batch whose future was dropped, without waiting for listeners.
     pub(super) fn abandon(self: &Arc<Self>) {
         if !self.state.is_closed() {
             drop(self.tell_elsewhere(self.state.close().unsettled));
@@ -67,13 +67,13 @@ impl BatchContext {
         Some(self.handlers.spawn_blocking(move || context.tell_unsettled(&unsettled)))
     }
 
-    /// Tells listeners of records that did not run, or not to their end.
+    /// Calls listeners for records that were cut off or never ran.
     pub(super) fn tell_unsettled(&self, indices: &[usize]) {
         for &index in indices {
             match self.state.status(index) {
                 Status::CutOff => self.tell(index, SettledAs::CutOff, Some(CUT_OFF)),
                 Status::NotRun | Status::Skipped => self.tell(index, SettledAs::NotRun, None),
-                // Listeners were told of these, or never are of copies.
+                // Listeners were already called for these, and are never called for copies.
                 Status::Waiting | Status::Running | Status::Failed | Status::Done | Status::CopyOf(_) => {}
             }
         }

@@ -1,4 +1,4 @@
-//! What panics costs its record only.
+//! Confines a panic to its record.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -9,11 +9,11 @@ use std::pin::Pin;
 use std::sync::Once;
 use std::task::Poll;
 
-/// A panic that was caught.
+/// A caught panic.
 #[derive(Debug)]
 pub struct Panicked {
     message: String,
-    /// File, line and column, known where [`note_places`] was called before.
+    /// File, line and column, if [`note_places`] was called before.
     place: Option<String>,
 }
 
@@ -28,11 +28,12 @@ impl fmt::Display for Panicked {
 
 impl std::error::Error for Panicked {}
 
-/// Runs a future, and turns a panic in it, or in its drop, into an error. `None` is left in its place.
+/// Runs a future and returns a panic in it, or in its drop, as an error. Leaves `None` in its place.
 ///
-/// It is lent, as whatever takes a future to wait for it has twice its size: what it was given, and what it has pinned.
+/// The future is borrowed because an `async fn` that takes a future by value stores it twice: as argument and as pinned
+/// local.
 ///
-/// Two panics get past it, and end the process: one while another unwinds, and any at all under `panic = "abort"`.
+/// Two kinds of panic end the process: a panic during unwinding, and any panic under `panic = "abort"`.
 pub async fn guard<F: Future>(mut future: Pin<&mut Option<F>>) -> Result<F::Output, Panicked> {
     let end = poll_fn(|context| {
         let poll = || match future.as_mut().as_pin_mut() {
@@ -46,17 +47,17 @@ pub async fn guard<F: Future>(mut future: Pin<&mut Option<F>>) -> Result<F::Outp
         }
     })
     .await;
-    // What the future still holds is dropped here and not by the caller, where a panic would cost more than the record.
+    // The future is dropped here and not by the caller, where a panic in a destructor would fail more than this record.
     let dropped = catch(|| future.set(None));
     let output = end?;
     dropped.map(|()| output)
 }
 
-/// Calls a function, and turns a panic in it into an error.
+/// Calls a function and returns a panic in it as an error.
 pub(super) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
-    // A panic that a user's code caught itself has left its place behind.
+    // A panic that user code caught itself has left its place behind.
     PLACE.set(None);
-    // Nothing is looked at again that the panic may have left in pieces: the future is dropped, and that is all.
+    // Unwind safety: the caller only drops the future after a panic, so nobody sees a broken invariant.
     catch_unwind(AssertUnwindSafe(call)).map_err(Panicked::new)
 }
 
@@ -66,9 +67,9 @@ impl Panicked {
         let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
             (Some(message), _) => (*message).to_owned(),
             (None, Some(message)) => message.clone(),
-            (None, None) => "with a payload that is no text".to_owned(),
+            (None, None) => "the payload is not a string".to_owned(),
         };
-        // A payload may be of any type, and so may panic in its drop, with a payload that may again.
+        // A payload of any type may panic in its drop, with a payload that panics again.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(again);
         }
@@ -77,11 +78,11 @@ impl Panicked {
 }
 
 thread_local! {
-    /// Where this thread panicked last. The hook runs on the thread that panics, and so does the catch.
+    /// The place of this thread's last panic. The hook runs on the thread that panics, and so does the catch.
     static PLACE: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// Has the places of panics noted, before the panic hook that is there now does what it does.
+/// Installs a panic hook that records the place of each panic and then calls the previous hook.
 pub(crate) fn note_places() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -107,7 +108,7 @@ mod tests {
         static HOOKED: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Places are noted once in a process, so whichever test is first sets the hook that all of them find there.
+    /// The hook is installed once in a process. The first test to run installs it for all of them.
     fn note_places_after_a_hook() {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
@@ -133,10 +134,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_error_with_its_message() {
+    async fn panic_becomes_an_error_with_its_message() {
         assert_eq!(message(async { panic!("plain") }).await, "plain");
         assert_eq!(message(async { panic!("of {}", 2) }).await, "of 2");
-        assert_eq!(message(async { panic::panic_any(1) }).await, "with a payload that is no text");
+        assert_eq!(message(async { panic::panic_any(1) }).await, "the payload is not a string");
         let after_a_wait = async {
             tokio::task::yield_now().await;
             panic!("late")
@@ -145,12 +146,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_in_drop_is_one_too() {
+    async fn panic_in_drop_becomes_an_error() {
         assert_eq!(message(async { drop(PanicsInDrop("dropped")) }).await, "dropped");
-        assert_eq!(
-            message(async { panic::panic_any(PanicsInDrop("payload")) }).await,
-            "with a payload that is no text"
-        );
+        assert_eq!(message(async { panic::panic_any(PanicsInDrop("payload")) }).await, "the payload is not a string");
     }
 
     struct PanicsInDropTwice(bool);
@@ -165,19 +163,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_payload_may_panic_as_often_as_it_likes() {
+    async fn payload_that_panics_twice_in_drop_is_caught() {
         assert!(guarded(async { panic::panic_any(PanicsInDropTwice(true)) }).await.is_err());
     }
 
     #[tokio::test]
-    async fn a_panic_that_was_caught_before_leaves_no_place_behind() {
+    async fn panic_caught_by_user_code_leaves_no_place() {
         note_places_after_a_hook();
         let _ = catch_unwind(|| panic!("own"));
         let panicked = guarded(async { panic::resume_unwind(Box::new("carried")) }).await.unwrap_err();
         assert_eq!(panicked.to_string(), "panicked: carried");
     }
 
-    /// Done at its first poll, and a panic when it is dropped after that.
+    /// Completes at its first poll and panics when it is dropped after that.
     struct DoneAndPanicsInDrop(#[allow(dead_code)] PanicsInDrop);
 
     impl Future for DoneAndPanicsInDrop {
@@ -189,19 +187,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_future_that_panics_when_it_is_dropped_has_failed() {
+    async fn future_that_panics_in_drop_fails() {
         assert_eq!(message(DoneAndPanicsInDrop(PanicsInDrop("held"))).await, "held");
     }
 
     #[tokio::test]
-    async fn the_place_is_known_where_places_are_noted() {
+    async fn panic_has_its_place_after_note_places() {
         note_places_after_a_hook();
         let panicked = guarded(async { panic!("here") }).await.unwrap_err();
         assert!(panicked.to_string().starts_with(&format!("panicked at {}:", file!())), "{panicked}");
     }
 
     #[tokio::test]
-    async fn the_hook_that_was_there_before_is_called_too() {
+    async fn previous_panic_hook_is_called() {
         note_places_after_a_hook();
         HOOKED.set(false);
         assert_eq!(message(async { panic!("for both hooks") }).await, "for both hooks");
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_panic_passes() {
+    async fn output_is_returned_without_a_panic() {
         assert_eq!(guarded(async { 7 }).await.unwrap(), 7);
     }
 }

@@ -1,4 +1,4 @@
-//! A lane takes one record after the other.
+//! A lane, which runs one record after another.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use super::service::{LaneService, RecordService, ServiceTemplate};
 use super::verdict::{Run, Verdict};
 use crate::record::Record;
 
-/// How long a lane goes on without giving way to the other tasks of its thread. By tokio's clock, so that a run on a paused
-/// one can be repeated.
+/// The time for which a lane runs before it yields to other tasks of its thread. It is measured by tokio's clock, so
+/// that a run on a paused clock can be repeated.
 const TURN: Duration = Duration::from_micros(100);
 
-/// Runs records until there are none left for this lane.
+/// Runs records until none is left for this lane.
 pub(super) async fn run(context: Arc<BatchContext>, slot: LaneSlot, service: ServiceTemplate<RecordService>) {
-    // Not where the lane is spawned: the counts of all lanes would be side by side in memory there.
+    // Not where the lane is spawned: there the reference counts of all lanes would be adjacent in memory.
     let batch = context.state.batch().apart();
     let mut service = LaneService::new(service);
     let mut turn = Instant::now();
@@ -43,8 +43,8 @@ pub(super) async fn run(context: Arc<BatchContext>, slot: LaneSlot, service: Ser
     }
 }
 
-/// A record's way through layers, extractors, handler and log. All that can panic is in here: the error too, when it is
-/// shown and when it is dropped.
+/// Runs a record through layers, extractors, handler and log. All user code that can panic is in here. That includes an
+/// error's `Display` and `Drop`.
 async fn call(service: &mut LaneService, run: &Run, context: &BatchContext, cancel: CancelAt<'_>) -> Verdict {
     let called = pin!(async {
         match &context.options.body_source {

@@ -1,6 +1,6 @@
-//! A host whose records may slip away while they run, and that settles each as soon as its run is over.
+//! The leases of a host that settles each record on its own, and may lose a record while it runs.
 //!
-//! Lambda is not one: there an answer settles the whole batch, and until then Lambda keeps the messages itself.
+//! Lambda holds no leases here: one answer settles the whole batch, and until then Lambda itself keeps the messages.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,28 +12,29 @@ use crate::moment::Deadline;
 
 /// Holds the leases of the messages of one batch.
 pub(crate) trait LeaseHolder: fmt::Debug + Send + Sync {
-    /// Returns whether the record may begin. Asked once, right before it does.
+    /// Returns whether the record may start. It is called once, right before the start.
     fn may_start(&self, index: usize) -> bool;
 
-    /// The record may not start, and nothing behind it will.
+    /// Notes that the record and those behind it will not run.
     fn skipped(&self, set: &RecordSet);
 
-    /// Ends when the record is not ours any more, or has no more time, and says which: its handler is cancelled then.
+    /// Completes when the lease is lost or the time is over, and returns which. The handler is cancelled then.
     fn lease_lost(&self, index: usize) -> Wait<'_, Cancel>;
 
-    /// The run is over, and the host is about to do what it asks for, while heartbeats go on. Returns whether the record is still ours.
+    /// Starts settling after the run, while heartbeats go on. Returns whether the lease is still held.
     fn begin_settling(&self, index: usize) -> bool;
 
-    /// The run is over. Once this has ended nothing but what the run asks for is done to the message. Returns whether it is still ours.
+    /// Stops the heartbeat after the run. After it completes, only the action that the run asked for touches the
+    /// message. Returns whether the lease is still held.
     fn stop_heartbeat<'a>(&'a self, set: &'a RecordSet) -> Wait<'a, bool>;
 
-    /// Returns when the lease of a record ends whose heartbeat stopped. Its visibility must not be changed from then on: another consumer may
-    /// have the message.
+    /// Returns the end of the lease of a record whose heartbeat has stopped. Its visibility timeout must not be changed
+    /// after that: another consumer may have the message.
     fn lease_end(&self, index: usize) -> Deadline;
 
-    /// Returns how long SQS lets the batch's messages be hidden from now on.
+    /// Returns the longest time for which SQS still hides the batch's messages.
     fn max_delay(&self) -> Duration;
 
-    /// Settles the record. Returns whether its line may go on.
+    /// Settles the record. Returns whether its line may continue.
     fn settle<'a>(&'a self, set: &'a RecordSet, settlement: Settlement) -> Wait<'a, bool>;
 }

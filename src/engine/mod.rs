@@ -1,12 +1,12 @@
-//! Runs a batch: from its records to how each of them stands at the end. Knows no host, and no type of a handler.
+//! Runs the records of one batch and returns the final status of each. It depends on no host and on no handler type.
 //!
 //! ```text
 //! Engine::run -> State (what may run next) -> lane -> service (layers, extractors, handler) -> Verdict -> Settlement -> State
 //! ```
 //!
-//! [`pool`] starts lanes and waits for them. [`fifo`] has everything about the order of message groups.
+//! [`pool`] starts the lanes and waits for them. [`fifo`] keeps the order within message groups.
 
-#[cfg_attr(not(feature = "large-messages"), allow(dead_code, reason = "who fetches bodies is in `large`"))]
+#[cfg_attr(not(feature = "large-messages"), allow(dead_code, reason = "`large` implements the trait"))]
 mod body_source;
 mod cancel;
 mod chunk;
@@ -15,9 +15,9 @@ mod fifo;
 mod finish;
 mod guard;
 mod lane;
-#[cfg_attr(not(feature = "worker"), allow(dead_code, reason = "the worker is one, and Lambda is none"))]
+#[cfg_attr(not(feature = "worker"), allow(dead_code, reason = "only the worker holds leases"))]
 mod lease;
-#[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "who has an effect on the queue is in `sqs`"))]
+#[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "`sqs` implements the trait"))]
 mod on_failure;
 mod options;
 mod plan;
@@ -70,25 +70,25 @@ use self::state::BatchState;
 use crate::per_lane::PerLane;
 use crate::record::{Batch, LastRun, Records};
 
-/// What is done with records, of whatever types the user's handler is.
+/// The user's handler, with its types erased.
 #[derive(Clone)]
 pub(crate) enum Work {
-    /// One record a call.
+    /// One record for each call.
     Each(ServiceTemplate<RecordService>),
-    /// Up to so many records a call.
+    /// Up to `size` records for each call.
     Chunks { size: NonZeroUsize, service: ServiceTemplate<ChunkService> },
 }
 
-/// A consumer, ready to take batches; clones share what its layers share.
+/// A consumer that is ready to run batches. Clones share the state of its layers.
 #[derive(Clone)]
 pub(crate) struct Engine {
     work: Work,
     options: Arc<Options>,
 }
 
-/// How each record of a batch stands at its end.
+/// The status of each record at the end of a batch.
 pub(crate) struct Statuses {
-    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "Lambda's answer has the ids"))]
+    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "only Lambda's answer names ids"))]
     batch: PerLane<Batch>,
     each: Vec<Status>,
 }
@@ -99,7 +99,7 @@ impl Statuses {
         self.each.len()
     }
 
-    /// The positions of the records that must come back. A copy of a message fares as the first one.
+    /// Returns the positions of the records that must be retried. A copy of a message has the status of the first one.
     pub(crate) fn not_done(&self) -> Vec<usize> {
         (0..self.each.len()).filter(|&index| !self.each[index].is_done()).collect()
     }
@@ -110,7 +110,7 @@ impl Statuses {
     }
 }
 
-/// Ends a batch for its listeners, though whoever runs it be dropped. It changes nothing where the batch has ended.
+/// Notifies listeners when the future that runs the batch is dropped. It changes nothing after the batch has ended.
 struct Abandoned(Arc<BatchContext>);
 
 impl Drop for Abandoned {
@@ -129,13 +129,13 @@ impl Engine {
         &self.options
     }
 
-    /// How many calls of the handler there may be at a time.
+    /// Returns the maximum number of concurrent handler calls.
     #[cfg(feature = "worker")]
     pub(crate) fn concurrency(&self) -> usize {
         self.options.concurrency
     }
 
-    /// How many records a call has at most.
+    /// Returns the maximum number of records in one call.
     #[cfg(feature = "worker")]
     pub(crate) fn call_size(&self) -> NonZeroUsize {
         match &self.work {
@@ -144,7 +144,7 @@ impl Engine {
         }
     }
 
-    /// Runs a batch, and returns how each of its records stands when all have ended, or when the time is over.
+    /// Runs a batch. Returns the status of each record when all have ended or when the time is over.
     pub(crate) async fn run(self, records: Records, invocation: Invocation) -> Statuses {
         let end = invocation.remaining.and_then(|remaining| self.end_of_batch(remaining));
         let last_run = self.options.on_failure.clone().map(|on_failure| on_failure as Arc<dyn LastRun>);
@@ -159,20 +159,22 @@ impl Engine {
         let _abandoned = Abandoned(context.clone());
         let mut lanes = self.start(&context, &span);
         let in_time = lanes.end_by(end).await;
-        // From here on nothing changes the answer, whatever still runs. What can be cancelled is, when `lanes` drops; a
-        // handler that blocks its thread cannot, and goes on for nothing.
+        // From here on nothing changes the answer, even if handlers still run. Dropping `lanes` cancels them. A handler
+        // that blocks its thread cannot be cancelled, and its result is ignored.
         let each = context.close(in_time).await;
         let statuses = Statuses { batch: context.state.batch().clone(), each: each.clone() };
         if in_time {
             span.in_scope(|| report::batch_end(&context, &each, &source));
         } else {
-            // Not here: a handler that still runs may hold what the log needs, standard output for one.
+            // Not on this thread: a handler that still runs may hold a resource that the log needs, such as standard
+            // output.
             handlers.spawn_blocking(move || span.in_scope(|| report::batch_cut_off(&context, &each, &source)));
         }
         statuses
     }
 
-    /// Starts the first lanes: few where the host can wait, and all where it has the permits for them.
+    /// Starts the first lanes: few on Lambda, and all of them on a worker, which received the messages because it can
+    /// start them.
     fn start(&self, context: &Arc<BatchContext>, span: &tracing::Span) -> pool::RunningLanes {
         let calls = match &self.work {
             Work::Each(_) => context.state.width(),
@@ -197,8 +199,8 @@ impl Engine {
         })
     }
 
-    /// When the batch ends, whatever still runs: before the margin, which takes no more than half of the time that there is. `None`
-    /// where that is beyond what a clock can tell.
+    /// Returns the time at which the batch ends, even if handlers still run. The margin before the deadline is at most
+    /// half of the remaining time. Returns `None` when the clock cannot represent that time.
     fn end_of_batch(&self, remaining: Duration) -> Option<Instant> {
         let margin = self.options.deadline_margin.min(remaining / 2);
         Instant::now().checked_add(remaining - margin)

@@ -1,7 +1,7 @@
-//! Who says what is done at the queue about records that failed, and does it.
+//! The actions at the queue for records that failed.
 //!
-//! The engine knows no queue. It asks here, once the handler has ended and before the slot is set; so nothing
-//! is acknowledged that did not arrive where it was meant to go.
+//! The engine has no queue client. It calls this trait after the handler has ended and before the record is settled. So
+//! a dead-lettered record leaves its queue only after the dead-letter queue has accepted it.
 
 use std::fmt;
 use std::future::Future;
@@ -12,56 +12,57 @@ use crate::moment::Deadline;
 use crate::outcome::Outcome;
 use crate::record::{LastRun, Record};
 
-/// A record, and when its visibility must not be changed any more.
+/// A record, with the time after which its visibility timeout must not be changed.
 pub(crate) struct Leased {
     pub(crate) record: Record,
-    /// From then on another consumer may have the message, or the process may be frozen. `None` where the host does not know.
+    /// After this time another consumer may have the message, or the process may be frozen. `None` if the host does not
+    /// know it.
     pub(crate) until: Option<Deadline>,
 }
 
-/// A record whose run has ended in something else than done.
+/// A record whose run failed.
 pub(crate) struct Failed {
     pub(crate) head: Leased,
-    /// The same message once more.
+    /// Copies of the same message.
     pub(crate) copies: Vec<Leased>,
-    /// On a FIFO queue the messages of its group that stood behind it, with their copies. They come back with it.
+    /// On a FIFO queue, the messages behind it in its group, with their copies. They are retried with it.
     pub(crate) behind: Vec<Leased>,
-    /// The error, with its causes, where there is one.
+    /// The error with its causes, if there is one.
     pub(crate) error: Option<String>,
-    /// How long SQS lets the message be hidden from now on, where the host knows.
+    /// The longest time for which SQS still hides the message, if the host knows it.
     pub(crate) max_delay: Option<Duration>,
-    /// Whether the message comes back though its dead letter was accepted, as its batch may fail as a whole. It must be deleted once the
-    /// dead letter is there, or it is sent there again at each retry of the batch.
+    /// Requests to delete the message once its dead letter is accepted. The batch may fail as a whole, and each retry
+    /// would send the message to the dead-letter queue again.
     pub(crate) delete: bool,
 }
 
-/// How a run failed. The outcome is never [`Outcome::Done`] and never [`Outcome::Discard`].
+/// A failed run. Its outcome is never [`Outcome::Done`] and never [`Outcome::Discard`].
 pub(crate) struct Failure<'a> {
     pub(crate) record: &'a Record,
     pub(crate) outcome: &'a Outcome,
-    /// The error, with its causes, where there is one.
+    /// The error with its causes, if there is one.
     pub(crate) error: Option<&'a str>,
-    /// Whether an extractor has found the message malformed: no other run of it will end otherwise.
+    /// Set if an extractor found the message malformed. Every other run would fail in the same way.
     pub(crate) is_malformed: bool,
 }
 
-/// What is to be done at the queue about a record that failed.
+/// An action at the queue for a record that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum QueueAction {
-    /// Its visibility is changed: nobody else may change that meanwhile.
+    /// Changes the visibility timeout. No heartbeat may change it meanwhile.
     Delay(Duration),
-    /// It is sent to another queue, with that reason. Its visibility is not touched.
+    /// Sends the message to the dead-letter queue with this reason. The visibility timeout is not changed.
     DeadLetter(String),
 }
 
-/// Says what is done at the queue about records that failed, and does it.
+/// Selects and performs actions at the queue for records that failed.
 pub(crate) trait OnFailure: LastRun + fmt::Debug {
-    /// Returns what is to be done. `None`: the record comes back when its visibility timeout runs out.
+    /// Returns the action, or `None` if the record is to return after its visibility timeout.
     fn action(&self, failure: &Failure<'_>) -> Option<QueueAction>;
 
-    /// Remembers that a run of the record has failed. Called after [`OnFailure::action`], once for each run.
+    /// Remembers that a run of the record has failed. It is called once for each run, after [`OnFailure::action`].
     fn remember_failure(&self, record: &Record);
 
-    /// Does it, and returns whether the queue has accepted it.
+    /// Performs the action. Returns whether the queue accepted it.
     fn perform(&self, action: QueueAction, failed: Failed) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 }

@@ -1,4 +1,4 @@
-//! What can be set on a consumer, and what holds where nothing is set.
+//! The options of a consumer and their defaults.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,18 +14,18 @@ pub(crate) struct Options {
     pub(crate) concurrency: usize,
     pub(crate) deadline_margin: Duration,
     pub(crate) fifo: Fifo,
-    /// For a host that answers for the batch as a whole, as the next one.
-    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker answers for each message"))]
+    /// Read by a host that answers for the whole batch, as is the next option.
+    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker settles each message on its own"))]
     pub(crate) fail_batch_on_any_failure: bool,
-    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker answers for each message"))]
+    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker settles each message on its own"))]
     pub(crate) error_when_all_fail: bool,
     pub(crate) warn_from_receive_count: u32,
-    /// Queues of which it was said that messages of a group come back unrun.
+    /// Queues for which the warning about unrun messages was logged.
     pub(crate) warned_of_unrun: Warned,
     pub(crate) on_settled: Listeners,
-    /// Without it nothing is done to the queue.
+    /// Performs actions at the queue. Without it, failed records return after their visibility timeout.
     pub(crate) on_failure: Option<Arc<dyn OnFailure>>,
-    /// Without it a body is what the record says.
+    /// Fetches bodies that are stored elsewhere. Without it, the record's own body is used.
     pub(crate) body_source: Option<Arc<dyn BodySource>>,
 }
 
@@ -37,8 +37,8 @@ impl Default for Options {
             fifo: Fifo::default(),
             fail_batch_on_any_failure: false,
             error_when_all_fail: false,
-            // From the third receive on, SQS leaves the message out of ApproximateAgeOfOldestMessage: no alarm on the
-            // queue's age sees it any more, so the log has to.
+            // From the third receive on, SQS leaves the message out of ApproximateAgeOfOldestMessage. An alarm on that
+            // metric does not see it, so the log has to.
             warn_from_receive_count: 3,
             warned_of_unrun: Warned::default(),
             on_settled: Listeners::default(),
@@ -48,22 +48,22 @@ impl Default for Options {
     }
 }
 
-/// The queues of which something was said that is said once. Clones share it.
+/// The queues for which a one-time warning was logged. Clones share the set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Warned(Arc<Mutex<HashSet<String>>>);
 
 impl Warned {
-    /// Whether it is said of this queue for the first time.
+    /// Returns true at the first call for this queue.
     pub(crate) fn is_first(&self, queue_arn: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(queue_arn.to_owned())
     }
 }
 
-/// Sets the concurrency without a deploy.
+/// Overrides the concurrency without a deploy.
 const CONCURRENCY: &str = "REDRIVE_CONCURRENCY";
 
 impl Options {
-    /// These options, with what the environment overrides.
+    /// Returns these options with the overrides of the environment.
     pub(crate) fn with_environment(mut self) -> Self {
         if let Ok(value) = std::env::var(CONCURRENCY) {
             self.override_concurrency(&value);
@@ -71,12 +71,13 @@ impl Options {
         self
     }
 
-    /// A bad value is no reason not to start: a function that cannot start sends its whole queue to the DLQ.
+    /// Overrides the concurrency. A bad value only logs a warning: a function that cannot start sends its whole queue
+    /// to the DLQ.
     fn override_concurrency(&mut self, value: &str) {
         match value.trim().parse() {
             Ok(concurrency @ 1..) => self.concurrency = concurrency,
             _ => tracing::warn!(
-                "{CONCURRENCY} is {value:?}, and should be a whole number from 1 on; going on with {}",
+                "{CONCURRENCY} is {value:?}, not a whole number of 1 or more; using {}",
                 self.concurrency
             ),
         }
@@ -94,13 +95,13 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_overrides_the_concurrency() {
+    fn environment_overrides_the_concurrency() {
         assert_eq!(overridden("12"), 12);
         assert_eq!(overridden(" 1 "), 1);
     }
 
     #[test]
-    fn a_bad_override_is_passed_over() {
+    fn bad_override_is_ignored() {
         for bad in ["", "0", "-1", "many", "1.5", "99999999999999999999999"] {
             assert_eq!(overridden(bad), 7, "{bad:?}");
         }

@@ -1,4 +1,4 @@
-//! Which record may run next. No clock, no I/O: indices in, indices out.
+//! Selects the next record to run. It reads no clock and does no I/O: indices go in and come out.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use crate::record::Batch;
 
 /// The order in which the records of a batch may run.
 pub(super) enum Plan {
-    /// Any record at any time, from this one on: as a standard queue has it, thousands at a time.
+    /// Any record at any time, starting at `next`. Batches of standard queues may have thousands of records.
     AnyOrder {
         next: Alone<AtomicUsize>,
         len: usize,
@@ -17,13 +17,13 @@ pub(super) enum Plan {
     InLines(Mutex<FifoLines>),
 }
 
-/// Alone on its cache lines. All threads change the counter at every record, and the data next to it, which they only read, would
-/// have to be fetched again each time.
+/// A value alone on its cache lines. All threads change the counter at every record. Without the padding they would
+/// also reload the read-only data next to it.
 #[repr(align(128))]
 pub(super) struct Alone<T>(T);
 
 impl Plan {
-    /// The order in which the records of a batch from that queue may run.
+    /// Returns the plan for a batch from that queue.
     pub(super) fn of(batch: &PerLane<Batch>, source: &BatchSource, fifo: Fifo) -> Self {
         let records = batch.records.len();
         if source.is_fifo() { Self::in_lines(records, fifo::lines(batch, fifo)) } else { Self::any_order(records) }
@@ -33,12 +33,12 @@ impl Plan {
         Self::AnyOrder { next: Alone(AtomicUsize::new(0)), len: records }
     }
 
-    /// Each of the lines runs in its order, at the same time as the others.
+    /// Creates a plan of lines that run in parallel, each in order.
     pub(super) fn in_lines(records: usize, lines: Vec<Vec<usize>>) -> Self {
         Self::InLines(Mutex::new(FifoLines::new(records, lines)))
     }
 
-    /// How many records can run at a time, at most. Asked before the first one is taken.
+    /// Returns the maximum number of concurrent records. It is called before the first record is taken.
     pub(super) fn width(&self) -> usize {
         match self {
             Self::AnyOrder { len, .. } => *len,
@@ -46,10 +46,10 @@ impl Plan {
         }
     }
 
-    /// Takes the next record that may run now. It runs until [`Plan::finish`] is told of its end.
+    /// Takes the next record that may run now. It runs until [`Plan::finish`] is called for it.
     ///
-    /// At the end of a record at most one more becomes ready. So whoever has finished one and then finds none here may
-    /// stop asking: for each record to come there is another who will.
+    /// The end of a record makes at most one more record ready. So a lane that finishes a record and then gets `None`
+    /// may stop. Every record still to run has another lane that will ask for it.
     pub(super) fn next(&self) -> Option<usize> {
         match self {
             Self::AnyOrder { next, len } => {
@@ -60,7 +60,7 @@ impl Plan {
         }
     }
 
-    /// What stands behind a record that was taken, in the order of its line.
+    /// Returns the records behind a taken record, in the order of its line.
     pub(super) fn behind(&self, index: usize) -> Vec<usize> {
         match self {
             Self::AnyOrder { .. } => Vec::new(),
@@ -68,7 +68,7 @@ impl Plan {
         }
     }
 
-    /// A record that was taken has come to its end. Where it failed, its line is never ready again.
+    /// Ends a taken record. If it failed, its line is never ready again.
     pub(super) fn finish(&self, index: usize, is_done: bool) {
         match self {
             Self::AnyOrder { .. } => {}
@@ -78,7 +78,7 @@ impl Plan {
 }
 
 fn lock(lines: &Mutex<FifoLines>) -> MutexGuard<'_, FifoLines> {
-    // Nothing under this lock calls a user's code.
+    // Nothing under this lock calls user code.
     lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn in_any_order_all_are_ready_once() {
+    fn any_order_makes_each_record_ready_once() {
         let plan = Plan::any_order(3);
         assert_eq!(plan.width(), 3);
         assert_eq!(drain(&plan), [0, 1, 2]);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn only_heads_are_ready_and_each_that_is_done_makes_the_next_one_ready() {
+    fn done_head_makes_the_next_record_of_its_line_ready() {
         let plan = Plan::in_lines(5, vec![vec![0, 2, 4], vec![1, 3]]);
         assert_eq!(plan.width(), 2);
         assert_eq!(drain(&plan), [0, 1]);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_ends_its_line_only() {
+    fn failed_head_ends_only_its_line() {
         let plan = Plan::in_lines(4, vec![vec![0, 2], vec![1, 3]]);
         assert_eq!(drain(&plan), [0, 1]);
         plan.finish(0, false);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_head_is_the_rest_of_its_line() {
+    fn behind_returns_the_rest_of_the_line() {
         let plan = Plan::in_lines(4, vec![vec![0, 2, 3], vec![1]]);
         assert_eq!(drain(&plan), [0, 1]);
         assert_eq!((plan.behind(0), plan.behind(1)), (vec![2, 3], vec![]));
@@ -129,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn a_record_in_no_line_never_runs() {
+    fn record_without_a_line_never_runs() {
         let plan = Plan::in_lines(3, vec![vec![2], vec![]]);
         assert_eq!(drain(&plan), [2]);
     }
 
     #[test]
-    fn an_empty_line_holds_nobody_up() {
+    fn empty_line_delays_no_other_line() {
         let plan = Plan::in_lines(2, vec![vec![], vec![0], vec![1]]);
         assert_eq!((plan.width(), plan.next()), (2, Some(0)));
         plan.finish(0, true);

@@ -1,4 +1,4 @@
-//! The lanes of a batch: few at first, and one more whenever a record waits. What a lane does is not known here.
+//! Starts the lanes of a batch: few at first, and one more whenever a record waits. The code of a lane is passed in.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -14,27 +14,28 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::guard::guard;
 
-/// Starts lanes.
+/// Starts the lanes of a batch.
 ///
-/// A lane costs more than a record that does not wait. So at first there are as many as there are threads, and where a
-/// record waits, another lane goes on in its place, up to as many as records may run at a time.
+/// A lane costs more than a record that never waits. So a batch starts with one lane for each thread. Whenever a record
+/// waits, another lane starts, up to the concurrency.
 pub(super) struct Pool {
     lane: Box<MakeLane>,
     handlers: Handle,
-    /// How many lanes there may be.
+    /// The maximum number of lanes.
     limit: usize,
     begun: AtomicUsize,
     lanes: Mutex<JoinSet<()>>,
 }
 
-/// In a box, as a lane is large, and is handed on some times until it runs.
+/// Boxed because a lane is large and is moved several times before it runs.
 type MakeLane = dyn Fn(LaneSlot) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
-/// After so long there are all lanes: what blocks its thread by `block_in_place` never says that it waits.
+/// The time after which all lanes start. Code that blocks its thread by `block_in_place` never returns `Pending`, so
+/// its lane does not start another one.
 const FEW_LANES: Duration = Duration::from_millis(5);
 
 impl Pool {
-    /// Starts the first lanes, of at most `limit`, on the runtime of the handlers.
+    /// Starts the first `at_first` of at most `limit` lanes on the handlers' runtime.
     pub(super) fn start<F>(
         limit: usize,
         at_first: usize,
@@ -62,25 +63,25 @@ impl Pool {
 
 async fn guarded(lane: Pin<Box<impl Future<Output = ()>>>) {
     if let Err(error) = guard(pin!(Some(lane))).await {
-        // Handlers have guards of their own: this is a fault of ours. The record that the lane had has failed.
-        tracing::error!(%error, "a lane broke; what it had not finished is reported as failed");
+        // Handlers have their own guards, so a panic here is a bug in this crate. The record of this lane has failed.
+        tracing::error!(%error, "a lane panicked; its unfinished records are reported as failed");
     }
 }
 
-/// A lane's slot in its pool.
+/// A lane's handle to its pool.
 #[derive(Clone)]
 pub(super) struct LaneSlot {
     pool: Arc<Pool>,
-    /// Dropped with the lane. Nothing is ever sent: to wake the host for every lane costs a batch of a thousand more than
+    /// Dropped with the lane. Nothing is sent: to wake the host for every lane costs a batch of a thousand more than
     /// the lanes do.
     _working: mpsc::Sender<Infallible>,
 }
 
 impl LaneSlot {
-    /// Begins another lane, if there may be one. Says whether there may.
+    /// Starts another lane, if the limit allows it. Returns whether it did.
     ///
-    /// Lanes that have ended still count. A lane ends where no record is left for it, and none will be: records that
-    /// stand in lines have no more lines at the end of one than before.
+    /// Ended lanes still count. A lane ends when no record is left for it, and none will become ready: the number of
+    /// ready lines never grows.
     fn one_more(&self) -> bool {
         let pool = &self.pool;
         let one_more = |begun| (begun < pool.limit).then_some(begun + 1);
@@ -92,7 +93,7 @@ impl LaneSlot {
         begins
     }
 
-    /// Waits for a run, while another lane goes on.
+    /// Waits for a run. Another lane starts if the run waits.
     pub(super) async fn wait<F: Future>(&self, mut run: Pin<&mut F>) -> F::Output {
         let mut waits = false;
         poll_fn(|context| {
@@ -107,16 +108,16 @@ impl LaneSlot {
     }
 }
 
-/// The lanes of a batch, for whoever waits for them. Those that have not ended when this is dropped are cancelled.
+/// The lanes of a batch, as their host awaits them. Dropping it cancels the lanes that still run.
 pub(super) struct RunningLanes {
     pool: Arc<Pool>,
     working: mpsc::WeakSender<Infallible>,
-    /// Closed by the last lane that ends.
+    /// Closed when the last lane ends.
     ended: mpsc::Receiver<Infallible>,
 }
 
 impl RunningLanes {
-    /// Waits for all lanes, but not beyond that time. Says whether all came to their end.
+    /// Waits for all lanes until `end`. Returns whether all of them ended.
     pub(super) async fn end_by(&mut self, end: Option<Instant>) -> bool {
         match end {
             Some(end) => timeout_at(end, self.end()).await.is_ok(),
@@ -128,7 +129,7 @@ impl RunningLanes {
     }
 
     async fn end(&mut self) {
-        // Where all have begun, as those of a worker have, it would be woken for nothing.
+        // If all lanes have started, as on a worker, the timer would wake this task for nothing.
         let are_few = self.pool.begun.load(Ordering::Relaxed) < self.pool.limit;
         if are_few && timeout(FEW_LANES, self.ended.recv()).await.is_err() {
             self.begin_all();
@@ -137,7 +138,7 @@ impl RunningLanes {
     }
 
     fn begin_all(&self) {
-        // Nobody works any more where there is no sender left.
+        // No lane runs any more if there is no sender left.
         let Some(working) = self.working.upgrade() else { return };
         let slot = LaneSlot { pool: self.pool.clone(), _working: working };
         while slot.one_more() {}

@@ -1,4 +1,4 @@
-//! What a batch says of itself in the log. Never a body.
+//! Logs the progress of a batch. Bodies are never logged.
 
 use tracing::field::Empty;
 use tracing::{Span, error, info_span, warn};
@@ -12,21 +12,24 @@ pub(super) fn batch_span(source: &BatchSource, records: usize) -> Span {
     info_span!("batch", queue = source.queue_arn(), records, failed = Empty)
 }
 
-/// Called in the batch's span, when all lanes have come to their end.
+/// Logs the end of a batch. Called in the batch's span when all lanes have ended.
 pub(super) fn batch_end(context: &BatchContext, statuses: &[Status], source: &BatchSource) {
     let not_run = count(statuses, Status::NotRun);
     record_failed(statuses);
     if not_run > 0 {
-        warn!(not_run, "records come back unrun, because one before them failed or has no message group");
+        warn!(
+            not_run,
+            "records were not run and are retried, because an earlier record failed or has no message group"
+        );
         warn_of_unrun(context, statuses, source);
     }
 }
 
-/// Called in the batch's span, when the deadline came first.
+/// Logs a batch that reached its deadline. Called in the batch's span.
 pub(super) fn batch_cut_off(context: &BatchContext, statuses: &[Status], source: &BatchSource) {
     let (cut_off, not_run) = (count(statuses, Status::CutOff), count(statuses, Status::NotRun));
     record_failed(statuses);
-    warn!(cut_off, not_run, "the deadline came first; records that were cut off or never began come back");
+    warn!(cut_off, not_run, "the batch reached its deadline; records that were cut off or not run are retried");
     for index in (0..statuses.len()).filter(|&index| statuses[index] == Status::CutOff) {
         let record = context.state.record(index);
         let message_id = record.message_id();
@@ -40,9 +43,9 @@ fn record_failed(statuses: &[Status]) {
     Span::current().record("failed", failed);
 }
 
-/// Warns once a queue of messages of FIFO groups that come back unrun again and again. SQS counts each receive of them, and moves them to
-/// the dead-letter queue at the queue's maxReceiveCount, though they never ran. The count is not known here without a permission, so the
-/// warning comes at the count from which a record is warned about.
+/// Warns once per queue about messages of FIFO groups that return repeatedly without a run. SQS counts each of their
+/// receives and moves them to the dead-letter queue at maxReceiveCount, though they never ran. The engine cannot read
+/// maxReceiveCount without another permission, so it uses `warn_from_receive_count`.
 fn warn_of_unrun(context: &BatchContext, statuses: &[Status], source: &BatchSource) {
     let Some(queue) = source.queue_arn().filter(|_| source.is_fifo()) else { return };
     let not_run = (0..statuses.len()).filter(|&index| statuses[index] == Status::NotRun);
@@ -53,9 +56,9 @@ fn warn_of_unrun(context: &BatchContext, statuses: &[Status], source: &BatchSour
         warn!(
             queue,
             receive_count,
-            "messages of a FIFO group come back unrun behind one that fails, and each receive counts: at the queue's \
-             maxReceiveCount SQS moves them to the dead-letter queue, though they never ran; raise maxReceiveCount, or send the \
-             message that fails to the dead-letter queue with `.effects(..)`. This is said once a queue"
+            "messages of a FIFO group return without a run behind one that fails, and each receive counts; SQS moves them to \
+             the dead-letter queue at maxReceiveCount; raise maxReceiveCount, or send the failing message to the dead-letter \
+             queue with `.effects(..)`; logged once per queue"
         );
     }
 }

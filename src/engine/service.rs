@@ -1,4 +1,4 @@
-//! A handler with its layers, as the engine calls it.
+//! The handler with its layers, as the engine calls it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,15 +9,15 @@ use tower::{Service, ServiceExt};
 use crate::outcome::{BoxError, Outcome};
 use crate::record::Record;
 
-/// One record's way through extractors and handler, as [layers](crate::Consumer::layer) see it.
+/// The service that [layers](crate::Consumer::layer) wrap: it runs extractors and handler on one record.
 pub type RecordService = BoxCloneService<Record, Outcome, BoxError>;
 
-/// What came of one record: an outcome, or the error that stands for a retry.
+/// The result of one record: an outcome, or an error that means a retry.
 pub(crate) type RecordResult = Result<Outcome, BoxError>;
 
-/// A handler's error that is no plain retry. It goes out through the layers with its outcome on it, so that the outcome
-/// counts only if this very error comes out at the end: a layer that tries again, or that gives up with an error of
-/// its own, takes the outcome back with it.
+/// A handler's error with an outcome other than a plain retry. It passes through the layers with its outcome attached.
+/// The outcome counts only if the same error leaves the last layer. A layer that retries, or that returns its own
+/// error, discards it.
 pub(crate) struct Classified {
     pub(crate) outcome: Outcome,
     pub(crate) error: BoxError,
@@ -41,7 +41,7 @@ impl std::error::Error for Classified {
     }
 }
 
-/// A service that is only ever cloned. Each lane takes its clone under the guard: a layer's `clone` is a user's code.
+/// A service that is only cloned. Each lane clones it under the guard, because a layer's `clone` is user code.
 pub(crate) struct ServiceTemplate<S>(Arc<Mutex<S>>);
 
 impl<S: Clone> ServiceTemplate<S> {
@@ -50,7 +50,7 @@ impl<S: Clone> ServiceTemplate<S> {
     }
 
     pub(super) fn copy(&self) -> S {
-        // A clone that panicked has changed nothing.
+        // A `clone` that panicked has changed nothing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -61,7 +61,7 @@ impl<S> Clone for ServiceTemplate<S> {
     }
 }
 
-/// A lane's own clone of the record service. It serves one record after the other, until a panic leaves it in pieces.
+/// A lane's own clone of the record service. It serves one record after another, and is replaced after a panic.
 pub(super) struct LaneService {
     template: ServiceTemplate<RecordService>,
     used: Option<RecordService>,

@@ -1,4 +1,4 @@
-//! Does what must be done about a record at its queue once its run is over, and settles it.
+//! Performs the queue action of a finished run, and settles its record.
 
 use tokio::task::JoinSet;
 use tracing::Instrument;
@@ -13,7 +13,7 @@ use crate::moment::Deadline;
 use crate::record::Record;
 
 impl BatchContext {
-    /// Settles a record about which nothing is to be done at the queue. `None` where something may be.
+    /// Settles a record that needs no call to the queue. Returns `None` if it may need one.
     pub(super) fn settle_at_once(&self, run: &Run, verdict: &Verdict) -> Option<(Settlement, Status)> {
         if self.lease_holder.is_some() || (self.options.on_failure.is_some() && verdict.is_failure()) {
             return None;
@@ -21,7 +21,7 @@ impl BatchContext {
         Some(self.settle_without_action(run, verdict))
     }
 
-    /// Does what must be done at the queue before the record is settled. A record is done only where its line may go on.
+    /// Performs the queue action and settles the record. The status is done only if the record's line may continue.
     pub(super) async fn settle(&self, index: usize, run: &Run, verdict: &Verdict) -> (Settlement, Status) {
         let action = self.action(run, verdict);
         match (&self.lease_holder, action) {
@@ -42,7 +42,7 @@ impl BatchContext {
         (settlement, settlement.status())
     }
 
-    /// Settles a record that is ours only for as long as its lease is held.
+    /// Settles a record that is held by a lease.
     async fn settle_leased(
         &self,
         holder: &dyn LeaseHolder,
@@ -53,7 +53,8 @@ impl BatchContext {
     ) -> (Settlement, Status) {
         let set = self.state.record_set(index);
         let settlement = match action {
-            // It takes its time, and touches no visibility: the record stays ours meanwhile, and those behind it.
+            // A dead letter takes time and does not change the visibility timeout. So the heartbeat keeps the record,
+            // and those behind it, meanwhile.
             Some(action @ QueueAction::DeadLetter(_)) if holder.begin_settling(index) => {
                 let settlement = self.perform(&set, run, verdict, action).await;
                 if !holder.stop_heartbeat(&set).await && settlement == Settlement::DeadLettered {
@@ -100,13 +101,14 @@ impl BatchContext {
         );
         match call.join_next().await {
             Some(Ok(true)) => accepted,
-            // It was not accepted; or it broke, or the host is gone, and nobody knows.
+            // The queue refused it, or the task panicked, or the host's runtime has shut down and the result is
+            // unknown.
             Some(Ok(false) | Err(_)) | None => Settlement::Retry,
         }
     }
 
-    /// Where no lease is held, the record's visibility may be changed until the batch is answered: from then on the process may be frozen,
-    /// and what it sends afterwards may find the message with another consumer.
+    /// Without a lease, the record's visibility timeout may be changed until the batch is answered. After that the
+    /// process may be frozen, and a late call may reach the message while another consumer has it.
     fn leased(&self, index: usize, record: Record) -> Leased {
         let until = self.lease_holder.as_ref().map(|holder| holder.lease_end(index));
         Leased { record, until: until.or_else(|| self.end.map(Deadline::at)) }

@@ -1,4 +1,4 @@
-//! What became of a record, and who is told: see [`Consumer::on_settled`](crate::Consumer::on_settled).
+//! Settled records and their listeners: see [`Consumer::on_settled`](crate::Consumer::on_settled).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::guard::catch;
 use crate::record::Record;
 
-/// What became of a record. [`Consumer::on_settled`](crate::Consumer::on_settled) passes it on.
+/// A settled record, as [`Consumer::on_settled`](crate::Consumer::on_settled) passes it to listeners.
 pub struct Settled<'a> {
     pub(super) record: &'a Record,
     pub(super) outcome: SettledAs,
@@ -22,29 +22,29 @@ impl Settled<'_> {
         self.record
     }
 
-    /// Returns the id that SQS gave the message, where the record has one.
+    /// Returns the message id, if the record has one.
     pub fn message_id(&self) -> Option<Cow<'_, str>> {
         self.record.message_id()
     }
 
-    /// Returns how often the message has been received, this time included, where the record says so.
+    /// Returns how often the message has been received, including this time, if the record has the count.
     pub fn receive_count(&self) -> Option<u32> {
         self.record.receive_count()
     }
 
-    /// Returns what became of the record.
+    /// Returns the final state of the record.
     pub fn outcome(&self) -> SettledAs {
         self.outcome
     }
 
-    /// Returns the time from the begin of the run until the record was settled: its handler, and what was done at the queue. Zero where it
-    /// did not run.
+    /// Returns the time from the start of the run until the record was settled. It includes the handler and calls to
+    /// the queue. It is zero if the record did not run.
     pub fn duration(&self) -> Duration {
         self.duration
     }
 
-    /// Returns the error with its causes, or the reason that the handler gave. It has what the user's own errors say, so it may quote a
-    /// message.
+    /// Returns the error with its causes, or the reason that the handler gave. The text comes from the user's own
+    /// errors, so it may quote a message.
     pub fn error(&self) -> Option<&str> {
         self.error
     }
@@ -62,38 +62,40 @@ impl fmt::Debug for Settled<'_> {
     }
 }
 
-/// What became of a record, in one word.
+/// The final state of a record.
 ///
-/// A record that leaves the queue is `Done`, `Discarded` or `DeadLettered`. Every other comes back, and the word says why: the first of
-/// `Malformed`, `Panicked`, `CutOff`, `LeaseLost`, `Delayed` and `Retried` that holds.
+/// A record that leaves the queue is `Done`, `Discarded` or `DeadLettered`. Every other record is retried, and the
+/// variant names the reason. If several apply, the first of `Malformed`, `Panicked`, `CutOff`, `LeaseLost`, `Delayed`
+/// and `Retried` wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SettledAs {
-    /// The handler processed it, and it leaves the queue.
+    /// The handler processed the record. It leaves the queue.
     Done,
-    /// It leaves the queue unprocessed, as the handler or an extractor said.
+    /// The handler or an extractor discarded the record. It leaves the queue unprocessed.
     Discarded,
-    /// The dead-letter queue has accepted it.
+    /// The dead-letter queue accepted the record. It leaves its own queue.
     DeadLettered,
-    /// It comes back after a delay that the queue has accepted.
+    /// The queue accepted a delay. The record is retried after it.
     Delayed,
-    /// It comes back after the queue's visibility timeout.
+    /// The record is retried after the queue's visibility timeout.
     Retried,
-    /// An extractor found it malformed, and it comes back.
+    /// An extractor found the record malformed. It is retried.
     Malformed,
-    /// Its handler panicked, and it comes back.
+    /// The handler panicked. The record is retried.
     Panicked,
-    /// Its handler was cancelled, as the deadline came or the worker ends, and it comes back.
+    /// The handler was cancelled at the deadline or when the worker stopped. The record is retried.
     CutOff,
-    /// It did not run: a record before it in its group failed, there was no time left, or the worker ends.
+    /// The record did not run: an earlier record of its group failed, no time was left, or the worker stopped. It is
+    /// retried.
     NotRun,
-    /// Its visibility timeout ran out before its failure was settled. Another consumer may have it.
+    /// The visibility timeout expired before the failure was settled. Another consumer may have the record.
     LeaseLost,
 }
 
 impl SettledAs {
-    /// Returns its name, as a metric's label: `done`, `discarded`, `dead_lettered`, `delayed`, `retried`, `malformed`, `panicked`, `cut_off`,
-    /// `not_run` or `lease_lost`.
+    /// Returns the name as a metric label: `done`, `discarded`, `dead_lettered`, `delayed`, `retried`, `malformed`,
+    /// `panicked`, `cut_off`, `not_run` or `lease_lost`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -132,7 +134,7 @@ impl fmt::Display for SettledAs {
 
 type Listener = dyn Fn(&Settled<'_>) + Send + Sync;
 
-/// Everyone who is told of settled records, in the order in which they were added.
+/// The listeners, in the order in which they were added.
 #[derive(Clone, Default)]
 pub(crate) struct Listeners(Vec<Arc<Listener>>);
 
@@ -145,11 +147,11 @@ impl Listeners {
         self.0.is_empty()
     }
 
-    /// A listener that panics costs nobody anything.
+    /// Calls every listener. A panic in one is logged and affects neither the others nor the record.
     pub(super) fn tell(&self, settled: &Settled<'_>) {
         for listener in &self.0 {
             if let Err(error) = catch(|| listener(settled)) {
-                tracing::error!(%error, "a listener of settled records panicked; the record is settled as before");
+                tracing::error!(%error, "an on_settled listener panicked; the record's outcome is unchanged");
             }
         }
     }

@@ -1,25 +1,25 @@
-//! What was done about a record at its queue.
+//! The settlement of a record at its queue.
 
 use super::state::Status;
 use crate::outcome::Outcome;
 
-/// What was done about a record at its queue.
+/// The settlement of a record at its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settlement {
-    /// It is to leave the queue: it was processed, or discarded.
+    /// The record was processed or discarded. It is to be deleted.
     Delete,
-    /// Nothing was to be done, or it could not be done: the record comes back when its visibility timeout runs out.
+    /// No action was needed, or the action failed. The record returns after its visibility timeout.
     Retry,
-    /// The queue has accepted a delay, for the record and for those behind it in its group.
+    /// The queue accepted a delay for the record and for those behind it in its group.
     Delayed,
-    /// The dead-letter queue has accepted it: it is to leave its own.
+    /// The dead-letter queue accepted the record. It is to be deleted from its own queue.
     DeadLettered,
-    /// The run failed, and another consumer may have the record by now: whatever is done to it would be done to theirs.
+    /// The run failed after its lease was lost. Any call now would change another consumer's receive of the message.
     LeaseLost,
 }
 
 impl Settlement {
-    /// What becomes of a record about which nothing is done but to delete it.
+    /// Returns the settlement of a record that needs no action but its deletion.
     pub(super) fn without_action(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Done | Outcome::Discard(_) => Self::Delete,

@@ -1,4 +1,4 @@
-//! How each record of a batch stands. All have failed, until they are done.
+//! The status of each record of a batch. A record counts as failed until it is done.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -6,36 +6,36 @@ use super::plan::Plan;
 use crate::per_lane::PerLane;
 use crate::record::{Batch, Record};
 
-/// A slot for each record, and the order in which they may run.
+/// A slot for each record, and the order in which the records may run.
 ///
-/// Only [`BatchState::finish`] makes a slot [`Status::Done`]. Whatever panics, is cancelled, runs out of time or never
-/// begins leaves its slot as it was, which is failed.
+/// Only [`BatchState::finish`] makes a slot [`Status::Done`]. A record that panics, is cancelled, runs out of time or
+/// never starts keeps its slot, and so counts as failed.
 pub(super) struct BatchState {
     batch: PerLane<Batch>,
-    /// Not in the order of the batch: see [`BatchState::slot`].
+    /// Not in batch order: see [`BatchState::slot`].
     slots: Vec<AtomicUsize>,
     has_copies: bool,
     plan: Plan,
-    /// Set once the batch is answered: nothing begins from then on.
+    /// Set once the batch is answered. No record starts after that.
     closed: AtomicBool,
 }
 
-/// How a record stands.
+/// The status of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// It has not begun.
+    /// The record has not started.
     Waiting,
-    /// It has begun, and not come to an end.
+    /// The record has started and not ended.
     Running,
     Failed,
     Done,
-    /// The batch ended while it ran.
+    /// The batch ended while the record ran.
     CutOff,
-    /// The batch ended before it began.
+    /// The batch ended before the record started.
     NotRun,
-    /// The host did not let it begin.
+    /// The host did not allow the record to start.
     Skipped,
-    /// A copy of the message in that slot: it fares as that one does, and so must not run.
+    /// A copy of the message at that index. It does not run and takes that record's status.
     CopyOf(usize),
 }
 
@@ -68,7 +68,7 @@ impl Status {
         }
     }
 
-    /// Returns whether the record is to leave the queue. Everything else comes back.
+    /// Returns whether the record is to leave the queue. Every other record is retried.
     pub(crate) fn is_done(self) -> bool {
         match self {
             Self::Done => true,
@@ -83,25 +83,26 @@ impl Status {
     }
 }
 
-/// A record, and those that fare as it does.
+/// A record, with the records that share its settlement.
 pub(crate) struct RecordSet {
     pub(crate) index: usize,
-    /// The same message once more.
+    /// Copies of the same message.
     pub(crate) copies: Vec<usize>,
-    /// On a FIFO queue the records of its group that stand behind it, each with its copies: they come back with it. Where a failure stops the
-    /// batch, others stand in its line too; the batch is over then, and they are not delayed with it.
+    /// On a FIFO queue, the records behind it in its group, with their copies. They are retried with it. With
+    /// [`Fifo::StopBatch`](super::Fifo) its line also holds records of other groups. These are left out, so they are
+    /// not delayed.
     pub(crate) behind: Vec<usize>,
 }
 
-/// How the records of a batch stand at its end.
+/// The statuses of a batch at its end.
 pub(super) struct Closed {
     pub(super) statuses: Vec<Status>,
-    /// Those that only the end of the batch has settled, by position.
+    /// The indices of the records that only the end of the batch settled.
     pub(super) unsettled: Vec<usize>,
 }
 
 impl BatchState {
-    /// A batch none of whose records has begun. The plan is made of the messages that are there once, or first.
+    /// Creates a batch whose records have not started. The plan is made before copies are marked.
     pub(super) fn new(batch: Batch, plan: impl FnOnce(&PerLane<Batch>) -> Plan) -> Self {
         let batch = PerLane::new(batch);
         let slots = batch.records.len().next_multiple_of(STRIDE);
@@ -129,12 +130,12 @@ impl BatchState {
         Record::new(self.batch.clone(), index)
     }
 
-    /// How many records can run at a time, at most.
+    /// Returns the maximum number of concurrent records.
     pub(super) fn width(&self) -> usize {
         self.plan.width()
     }
 
-    /// Takes the next record that may run now. Copies of others are left out.
+    /// Takes the next record that may run now. Copies are skipped.
     pub(super) fn next(&self) -> Option<usize> {
         while !self.is_closed() {
             let index = self.plan.next()?;
@@ -145,18 +146,18 @@ impl BatchState {
         None
     }
 
-    /// Settles a record that has run to its end, or that was not let run. Says whether it was settled by this, and not by the end of the
-    /// batch.
+    /// Settles a record that has run, or that was not allowed to run. Returns false if the end of the batch has already
+    /// settled it.
     pub(super) fn finish(&self, index: usize, status: Status) -> bool {
         self.change(index, Status::Running, status)
     }
 
-    /// Lets the line of a record go on that has finished. Where it is not done, its line never does.
+    /// Lets the line of a finished record continue, if the record is done.
     pub(super) fn go_on(&self, index: usize, status: Status) {
         self.plan.finish(index, status.is_done());
     }
 
-    /// The record, with those that fare as it does.
+    /// Returns the record, with the records that share its settlement.
     pub(super) fn record_set(&self, index: usize) -> RecordSet {
         let mut behind = self.plan.behind(index);
         if !behind.is_empty() {
@@ -173,18 +174,20 @@ impl BatchState {
     }
 
     fn copies_of(&self, index: usize) -> Vec<usize> {
-        // Hardly any batch has some, and to look for them at every failure would take the square of its records.
+        // Few batches have copies. To look for them at every failure would take time quadratic in the number of
+        // records.
         let indices = if self.has_copies { 0..self.len() } else { 0..0 };
         indices.filter(|&each| self.status(each) == Status::CopyOf(index)).collect()
     }
 
-    /// Ends the batch, and says how each record stands at its end, copies as what they are copies of. Nothing changes a slot from then on.
+    /// Ends the batch and returns the final status of each record. A copy has the status of its first record. No slot
+    /// changes after that.
     pub(super) fn close(&self) -> Closed {
         self.closed.store(true, Ordering::Relaxed);
         let mut unsettled = Vec::new();
         let end = |index| {
             let is_unsettled = match self.status(index) {
-                // It may begin in this very moment.
+                // It may begin at the same moment.
                 Status::Waiting => {
                     self.change(index, Status::Waiting, Status::NotRun)
                         || self.change(index, Status::Running, Status::CutOff)
@@ -220,16 +223,16 @@ impl BatchState {
         Status::of_slot(self.slot(index).load(Ordering::Acquire))
     }
 
-    /// Says whether this was the one to change it.
+    /// Changes a slot from `from` to `to`. Returns whether it did.
     fn change(&self, index: usize, from: Status, to: Status) -> bool {
-        // What the record did happens before its slot says that it is done.
+        // Release: the effects of the record's run become visible before its slot is done.
         let changed =
             self.slot(index).compare_exchange(from.to_slot(), to.to_slot(), Ordering::Release, Ordering::Relaxed);
         changed.is_ok()
     }
 
-    /// Records that run at the same time are neighbours in the batch. Their slots are not: on one cache line, threads
-    /// would take it from each other at every record.
+    /// Returns the slot of a record. Concurrent records are neighbours in the batch, but their slots are apart. On one
+    /// cache line, threads would contend for it at every record.
     fn slot(&self, index: usize) -> &AtomicUsize {
         &self.slots[self.place(index)]
     }
@@ -245,7 +248,7 @@ impl BatchState {
     }
 }
 
-/// More than there are slots on a cache line.
+/// More than the number of slots on a cache line.
 const STRIDE: usize = 32;
 
 #[cfg(test)]
@@ -253,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_begins_once_the_batch_is_closed() {
+    fn no_record_starts_after_the_batch_is_closed() {
         let state = BatchState::new(Batch::of_event(r#"{"Records":[{},{}]}"#), |_| Plan::any_order(2));
         assert_eq!(state.next(), Some(0));
         assert_eq!(state.close().statuses, [Status::CutOff, Status::NotRun]);
@@ -261,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_done_once_the_batch_is_closed() {
+    fn no_record_becomes_done_after_the_batch_is_closed() {
         let state = BatchState::new(Batch::of_event(r#"{"Records":[{},{}]}"#), |_| Plan::any_order(2));
         assert_eq!((state.next(), state.next()), (Some(0), Some(1)));
         state.finish(0, Status::Done);
@@ -271,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_stand_as_the_first_one_does() {
+    fn copy_has_the_status_of_the_first_record() {
         let record = r#"{"messageId":"a"}"#;
         let state =
             BatchState::new(Batch::of_event(&format!(r#"{{"Records":[{record},{record}]}}"#)), |_| Plan::any_order(2));
@@ -281,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_head_are_copies_too_and_no_other_group() {
+    fn records_behind_a_head_include_copies_and_no_other_group() {
         let record = |(id, group)| format!(r#"{{"messageId":"{id}","attributes":{{"MessageGroupId":"{group}"}}}}"#);
         let records = [("head", "a"), ("tail", "a"), ("tail", "a"), ("other", "b")].map(record).join(",");
         let batch = Batch::of_event(&format!(r#"{{"Records":[{records}]}}"#));

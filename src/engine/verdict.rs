@@ -1,4 +1,4 @@
-//! How the run of a record ended, as its span and the log have it. Never a body.
+//! The run of one record and its verdict, for the span and the log. Bodies are never logged.
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
@@ -16,29 +16,29 @@ use crate::extract::Rejection;
 use crate::outcome::Outcome;
 use crate::record::Record;
 
-/// A record from its begin to its end.
+/// A record from start to end.
 pub(super) struct Run {
     record: Record,
     span: Span,
-    /// Known where the span is wanted, which has the duration.
+    /// The start time, if the span is enabled and needs a duration.
     began: Option<Instant>,
     outcome: &'static str,
 }
 
-/// How a run ended. It does not say what is done about that.
+/// The result of a run. The action that follows from it is chosen elsewhere.
 pub(super) struct Verdict {
     pub(super) outcome: Outcome,
     pub(super) cause: Cause,
-    /// With its causes.
+    /// The error with its causes.
     pub(super) error: Option<String>,
 }
 
-/// Who or what said so.
+/// The origin of an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// The handler, a layer, or an extractor that did not find the message malformed.
     Handler,
-    /// An extractor has found the message malformed.
+    /// An extractor found the message malformed.
     Malformed,
     Panicked,
     Cancelled(Cancel),
@@ -46,8 +46,8 @@ pub(super) enum Cause {
 
 impl Run {
     pub(super) fn begin(record: Record, options: &Options) -> Self {
-        // At debug, and not at info, because a span costs a subscriber more than all the rest costs us: with thousands
-        // of records in a batch that is for the user to decide. Events about a record name it themselves.
+        // At debug and not at info, because a span costs a subscriber more than the rest of the run. The user decides
+        // that for thousands of records. So events about a record carry its id themselves.
         let span = debug_span!(
             "record",
             message_id = record.message_id().as_deref(),
@@ -58,7 +58,7 @@ impl Run {
         );
         span.in_scope(|| warn_of_receives(&record, options));
         let began = (!span.is_disabled()).then(Instant::now);
-        // A record whose run is dropped before its end was cancelled.
+        // A run that is dropped before its end was cancelled.
         Self { record, span, began, outcome: "cut_off" }
     }
 
@@ -70,12 +70,12 @@ impl Run {
         &self.span
     }
 
-    /// Ends the run, with that outcome in its span.
+    /// Ends the run with that outcome in its span.
     pub(super) fn end(mut self, outcome: &'static str) {
         self.outcome = outcome;
     }
 
-    /// The verdict on a run that ended in a panic: the record does not leave the queue.
+    /// Returns the verdict on a panic: the record is retried.
     pub(super) fn panicked(&self, panicked: &Panicked) -> Verdict {
         let error = panicked.to_string();
         let message_id = self.record.message_id();
@@ -87,14 +87,12 @@ impl Run {
         let message_id = self.record.message_id();
         let message_id = message_id.as_deref();
         self.span.in_scope(|| {
-            warn!(
-                message_id,
-                "the record is in the dead-letter queue, but its lease was lost meanwhile: another consumer may run it too"
-            );
+            warn!(message_id, "lost the lease of a dead-lettered record; another consumer may run it too");
         });
     }
 
-    /// Logs what came of the record, and says what is to become of it. Runs under the guard: it shows the user's error.
+    /// Logs the result of the record and returns its verdict. It runs under the guard because it calls `Display` of the
+    /// user's error.
     pub(super) fn report(&self, result: RecordResult) -> Verdict {
         let (outcome, error, cause) = match result {
             Ok(Outcome::Done) => {
@@ -114,7 +112,7 @@ impl Run {
         let message_id = self.record.message_id();
         let message_id = message_id.as_deref();
         match &outcome {
-            Outcome::Done => info!(message_id, error, "record done, in spite of its error"),
+            Outcome::Done => info!(message_id, error, "record done despite its error"),
             Outcome::Discard(reason) => info!(message_id, %reason, error, "record discarded"),
             Outcome::Retry => {
                 error!(message_id, error = error.unwrap_or("the handler asks for a retry"), "record failed");
@@ -136,7 +134,8 @@ impl Drop for Run {
 }
 
 impl Cause {
-    /// Of an error that has no outcome on it. A rejection that a handler returns has one, so a rejection here is an extractor's own.
+    /// Returns the cause of an error without an outcome. A rejection returned by a handler has an outcome, so a
+    /// rejection here comes from an extractor.
     fn of(error: &(dyn StdError + Send + Sync + 'static)) -> Self {
         match (error.downcast_ref::<Cancel>(), error.downcast_ref::<Rejection>()) {
             (Some(cancel), _) => Self::Cancelled(*cancel),
@@ -147,7 +146,7 @@ impl Cause {
 }
 
 impl Verdict {
-    /// Returns whether the record comes back, unless something is done at the queue about that.
+    /// Returns whether the record is retried unless an action at the queue prevents that.
     pub(super) fn is_failure(&self) -> bool {
         match self.outcome {
             Outcome::Done | Outcome::Discard(_) => false,
@@ -155,13 +154,13 @@ impl Verdict {
         }
     }
 
-    /// The failure that it is of that record.
+    /// Returns the failure of that record.
     pub(super) fn failure_of<'a>(&'a self, record: &'a Record) -> Failure<'a> {
         let is_malformed = self.cause == Cause::Malformed;
         Failure { record, outcome: &self.outcome, error: self.error.as_deref(), is_malformed }
     }
 
-    /// The error, or the reason that the handler gave in its place.
+    /// Returns the error, or the handler's reason if there is no error.
     pub(super) fn why(&self) -> Option<&str> {
         let reason = match &self.outcome {
             Outcome::Discard(reason) | Outcome::DeadLetter(reason) => Some(&**reason),
@@ -170,7 +169,7 @@ impl Verdict {
         self.error.as_deref().or(reason)
     }
 
-    /// Its name in the span.
+    /// Returns the name for the span.
     pub(super) fn name(&self) -> &'static str {
         match (&self.outcome, self.cause) {
             (Outcome::Retry, Cause::Panicked) => "panic",
@@ -182,12 +181,12 @@ impl Verdict {
         }
     }
 
-    /// Warns of an outcome that needs effects, in a consumer that has none.
+    /// Warns about an outcome that needs effects if the consumer has none.
     pub(super) fn warn_without_effects(&self, run: &Run) {
         let problem = match self.outcome {
             Outcome::Done | Outcome::Discard(_) | Outcome::Retry => return,
             Outcome::RetryAfter(_) => {
-                "RetryAfter needs `.effects(..)`: the record comes back after the visibility timeout"
+                "RetryAfter needs `.effects(..)`: the record is retried after the visibility timeout"
             }
             Outcome::DeadLetter(_) => {
                 "DeadLetter needs `.effects(..)`: the record is retried until the RedrivePolicy moves it"
@@ -207,21 +206,21 @@ fn warn_of_receives(record: &Record, options: &Options) {
         warn!(
             message_id = message_id.as_deref(),
             receive_count = count,
-            "the record came back again; it may be poison"
+            "received a record again; it may be a poison message"
         );
     }
 }
 
-/// Causes beyond this are left out: an error may be its own cause.
+/// The maximum number of causes in a log line. An error may be its own cause, so the chain needs a limit.
 const MAX_CAUSES: usize = 16;
 
-/// An error with all its causes, in one line.
+/// Returns an error with its causes, in one line.
 fn chain(error: &dyn StdError) -> String {
     let mut text = String::new();
     let causes = std::iter::successors(Some(error), |&error| error.source()).take(MAX_CAUSES);
     for (position, cause) in causes.enumerate() {
         let separator = if position == 0 { "" } else { ": " };
-        // A `Display` that fails leaves a gap in the log, and nothing else.
+        // A failed `Display` only leaves a gap in the text.
         let _ = write!(text, "{separator}{cause}");
     }
     text
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_has_all_causes_but_has_an_end() {
+    fn chain_includes_causes_up_to_the_limit() {
         let error = anyhow::anyhow!("disk full").context("cannot store").context("order 7");
         assert_eq!(chain(error.as_ref()), "order 7: cannot store: disk full");
         assert_eq!(chain(&Endless).matches("again").count(), MAX_CAUSES);
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_cannot_be_shown_leaves_a_gap_in_its_chain() {
+    fn failed_display_leaves_a_gap_in_the_chain() {
         let error = anyhow::Error::new(Speechless(std::io::Error::other("disk full"))).context("order 7");
         assert_eq!(chain(error.as_ref()), "order 7: : disk full");
     }

@@ -1,4 +1,4 @@
-//! A chunk of records a call.
+//! Handlers that take a chunk of records for each call.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,7 +16,7 @@ use crate::engine::{Chunk, Classified, ServiceTemplate, Work, guard};
 use crate::extract::{FromRecord, FromRef, State};
 use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome, rejected};
 
-/// The kind of a consumer whose handler takes a chunk of records a call: see [`batch`].
+/// The kind of a consumer whose handler takes a chunk of records for each call: see [`batch`].
 pub struct Bulk<H, Args, S, E> {
     handler: H,
     state: S,
@@ -25,11 +25,12 @@ pub struct Bulk<H, Args, S, E> {
     args: PhantomData<fn(Args)>,
 }
 
-/// Makes a consumer of an async function that takes a chunk of records a call, for a downstream that takes many at once.
+/// Creates a consumer from an async function that takes a chunk of records for each call, for a downstream that accepts
+/// many at once.
 ///
-/// The function takes a `Vec` of any extractor, or of a tuple of extractors, and before it, if it needs that, the
-/// [`State`]. It answers for each, by position; what is missing from the answer has failed. A record that an extractor
-/// rejects is not in the `Vec`, and costs itself only.
+/// The function takes a `Vec` of any extractor or of a tuple of extractors. A [`State`] may come before it. It answers
+/// for each record by position; a record without an answer has failed. A record that an extractor rejects is not in the
+/// `Vec`, and the others are not affected.
 ///
 /// ```no_run
 /// use redrive::{Json, MessageId, Outcome};
@@ -47,8 +48,8 @@ pub struct Bulk<H, Args, S, E> {
 /// }
 /// ```
 ///
-/// On a FIFO queue a chunk never holds two records of one group, so that a failure can stop its group. A handler that
-/// panics fails the records that it was given.
+/// On a FIFO queue a chunk never contains two records of one group, so that a failure can stop its group. A panic of
+/// the handler fails all records of its call.
 pub fn batch<H, Args>(handler: H) -> Consumer<Bulk<H, Args, (), <H::Output as IntoOutcomes>::Error>>
 where
     H: Handler<Args>,
@@ -58,18 +59,18 @@ where
     Consumer::new(Bulk { handler, state: (), classify: None, chunk_size: DEFAULT_CHUNK_SIZE, args: PhantomData })
 }
 
-/// What a mapping brings in one batch where nothing else is set.
+/// The default batch size of an event source mapping.
 const DEFAULT_CHUNK_SIZE: NonZeroUsize = NonZeroUsize::new(10).unwrap();
 
 impl<H, Args, S, E> Consumer<Bulk<H, Args, S, E>> {
-    /// Sets how many records a call takes at most. The default is 10, and 0 counts as 1. A call takes fewer where their bodies come from S3,
-    /// and memory has no room for all of them at a time.
+    /// Sets the maximum number of records in a call. The default is 10, and 0 counts as 1. A call takes fewer when
+    /// their bodies come from S3 and memory cannot hold all of them at once.
     pub fn chunk_size(self, records: usize) -> Self {
         let chunk_size = NonZeroUsize::new(records).unwrap_or(NonZeroUsize::MIN);
         self.map(|bulk| Bulk { chunk_size, ..bulk })
     }
 
-    /// Gives the handler its state, which it takes as [`State`] before the records.
+    /// Sets the handler's state, which it takes as [`State`] before the records. The default is `()`.
     pub fn with_state<T>(self, state: T) -> Consumer<Bulk<H, Args, T, E>>
     where
         T: Clone + Send + Sync + 'static,
@@ -77,7 +78,7 @@ impl<H, Args, S, E> Consumer<Bulk<H, Args, S, E>> {
         self.map(|Bulk { handler, classify, chunk_size, args, .. }| Bulk { handler, state, classify, chunk_size, args })
     }
 
-    /// Says what becomes of a record whose handler returned an error for it, or for its chunk. Without it that is
+    /// Maps each error of the handler, for a record or for the whole chunk, to an outcome. The default is
     /// [`Outcome::Retry`].
     pub fn classify(self, classify: impl Fn(&E) -> Outcome + Send + Sync + 'static) -> Self {
         self.map(|bulk| Bulk { classify: Some(Arc::new(classify)), ..bulk })
@@ -92,10 +93,10 @@ impl<H, Args, S, E> Consumer<Bulk<H, Args, S, E>> {
             (`Json<Order>`) or a tuple of extractors"
 )]
 pub trait BulkArgs<S>: Sized {
-    /// What is extracted from each record.
+    /// The type that is extracted from each record.
     type Item;
 
-    /// The arguments of one call.
+    /// Builds the arguments of one call.
     fn new(state: &S, items: Vec<Self::Item>) -> Self;
 }
 
@@ -115,7 +116,7 @@ impl<S, A: FromRef<S>, T> BulkArgs<S> for (State<A>, Vec<T>) {
     }
 }
 
-/// A type that a batch handler may return: `Vec<O>` with an [`IntoOutcome`] for each record, by position;
+/// A return type of a batch handler. It is `Vec<O>` with an [`IntoOutcome`] for each record, by position;
 /// `Result<Vec<Outcome>, E>`, whose error fails the whole chunk; or `Result<(), E>`, for all or nothing.
 #[diagnostic::on_unimplemented(
     message = "a redrive batch handler cannot return `{Self}`",
@@ -124,10 +125,10 @@ impl<S, A: FromRef<S>, T> BulkArgs<S> for (State<A>, Vec<T>) {
             `Result<Vec<redrive::Outcome>, E>`, or `Result<(), E>`"
 )]
 pub trait IntoOutcomes {
-    /// The error that [`Consumer::classify`](crate::Consumer::classify) sees, of a record or of the chunk.
+    /// The error that [`Consumer::classify`](crate::Consumer::classify) gets, for a record or for the chunk.
     type Error: HandlerError;
 
-    /// The outcomes by position, of a chunk of so many records; or the error that fails them all.
+    /// Returns the outcomes of `records` records by position, or the error that fails all of them.
     fn into_outcomes(self, records: usize) -> Result<Vec<Result<Outcome, Self::Error>>, Self::Error>;
 }
 
@@ -187,10 +188,11 @@ where
     T: FromRecord<S> + Send,
     E: HandlerError,
 {
-    /// Extracts from each record, and hands the handler what no extractor rejected. What is rejected is settled at once.
+    /// Extracts from each record, and calls the handler with the accepted items. Rejected records are settled at once.
     async fn with(&self, chunk: Chunk) {
         let (mut items, mut positions) = (Vec::new(), Vec::new());
-        // A large body is accounted for until its record is dropped, and what was made of the body is with the handler until that ends.
+        // The memory of a large body is reserved until its record is dropped. The handler holds the extracted body
+        // until it ends, so the records are kept as long.
         let mut kept = Vec::new();
         for (position, record) in chunk.take_records().into_iter().enumerate() {
             let record = match record {
@@ -216,13 +218,13 @@ where
         }
     }
 
-    /// Settles what the handler answers for. There may be fewer answers than items.
+    /// Calls the handler and settles the records that it answered for. There may be fewer answers than items.
     async fn call(&self, items: Vec<T>, positions: &[usize], chunk: &Chunk) {
         let count = items.len();
         let classify = self.classify.as_ref();
         let output = self.handler.call(Args::new(&self.state, items)).await;
         match output.into_outcomes(count) {
-            // Which answer belongs to which record is anyone's guess then.
+            // With too many answers the positions are unreliable, so all records fail.
             Ok(answers) if answers.len() > count => {
                 let error = TooManyAnswers { answers: answers.len(), records: count };
                 fail_all(error.into(), positions, chunk);
@@ -237,7 +239,7 @@ where
     }
 }
 
-/// One error for every record of a chunk, with the outcome that it was classified as.
+/// Fails every record of a chunk with one error and its classified outcome.
 fn fail_all(error: BoxError, positions: &[usize], chunk: &Chunk) {
     let (outcome, error) = match error.downcast::<Classified>() {
         Ok(classified) => (classified.outcome, classified.error),
@@ -256,7 +258,7 @@ struct ChunkFailed(Arc<BoxError>);
 
 impl fmt::Display for ChunkFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the batch handler failed the record's whole chunk")
+        f.write_str("the batch handler failed the whole chunk of this record")
     }
 }
 
@@ -275,7 +277,10 @@ struct TooManyAnswers {
 impl fmt::Display for TooManyAnswers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { answers, records } = self;
-        write!(f, "the batch handler gave {answers} answers for {records} records, so none of them can be told apart")
+        write!(
+            f,
+            "the batch handler returned {answers} answers for {records} records; return one for each, by position"
+        )
     }
 }
 

@@ -1,4 +1,4 @@
-//! The builder, whatever it builds for: one record a call, or a chunk of them.
+//! The builder of consumers, for handlers that take one record or a chunk of records.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use crate::engine::{Engine, Fifo, Options, Settled, Work};
 
-/// A handler with its options: an SQS consumer, ready to [`run`](Consumer::run).
+/// An SQS consumer: a handler with its options, ready to [`run`](Consumer::run).
 ///
-/// [`handler`](crate::handler) and [`batch`](crate::batch) make one. With the feature `lambda` it is also a
-/// `tower::Service<LambdaEvent<Event>>`, so `lambda_runtime::run` and its layers take it; see
-/// [the chapter on Lambda](crate::docs::lambda) for what `run` does more.
+/// [`handler`](crate::handler) and [`batch`](crate::batch) create one. With the feature `lambda` it is also a
+/// `tower::Service<LambdaEvent<Event>>`, so that `lambda_runtime::run` and its layers accept it. [The chapter on
+/// Lambda](crate::docs::lambda) lists what `run` adds.
 #[must_use = "a consumer does nothing until it runs"]
 pub struct Consumer<K> {
     pub(super) kind: K,
     pub(super) options: Options,
-    /// Made at the first batch and shared by all clones: a layer that limits, limits the consumer as a whole.
+    /// Created at the first batch and shared by all clones, so that a limiting layer limits the whole consumer.
     engine: Arc<Mutex<Option<Engine>>>,
 }
 
-/// What kind of handler a [`Consumer`] has: [`Each`](crate::Each) or [`Bulk`](crate::Bulk).
+/// The kind of handler of a [`Consumer`]: [`Each`](crate::Each) or [`Bulk`](crate::Bulk).
 pub trait Kind: Clone + Send + 'static {
-    /// The handler, with the types of its arguments and errors left behind.
+    /// Returns the handler with its argument and error types erased.
     #[doc(hidden)]
     #[allow(private_interfaces)]
     fn work(&self) -> Work;
@@ -32,46 +32,48 @@ impl<K> Consumer<K> {
         Self { kind, options: Options::default(), engine: Arc::default() }
     }
 
-    /// The same options on another kind.
+    /// Replaces the kind and keeps the options.
     pub(super) fn map<L>(self, map: impl FnOnce(K) -> L) -> Consumer<L> {
         Consumer { kind: map(self.kind), options: self.options, engine: Arc::default() }
     }
 
-    /// The same consumer with other options.
+    /// Changes the options.
     pub(crate) fn set(mut self, set: impl FnOnce(&mut Options)) -> Self {
         set(&mut self.options);
         self.engine = Arc::default();
         self
     }
 
-    /// How many records of a batch are worked on at a time (with [`batch`](crate::batch): how many chunks). The default
-    /// is 64, and 0 counts as 1. On Lambda that is of one invocation; of a worker, it is of all that it has received.
+    /// Sets how many records run at a time (with [`batch`](crate::batch): how many chunks). The default is 64, and 0
+    /// counts as 1. On Lambda the limit applies to each invocation. On a worker it applies to all received messages.
     ///
     /// The environment variable `REDRIVE_CONCURRENCY` overrides it without a deploy.
     pub fn concurrency(self, concurrency: usize) -> Self {
         self.set(|options| options.concurrency = concurrency.max(1))
     }
 
-    /// How long before the invocation's deadline the answer leaves. What still runs then is cancelled, and reported with
-    /// what never began. The default is 200 ms; it is never more than half of the time that an invocation has.
+    /// Sets how long before the invocation's deadline the batch is answered. Handlers that still run then are
+    /// cancelled, and their records are retried with those that never ran. The default is 200 ms. The margin is at most
+    /// half of the time that an invocation has.
     pub fn deadline_margin(self, margin: Duration) -> Self {
         self.set(|options| options.deadline_margin = margin)
     }
 
-    /// What a failure stops on a FIFO queue. The default is [`Fifo::StopGroup`].
+    /// Sets which records a failure stops on a FIFO queue. The default is [`Fifo::StopGroup`].
     pub fn fifo(self, fifo: Fifo) -> Self {
         self.set(|options| options.fifo = fifo)
     }
 
-    /// From which receive on a record is warned about. The default is 3: from then on SQS leaves a message out of
+    /// Sets the receive count from which a record is logged with a warning. The default is 3. From the third receive
+    /// on, SQS leaves a message out of
     /// [`ApproximateAgeOfOldestMessage`](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html),
-    /// and no alarm on that metric sees it.
+    /// so an alarm on that metric does not see it.
     pub fn warn_from_receive_count(self, count: u32) -> Self {
         self.set(|options| options.warn_from_receive_count = count)
     }
 
-    /// Calls a function once for each record when it is settled: for metrics, an audit, a test. It may be called several times, and then calls
-    /// each function, in the order in which they were added.
+    /// Calls a function once for each record when it is settled, for example for metrics or an audit. Each call of this
+    /// method adds a listener. Listeners are called in the order in which they were added.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -100,15 +102,17 @@ impl<K> Consumer<K> {
     /// # }
     /// ```
     ///
-    /// The function is called once the queue has answered what the record asked of it (a delay, a dead letter), and before the next record of its
-    /// message group runs. On Lambda the message leaves the queue when the answer arrives; on a worker its delete may still be under way.
-    /// A message that a batch has twice runs once, and causes one call.
+    /// The function is called after the queue has answered the record's request (a delay or a dead letter). The next
+    /// record of the message group runs after the call. On Lambda the message leaves the queue when the answer arrives.
+    /// On a worker its delete may still be under way. A message that a batch contains twice runs once and causes one
+    /// call.
     ///
-    /// The function runs in the record's own task and must not block. It cannot change what becomes of the record. If it panics, the log says so,
-    /// and the record is settled as before.
+    /// The function runs in the record's own task and must not block. It cannot change the outcome. If it panics, the
+    /// panic is logged and the outcome is unchanged.
     ///
-    /// Calls for records that were cut off or never ran come at the end of the batch, on a thread of their own. The answer waits for them for up to
-    /// 100 ms. It does not wait where the deadline came first: such a call may come when Lambda thaws the process for its next invocation.
+    /// Calls for records that were cut off or never ran come at the end of the batch, on a thread of their own. The
+    /// answer waits up to 100 ms for them. At the deadline it does not wait: such a call may come when Lambda thaws the
+    /// process for its next invocation.
     pub fn on_settled(self, listener: impl Fn(&Settled<'_>) + Send + Sync + 'static) -> Self {
         self.set(|options| options.on_settled.add(listener))
     }

@@ -1,4 +1,4 @@
-//! One record a call.
+//! Handlers that take one record for each call.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome, rejected};
 use crate::per_lane::PerLane;
 use crate::record::Record;
 
-/// The kind of a consumer whose handler takes one record a call: see [`handler`].
+/// The kind of a consumer whose handler takes one record for each call: see [`handler`].
 pub struct Each<H, Args, S, E> {
     handler: H,
     state: S,
     classify: Option<Classify<E>>,
     layers: Vec<WrapService>,
-    /// The arguments' types are known from the handler, and none of them is kept.
+    /// The argument types follow from the handler. No argument is stored.
     args: PhantomData<fn(Args)>,
 }
 
 pub(super) type Classify<E> = Arc<dyn Fn(&E) -> Outcome + Send + Sync>;
 type WrapService = Arc<dyn Fn(RecordService) -> RecordService + Send + Sync>;
 
-/// Makes a consumer of an async function that takes one record a call.
+/// Creates a consumer from an async function that takes one record for each call.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -60,7 +60,7 @@ where
 }
 
 impl<H, Args, S, E> Consumer<Each<H, Args, S, E>> {
-    /// Gives the handler its state, which it takes as [`State`](crate::State).
+    /// Sets the handler's state, which it takes as [`State`](crate::State). The default is `()`.
     pub fn with_state<T>(self, state: T) -> Consumer<Each<H, Args, T, E>>
     where
         Args: FromRecord<T>,
@@ -69,8 +69,7 @@ impl<H, Args, S, E> Consumer<Each<H, Args, S, E>> {
         self.map(|Each { handler, classify, layers, args, .. }| Each { handler, state, classify, layers, args })
     }
 
-    /// Says, once and by type, what becomes of a record whose handler returned an error. Without it that is
-    /// [`Outcome::Retry`].
+    /// Maps each error of the handler to an outcome. The default is [`Outcome::Retry`].
     ///
     /// ```
     /// use redrive::Outcome;
@@ -90,18 +89,19 @@ impl<H, Args, S, E> Consumer<Each<H, Args, S, E>> {
     /// });
     /// ```
     ///
-    /// It sees the handler's own error, as it was returned: a type that is boxed later, as `anyhow::Error`, still
-    /// downcasts. Rejections of extractors and errors of layers do not come here; they are retries. With the feature `sqs`,
-    /// `Effects::dead_letter_malformed` says otherwise of a message that an extractor finds malformed.
+    /// The function gets the handler's own error, before it is boxed. An error type inside an `anyhow::Error` still
+    /// downcasts. Rejections of extractors and errors of layers are not passed to it; they are retried. With the
+    /// feature `sqs`, `Effects::dead_letter_malformed` sends messages that an extractor finds malformed to the
+    /// dead-letter queue.
     pub fn classify(self, classify: impl Fn(&E) -> Outcome + Send + Sync + 'static) -> Self {
         self.map(|each| Each { classify: Some(Arc::new(classify)), ..each })
     }
 
-    /// Puts a tower layer round each record: round its extractors and its handler, inside the concurrency bound. The
-    /// layer that is added last is the outermost.
+    /// Wraps the processing of each record in a tower layer: its extractors and its handler, inside the concurrency
+    /// limit. The last added layer is the outermost.
     ///
-    /// An error of a layer is a failure of its record like any other, and a retry. What the layer shares among the
-    /// clones of its service (a limit, a breaker) is shared by all records of all batches.
+    /// An error of a layer fails its record, which is retried. State that the layer shares among the clones of its
+    /// service (a limit, a breaker) is shared by all records of all batches.
     pub fn layer<L>(self, layer: L) -> Self
     where
         L: Layer<RecordService> + Send + Sync + 'static,
@@ -147,7 +147,7 @@ where
     }
 }
 
-/// What each call of the handler needs, shared by all of them.
+/// The parts of each call of the handler, shared by all calls.
 struct Call<H, Args, S, E> {
     handler: H,
     state: S,
@@ -155,11 +155,12 @@ struct Call<H, Args, S, E> {
     args: PhantomData<fn(Args)>,
 }
 
-/// Each lane clones the service once, and counts its calls apart from the others.
+/// Gives each lane its own reference count when it clones the service.
 struct Apart<T>(PerLane<T>);
 
 impl<T> Apart<T> {
-    /// A method, so that a closure that calls it has all of this, and not the field in it, whose clone is another.
+    /// Clones the value for one call. It is a method so that a closure captures the whole struct and not only its
+    /// field, whose `clone` shares the reference count.
     fn share(&self) -> PerLane<T> {
         self.0.clone()
     }
@@ -188,11 +189,12 @@ where
     }
 }
 
-/// Boxes an error, with the outcome that the user's classification gives it.
+/// Boxes an error with the outcome of the user's classification.
 pub(super) fn classified<E: HandlerError>(error: E, classify: Option<&Classify<E>>) -> BoxError {
     let outcome = classify.map_or(Outcome::Retry, |classify| classify(&error));
     let error = error.into_box_error();
-    // A handler that took the rejection of an extractor, and returned it, has decided about it: it is not an extractor's any more.
+    // A handler that returns an extractor's rejection has decided about it. It must no longer count as the extractor's
+    // own.
     match outcome {
         Outcome::Retry if !error.is::<Rejection>() => error,
         Outcome::Done | Outcome::Retry | Outcome::RetryAfter(_) | Outcome::DeadLetter(_) | Outcome::Discard(_) => {

@@ -1,4 +1,4 @@
-//! Async functions as handlers, and the builder that makes consumers of them.
+//! Turns async functions into handlers, and handlers into consumers.
 
 mod bulk;
 mod consumer;
@@ -10,14 +10,14 @@ pub use self::bulk::{Bulk, BulkArgs, IntoOutcomes, batch};
 pub use self::consumer::{Consumer, Kind};
 pub use self::each::{Each, handler};
 
-/// An async function (or a closure that returns a future) of up to eight arguments, each a
+/// An async function (or a closure that returns a future) with up to eight arguments, each a
 /// [`FromRecord`](crate::FromRecord).
 ///
-/// Nobody implements this by hand, and nothing of the arguments, the output or the future is asked here: that is asked
-/// where a handler is given, by [`run`](crate::run) and [`handler`], one bound a mistake. Were it asked here, the
-/// compiler could only say that the function is no `Handler`; so it names the argument, the return type, or what is not
-/// `Send`. `Args` is the tuple of the arguments' types: a function implements `Fn` for one such tuple only, and from
-/// it the compiler knows which.
+/// Every such function implements this trait; do not implement it by hand. The trait has no bounds on arguments, output
+/// or future. [`run`](crate::run) and [`handler`] have these bounds, one for each kind of mistake. So the compiler can
+/// name the argument, the return type or the value that is not `Send`. With the bounds here it could only say that the
+/// function is not a `Handler`. `Args` is the tuple of argument types. A function implements `Fn` for one such tuple
+/// only, so the compiler infers it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a redrive handler",
     label = "not an async function of up to eight arguments",
@@ -25,7 +25,7 @@ pub use self::each::{Each, handler};
             whose arguments are owned"
 )]
 pub trait Handler<Args>: Clone + Send + Sync + 'static {
-    /// What the function returns: an [`IntoOutcome`](crate::IntoOutcome).
+    /// The return type of the function: an [`IntoOutcome`](crate::IntoOutcome).
     type Output;
     /// The future of one call.
     type Future: Future<Output = Self::Output>;
@@ -44,7 +44,7 @@ macro_rules! impl_handler {
             type Output = Fut::Output;
             type Future = Fut;
 
-            // The type parameters serve as names of the values, too.
+            // The type parameters also name the values.
             #[allow(non_snake_case)]
             fn call(&self, ($($argument,)*): ($($argument,)*)) -> Fut {
                 self($($argument),*)

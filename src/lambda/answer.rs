@@ -1,4 +1,4 @@
-//! The answer to Lambda for a batch, from how its records stand at the end.
+//! Builds the answer to Lambda from the final statuses of a batch.
 
 use std::collections::HashSet;
 
@@ -10,27 +10,28 @@ use crate::handler::Consumer;
 use crate::record::{Event, Records};
 
 impl<K> Consumer<K> {
-    /// Fails the invocation if any record of the batch failed. Off by default.
+    /// Fails the invocation if any record of the batch failed. The default is off.
     ///
-    /// This is for an event source mapping without `ReportBatchItemFailures`, which ignores the answer and deletes every
-    /// record, unless the invocation fails. The whole batch then comes back, and what was done runs again. A record that was sent to
-    /// the dead-letter queue is deleted at once, so that it does not come back.
+    /// Use this with an event source mapping without `ReportBatchItemFailures`. Such a mapping ignores the answer and
+    /// deletes every record unless the invocation fails. A failed invocation retries the whole batch, including records
+    /// that were done. A dead-lettered record is deleted at once, so that it is not retried.
     pub fn fail_batch_on_any_failure(self) -> Self {
         self.set(|options| options.fail_batch_on_any_failure = true)
     }
 
-    /// Fails the invocation if every record of the batch failed, so that Lambda's `Errors` metric shows it. For the
-    /// records it makes no difference: all of them come back. Off by default.
+    /// Fails the invocation if every record of the batch failed, so that Lambda's `Errors` metric counts it. The
+    /// records are retried in either case. The default is off.
     pub fn error_when_all_fail(self) -> Self {
         self.set(|options| options.error_when_all_fail = true)
     }
 }
 
-/// Runs the records of an event, and answers for each of them.
+/// Runs the records of an event and returns the answer to Lambda.
 ///
 /// # Errors
 ///
-/// Where this is not an SQS event, where a record failed that cannot be named, and where the user asked for an error.
+/// Returns an error if this is not an SQS event or if a failed record has no id. Also returns an error if an option
+/// turns failures into one.
 pub(crate) async fn answer(engine: Engine, event: Event, invocation: Invocation) -> Result<SqsBatchResponse, Error> {
     let records = event.into_records()?;
     let options = engine.options().clone();
@@ -39,12 +40,13 @@ pub(crate) async fn answer(engine: Engine, event: Event, invocation: Invocation)
     name_failures(&engine.run(Records::Event(records), invocation).await, &options)
 }
 
-/// Names the records that must come back, in the order of the batch, each once.
+/// Lists the ids of the records that must be retried, in batch order and without duplicates.
 ///
 /// # Errors
 ///
-/// Where one of them has no id: an answer that left it out would make Lambda delete it, and an empty id in the answer
-/// fails the batch as well, only without saying why. And where the user asked for an error.
+/// Returns an error if a failed record has no id: Lambda would delete a record that the answer omits. An empty id in
+/// the answer also fails the batch, but without a reason in the log. Also returns an error if an option turns failures
+/// into one.
 fn name_failures(statuses: &Statuses, options: &Options) -> Result<SqsBatchResponse, Error> {
     let (of, failed) = (statuses.len(), statuses.not_done());
     if !failed.is_empty() && (options.fail_batch_on_any_failure || (options.error_when_all_fail && failed.len() == of))

@@ -1,4 +1,4 @@
-//! The host: polls the Lambda Runtime API.
+//! The Lambda host, which polls the Lambda Runtime API.
 
 use std::env;
 
@@ -18,11 +18,11 @@ use crate::outcome::BoxError;
 use crate::record::Event;
 
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
-/// What else Lambda sets, and lambda_runtime would panic without.
+/// Other variables that Lambda sets. lambda_runtime panics without them.
 const FUNCTION: [&str; 3] = ["AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION", MEMORY_SIZE];
 const MEMORY_SIZE: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
 
-/// Whether this process is a Lambda function.
+/// Returns whether this process runs as a Lambda function.
 pub(crate) fn is_here() -> bool {
     env::var_os(RUNTIME_API).is_some()
 }
@@ -31,32 +31,31 @@ fn check_environment() -> Result<(), Error> {
     let missing: Vec<_> = FUNCTION.into_iter().filter(|name| env::var(name).is_err()).collect();
     if !missing.is_empty() {
         let missing = missing.join(", ");
-        let problem = format!(
-            "{RUNTIME_API} is set, as on AWS Lambda, but {missing} not; set them too, or run under `cargo lambda watch`"
-        );
+        let problem =
+            format!("{RUNTIME_API} is set but {missing} is missing; set it too, or run under `cargo lambda watch`");
         return Err(Kind::Environment(problem).into());
     }
     let memory = env::var(MEMORY_SIZE).unwrap_or_default();
     if memory.parse::<i32>().is_err() {
-        let problem = format!("{MEMORY_SIZE} is {memory:?}, and should be a number of MB");
+        let problem = format!("{MEMORY_SIZE} is {memory:?}, not a number; set it to a number of MB");
         return Err(Kind::Environment(problem).into());
     }
     Ok(())
 }
 
-/// Polls the Runtime API until it is gone, or until this future is dropped.
+/// Polls the Runtime API until it is gone or until this future is dropped.
 ///
-/// The poll loop and its timer have a thread of their own, and handlers keep the caller's runtime. So a handler that
-/// blocks its thread holds up no answer, though every thread of that runtime be blocked.
+/// The poll loop and its timer run on a thread of their own. Handlers stay on the caller's runtime. So blocking
+/// handlers cannot delay the answer, even if they block every thread of that runtime.
 pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), Error> {
     check_environment()?;
-    // Layers are made here, where what they spawn runs beside the handlers, and not on the host's thread.
+    // Layers are created here so that the tasks they spawn run on the handlers' runtime and not on the host's thread.
     consumer.engine();
     let handlers = Handle::current();
     host_thread::run("redrive-lambda", move || serve(consumer, handlers)).await
 }
 
-/// Hands events to the consumer, whose handlers run on a runtime other than this one.
+/// Passes events to the consumer. Its handlers run on the runtime `handlers`.
 async fn serve<K: handler::Kind>(consumer: Consumer<K>, handlers: Handle) -> Result<(), Error> {
     let (unparsed, stall) = (Unparsed::default(), Stall::default());
     let (texts, watcher) = (unparsed.clone(), stall.clone());

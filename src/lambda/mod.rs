@@ -1,4 +1,4 @@
-//! A consumer as a function on AWS Lambda. The answer is made for the local mapping as well.
+//! Runs a consumer as an AWS Lambda function. The local event source mapping uses the same answers.
 
 mod answer;
 #[cfg(feature = "lambda")]

@@ -1,4 +1,4 @@
-//! A consumer as a tower service: an event in, the answer out.
+//! Implements `tower::Service` for a consumer: it takes an event and returns the answer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use crate::extract::{FromRecord, Rejection};
 use crate::handler::{self, Consumer};
 use crate::record::{Event, Record};
 
-/// The Lambda context of the invocation that brought the record: request id, deadline, the function's ARN.
+/// Extracts the Lambda context of the record's invocation: request id, deadline, the function's ARN.
 impl<S: Sync> FromRecord<S> for Context {
     type Rejection = Rejection;
 
@@ -31,10 +31,10 @@ impl<S: Sync> FromRecord<S> for Context {
 
 type Answer = Pin<Box<dyn Future<Output = Result<SqsBatchResponse, Error>> + Send>>;
 
-/// A consumer is a function as lambda_runtime has them: an event in, the answer out.
+/// Makes a consumer a function of lambda_runtime: it takes an event and returns the answer.
 ///
-/// Handlers run on the tokio runtime that calls it. If they block every thread of that, the answer is as late as they
-/// are; [`Consumer::run`] has a thread of its own against it.
+/// Handlers run on the tokio runtime that calls the service. If they block every thread of that runtime, the answer is
+/// late. [`Consumer::run`] answers from a thread of its own, which prevents this.
 impl<K: handler::Kind> Service<LambdaEvent<Event>> for Consumer<K> {
     type Response = SqsBatchResponse;
     type Error = Error;
@@ -49,7 +49,7 @@ impl<K: handler::Kind> Service<LambdaEvent<Event>> for Consumer<K> {
     }
 }
 
-/// Answers for an event, whose handlers run on that runtime.
+/// Runs an event and returns its answer. Handlers run on the runtime `handlers`.
 pub(super) fn invoke<K: handler::Kind>(consumer: &Consumer<K>, event: LambdaEvent<Event>, handlers: Handle) -> Answer {
     let engine = consumer.engine();
     let (event, context) = event.into_parts();
@@ -57,13 +57,13 @@ pub(super) fn invoke<K: handler::Kind>(consumer: &Consumer<K>, event: LambdaEven
     Box::pin(answer(engine, event, Invocation::of_a_whole_batch(remaining, Arc::new(context), handlers)))
 }
 
-/// The time until the deadline. A deadline that was past when the invocation arrived is none: `cargo lambda watch` sends
-/// one in 1970.
+/// Returns the time until the deadline. A deadline before the invocation's arrival is ignored: `cargo lambda watch`
+/// sends one in 1970.
 fn remaining(deadline: SystemTime, now: SystemTime) -> Option<Duration> {
     deadline.duration_since(now).ok().filter(|remaining| !remaining.is_zero())
 }
 
-/// What lambda_runtime reports of an invocation that failed.
+/// Converts an error into the report of a failed invocation.
 impl From<Error> for Diagnostic {
     fn from(error: Error) -> Self {
         Self { error_type: "redrive::Error".to_owned(), error_message: error.to_string() }
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_that_is_past_is_none() {
+    fn past_deadline_is_ignored() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         assert_eq!(remaining(now + Duration::from_secs(3), now), Some(Duration::from_secs(3)));
         assert_eq!(remaining(now, now), None);

@@ -1,8 +1,8 @@
 //! Ends a process in which no handler can run any more.
 //!
-//! Handlers that block all threads leave none for those that come after. Every batch would be answered in time, and fail
-//! unrun, until healthy messages have spent their receives and are in the dead-letter queue. Lambda replaces a process
-//! that ends, so this one does.
+//! Handlers that block all threads leave none for later batches. Each later batch would be answered in time and fail
+//! without a run. Healthy messages would use up their receives and become dead letters. Lambda replaces a process that
+//! exits, so this process exits.
 
 use std::future::Future;
 use std::pin::pin;
@@ -14,20 +14,20 @@ use tokio::runtime::Handle;
 
 use crate::process_end::end_process;
 
-/// A batch that is answered by then is not looked at.
+/// A batch that is answered within this time is not checked.
 const AFTER: Duration = Duration::from_millis(500);
 
-/// How long a runtime is given to run a task that does nothing. A busy one takes milliseconds.
+/// The time in which the runtime must run an empty task. A busy runtime takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Whether the handlers' runtime has stalled.
+/// Records whether the handlers' runtime has stalled.
 #[derive(Clone, Default)]
 pub(super) struct Stall {
     found: Arc<AtomicBool>,
 }
 
 impl Stall {
-    /// Waits for the answer to a batch, and sees meanwhile whether its handlers' runtime still runs anything.
+    /// Waits for the answer to a batch. Meanwhile it checks whether the handlers' runtime still runs tasks.
     pub(super) async fn watch<T>(self, handlers: Handle, answered: impl Future<Output = T>) -> T {
         let mut answered = pin!(answered);
         if let Ok(answer) = tokio::time::timeout(AFTER, &mut answered).await {
@@ -41,12 +41,12 @@ impl Stall {
         answer
     }
 
-    /// Ends the process where it has. Called once the answer is out.
+    /// Ends the process if the runtime has stalled. Called after the answer was sent.
     pub(super) fn end_process_if_found(&self) {
         if self.found.load(Ordering::Relaxed) {
             end_process(1, || {
                 tracing::error!(
-                    "handlers block every thread of their runtime, and no other can run: the process ends, to be replaced; put \
+                    "handlers block every thread of their runtime; the process exits and Lambda starts a new one; move \
                      blocking work into tokio::task::spawn_blocking"
                 );
             });

@@ -1,8 +1,8 @@
-//! Leads events past lambda_runtime's parser.
+//! Passes events around lambda_runtime's parser.
 //!
-//! lambda_runtime parses an event before it calls a function. Ours only wants the text: a parser that skips over it takes
-//! as long as it takes to find the records in it, and then the text has to be copied. So the text waits here, and what
-//! is parsed in its place is the number of the ticket that it waits under.
+//! lambda_runtime parses an event before it calls the function. This crate only needs the text. A parser that skips
+//! over the text takes about as long as finding the records in it, and the text would then be copied. So a layer keeps
+//! the text under a ticket, and lambda_runtime parses only the ticket's number.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,8 +17,7 @@ use tower::{Layer, Service};
 
 use crate::outcome::BoxError;
 
-/// The texts of events whose invocation has begun, and whose function has not been called yet. As a layer it takes them
-/// in.
+/// The texts of events that have arrived and whose function has not been called yet. As a layer, it collects them.
 #[derive(Clone, Default)]
 pub(super) struct Unparsed {
     texts: Arc<Mutex<Texts>>,
@@ -30,7 +29,7 @@ struct Texts {
     last: Ticket,
 }
 
-/// What an invocation has in the place of its event.
+/// The number that an invocation carries in place of its event.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
 pub(super) struct Ticket(u64);
 
@@ -43,7 +42,7 @@ impl Unparsed {
         ticket
     }
 
-    /// The text that waits under this ticket; none after the first time.
+    /// Takes the text of a ticket. It is empty after the first call.
     pub(super) fn take(&self, ticket: Ticket) -> Vec<u8> {
         self.lock().by_ticket.remove(&ticket).unwrap_or_default()
     }
@@ -87,7 +86,7 @@ where
         let answered = self.inner.call(invocation);
         Box::pin(async move {
             let result = answered.await;
-            // Where the function was never called, its event still waits.
+            // If the function was never called, its event is still stored.
             drop(unparsed.take(ticket));
             result
         })
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_invocation_has_its_own_text_and_has_it_once() {
+    async fn each_invocation_takes_its_own_text_once() {
         let unparsed = Unparsed::default();
         let function = {
             let unparsed = unparsed.clone();
@@ -129,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_wait_beside_each_other_are_not_mixed_up() {
+    fn concurrent_texts_are_kept_apart() {
         let unparsed = Unparsed::default();
         let (first, second) = (unparsed.leave(b"1".to_vec()), unparsed.leave(b"2".to_vec()));
         assert_eq!((unparsed.take(second), unparsed.take(first)), (b"2".to_vec(), b"1".to_vec()));
     }
 
     #[tokio::test]
-    async fn no_text_stays_where_the_function_was_not_called() {
+    async fn text_is_dropped_when_the_function_was_not_called() {
         let unparsed = Unparsed::default();
         let mut service = unparsed.layer(service_fn(|_: LambdaInvocation| async { Ok::<_, BoxError>(()) }));
         let answered = service.call(invocation("{}"));

@@ -1,4 +1,4 @@
-//! A handler sees the same message on Lambda and on a worker.
+//! Tests that a handler sees the same message on Lambda and on a worker.
 
 use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
@@ -12,7 +12,7 @@ const ARN: &str = "arn:aws:sqs:eu-central-1:123456789012:orders";
 
 proptest! {
     #[test]
-    fn both_backings_of_a_record_say_the_same(
+    fn both_backings_of_a_record_return_the_same_values(
         id in "a|b|\"|é",
         body in "\\PC{0,9}|[\"\\\\\n\u{1}]{0,9}",
         text in "\\PC{1,9}",

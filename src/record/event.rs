@@ -1,4 +1,4 @@
-//! An SQS event, split into records but not parsed.
+//! An SQS event, split into records that are not parsed yet.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,10 +12,10 @@ use super::parts::{EventRecord, Parts};
 use crate::error::{Error, Kind};
 use crate::json::{JsonError, Scanner};
 
-/// The payload of an invocation: its text, and where in it the records are.
+/// The payload of an invocation: its text and the positions of the records in it.
 ///
-/// The event is looked through once, and not parsed. What is inside a record is parsed by that record's own task, so a
-/// bad record costs itself only, and parsing spreads over the cores.
+/// The event is scanned once and not parsed. Each record is parsed by its own task. So a malformed record fails alone,
+/// and parsing uses all cores.
 ///
 /// ```
 /// use redrive::Event;
@@ -24,19 +24,20 @@ use crate::json::{JsonError, Scanner};
 /// # Ok::<(), redrive::Error>(())
 /// ```
 ///
-/// As a payload of lambda_runtime's, any JSON at all becomes an `Event`; one that is not an SQS event is refused when it
-/// is handled, with an error that says what was found.
+/// As a payload of lambda_runtime, any JSON becomes an `Event`. If it is not an SQS event, handling it fails with an
+/// error that says what was found.
 ///
-/// The list of records alone, with which EventBridge Pipes invoke a function, is taken as the same event.
+/// A bare list of records, as EventBridge Pipes send it, is accepted too.
 ///
-/// The form of the event: <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html#example-standard-queue-message-event>.
+/// Format of the event:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html#example-standard-queue-message-event>.
 #[derive(Clone)]
 pub struct Event {
-    /// Or what is wrong with the event.
+    /// The records, or a description of the problem with the event.
     records: Result<EventRecords, String>,
 }
 
-/// The records of an event, in its text.
+/// The records of an event, as positions in its text.
 #[derive(Clone)]
 pub(crate) struct EventRecords {
     text: String,
@@ -44,29 +45,31 @@ pub(crate) struct EventRecords {
     has_nameless: bool,
 }
 
-/// The `eventSource` of SQS's records.
+/// The `eventSource` of SQS records.
 const SQS: &str = "aws:sqs";
 
 impl Event {
-    /// Splits an event's bytes.
+    /// Splits the bytes of an event into records.
     ///
     /// # Errors
     ///
-    /// Where the bytes are not an SQS event.
+    /// Returns an error if the bytes are not an SQS event.
     pub fn from_slice(json: &[u8]) -> Result<Self, Error> {
         let records = Self::of(json.to_vec()).records.map_err(Kind::Event)?;
         Ok(Self { records: Ok(records) })
     }
 
-    /// Splits an event, whatever it is.
+    /// Splits an event into records. A problem is reported when the records are taken.
     pub(crate) fn of(json: Vec<u8>) -> Self {
         let text = String::from_utf8(json).map_err(|error| format!("it is not JSON: {}", error.utf8_error()));
         Self { records: text.and_then(EventRecords::find) }
     }
 
+    /// Returns the records of the event.
+    ///
     /// # Errors
     ///
-    /// Where it is not an SQS event, or its records are of another service.
+    /// Returns an error if this is not an SQS event, or if its records come from another service.
     pub(crate) fn into_records(self) -> Result<EventRecords, Error> {
         let records = self.records.map_err(Kind::Event)?;
         records.check_source()?;
@@ -89,7 +92,7 @@ impl<'de> Deserialize<'de> for Event {
     }
 }
 
-/// Says how many records there are, never what is in them: bodies are private.
+/// Shows the number of records only: bodies are private.
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.records {
@@ -101,7 +104,7 @@ impl fmt::Debug for Event {
 
 impl EventRecords {
     fn find(text: String) -> Result<Self, String> {
-        // Places in the text are kept in 32 bits. Lambda's events have 6 MB at most.
+        // Positions in the text are stored in 32 bits. Lambda's events have at most 6 MB.
         if u32::try_from(text.len()).is_err() {
             return Err("it is longer than 4 GiB".to_owned());
         }
@@ -127,24 +130,25 @@ impl EventRecords {
         self.parts.iter().map(|parts| EventRecord { text: &self.text, parts })
     }
 
-    /// Returns whether there is a record without an id to report it by. If it fails, the whole batch does.
+    /// Returns whether a record has no id to report it by. If such a record fails, the whole batch fails.
     pub(crate) fn has_nameless(&self) -> bool {
         self.has_nameless
     }
 
-    /// Returns the ARN of the first record that says which queue it is from.
+    /// Returns the queue's ARN from the first record that has it.
     pub(super) fn queue_arn(&self) -> Option<Cow<'_, str>> {
         self.iter().find_map(|record| record.queue_arn().ok().flatten())
     }
 
-    /// Looks at the records up to the first that says which queue it is from. That one speaks for all of them.
+    /// Checks the source of the records up to the first that names its queue. All records of an event come from one
+    /// queue.
     fn check_source(&self) -> Result<(), Error> {
         for record in self.iter() {
             match record.event_source() {
                 Ok(Some(source)) if source != SQS => {
                     return Err(Kind::Event(format!("a record comes from {source}, not from {SQS}")).into());
                 }
-                // Events written by hand leave it out.
+                // Handwritten events leave it out.
                 Ok(_) | Err(_) => {}
             }
             if let Ok(Some(_)) = record.queue_arn() {
@@ -165,13 +169,13 @@ struct Found {
     has_nameless: bool,
 }
 
-/// `None` where this is not JSON, and an error where it is, but not an SQS event.
+/// `None` if the text is not JSON. An error if it is JSON but not an SQS event.
 type FoundOrNot = Option<Result<Found, &'static str>>;
 
 fn find_records(scanner: &mut Scanner<'_>) -> FoundOrNot {
     match scanner.peek()? {
         (_, b'{') => {}
-        // EventBridge Pipes invoke a function with the list alone.
+        // EventBridge Pipes send the bare list.
         (_, b'[') => return find_list(scanner),
         _ => {
             scanner.value()?;
@@ -193,7 +197,7 @@ fn find_records(scanner: &mut Scanner<'_>) -> FoundOrNot {
     Some(records)
 }
 
-/// Bytes of JSON. A record of SQS's with little in it has about as many.
+/// The length in bytes of a small SQS record. It only sizes the first allocation.
 const SHORT_RECORD: usize = 512;
 
 fn find_list(scanner: &mut Scanner<'_>) -> FoundOrNot {
@@ -208,7 +212,7 @@ fn find_list(scanner: &mut Scanner<'_>) -> FoundOrNot {
     scanner.list(|scanner| {
         let index = parts.len();
         let mut record = Parts::find(scanner)?;
-        // Here, where the id has just been read: to come back for it costs twice as much.
+        // Looked up here because the id was just read. A second pass over the records costs twice as much.
         match record.message_id(event) {
             Some(id) => {
                 let first = *first_of.entry(id).or_insert(index);
@@ -222,7 +226,7 @@ fn find_list(scanner: &mut Scanner<'_>) -> FoundOrNot {
     Some(Ok(Found { parts, has_nameless }))
 }
 
-/// The parser says what is wrong, and where.
+/// Returns the parser's error with its position.
 fn not_json(text: &str) -> String {
     match serde_json::from_str::<IgnoredAny>(text) {
         Err(error) => format!("it is not JSON: {}", JsonError::from(error)),
@@ -239,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_sqs_event_is_named() {
+    fn json_that_is_not_an_sqs_event_is_refused_with_the_reason() {
         for json in ["null", "true", "1", "-1", "1.5", "\"\\n\""] {
             assert!(problem(json).contains(NOT_AN_OBJECT), "{json}");
         }
@@ -254,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused_with_the_place() {
+    fn invalid_json_is_refused_with_the_position() {
         let cases = [
             ("", "EOF while parsing a value at line 1 column 0"),
             (r#"{"Records": [{}]} {}"#, "trailing characters at line 1 column 19"),
@@ -276,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_split_and_left_as_they_are() {
+    fn records_are_split_without_changes() {
         let json = r#" {"x": {"Records": 1}, "Records": [ {"a" : [1, 2]}, null, "s",{} ], "y": 2} "#;
         let expected = [r#"{"a" : [1, 2]}"#, "null", "\"s\"", "{}"];
         assert_eq!(texts(json.parse().unwrap()), expected);
@@ -284,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_alone_is_an_event_as_pipes_send_it() {
+    fn bare_list_is_accepted_as_an_event() {
         let json = r#" [ {"a" : [1, 2]}, null, [1],{} ] "#;
         let expected = [r#"{"a" : [1, 2]}"#, "null", "[1]", "{}"];
         assert_eq!(texts(json.parse().unwrap()), expected);

@@ -1,13 +1,13 @@
-//! One record: a message of a batch, wherever its host has it from.
+//! One record: a message of a batch, independent of its host.
 //!
-//! A [`Record`] asks its backing for what a handler wants to know. There are two: a span of a Lambda event's text, and a message that a worker
-//! received by the SDK.
+//! A [`Record`] reads from its backing. There are two backings: a span of a Lambda event's text, and a message that a
+//! worker received through the SDK.
 
 #[cfg(all(test, feature = "worker"))]
 mod both_backings;
-#[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker gets no events"))]
+#[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "only Lambda sends events"))]
 mod event;
-#[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker gets no events"))]
+#[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "only Lambda sends events"))]
 mod parts;
 #[cfg(feature = "worker")]
 mod received;
@@ -31,32 +31,33 @@ use crate::json::JsonError;
 use crate::outcome::BoxError;
 use crate::per_lane::PerLane;
 
-/// What a host knows of a batch that the records do not say: the Lambda context, for one.
+/// Host data of a batch that the records do not contain, such as the Lambda context.
 pub(crate) type Origin = Arc<dyn Any + Send + Sync>;
 
-/// What the records of a batch share.
+/// The state that the records of a batch share.
 pub(crate) struct Batch {
     pub(crate) records: Records,
-    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "only `Context` asks for it"))]
+    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "only `Context` reads it"))]
     pub(crate) origin: Origin,
-    /// Whether the host keeps the messages while they run, and settles each by itself. Such a host receives a message alone to run it.
-    #[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "only effects ask for it"))]
+    /// Set if the host extends the visibility timeouts of running messages and settles each on its own. Such a host
+    /// receives a message only to run it.
+    #[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "only effects read it"))]
     pub(crate) is_kept: bool,
-    /// `None` where runs have no limit.
-    #[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "only effects know the last run"))]
+    /// `None` if the number of runs has no limit.
+    #[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "only effects limit the runs"))]
     pub(crate) last_run: Option<Arc<dyn LastRun>>,
 }
 
-/// Knows which run of a record is its last.
-#[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "only effects know the last run"))]
+/// Decides whether a run of a record is its last.
+#[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "only effects limit the runs"))]
 pub(crate) trait LastRun: Send + Sync {
-    /// Returns whether the record goes to the dead-letter queue if its run that is under way fails, however it fails.
+    /// Returns whether any failure of the current run sends the record to the dead-letter queue.
     fn is_last_run(&self, record: &Record) -> bool;
 }
 
-/// The records of a batch, in the form in which the host has them.
+/// The records of a batch in their host's form.
 pub(crate) enum Records {
-    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "a worker gets no events"))]
+    #[cfg_attr(not(feature = "lambda"), allow(dead_code, reason = "only Lambda sends events"))]
     Event(EventRecords),
     #[cfg(feature = "worker")]
     Received(ReceivedMessages),
@@ -71,7 +72,7 @@ impl Records {
         }
     }
 
-    /// Returns the first record with the same id, where that is another one.
+    /// Returns the index of the first record with the same id, if that is another record.
     pub(crate) fn copy_of(&self, index: usize) -> Option<usize> {
         match self {
             Self::Event(records) => records.copy_of(index),
@@ -85,7 +86,7 @@ impl Records {
         self.get(index).message_id()
     }
 
-    /// Returns the ARN of the queue that the batch is from, where a record says so. One speaks for all of them: a mapping polls one queue.
+    /// Returns the ARN of the batch's queue, if a record has it. All records of a batch come from one queue.
     pub(crate) fn queue_arn(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Event(records) => records.queue_arn(),
@@ -103,29 +104,30 @@ impl Records {
     }
 }
 
-/// One message of a batch: what extractors read, and what layers pass on.
+/// One message of a batch, as extractors read it and layers pass it on.
 ///
-/// On Lambda the record stays raw JSON. Each part is parsed when it is asked for, so an odd attribute does not matter to a handler that does
-/// not read it. On a worker it is the message that the AWS SDK received. Cloning is cheap; a clone that is kept keeps its whole batch in
-/// memory.
+/// On Lambda the record stays raw JSON. Each part is parsed when it is read, so a malformed attribute does not affect a
+/// handler that does not read it. On a worker the record is the message that the AWS SDK received. Cloning is cheap,
+/// but a clone keeps its whole batch in memory.
 ///
-/// It can be an argument of a handler itself, where no extractor fits.
+/// A handler can take a `Record` itself when no extractor fits.
 #[derive(Clone)]
 pub struct Record {
     batch: PerLane<Batch>,
     index: usize,
-    /// Where the body was not in the record, and was fetched.
+    /// The fetched body, if the body was not in the record.
     #[cfg(feature = "large-messages")]
     fetched: Option<Arc<FetchedBody>>,
 }
 
-/// A body that was fetched. It takes the place of the record's own, and is not written into it: it may be most of the memory that there is.
+/// A fetched body. It replaces the record's own body without being copied into it, because it may fill most of the
+/// memory.
 #[cfg(feature = "large-messages")]
 pub(crate) struct FetchedBody {
     text: String,
-    /// A message attribute that said where the body is. Handlers do not see it.
+    /// The message attribute that pointed to the body. Handlers do not see it.
     hidden_attribute: Option<&'static str>,
-    /// The memory for bodies that this one takes.
+    /// The memory reservation of this body.
     _room: OwnedSemaphorePermit,
 }
 
@@ -136,7 +138,7 @@ impl FetchedBody {
     }
 }
 
-/// Where the parts of a record are.
+/// The source of a record's parts.
 #[derive(Clone, Copy)]
 pub(crate) enum Backing<'a> {
     Event(EventRecord<'a>),
@@ -144,7 +146,7 @@ pub(crate) enum Backing<'a> {
     Received(Received<'a>),
 }
 
-/// A message attribute in the form in which its record has it.
+/// A message attribute in its record's form.
 pub(crate) enum RawAttribute<'a> {
     Json(&'a str),
     #[cfg(feature = "worker")]
@@ -171,16 +173,16 @@ impl Record {
         }
     }
 
-    /// Returns the id that SQS gave the message, where the record has one: a string that is not empty.
+    /// Returns the message id, if the record has one that is a string and not empty.
     pub fn message_id(&self) -> Option<Cow<'_, str>> {
         self.backing().message_id()
     }
 
-    /// Returns the handle of this receipt, by which the message is deleted or its visibility changed.
+    /// Returns the receipt handle, which is needed to delete the message or change its visibility timeout.
     ///
     /// # Errors
     ///
-    /// Where it is there, but is not a string.
+    /// Returns an error if the value is present but is not a string.
     pub fn receipt_handle(&self) -> Result<Option<Cow<'_, str>>, JsonError> {
         match self.backing() {
             Backing::Event(record) => record.receipt_handle(),
@@ -189,11 +191,11 @@ impl Record {
         }
     }
 
-    /// Returns the message's text.
+    /// Returns the body of the message.
     ///
     /// # Errors
     ///
-    /// Where it is there, but is not a string.
+    /// Returns an error if the value is present but is not a string.
     pub fn body(&self) -> Result<Option<Cow<'_, str>>, JsonError> {
         if let Some(body) = self.fetched_body() {
             return Ok(Some(Cow::Borrowed(body)));
@@ -205,11 +207,12 @@ impl Record {
         }
     }
 
-    /// Returns what SQS says of the message: `SentTimestamp`, `ApproximateReceiveCount`, `MessageGroupId` and so on.
+    /// Returns a system attribute of the message, such as `SentTimestamp`, `ApproximateReceiveCount` or
+    /// `MessageGroupId`.
     ///
     /// # Errors
     ///
-    /// Where the attribute is there, but is not a string, or the attributes are not an object.
+    /// Returns an error if the attribute is present but is not a string, or if the attributes are not an object.
     pub fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, JsonError> {
         match self.backing() {
             Backing::Event(record) => record.attribute(name),
@@ -218,16 +221,16 @@ impl Record {
         }
     }
 
-    /// Returns how often the message has been received and not deleted, this time included, where the record says so.
+    /// Returns how often the message has been received, including this time, if the record has the count.
     pub fn receive_count(&self) -> Option<u32> {
         self.attribute("ApproximateReceiveCount").ok()??.parse().ok()
     }
 
-    /// Returns the message group id, where the record has one. A message of a standard queue may have one too.
+    /// Returns the message group id, if the record has one. Messages of standard queues may have one too.
     ///
     /// # Errors
     ///
-    /// Where it is there, but is not a string.
+    /// Returns an error if the value is present but is not a string.
     pub fn group_id(&self) -> Result<Option<Cow<'_, str>>, JsonError> {
         self.attribute("MessageGroupId")
     }
@@ -236,7 +239,7 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// Where it is there, but is not a string.
+    /// Returns an error if the value is present but is not a string.
     pub fn queue_arn(&self) -> Result<Option<Cow<'_, str>>, JsonError> {
         match self.backing() {
             Backing::Event(record) => record.queue_arn(),
@@ -245,7 +248,7 @@ impl Record {
         }
     }
 
-    /// Returns an attribute that the sender gave the message.
+    /// Returns a message attribute, which the sender set.
     pub(crate) fn raw_message_attribute(&self, name: &str) -> Result<Option<RawAttribute<'_>>, JsonError> {
         if self.hidden_attribute() == Some(name) {
             return Ok(None);
@@ -261,7 +264,7 @@ impl Record {
         self.batch.records.get(self.index)
     }
 
-    /// Returns the body that was fetched for this record.
+    /// Returns the fetched body of this record.
     pub(crate) fn fetched_body(&self) -> Option<&str> {
         #[cfg(feature = "large-messages")]
         return self.fetched.as_ref().map(|body| body.text.as_str());
@@ -269,7 +272,7 @@ impl Record {
         return None;
     }
 
-    /// Returns the name of the message attribute that handlers do not see.
+    /// Returns the name of the message attribute that is hidden from handlers.
     pub(crate) fn hidden_attribute(&self) -> Option<&'static str> {
         #[cfg(feature = "large-messages")]
         return self.fetched.as_ref().and_then(|body| body.hidden_attribute);
@@ -277,14 +280,14 @@ impl Record {
         return None;
     }
 
-    /// Returns the same record with a body that was fetched.
+    /// Returns the same record with a fetched body.
     #[cfg(feature = "large-messages")]
     pub(crate) fn with_body(&self, body: FetchedBody) -> Self {
         Self { fetched: Some(Arc::new(body)), ..self.clone() }
     }
 
-    /// Returns whether the record's own body may have that word in it. The body is not unescaped for it, so a word that a JSON string would
-    /// escape is not found.
+    /// Returns whether the raw body contains `word`. JSON escapes are not decoded, so a word that needs escapes is not
+    /// found.
     #[cfg(feature = "large-messages")]
     pub(crate) fn body_may_contain(&self, word: &str) -> bool {
         match self.backing() {
@@ -305,16 +308,16 @@ impl Record {
         self.batch.last_run.as_ref().is_some_and(|last_run| last_run.is_last_run(self))
     }
 
-    /// Returns whether the host keeps the message while it runs.
+    /// Returns whether the host extends the message's visibility timeout while it runs.
     #[cfg(feature = "sqs")]
     pub(crate) fn is_kept(&self) -> bool {
         self.batch.is_kept
     }
 
-    /// Checks that this is a record at all.
+    /// Checks that the record is a JSON object.
     pub(crate) fn check(&self) -> Result<(), BoxError> {
         match self.backing() {
-            Backing::Event(record) if !record.is_object() => Err("this is no record: it is not a JSON object".into()),
+            Backing::Event(record) if !record.is_object() => Err("the record is not a JSON object".into()),
             Backing::Event(_) => Ok(()),
             #[cfg(feature = "worker")]
             Backing::Received(_) => Ok(()),
@@ -331,7 +334,7 @@ impl fmt::Debug for Record {
 
 #[cfg(test)]
 impl Batch {
-    /// The batch of a Lambda event.
+    /// Returns the batch of a Lambda event.
     pub(crate) fn of_event(json: &str) -> Self {
         let records = Records::Event(json.parse::<Event>().and_then(Event::into_records).unwrap());
         Self { records, origin: Arc::new(()), is_kept: false, last_run: None }
@@ -340,12 +343,12 @@ impl Batch {
 
 #[cfg(test)]
 impl Record {
-    /// The record of an event that has no other.
+    /// Returns the only record of an event.
     pub(crate) fn of_json(record: &str) -> Self {
         Self::new(PerLane::new(Batch::of_event(&format!(r#"{{"Records":[{record}]}}"#))), 0)
     }
 
-    /// The record of a message that a worker received.
+    /// Returns the record of a message that a worker received.
     #[cfg(feature = "worker")]
     pub(crate) fn of_message(message: aws_sdk_sqs::types::Message, queue_arn: &str) -> Self {
         let messages = ReceivedMessages::new(vec![ReceivedMessage::new(message).unwrap()], queue_arn.into());

@@ -1,4 +1,4 @@
-//! Where the parts of a record are in an event's text.
+//! The positions of a record's parts in the text of an event.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,9 +9,9 @@ use crate::json::{JsonError, Scanner, find, text};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parts {
     whole: Span,
-    /// Whether this is a record at all.
+    /// Set if the record is a JSON object.
     is_object: bool,
-    /// The first record in the batch with the same id, where that is another one.
+    /// The index of the first record with the same id, if that is another record.
     pub(super) copy_of: Option<usize>,
     message_id: Span,
     receipt_handle: Span,
@@ -22,7 +22,7 @@ pub(super) struct Parts {
     event_source_arn: Span,
 }
 
-/// A part of the text; empty where the record has no such part.
+/// A part of the text. It is empty if the record does not have the part.
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
     begin: u32,
@@ -30,7 +30,7 @@ struct Span {
 }
 
 impl Parts {
-    /// Goes past a record, or what stands in the place of one.
+    /// Scans one element of the list of records.
     pub(super) fn find(scanner: &mut Scanner<'_>) -> Option<Self> {
         let mut parts = Self::default();
         let (_, first) = scanner.peek()?;
@@ -46,7 +46,8 @@ impl Parts {
         Some(parts)
     }
 
-    /// Returns the record's id, if it has one. A value that is not a text, or an empty one, cannot be reported, and so is no id.
+    /// Returns the record's id, if it has one. A value that is not a string, or an empty string, cannot be reported and
+    /// does not count as an id.
     pub(super) fn message_id<'a>(&self, event: &'a str) -> Option<Cow<'a, str>> {
         text(self.message_id.of(event)).ok()?.filter(|id| !id.is_empty())
     }
@@ -58,7 +59,7 @@ impl Parts {
             "body" => &mut self.body,
             "attributes" => &mut self.attributes,
             "messageAttributes" => &mut self.message_attributes,
-            // SNS writes its own `EventSource` so; it is read for the error message that names it.
+            // SNS writes `EventSource`. It is read only to name the service in an error.
             "eventSource" | "EventSource" => &mut self.event_source,
             "eventSourceARN" => &mut self.event_source_arn,
             _ => return,
@@ -68,7 +69,7 @@ impl Parts {
 }
 
 impl From<Range<usize>> for Span {
-    /// An event is shorter than 4 GiB: longer ones are refused before.
+    /// Converts a range of an event's text. Events over 4 GiB were refused before.
     fn from(range: Range<usize>) -> Self {
         let place = |at| u32::try_from(at).unwrap_or(u32::MAX);
         Self { begin: place(range.start), end: place(range.end) }
@@ -81,8 +82,8 @@ impl Span {
     }
 }
 
-/// A record in an event's text. Each part is parsed when it is asked for, so an odd attribute does not matter to a handler that does not
-/// read it.
+/// A record in an event's text. Each part is parsed when it is read, so a malformed attribute does not affect a handler
+/// that does not read it.
 #[derive(Clone, Copy)]
 pub(crate) struct EventRecord<'a> {
     pub(super) text: &'a str,
@@ -113,12 +114,12 @@ impl<'a> EventRecord<'a> {
         text(entry(self.parts.attributes.of(self.text), name)?.unwrap_or_default())
     }
 
-    /// Returns the JSON of an attribute that the sender gave the message.
+    /// Returns the JSON of one message attribute.
     pub(super) fn message_attribute(self, name: &str) -> Result<Option<&'a str>, JsonError> {
         entry(self.message_attributes(), name)
     }
 
-    /// Returns the JSON of all attributes that the sender gave the message.
+    /// Returns the JSON of all message attributes.
     pub(crate) fn message_attributes(self) -> &'a str {
         self.parts.message_attributes.of(self.text)
     }
@@ -127,7 +128,7 @@ impl<'a> EventRecord<'a> {
         text(self.parts.event_source_arn.of(self.text))
     }
 
-    /// Returns the service that the record says it comes from.
+    /// Returns the service that the record names as its source.
     pub(super) fn event_source(self) -> Text<'a> {
         text(self.parts.event_source.of(self.text))
     }
@@ -136,13 +137,13 @@ impl<'a> EventRecord<'a> {
         self.parts.is_object
     }
 
-    /// Returns the whole record, as it came.
+    /// Returns the JSON of the whole record.
     pub(crate) fn json(self) -> &'a str {
         self.parts.whole.of(self.text)
     }
 }
 
-/// The value of an entry of an object. Nothing there, and `null`, have no entries.
+/// Returns the value of an entry of an object. A missing object and `null` have no entries.
 fn entry<'a>(object: &'a str, name: &str) -> Result<Option<&'a str>, JsonError> {
     match object {
         "" | "null" => Ok(None),

@@ -1,23 +1,26 @@
-//! Messages as a worker received them, as the backing of records.
+//! Messages that a worker received, as the backing of records.
 
 use std::fmt;
 use std::sync::Arc;
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
 
-/// A message that has what SQS gives every message.
+/// A message with the fields that SQS sets on every message.
 pub(crate) struct ReceivedMessage {
     pub(crate) message_id: String,
     pub(crate) receipt_handle: String,
     pub(crate) body: String,
-    /// Everything else.
+    /// The other fields of the message.
     rest: Message,
 }
 
 impl ReceivedMessage {
+    /// Takes the required fields out of a message.
+    ///
     /// # Errors
     ///
-    /// Where it lacks an id, a receipt handle or a body. Without an id it cannot be reported, without a receipt handle not be deleted.
+    /// Returns an error if the id, the receipt handle or the body is missing. A message without an id cannot be
+    /// reported, and without a receipt handle it cannot be deleted.
     pub(crate) fn new(mut message: Message) -> Result<Self, Incomplete> {
         let lacks = |lacks| move || Incomplete { lacks };
         Ok(Self {
@@ -32,14 +35,14 @@ impl ReceivedMessage {
 /// The messages of one poll.
 pub(crate) struct ReceivedMessages {
     messages: Vec<ReceivedMessage>,
-    /// For each the first one with the same id, where that is another one.
+    /// For each message the index of the first one with the same id, if that is another message.
     copies: Vec<Option<usize>>,
     queue_arn: Arc<str>,
 }
 
 impl ReceivedMessages {
     pub(crate) fn new(messages: Vec<ReceivedMessage>, queue_arn: Arc<str>) -> Self {
-        // A poll brings ten messages at most.
+        // A poll returns at most ten messages, so the quadratic search is cheap.
         let first =
             |index: usize| messages[..index].iter().position(|other| other.message_id == messages[index].message_id);
         let copies = (0..messages.len()).map(first).collect();
@@ -63,7 +66,7 @@ impl ReceivedMessages {
     }
 }
 
-/// A message, and the queue that it was received from.
+/// A message with the ARN of its queue.
 #[derive(Clone, Copy)]
 pub(crate) struct Received<'a> {
     pub(crate) message: &'a ReceivedMessage,
@@ -84,13 +87,13 @@ impl<'a> Received<'a> {
         self.message.rest.message_attributes.iter().flatten()
     }
 
-    /// Returns everything but id, receipt handle and body.
+    /// Returns the fields other than id, receipt handle and body.
     pub(crate) fn rest(self) -> &'a Message {
         &self.message.rest
     }
 }
 
-/// A message that lacks what SQS gives every message.
+/// The error of a message without a field that SQS sets on every message.
 #[derive(Debug)]
 pub(crate) struct Incomplete {
     lacks: &'static str,
@@ -98,7 +101,7 @@ pub(crate) struct Incomplete {
 
 impl fmt::Display for Incomplete {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the queue handed out a message without {}; check that the endpoint speaks SQS", self.lacks)
+        write!(f, "received a message without {}; check that the endpoint speaks SQS", self.lacks)
     }
 }
 
@@ -109,18 +112,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_that_could_not_be_settled_is_refused() {
+    fn message_without_id_handle_or_body_is_refused() {
         let refused = |message: Message| ReceivedMessage::new(message).map(drop).unwrap_err().to_string();
         let message = |id: &str| Message::builder().message_id(id).receipt_handle("h").body("b");
         assert!(refused(Message::builder().build()).contains("without MessageId"));
-        assert!(refused(message("").build()).contains("without MessageId"), "two of them would be one message");
+        assert!(refused(message("").build()).contains("without MessageId"), "two such messages would have the same id");
         assert!(refused(Message::builder().message_id("a").build()).contains("without ReceiptHandle"));
         assert!(refused(Message::builder().message_id("a").receipt_handle("h").build()).contains("without Body"));
         assert!(ReceivedMessage::new(message("a").build()).is_ok());
     }
 
     #[test]
-    fn messages_with_the_same_id_are_copies_of_the_first() {
+    fn message_with_a_seen_id_is_a_copy_of_the_first() {
         let message = |id: &str| Message::builder().message_id(id).receipt_handle("h").body("b").build();
         let messages = ["a", "b", "a", "a"].map(|id| ReceivedMessage::new(message(id)).unwrap());
         let messages = ReceivedMessages::new(messages.into(), "arn".into());

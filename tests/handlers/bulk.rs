@@ -1,4 +1,4 @@
-//! Batch handlers: a chunk of records a call, and an answer for each.
+//! Tests batch handlers, which take a chunk of records and answer for each.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ async fn by_body(State(sizes): State<Sizes>, bodies: Vec<Body>) -> Vec<Outcome> 
 }
 
 #[tokio::test]
-async fn chunks_are_bounded_and_answered_by_position() {
+async fn chunks_are_limited_and_answered_by_position() {
     let sizes = Sizes::default();
     let consumer = redrive::batch(by_body).with_state(sizes.clone()).chunk_size(10);
     let batch = (0..25).map(|id| record(&id.to_string(), if id % 7 == 3 { "fail" } else { "ok" }));
@@ -28,7 +28,7 @@ async fn chunks_are_bounded_and_answered_by_position() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_parse_fails_alone() {
+async fn malformed_body_fails_alone() {
     async fn sum(numbers: Vec<Json<u32>>) -> Result<(), BoxError> {
         assert_eq!(numbers.iter().map(|Json(number)| number).sum::<u32>(), 5);
         Ok(())
@@ -38,7 +38,7 @@ async fn a_body_that_does_not_parse_fails_alone() {
 }
 
 #[tokio::test]
-async fn what_is_missing_from_the_answer_has_failed() {
+async fn record_without_an_answer_fails() {
     async fn short(_: Vec<Body>) -> Vec<Outcome> {
         vec![Outcome::Done, Outcome::Done]
     }
@@ -47,7 +47,7 @@ async fn what_is_missing_from_the_answer_has_failed() {
 }
 
 #[tokio::test]
-async fn too_many_answers_cannot_be_told_apart() {
+async fn too_many_answers_fail_the_whole_chunk() {
     async fn long(bodies: Vec<Body>) -> Vec<Outcome> {
         vec![Outcome::Done; bodies.len() + 1]
     }
@@ -56,7 +56,7 @@ async fn too_many_answers_cannot_be_told_apart() {
 }
 
 #[tokio::test]
-async fn an_error_fails_the_chunk_and_is_classified() {
+async fn error_fails_the_chunk_and_is_classified() {
     async fn refuses(items: Vec<(MessageId, Body)>) -> Result<Vec<Outcome>, String> {
         let refused = items.iter().any(|(_, Body(body))| body == "bad");
         if refused { Err("refused".into()) } else { Ok(vec![Outcome::Done; items.len()]) }
@@ -69,7 +69,7 @@ async fn an_error_fails_the_chunk_and_is_classified() {
 }
 
 #[tokio::test]
-async fn what_is_rejected_is_settled_whatever_becomes_of_the_handler() {
+async fn rejected_record_is_settled_if_the_handler_panics_or_hangs() {
     quiet_intended_panics();
     let test_event = r#"{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"}"#;
     let upload =
@@ -90,7 +90,7 @@ async fn what_is_rejected_is_settled_whatever_becomes_of_the_handler() {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_classification_costs_its_record() {
+async fn panic_in_classify_fails_only_its_record() {
     quiet_intended_panics();
     async fn second_fails(bodies: Vec<Body>) -> Vec<Result<(), String>> {
         bodies.into_iter().map(|Body(body)| if body == "fail" { Err(body) } else { Ok(()) }).collect()
@@ -101,7 +101,7 @@ async fn a_panic_of_the_classification_costs_its_record() {
 }
 
 #[tokio::test]
-async fn a_fifo_chunk_never_holds_two_of_a_group() {
+async fn fifo_chunk_contains_at_most_one_record_of_a_group() {
     let seen: Arc<Mutex<Vec<Vec<String>>>> = Arc::default();
     let consumer = redrive::batch({
         let seen = seen.clone();
@@ -120,7 +120,7 @@ async fn a_fifo_chunk_never_holds_two_of_a_group() {
 }
 
 #[tokio::test]
-async fn a_chunk_size_of_zero_is_one() {
+async fn chunk_size_of_zero_counts_as_one() {
     let sizes = Sizes::default();
     let consumer = redrive::batch(by_body).with_state(sizes.clone()).chunk_size(0);
     let batch = ["1", "2"].map(|id| record(id, ""));
@@ -129,7 +129,7 @@ async fn a_chunk_size_of_zero_is_one() {
 }
 
 #[tokio::test]
-async fn a_handler_is_not_called_where_every_record_is_rejected() {
+async fn handler_is_not_called_if_every_record_is_rejected() {
     let calls = Arc::new(AtomicUsize::new(0));
     let consumer = redrive::batch({
         let calls = calls.clone();
@@ -144,7 +144,7 @@ async fn a_handler_is_not_called_where_every_record_is_rejected() {
 }
 
 #[tokio::test]
-async fn an_error_for_one_record_is_classified() {
+async fn error_of_one_record_is_classified() {
     async fn by_body(bodies: Vec<Body>) -> Vec<Result<(), String>> {
         bodies.into_iter().map(|Body(body)| if body == "ok" { Ok(()) } else { Err(body) }).collect()
     }

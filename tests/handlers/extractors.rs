@@ -1,4 +1,4 @@
-//! What a handler can take, and how absent and malformed differ.
+//! Tests extractors, and the difference between absent and malformed values.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::kit::{STANDARD, answer, event, fifo_record, record, with, with_attribute};
 
-/// What an extractor makes of a record: the value shown, or `None` where the record was rejected.
+/// Returns the extracted value as `Debug` shows it, or `None` if the record was rejected.
 pub(crate) async fn extract<E>(record: Value) -> Option<String>
 where
     E: FromRecord<()> + Debug + Send + 'static,
@@ -31,7 +31,7 @@ where
     });
     let reported = answer(&consumer, event([record])).await.unwrap();
     let seen = seen.lock().unwrap().take();
-    assert!(seen.is_some() || !reported.is_empty(), "a record that is not taken is reported");
+    assert!(seen.is_some() || !reported.is_empty(), "a rejected record is reported");
     seen
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Order {
 }
 
 #[tokio::test]
-async fn what_sqs_says_of_a_message() {
+async fn fields_and_system_attributes_are_extracted() {
     let standard = || record("m1", "x");
     let at = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
     assert_takes(standard(), MessageId("m1".into())).await;
@@ -67,14 +67,14 @@ async fn what_sqs_says_of_a_message() {
 }
 
 #[tokio::test]
-async fn a_body_of_json() {
+async fn json_body_is_deserialized() {
     assert_takes(record("1", r#"{"id": 7}"#), Json(Order { id: 7 })).await;
-    // Escapes of both layers: the string in the record, and the string in the body.
+    // Escapes of both levels: the string in the record, and the string in the body.
     assert_takes(record("1", r#""a\u00e9\n\"""#), Json("aé\n\"".to_owned())).await;
 }
 
 #[tokio::test]
-async fn absent_is_none_and_malformed_is_not() {
+async fn absent_value_is_none_and_malformed_value_is_rejected() {
     assert_eq!(
         extract::<Option<Json<Order>>>(record("1", r#"{"id": 7}"#)).await.as_deref(),
         Some("Some(Json(Order { id: 7 }))")
@@ -92,7 +92,7 @@ async fn absent_is_none_and_malformed_is_not() {
 }
 
 #[tokio::test]
-async fn a_rejection_can_be_taken_as_a_result() {
+async fn result_argument_takes_the_rejection() {
     let seen = extract::<Result<Json<Order>, Rejection>>(record("1", r#"{"id": "secret"}"#)).await.unwrap();
     assert!(seen.contains("Malformed") && seen.contains("expected u32"), "{seen}");
     assert!(!seen.contains("secret"), "{seen}");
@@ -128,7 +128,7 @@ impl FromAttribute for Signature {
 }
 
 #[tokio::test]
-async fn message_attributes_by_type() {
+async fn message_attributes_are_extracted_by_type() {
     let number = |value: &str| {
         let lists = json!([]);
         json!({ "stringValue": value, "dataType": "Number.int", "stringListValues": lists, "binaryListValues": lists })
@@ -142,7 +142,7 @@ async fn message_attributes_by_type() {
 }
 
 #[tokio::test]
-async fn the_whole_message() {
+async fn whole_message_is_extracted() {
     let seen = extract::<Message>(record("m1", "x")).await.unwrap();
     assert!(seen.contains("message_id: Some(\"m1\")") && seen.contains("body: Some(\"x\")"), "{seen}");
     let seen = extract::<Record>(record("m1", "secret")).await.unwrap();
@@ -163,7 +163,7 @@ impl FromRef<App> for Limit {
     }
 }
 
-/// An own extractor that reads the state.
+/// A custom extractor that reads the state.
 impl FromRecord<App> for Limit {
     type Rejection = std::convert::Infallible;
 
@@ -173,7 +173,7 @@ impl FromRecord<App> for Limit {
 }
 
 #[tokio::test]
-async fn state_whole_and_in_part_in_any_order() {
+async fn state_and_its_parts_are_extracted_in_any_order() {
     #[allow(clippy::too_many_arguments, reason = "as many as there can be")]
     async fn handler(
         Limit(limit): Limit,
@@ -215,12 +215,12 @@ impl<S: Sync> FromRecord<S> for OursOnly {
 }
 
 #[tokio::test]
-async fn an_own_rejection_says_its_own_outcome() {
+async fn custom_rejection_sets_its_outcome() {
     let consumer = redrive::handler(|_: OursOnly| async { Outcome::Retry });
     assert_eq!(answer(&consumer, event([record("ours", ""), record("theirs", "")])).await.unwrap(), ["ours"]);
 }
 
-/// An extractor as axum would have it, with nothing to say for its rejection.
+/// An extractor whose rejection has no message, as axum allows.
 #[derive(Debug)]
 struct Speechless;
 
@@ -233,7 +233,7 @@ impl<S: Sync> FromRecord<S> for Speechless {
 }
 
 #[tokio::test]
-async fn a_rejection_never_means_done() {
+async fn rejection_of_unit_type_is_a_retry() {
     let batch = || event([record("1", "")]);
     assert_eq!(answer(&redrive::handler(|_: Speechless| async {}), batch()).await.unwrap(), ["1"]);
     assert_eq!(answer(&redrive::handler(|_: (Speechless,)| async {}), batch()).await.unwrap(), ["1"]);
@@ -284,7 +284,7 @@ fn s3_test() -> Value {
 }
 
 #[tokio::test]
-async fn through_sns() {
+async fn sns_envelope_is_extracted() {
     let seen = extract::<Sns<Order>>(record("1", &sns(r#"{"id": 7}"#).to_string())).await.unwrap();
     assert!(seen.contains("message: Order { id: 7 }") && seen.contains("Some(\"new order\")"), "{seen}");
     assert_eq!(extract::<Sns<Order>>(record("1", &sns("no json").to_string())).await, None);
@@ -296,7 +296,7 @@ async fn through_sns() {
 }
 
 #[tokio::test]
-async fn through_event_bridge() {
+async fn event_bridge_envelope_is_extracted() {
     let envelope = json!({
         "version": "0",
         "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
@@ -313,7 +313,7 @@ async fn through_event_bridge() {
     assert_eq!(extract::<EventBridge<String>>(record("1", &envelope.to_string())).await, None);
 }
 
-/// What EventBridge Scheduler sends where a schedule has no input.
+/// The event of EventBridge Scheduler for a schedule without input.
 fn scheduled(detail: Value) -> String {
     let envelope = json!({
         "version": "0",
@@ -336,7 +336,7 @@ struct Nightly;
 struct Empty {}
 
 #[tokio::test]
-async fn a_schedule_is_taken_by_whatever_fits_the_json_in_its_text() {
+async fn schedule_detail_is_deserialized_from_the_json_in_its_string() {
     let without = || record("1", &scheduled(json!("{}")));
     assert!(extract::<EventBridge<()>>(without()).await.unwrap().contains("detail: ()"));
     assert!(extract::<EventBridge<Nightly>>(without()).await.unwrap().contains("detail: Nightly"));
@@ -351,7 +351,7 @@ async fn a_schedule_is_taken_by_whatever_fits_the_json_in_its_text() {
 }
 
 #[tokio::test]
-async fn a_schedule_through_sns_is_taken_too() {
+async fn schedule_in_an_sns_envelope_is_extracted() {
     let record = record("1", &sns(&scheduled(json!("{}"))).to_string());
     assert!(extract::<Sns<EventBridge<()>>>(record).await.unwrap().contains("detail: ()"));
 }
@@ -362,7 +362,7 @@ fn sns_with_attributes(attributes: Value) -> Value {
 }
 
 #[tokio::test]
-async fn attributes_are_found_in_the_envelope_of_sns_by_type() {
+async fn sns_attributes_are_extracted_by_type() {
     let with_attributes = || {
         sns_with_attributes(json!({
             "priority": { "Type": "Number.int", "Value": "3" },
@@ -391,7 +391,7 @@ async fn attributes_are_found_in_the_envelope_of_sns_by_type() {
 }
 
 #[tokio::test]
-async fn an_odd_attribute_of_sns_costs_only_whoever_reads_it() {
+async fn odd_sns_attribute_rejects_only_a_handler_that_reads_it() {
     for (attributes, is_absent) in [
         (json!(null), true),
         (json!({}), true),
@@ -406,11 +406,11 @@ async fn an_odd_attribute_of_sns_costs_only_whoever_reads_it() {
         let seen = extract::<Option<SnsAttribute<Signature>>>(sns_with_attributes(attributes.clone())).await;
         assert_eq!(seen.as_deref(), is_absent.then_some("None"), "{attributes}");
     }
-    assert_eq!(extract::<Option<SnsAttribute<Signature>>>(record("1", "{}")).await, None, "there is no envelope");
+    assert_eq!(extract::<Option<SnsAttribute<Signature>>>(record("1", "{}")).await, None, "the body has no envelope");
 }
 
 #[tokio::test]
-async fn a_body_of_another_form_names_the_extractor_that_takes_it() {
+async fn rejection_names_the_extractor_that_fits_the_body() {
     let object_created = json!({
         "version": "0", "id": "1", "detail-type": "Object Created", "source": "aws.s3", "account": "123456789012",
         "time": "2021-11-12T00:00:00Z", "region": "ca-central-1", "resources": ["arn:aws:s3:::photos"],
@@ -435,7 +435,7 @@ async fn a_body_of_another_form_names_the_extractor_that_takes_it() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_encoded_is_there_as_it_came() {
+async fn raw_key_is_the_key_of_the_event() {
     let mut notification = s3_notification();
     notification["Records"][0]["s3"]["object"]["key"] = json!("100%/a+b.jpg");
     let seen = extract::<S3>(record("1", &notification.to_string())).await.unwrap();
@@ -443,7 +443,7 @@ async fn a_key_that_is_not_encoded_is_there_as_it_came() {
 }
 
 #[tokio::test]
-async fn through_s3_with_keys_as_they_are_in_the_bucket() {
+async fn s3_keys_are_decoded() {
     let seen = extract::<S3>(record("1", &s3_notification().to_string())).await.unwrap();
     assert!(seen.contains("key: \"a b+c/é.jpg\"") && seen.contains("bucket: \"photos\""), "{seen}");
     assert!(seen.contains("size: Some(1024)"), "{seen}");
@@ -452,14 +452,14 @@ async fn through_s3_with_keys_as_they_are_in_the_bucket() {
 }
 
 #[tokio::test]
-async fn the_test_event_of_s3_is_no_poison_record() {
+async fn s3_test_event_is_discarded() {
     let consumer = redrive::handler(|S3(_): S3| async { Outcome::Retry });
     let batch = [record("test", &s3_test().to_string()), record("real", &s3_notification().to_string())];
     assert_eq!(answer(&consumer, event(batch)).await.unwrap(), ["real"]);
 }
 
 #[tokio::test]
-async fn s3_through_sns() {
+async fn s3_notification_in_an_sns_envelope_is_extracted() {
     let seen =
         extract::<Sns<S3Notification>>(record("1", &sns(&s3_notification().to_string()).to_string())).await.unwrap();
     assert!(seen.contains("key: \"a b+c/é.jpg\""), "{seen}");
@@ -467,7 +467,7 @@ async fn s3_through_sns() {
     assert!(seen.contains("records: []"), "{seen}");
 }
 
-/// What the value of an attribute looks like in a log.
+/// An attribute that keeps the `Debug` text of its value.
 #[derive(Debug)]
 struct Shown(#[allow(dead_code, reason = "shown")] String);
 
@@ -480,14 +480,14 @@ impl FromAttribute for Shown {
 }
 
 #[tokio::test]
-async fn an_attributes_value_is_private() {
+async fn debug_hides_the_value_of_an_attribute() {
     let card = with_message_attribute("card", json!({ "stringValue": "SECRET", "dataType": "String.card" }));
     let seen = extract::<Attribute<Shown>>(card).await.unwrap();
     assert!(seen.contains("String.card") && !seen.contains("SECRET"), "{seen}");
 }
 
 #[tokio::test]
-async fn a_subscription_to_be_confirmed_is_no_message() {
+async fn sns_subscription_confirmation_is_rejected() {
     assert!(extract::<Sns<u32>>(record("1", &sns("7").to_string())).await.is_some());
     let confirmation = with(sns("7"), "Type", json!("SubscriptionConfirmation"));
     assert_eq!(extract::<Sns<u32>>(record("1", &confirmation.to_string())).await, None);

@@ -1,4 +1,4 @@
-//! FIFO queues, where the small batches leave a question open.
+//! Tests FIFO queues in the cases that the enumeration of small batches does not cover.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,14 +12,14 @@ async fn by_body(Body(body): Body) -> Outcome {
 }
 
 #[tokio::test]
-async fn what_has_a_group_on_a_standard_queue_fails_alone() {
+async fn record_with_a_group_on_a_standard_queue_fails_alone() {
     let fair = |id: &str, body: &str| with_attribute(record(id, body), "MessageGroupId", "tenant");
     let batch = [fair("1", "fail"), fair("2", "ok"), fair("3", "ok")];
     assert_eq!(answer(&redrive::handler(by_body), event(batch)).await.unwrap(), ["1"]);
 }
 
 #[tokio::test]
-async fn a_group_goes_on_after_a_record_that_was_discarded() {
+async fn group_continues_after_a_discarded_record() {
     async fn discard(MessageId(id): MessageId) -> Outcome {
         if id == "1" { Outcome::Discard("of no use".into()) } else { Outcome::Done }
     }
@@ -27,9 +27,9 @@ async fn a_group_goes_on_after_a_record_that_was_discarded() {
     assert!(answer(&redrive::handler(discard), event(batch)).await.unwrap().is_empty());
 }
 
-/// The trace recorded on AWS: a batch 1, 2, 3, 4 of one group that reports 2, 3, 4.
+/// A trace recorded on AWS: a batch 1, 2, 3, 4 of one group that reports 2, 3, 4.
 #[tokio::test]
-async fn the_rest_of_a_group_does_not_run_after_a_failure() {
+async fn tail_of_a_failed_group_is_not_run() {
     let ran = Arc::new(Mutex::new(Vec::new()));
     let consumer = redrive::handler({
         let ran = ran.clone();
@@ -44,7 +44,7 @@ async fn the_rest_of_a_group_does_not_run_after_a_failure() {
 }
 
 #[tokio::test]
-async fn a_queue_is_fifo_by_the_end_of_its_name() {
+async fn queue_is_fifo_if_its_name_ends_in_fifo() {
     async fn by_body(Body(body): Body) -> Outcome {
         if body == "fail" { Outcome::Retry } else { Outcome::Done }
     }

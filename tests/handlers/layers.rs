@@ -1,4 +1,4 @@
-//! Tower layers round each record, and lambda_runtime's round the batch.
+//! Tests tower layers around each record.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use tower::timeout::TimeoutLayer;
 use crate::kit::{answer, event, on_paused_clock, record};
 
 #[test]
-fn a_timeout_fails_its_record_only() {
+fn timeout_fails_only_its_record() {
     on_paused_clock(async {
         async fn sleeps(Body(seconds): Body) {
             sleep(Duration::from_secs(seconds.parse().unwrap())).await;
@@ -23,7 +23,7 @@ fn a_timeout_fails_its_record_only() {
     });
 }
 
-/// A layer that notes when a record passes it.
+/// Returns a layer that notes each record that passes.
 fn noting(
     name: &'static str,
     notes: &Arc<Mutex<Vec<&'static str>>>,
@@ -39,7 +39,7 @@ fn noting(
 }
 
 #[tokio::test]
-async fn the_layer_added_last_is_the_outermost() {
+async fn last_added_layer_is_the_outermost() {
     async fn handler() {}
     let notes = Arc::default();
     let consumer = redrive::handler(handler).layer(noting("inner", &notes)).layer(noting("outer", &notes));
@@ -48,7 +48,7 @@ async fn the_layer_added_last_is_the_outermost() {
 }
 
 #[test]
-fn a_limit_is_shared_by_all_records_of_all_clones() {
+fn limit_is_shared_by_all_records_of_all_clones() {
     on_paused_clock(async {
         let running = Arc::new(AtomicUsize::new(0));
         let consumer = redrive::handler(move || {
@@ -70,9 +70,9 @@ async fn fails() -> Result<(), String> {
     Err("hopeless".into())
 }
 
-/// Classification says what a record's last error is worth: one that a layer put in its place is a retry.
+/// A classified error counts only if it leaves the last layer. An error that a layer puts in its place is a retry.
 #[tokio::test]
-async fn an_error_of_a_layer_takes_the_outcome_back() {
+async fn error_of_a_layer_replaces_the_classified_outcome() {
     let consumer = redrive::handler(fails).classify(|_| Outcome::Discard("hopeless".into()));
     assert!(answer(&consumer, event([record("1", "")])).await.unwrap().is_empty());
     let replacing = tower::layer::layer_fn(|service: RecordService| {
@@ -82,7 +82,7 @@ async fn an_error_of_a_layer_takes_the_outcome_back() {
 }
 
 #[tokio::test]
-async fn a_layer_sees_the_handlers_own_error() {
+async fn layer_gets_the_handlers_own_error() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let watching = {
         let seen = seen.clone();

@@ -1,5 +1,5 @@
-//! What becomes of a record by what its handler does, wherever it came from. Each host's tests have these, with a `kit` of
-//! their own that takes a batch to the consumer and says which of its records are not done.
+//! Tests the outcome of a record by the behaviour of its handler, on every host. Each host's test binary includes these
+//! tests. Its `kit` runs a batch on that host and returns the records that are not done.
 
 mod bulk;
 pub(crate) mod extractors;

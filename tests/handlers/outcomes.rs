@@ -1,4 +1,4 @@
-//! What a handler may return, and what that means for its record.
+//! Tests the return values of handlers and their effect on the record.
 
 use std::fmt;
 use std::time::Duration;
@@ -28,13 +28,13 @@ async fn reported<K: redrive::Kind>(consumer: redrive::Consumer<K>, bodies: &[&s
 }
 
 #[tokio::test]
-async fn nothing_is_done() {
+async fn unit_is_done() {
     async fn nothing() {}
     assert!(reported(redrive::handler(nothing), &["a"]).await.is_empty());
 }
 
 #[tokio::test]
-async fn an_error_of_any_type_is_a_retry() {
+async fn error_of_any_type_is_a_retry() {
     async fn own(_: Body) -> Result<(), OrderError> {
         Err(OrderError::Busy)
     }
@@ -54,7 +54,7 @@ async fn an_error_of_any_type_is_a_retry() {
 }
 
 #[tokio::test]
-async fn only_done_and_discard_leave_the_queue_without_a_client() {
+async fn only_done_and_discard_leave_the_queue_without_effects() {
     async fn outcome(Body(body): Body) -> Outcome {
         match body.as_str() {
             "done" => Outcome::Done,
@@ -86,7 +86,7 @@ async fn errors_are_classified_by_their_own_type() {
 }
 
 #[tokio::test]
-async fn an_anyhow_error_still_downcasts_when_it_is_classified() {
+async fn classify_can_downcast_an_anyhow_error() {
     async fn place(_: Body) -> anyhow::Result<()> {
         Err(anyhow::Error::new(OrderError::Stale).context("placing"))
     }
@@ -98,7 +98,7 @@ async fn an_anyhow_error_still_downcasts_when_it_is_classified() {
 }
 
 #[tokio::test]
-async fn an_error_may_be_classified_as_done() {
+async fn error_classified_as_done_leaves_the_queue() {
     async fn fails() -> Result<(), String> {
         Err("was there before".into())
     }

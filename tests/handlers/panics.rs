@@ -1,4 +1,4 @@
-//! A panic costs its record, wherever it comes from.
+//! Tests that a panic fails only its record, in every place where user code runs.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,7 +10,7 @@ use tower::Service;
 
 use crate::kit::{INTENDED, answer, answer_within, event, on_paused_clock, quiet_intended_panics, record};
 
-/// The middle record of three is the one that panics.
+/// Runs three records, of which the second one panics, and returns the reported ids.
 async fn reported<K: Kind>(consumer: &Consumer<K>) -> Vec<String> {
     quiet_intended_panics();
     let records = [record("1", "ok"), record("2", "panic"), record("3", "ok")];
@@ -30,7 +30,7 @@ impl Drop for PanicsInDrop {
 }
 
 #[tokio::test]
-async fn in_the_handler() {
+async fn panic_in_the_handler_fails_its_record() {
     async fn at_once(Body(body): Body) {
         panic_if(body == "panic");
     }
@@ -48,7 +48,7 @@ async fn in_the_handler() {
 }
 
 #[tokio::test]
-async fn one_record_after_the_other_in_the_same_lane() {
+async fn lane_continues_after_a_panic() {
     async fn at_once(Body(body): Body) {
         panic_if(body == "panic");
     }
@@ -67,7 +67,7 @@ impl<S: Sync> FromRecord<S> for PanicsWhenExtracted {
 }
 
 #[tokio::test]
-async fn in_an_extractor() {
+async fn panic_in_an_extractor_fails_its_record() {
     async fn handler(_: PanicsWhenExtracted) {}
     assert_eq!(reported(&redrive::handler(handler)).await, ["2"]);
     async fn bulk(items: Vec<PanicsWhenExtracted>) -> Vec<()> {
@@ -77,7 +77,7 @@ async fn in_an_extractor() {
 }
 
 #[tokio::test]
-async fn in_drop() {
+async fn panic_in_drop_fails_its_record() {
     async fn handler(Body(body): Body) {
         let _held = PanicsInDrop(body == "panic");
         tokio::task::yield_now().await;
@@ -86,7 +86,7 @@ async fn in_drop() {
 }
 
 #[test]
-fn in_drop_of_what_is_cancelled() {
+fn panic_in_drop_of_a_cancelled_handler_fails_its_record() {
     async fn handler(Body(body): Body) {
         let _held = PanicsInDrop(body == "panic");
         if body == "panic" {
@@ -103,7 +103,7 @@ fn in_drop_of_what_is_cancelled() {
     });
 }
 
-/// An error that panics when it is shown, when its cause is asked for, or when it is dropped.
+/// An error that panics in `Display`, in `source` or in `Drop`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Worst {
     Display,
@@ -135,20 +135,20 @@ impl Drop for WorstError {
 }
 
 #[tokio::test]
-async fn in_an_error() {
+async fn panic_in_an_error_fails_its_record() {
     for worst in [Worst::Display, Worst::Source, Worst::Drop] {
         let consumer = redrive::handler(move |Body(body): Body| async move {
             if body == "panic" { Err(WorstError(worst)) } else { Ok(()) }
         });
         assert_eq!(reported(&consumer).await, ["2"], "{worst:?}");
-        // An error that is not worth a retry is one all the same when it cannot be shown.
+        // A classified error that panics in `Display` is still a retry.
         let discarding = consumer.classify(|_| Outcome::Discard("whatever".into()));
         assert_eq!(reported(&discarding).await, ["2"], "{worst:?}");
     }
 }
 
 #[tokio::test]
-async fn in_the_classification() {
+async fn panic_in_classify_fails_its_record() {
     async fn fails(Body(body): Body) -> Result<(), String> {
         if body == "panic" { Err(body) } else { Ok(()) }
     }
@@ -157,7 +157,7 @@ async fn in_the_classification() {
 }
 
 #[tokio::test]
-async fn in_a_layer() {
+async fn panic_in_a_layer_fails_its_record() {
     async fn handler() {}
     let on_call = tower::layer::layer_fn(|service: redrive::RecordService| {
         tower::util::MapRequest::new(service, |record: Record| {
@@ -176,17 +176,17 @@ async fn in_a_layer() {
 }
 
 #[tokio::test]
-async fn with_a_payload_that_panics_in_its_drop() {
+async fn panic_payload_that_panics_in_drop_fails_its_record() {
     async fn handler(Body(body): Body) {
         if body == "panic" {
             std::panic::panic_any(PanicsInDrop(true));
         }
     }
-    // The hook cannot read such a payload, and so does not know that it is intended: this one panic is printed.
+    // The hook cannot read this payload to see that the panic is intended, so this panic is printed.
     assert_eq!(reported(&redrive::handler(handler)).await, ["2"]);
 }
 
-/// A service whose every second clone panics.
+/// A service of which every second clone panics.
 #[derive(Debug)]
 struct PanicsInClone<S>(S, std::sync::Arc<std::sync::atomic::AtomicUsize>);
 
@@ -212,7 +212,7 @@ impl<S: tower::Service<Record>> tower::Service<Record> for PanicsInClone<S> {
 }
 
 #[tokio::test]
-async fn in_the_clone_of_a_layers_service() {
+async fn panic_in_the_clone_of_a_layer_does_not_fail_all_records() {
     async fn handler() {}
     let layer = tower::layer::layer_fn(|service: redrive::RecordService| PanicsInClone(service, Default::default()));
     let reported = reported(&redrive::handler(handler).layer(layer)).await;
@@ -220,7 +220,7 @@ async fn in_the_clone_of_a_layers_service() {
 }
 
 #[tokio::test]
-async fn in_a_batch_handler_it_costs_the_chunk() {
+async fn panic_in_a_batch_handler_fails_its_chunk() {
     async fn bulk(bodies: Vec<Body>) -> Vec<()> {
         panic_if(bodies.iter().any(|Body(body)| body == "panic"));
         vec![(); bodies.len()]
@@ -230,7 +230,7 @@ async fn in_a_batch_handler_it_costs_the_chunk() {
 }
 
 #[tokio::test]
-async fn in_a_batch_handler_it_does_not_end_the_lane() {
+async fn lane_continues_after_a_panic_in_a_batch_handler() {
     async fn bulk(bodies: Vec<Body>) -> Vec<()> {
         panic_if(bodies.iter().any(|Body(body)| body == "panic"));
         vec![(); bodies.len()]
@@ -239,7 +239,7 @@ async fn in_a_batch_handler_it_does_not_end_the_lane() {
 }
 
 #[tokio::test]
-async fn in_an_error_of_a_batch_handler() {
+async fn panic_in_an_error_of_a_batch_handler_fails_its_record() {
     for worst in [Worst::Display, Worst::Source, Worst::Drop] {
         let consumer = redrive::batch(move |bodies: Vec<Body>| async move {
             let answer = |Body(body)| if body == "panic" { Err(WorstError(worst)) } else { Ok(()) };
@@ -250,7 +250,7 @@ async fn in_an_error_of_a_batch_handler() {
     }
 }
 
-/// A layer's service that a panic leaves in pieces.
+/// A layer's service that must not be called again after a panic.
 #[derive(Clone)]
 struct Fragile {
     inner: RecordService,
@@ -275,13 +275,13 @@ impl Service<Record> for Fragile {
 }
 
 #[tokio::test]
-async fn a_layers_service_that_panicked_is_not_called_again() {
+async fn service_of_a_layer_is_not_called_again_after_a_panic() {
     async fn handler() {}
     let fragile = tower::layer::layer_fn(|inner| Fragile { inner, in_call: false });
     assert_eq!(reported(&redrive::handler(handler).layer(fragile).concurrency(1)).await, ["2"]);
 }
 
-/// A layer's service that panics when it is dropped, once it was called.
+/// A layer's service that panics when it is dropped after a call.
 struct PanicsInDropOnceUsed(RecordService, bool);
 
 impl Clone for PanicsInDropOnceUsed {
@@ -312,7 +312,7 @@ impl Service<Record> for PanicsInDropOnceUsed {
 }
 
 #[test]
-fn in_drop_of_a_layers_service_it_costs_nothing() {
+fn panic_in_drop_of_a_layer_fails_no_record() {
     async fn sleeps(Body(body): Body) {
         tokio::time::sleep(Duration::from_secs(body.parse().unwrap())).await;
     }

@@ -1,4 +1,4 @@
-//! What `on_settled` is told: each record once, with what became of it.
+//! Tests that `on_settled` is called once for each record with its final state.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,7 +25,7 @@ impl Told {
         })
     }
 
-    /// By id: records of a standard queue end in any order.
+    /// Returns the lines sorted by id, because records of a standard queue end in any order.
     fn lines(&self) -> Vec<Line> {
         let mut lines = self.0.lock().unwrap().clone();
         lines.sort_by(|one, other| one.0.cmp(&other.0));
@@ -58,7 +58,7 @@ fn batch() -> Vec<serde_json::Value> {
 }
 
 #[tokio::test]
-async fn each_record_is_told_of_once_with_its_outcome() {
+async fn listener_is_called_once_for_each_record() {
     quiet_intended_panics();
     let told = Told::default();
     let consumer = told.listen(redrive::handler(by_number));
@@ -68,7 +68,7 @@ async fn each_record_is_told_of_once_with_its_outcome() {
         ("1", SettledAs::Retried),
         ("2", SettledAs::Panicked),
         ("3", SettledAs::Discarded),
-        // Without effects nothing is done at the queue.
+        // Without effects no delay and no dead letter is sent, so both are retried.
         ("4", SettledAs::Retried),
         ("5", SettledAs::Retried),
         ("x", SettledAs::Malformed),
@@ -84,7 +84,7 @@ async fn each_record_is_told_of_once_with_its_outcome() {
 }
 
 #[tokio::test]
-async fn records_of_a_batch_handler_are_told_of_one_by_one() {
+async fn listener_is_called_for_each_record_of_a_batch_handler() {
     async fn first_only(bodies: Vec<Body>) -> Vec<Outcome> {
         bodies.iter().map(|body| if body.0 == "1" { Outcome::Retry } else { Outcome::Done }).take(2).collect()
     }
@@ -96,7 +96,7 @@ async fn records_of_a_batch_handler_are_told_of_one_by_one() {
 }
 
 #[tokio::test]
-async fn the_rest_of_a_group_is_told_of_as_not_run() {
+async fn tail_of_a_failed_group_is_settled_as_not_run() {
     async fn by_body(Body(body): Body) -> Outcome {
         if body == "fail" { Outcome::Retry } else { Outcome::Done }
     }
@@ -109,7 +109,7 @@ async fn the_rest_of_a_group_is_told_of_as_not_run() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_there_twice_is_told_of_once() {
+async fn listener_is_called_once_for_a_duplicate_message() {
     let told = Told::default();
     let consumer = told.listen(redrive::handler(|_: Body| async {}));
     answer(&consumer, event([record("1", "a"), record("1", "a")])).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_message_that_is_there_twice_is_told_of_once() {
 }
 
 #[test]
-fn a_record_that_is_cut_off_is_told_of_once() {
+fn listener_is_called_once_for_a_cut_off_record() {
     on_paused_clock(async {
         let told = Told::default();
         let consumer = told.listen(redrive::handler(|Body(body): Body| async move {
@@ -127,14 +127,14 @@ fn a_record_that_is_cut_off_is_told_of_once() {
         }));
         let batch = [record("1", "ok"), record("2", "hang")];
         answer_within(&consumer, event(batch), Duration::from_secs(3)).await.unwrap();
-        // The answer does not wait for that.
+        // The answer does not wait for the listener at the deadline.
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(told.outcomes(), outcomes(&[("1", SettledAs::Done), ("2", SettledAs::CutOff)]));
     });
 }
 
 #[test]
-fn the_duration_is_that_of_the_run() {
+fn duration_is_the_time_of_the_run() {
     on_paused_clock(async {
         let durations = Arc::new(Mutex::new(Vec::new()));
         let noted = durations.clone();
@@ -147,7 +147,7 @@ fn the_duration_is_that_of_the_run() {
 }
 
 #[tokio::test]
-async fn a_listener_that_panics_costs_nobody_anything() {
+async fn panic_in_a_listener_affects_neither_record_nor_listeners() {
     quiet_intended_panics();
     let told = Told::default();
     let panics = redrive::handler(|_: Body| async {}).on_settled(|_| panic!("{INTENDED}"));

@@ -1,5 +1,5 @@
-//! Every small batch: each arrangement of up to four or five records over groups, each record done, failing, panicking or
-//! hanging, in each mode, against a statement of what must be reported that shares nothing with the engine.
+//! Enumerates every small batch: up to four or five records, spread over groups in every way. Each record succeeds,
+//! fails, panics or hangs, in each mode. The expected report is computed without code of the engine.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,8 @@ const BEHAVIOURS: [Behaviour; 4] = [Done, Fails, Panics, Hangs];
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mode {
     Standard,
-    /// A standard queue whose messages have group ids, as fair queues do: no order, and no failure but a record's own.
+    /// A standard queue whose messages have group ids, as those of fair queues do. It has no order, and a failure
+    /// affects only its own record.
     Fair,
     StopGroup,
     StopBatch,
@@ -36,7 +37,7 @@ enum Mode {
 
 const MODES: [Mode; 4] = [Mode::Standard, Mode::Fair, Mode::StopGroup, Mode::StopBatch];
 
-/// What must be reported, position by position.
+/// Returns for each position whether its record must be reported.
 fn must_be_reported(mode: Mode, groups: &[usize], batch: &[Behaviour]) -> Vec<bool> {
     let failed_before = |position: usize, same_line: &dyn Fn(usize) -> bool| {
         (0..=position).any(|earlier| same_line(earlier) && batch[earlier] != Done)
@@ -50,7 +51,7 @@ fn must_be_reported(mode: Mode, groups: &[usize], batch: &[Behaviour]) -> Vec<bo
         .collect()
 }
 
-/// All ways to spread `len` records over groups, where only who shares a group counts: each group is numbered by its
+/// Returns all ways to spread `len` records over groups. Group names do not matter, so each group is numbered by its
 /// first appearance.
 fn partitions(len: usize) -> Vec<Vec<usize>> {
     let mut all = vec![vec![]];
@@ -66,13 +67,13 @@ fn partitions(len: usize) -> Vec<Vec<usize>> {
     all
 }
 
-/// All sequences of `len` behaviours.
+/// Returns all sequences of `len` behaviours.
 fn behaviours(len: usize) -> impl Iterator<Item = Vec<Behaviour>> {
     (0..4usize.pow(len as u32))
         .map(move |code| (0..len).map(|place| BEHAVIOURS[code / 4usize.pow(place as u32) % 4]).collect())
 }
 
-/// What the handlers saw: which records ran, in which order, and which came to a good end.
+/// The log of the handlers: which records ran, in which order, and which succeeded.
 type Log = Arc<Mutex<Vec<(String, &'static str)>>>;
 
 fn consumer(log: &Log) -> Consumer<impl Kind> {
@@ -111,7 +112,7 @@ fn fifo_of(mode: Mode) -> Fifo {
     if mode == Mode::StopBatch { Fifo::StopBatch } else { Fifo::StopGroup }
 }
 
-/// On a FIFO queue a record begins only when all before it in its line came to a good end.
+/// Asserts that a record of a FIFO queue started only after all earlier records of its line succeeded.
 fn assert_order(mode: Mode, log: &[(String, &str)], groups: &[usize], context: &str) {
     let one_line = vec![0; groups.len()];
     let groups = match mode {
@@ -131,13 +132,13 @@ fn assert_order(mode: Mode, log: &[(String, &str)], groups: &[usize], context: &
         assert_eq!(
             done_of_group.get(&group).cloned().unwrap_or_default(),
             before,
-            "{context}: m{position} began too early"
+            "{context}: m{position} started too early"
         );
     }
 }
 
 #[test]
-fn exactly_what_failed_is_reported() {
+fn exactly_the_failed_records_are_reported() {
     quiet_intended_panics();
     on_paused_clock(async {
         for mode in MODES {
@@ -145,7 +146,7 @@ fn exactly_what_failed_is_reported() {
             let consumer = consumer(&log).fifo(fifo_of(mode));
             for len in 1..=LARGEST_BATCH {
                 let ids: Vec<usize> = (0..len).collect();
-                // Without groups there is one arrangement only.
+                // Without groups there is only one partition.
                 let partitions = if mode == Mode::Standard { vec![vec![0; len]] } else { partitions(len) };
                 for groups in &partitions {
                     for batch in behaviours(len) {
@@ -164,10 +165,10 @@ fn exactly_what_failed_is_reported() {
     });
 }
 
-/// With one record at a time, what hangs keeps others from running. Whatever came to no good end is reported, and it
-/// alone.
+/// With one record at a time, a record that hangs keeps others from running. Exactly the records that did not succeed
+/// are reported.
 #[test]
-fn one_at_a_time_what_did_not_come_to_a_good_end_is_reported() {
+fn records_that_did_not_succeed_one_at_a_time_are_reported() {
     quiet_intended_panics();
     on_paused_clock(async {
         for mode in MODES {
@@ -186,13 +187,13 @@ fn one_at_a_time_what_did_not_come_to_a_good_end_is_reported() {
                         let must: Vec<String> = ids.iter().map(|id| format!("m{id}")).filter(|id| !done(id)).collect();
                         assert_eq!(reported, must, "{context}");
                         let hung = batch.iter().position(|&behaviour| behaviour == Hangs);
-                        // What stands behind a failure in another part of the batch may have been done before.
+                        // A host that delivers a batch in parts may have run a record behind a failure of another part.
                         let in_parts = A_BATCH_MAY_COME_IN_PARTS && mode == Mode::StopBatch;
                         if hung.is_none() && !in_parts {
                             let must = must_be_reported(mode, groups, &batch);
                             let must: Vec<String> =
                                 ids.iter().filter(|&&id| must[id]).map(|id| format!("m{id}")).collect();
-                            assert_eq!(reported, must, "{context}: a record that could run was left behind");
+                            assert_eq!(reported, must, "{context}: a record that could run did not run");
                         }
                         let all_could_run = hung.is_none() && matches!(mode, Mode::Standard | Mode::Fair);
                         assert!(
@@ -209,16 +210,16 @@ fn one_at_a_time_what_did_not_come_to_a_good_end_is_reported() {
     });
 }
 
-/// Copies of a message in one batch: it runs once, and is reported once or not at all.
+/// A message that occurs several times in a batch runs once, and is reported once or not at all.
 #[test]
-fn a_message_that_is_there_twice_runs_once() {
+fn duplicate_message_runs_once() {
     quiet_intended_panics();
     on_paused_clock(async {
         for mode in [Mode::Standard, Mode::Fair, Mode::StopGroup, Mode::StopBatch] {
             let log = Log::default();
             let consumer = consumer(&log).fifo(fifo_of(mode));
             for len in 2..=LARGEST_BATCH {
-                // Here the partitions say which records are copies of one another; copies behave alike.
+                // Here a partition groups the copies of a message. Copies behave alike.
                 for ids in &partitions(len) {
                     let messages = ids.iter().max().unwrap() + 1;
                     for of_message in behaviours(messages) {
@@ -227,7 +228,7 @@ fn a_message_that_is_there_twice_runs_once() {
                         let records = batch_of(mode, ids, &vec![0; len], &batch);
                         let reported = answer_within(&consumer, event(records), Duration::from_secs(3)).await.unwrap();
                         let context = format!("{mode:?}, ids {ids:?}, {batch:?}");
-                        // Messages are numbered by their first appearance, so each is its own first record.
+                        // Messages are numbered by their first appearance, so this is the batch without its copies.
                         let must = must_be_reported(mode, &vec![0; messages], &of_message);
                         let must: Vec<String> =
                             (0..messages).filter(|&id| must[id]).map(|id| format!("m{id}")).collect();

@@ -1,4 +1,4 @@
-//! How many records run at a time, and how invocations stay apart.
+//! Tests how many records run at a time, and that invocations are independent.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ async fn measured(State(gauge): State<Gauge>) {
     gauge.now.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// The most records that ran at a time, and the seconds that the batch took.
+/// Returns the largest number of concurrent records and the seconds that the batch took.
 fn most<K: Kind>(consumer: impl Fn(Gauge) -> Consumer<K>, records: Vec<serde_json::Value>) -> (usize, u64) {
     on_paused_clock(async {
         let gauge = Gauge::default();
@@ -40,7 +40,7 @@ fn records(count: usize) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn is_bounded() {
+fn concurrency_is_limited() {
     let consumer = |gauge| redrive::handler(measured).with_state(gauge);
     assert_eq!(most(consumer, records(200)), (64, 4));
     assert_eq!(most(|gauge| consumer(gauge).concurrency(7), records(70)), (7, 10));
@@ -49,7 +49,7 @@ fn is_bounded() {
 }
 
 #[test]
-fn of_a_fifo_queue_is_that_of_its_groups() {
+fn concurrency_of_a_fifo_batch_is_its_number_of_groups() {
     let batch = (0..9).map(|id| fifo_record(&id.to_string(), &(id % 3).to_string(), "")).collect();
     assert_eq!(most(|gauge| redrive::handler(measured).with_state(gauge), batch), (3, 3));
 }
@@ -60,18 +60,18 @@ async fn bulk(State(gauge): State<Gauge>, bodies: Vec<Body>) -> Vec<()> {
 }
 
 #[test]
-fn of_chunks_counts_chunks() {
+fn concurrency_of_a_batch_handler_counts_chunks() {
     let consumer = |gauge| redrive::batch(bulk).with_state(gauge).chunk_size(5).concurrency(4);
     assert_eq!(most(consumer, records(100)), (4, 5));
 }
 
 #[test]
-fn of_chunks_counts_one_that_is_not_full_too() {
+fn concurrency_of_a_batch_handler_counts_a_partial_chunk() {
     let consumer = |gauge| redrive::batch(bulk).with_state(gauge).chunk_size(2);
     assert_eq!(most(consumer, records(3)), (2, 1));
 }
 
-/// Handlers that meet at a barrier prove that they run on as many threads.
+/// Handlers that meet at a barrier prove that they run on different threads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handlers_that_never_wait_use_every_thread() {
     let barrier = Arc::new(Barrier::new(2));
@@ -89,7 +89,7 @@ async fn handlers_that_never_wait_use_every_thread() {
 }
 
 #[test]
-fn a_record_that_waits_makes_way_for_the_next_at_once() {
+fn waiting_record_lets_the_next_one_start_at_once() {
     let wait = || sleep(Duration::from_millis(1));
     let took = on_paused_clock(async {
         let began = tokio::time::Instant::now();
@@ -99,9 +99,9 @@ fn a_record_that_waits_makes_way_for_the_next_at_once() {
     assert!(took <= Duration::from_millis(2), "{took:?}");
 }
 
-/// What blocks its thread by `block_in_place` has tokio go on with another one, and never says that it waits.
+/// A handler in `block_in_place` never returns `Pending`; tokio moves the other tasks to another thread.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_record_that_blocks_in_place_makes_way_too() {
+async fn record_in_block_in_place_lets_the_next_one_start() {
     let (met, all) = (Arc::new(Mutex::new(0)), Arc::new(Condvar::new()));
     let meet = move || {
         let mut met = met.lock().unwrap();
@@ -117,7 +117,7 @@ async fn a_record_that_blocks_in_place_makes_way_too() {
     assert!(answer(&redrive::handler(block), event(records(4))).await.unwrap().is_empty());
 }
 
-/// A lane has a clone of the handler to itself.
+/// Each lane clones the handler once, so the clones count the lanes.
 #[test]
 fn records_that_never_wait_share_a_lane() {
     struct Cloned(Arc<AtomicUsize>);
@@ -140,28 +140,28 @@ fn records_that_never_wait_share_a_lane() {
     assert_eq!(of(64), of(1));
 }
 
-/// A handler that never waits gives other tasks of its thread a turn between records.
+/// A lane yields between records even if its handler never waits.
 #[tokio::test]
-async fn a_long_batch_gives_way_to_other_tasks() {
+async fn long_batch_yields_to_other_tasks() {
     let turns = turns_of_another_task();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let consumer = redrive::handler({
         let seen = seen.clone();
         move || {
             seen.lock().unwrap().push(turns.load(Ordering::SeqCst));
-            // Blocks, as CPU-heavy work does.
+            // Blocks its thread, as CPU-heavy work does.
             std::thread::sleep(Duration::from_millis(1));
             std::future::ready(())
         }
     });
     assert!(answer(&consumer.concurrency(1), event(records(5))).await.unwrap().is_empty());
     let seen = seen.lock().unwrap();
-    // Who of two that gave way goes on first is the scheduler's affair.
+    // The scheduler decides which of two yielding tasks goes on first.
     assert!(seen[4] >= seen[0] + 3, "{seen:?}");
 }
 
 #[tokio::test]
-async fn a_long_batch_of_chunks_gives_way_to_other_tasks() {
+async fn long_batch_of_chunks_yields_to_other_tasks() {
     let turns = turns_of_another_task();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let consumer = redrive::batch({
@@ -177,9 +177,9 @@ async fn a_long_batch_of_chunks_gives_way_to_other_tasks() {
 }
 
 #[test]
-fn two_invocations_at_once_do_not_see_each_other() {
+fn concurrent_invocations_are_independent() {
     on_paused_clock(async {
-        // The same message ids in both, and each fails what the other does.
+        // Both use the same message ids, and each fails the records that the other one completes.
         let consumer = redrive::handler(|MessageId(id): MessageId, context: Context| async move {
             sleep(Duration::from_secs(1)).await;
             if context.request_id == id { Outcome::Retry } else { Outcome::Done }

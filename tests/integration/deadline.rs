@@ -1,4 +1,4 @@
-//! The answer leaves before the deadline.
+//! Tests that the answer is sent before the deadline.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn sleeps(Body(seconds): Body) {
     }
 }
 
-/// What is reported of one record a number of seconds, and after how many milliseconds.
+/// Runs a record for each number of seconds. Returns the reported ids and the milliseconds until the answer.
 async fn reported<K: Kind>(consumer: &Consumer<K>, seconds: &[&str], within: Duration) -> (Vec<String>, u128) {
     let began = Instant::now();
     let records: Vec<_> = seconds.iter().map(|seconds| record(seconds, seconds)).collect();
@@ -24,18 +24,18 @@ async fn reported<K: Kind>(consumer: &Consumer<K>, seconds: &[&str], within: Dur
 }
 
 #[test]
-fn what_still_runs_is_cut_off_a_margin_before() {
+fn running_records_are_cut_off_a_margin_before_the_deadline() {
     on_paused_clock(async {
         let consumer = redrive::handler(sleeps);
         let (reported, took) = reported(&consumer, &["1", "forever", "2", "60"], Duration::from_secs(10)).await;
         assert_eq!(reported, ["forever", "60"]);
-        // The deadline itself is in whole milliseconds of a real clock.
+        // The deadline is a wall-clock time in whole milliseconds.
         assert!((9_700..=9_800).contains(&took), "{took}");
     });
 }
 
 #[test]
-fn what_never_began_is_reported_too() {
+fn records_that_never_ran_are_reported() {
     on_paused_clock(async {
         let consumer = redrive::handler(sleeps).concurrency(2);
         let (reported, _) = reported(&consumer, &["1", "forever", "60", "2"], Duration::from_secs(10)).await;
@@ -44,7 +44,7 @@ fn what_never_began_is_reported_too() {
 }
 
 #[test]
-fn the_margin_can_be_set_and_takes_no_more_than_half() {
+fn margin_is_at_most_half_of_the_remaining_time() {
     on_paused_clock(async {
         let consumer = redrive::handler(sleeps).deadline_margin(Duration::from_secs(4));
         let (_, took) = reported(&consumer, &["forever"], Duration::from_secs(10)).await;
@@ -55,7 +55,7 @@ fn the_margin_can_be_set_and_takes_no_more_than_half() {
 }
 
 #[test]
-fn a_deadline_of_the_past_or_of_zero_is_none() {
+fn past_or_zero_deadline_is_ignored() {
     on_paused_clock(async {
         for deadline in [0, 600_000] {
             let mut context = Context::default();
@@ -68,7 +68,7 @@ fn a_deadline_of_the_past_or_of_zero_is_none() {
 }
 
 #[test]
-fn a_batch_that_is_done_does_not_wait_for_it() {
+fn done_batch_is_answered_before_the_deadline() {
     on_paused_clock(async {
         let (reported, took) = reported(&redrive::handler(sleeps), &["1"], Duration::from_secs(900)).await;
         assert!(reported.is_empty());
@@ -77,7 +77,7 @@ fn a_batch_that_is_done_does_not_wait_for_it() {
 }
 
 #[test]
-fn what_is_cut_off_is_dropped() {
+fn cut_off_handler_is_dropped() {
     on_paused_clock(async {
         let held = std::sync::Arc::new(());
         let consumer = redrive::handler({

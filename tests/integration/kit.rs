@@ -1,4 +1,4 @@
-//! Batches and their answers, in the words of the tests.
+//! Helpers that run batches on Lambda and return the reported records.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tower::Service;
 
 pub(crate) use crate::records::*;
 
-/// Lambda's batch is one.
+/// Lambda delivers the whole batch at once.
 pub(crate) const A_BATCH_MAY_COME_IN_PARTS: bool = false;
 
 pub(crate) const LARGEST_BATCH: usize = 5;
@@ -21,17 +21,17 @@ pub(crate) fn event(records: impl IntoIterator<Item = Value>) -> Event {
     event_of(json!({ "Records": records.into_iter().collect::<Vec<_>>() }))
 }
 
-/// As lambda_runtime makes it.
+/// Deserializes an event as lambda_runtime does.
 pub(crate) fn event_of(json: Value) -> Event {
     serde_json::from_str(&json.to_string()).expect("JSON")
 }
 
-/// Invokes the consumer without a deadline, and returns what it reports.
+/// Invokes the consumer without a deadline and returns the reported ids.
 pub(crate) async fn answer<K: Kind>(consumer: &Consumer<K>, event: Event) -> Result<Vec<String>, Error> {
     invoke(consumer, event, Context::default()).await
 }
 
-/// Invokes the consumer with so much time to answer.
+/// Invokes the consumer with a deadline and returns the reported ids.
 pub(crate) async fn answer_within<K: Kind>(
     consumer: &Consumer<K>,
     event: Event,
@@ -52,12 +52,12 @@ pub(crate) async fn invoke<K: Kind>(
     Ok(answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect())
 }
 
-/// Runs a test's future on a clock that jumps to the next thing due.
+/// Runs a test's future on a paused clock, which jumps to the next timer.
 pub(crate) fn on_paused_clock<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(test)
 }
 
-/// Counts the turns that another task of the test's runtime gets. It takes all it can, until the runtime ends.
+/// Counts the turns of another task in the test's runtime. The task runs whenever it can, until the runtime ends.
 pub(crate) fn turns_of_another_task() -> Arc<AtomicUsize> {
     let turns = Arc::new(AtomicUsize::new(0));
     tokio::spawn({

@@ -1,4 +1,4 @@
-//! What only lambda_runtime brings: its context, and its layers.
+//! Tests the Lambda context and the layers of lambda_runtime.
 
 use ::lambda_runtime::Context;
 use redrive::Outcome;
@@ -6,7 +6,7 @@ use redrive::Outcome;
 use crate::kit::{event, invoke, record};
 
 #[tokio::test]
-async fn the_lambda_context() {
+async fn handler_takes_the_lambda_context() {
     let consumer = redrive::handler(|context: Context| async move {
         if context.request_id == "r1" { Outcome::Done } else { Outcome::Retry }
     });
@@ -17,9 +17,9 @@ async fn the_lambda_context() {
 
 async fn nothing() {}
 
-/// This compiles, and that is what it shows: a consumer goes where lambda_runtime's functions go.
+/// This only has to compile: a consumer fits where lambda_runtime expects a function.
 #[allow(dead_code)]
-async fn lambda_runtimes_own_layers() -> Result<(), ::lambda_runtime::Error> {
+async fn consumer_accepts_the_layers_of_lambda_runtime() -> Result<(), ::lambda_runtime::Error> {
     let runtime = ::lambda_runtime::Runtime::new(redrive::handler(nothing));
     runtime.layer(::lambda_runtime::layers::TracingLayer::new()).run_concurrent().await?;
     ::lambda_runtime::run(redrive::handler(nothing)).await

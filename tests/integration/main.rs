@@ -1,4 +1,4 @@
-//! The crate from outside: given this batch, these records come back.
+//! Tests the public API on Lambda events: given a batch, these records are reported.
 
 mod concurrency;
 mod deadline;

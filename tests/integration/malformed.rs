@@ -1,4 +1,4 @@
-//! What is malformed costs itself only, and nothing panics.
+//! Tests that malformed records fail alone and that nothing panics.
 
 use redrive::{Body, Fifo, Json, Message, Outcome, Record};
 use serde_json::{Value, json};
@@ -7,18 +7,18 @@ use crate::kit::{FIFO, answer, event, event_of, fifo_record, record, with};
 
 async fn number(Json(_): Json<u32>) {}
 
-/// What `number` takes, and what stands beside the odd record in each batch.
+/// A record that `number` accepts. The odd record of each batch stands between two of them.
 fn good(id: &str) -> Value {
     record(id, "7")
 }
 
-/// The report of a batch in which an odd record stands between two good ones.
+/// Returns the ids reported for a batch with an odd record between two good ones.
 async fn reported_with(odd: Value) -> Result<Vec<String>, redrive::Error> {
     answer(&redrive::handler(number), event([good("first"), odd, good("last")])).await
 }
 
 #[tokio::test]
-async fn a_bad_body_fails_alone() {
+async fn malformed_body_fails_alone() {
     for body in
         [json!("not json"), json!("\"seven\""), json!(""), json!("7 7"), json!(7), json!(null), json!(["7"]), json!({})]
     {
@@ -29,13 +29,13 @@ async fn a_bad_body_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_body_with_half_a_surrogate_pair_fails_alone() {
+async fn body_with_half_a_surrogate_pair_fails_alone() {
     let batch = r#"{"Records": [{"messageId": "odd", "body": "\ud800"}, {"messageId": "good", "body": "7"}]}"#;
     assert_eq!(answer(&redrive::handler(number), batch.parse().unwrap()).await.unwrap(), ["odd"]);
 }
 
 #[tokio::test]
-async fn a_body_nested_beyond_reason_fails_alone() {
+async fn deeply_nested_body_fails_alone() {
     let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(reported_with(record("odd", &nested)).await.unwrap(), ["odd"]);
     let nested: String = format!(r#"{{"Records": [{{"messageId": "1", "odd": {nested}, "body": "7"}}]}}"#);
@@ -43,7 +43,7 @@ async fn a_body_nested_beyond_reason_fails_alone() {
 }
 
 #[tokio::test]
-async fn odd_attributes_are_no_matter_to_who_does_not_read_them() {
+async fn odd_attributes_do_not_affect_a_handler_that_does_not_read_them() {
     let bad_base64 = json!({ "x": { "binaryValue": "%", "dataType": "Binary" } });
     let null_list = json!({ "x": { "stringValue": "y", "stringListValues": null, "dataType": "String" } });
     for odd in [bad_base64, null_list, json!(null), json!([]), json!("x"), json!({ "x": 1 })] {
@@ -54,7 +54,7 @@ async fn odd_attributes_are_no_matter_to_who_does_not_read_them() {
 }
 
 #[tokio::test]
-async fn odd_attributes_reject_only_who_reads_them() {
+async fn odd_attributes_reject_a_record_whose_handler_reads_them() {
     async fn whole(Message(_): Message) {}
     let bad_base64 = json!({ "x": { "binaryValue": "%", "dataType": "Binary" } });
     let batch = [good("1"), with(good("odd"), "messageAttributes", bad_base64), good("3")];
@@ -62,7 +62,7 @@ async fn odd_attributes_reject_only_who_reads_them() {
 }
 
 #[tokio::test]
-async fn a_record_without_an_id_fails_the_invocation_only_if_it_fails() {
+async fn failed_record_without_an_id_fails_the_invocation() {
     for id in [None, Some(json!("")), Some(json!(null)), Some(json!(7))] {
         let nameless = |body| with(record("", body), "messageId", id.clone());
         assert!(reported_with(nameless("7")).await.unwrap().is_empty(), "{id:?}");
@@ -74,14 +74,14 @@ async fn a_record_without_an_id_fails_the_invocation_only_if_it_fails() {
 }
 
 #[tokio::test]
-async fn what_is_no_object_cannot_be_reported() {
+async fn record_that_is_not_an_object_fails_the_invocation() {
     for odd in [json!(null), json!(7), json!("x"), json!([]), json!(true)] {
         assert!(reported_with(odd.clone()).await.unwrap_err().is_unreportable(), "{odd}");
     }
 }
 
 #[tokio::test]
-async fn what_is_no_object_is_handed_to_no_handler() {
+async fn record_that_is_not_an_object_reaches_no_handler() {
     async fn nothing() {}
     async fn any(records: Vec<Record>) -> Vec<()> {
         vec![(); records.len()]
@@ -94,7 +94,7 @@ async fn what_is_no_object_is_handed_to_no_handler() {
 }
 
 #[tokio::test]
-async fn a_broken_key_is_none_that_is_looked_for() {
+async fn broken_key_matches_no_field() {
     let batch = r#"{"Records": [{"\ud800": 1, "messageId": "odd", "body": "7"}, {"messageId": "bad", "body": "x"}]}"#;
     assert_eq!(answer(&redrive::handler(number), batch.parse().unwrap()).await.unwrap(), ["bad"]);
 }
@@ -104,7 +104,7 @@ async fn by_body(Body(body): Body) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_record_without_a_group_fails_with_all_after_it() {
+async fn fifo_record_without_a_group_fails_with_all_after_it() {
     let groupless = with(record("2", "ok"), "eventSourceARN", json!(FIFO));
     let batch = [fifo_record("1", "a", "ok"), groupless, fifo_record("3", "a", "ok"), fifo_record("4", "b", "ok")];
     for mode in [Fifo::StopGroup, Fifo::StopBatch] {
@@ -114,7 +114,7 @@ async fn a_record_without_a_group_fails_with_all_after_it() {
 }
 
 #[tokio::test]
-async fn a_record_whose_group_cannot_be_read_is_one_without() {
+async fn record_with_an_unreadable_group_counts_as_without_one() {
     for odd in [json!(null), json!([]), json!({ "MessageGroupId": 7 }), json!("x")] {
         let batch = [
             fifo_record("1", "a", "ok"),
@@ -127,7 +127,7 @@ async fn a_record_whose_group_cannot_be_read_is_one_without() {
 }
 
 #[tokio::test]
-async fn a_first_record_without_its_arn_does_not_make_the_queue_a_standard_one() {
+async fn queue_is_fifo_if_only_a_later_record_has_the_arn() {
     for odd in [None, Some(json!(null)), Some(json!(7))] {
         let first = with(fifo_record("1", "a", "fail"), "eventSourceARN", odd);
         let batch = [first, json!("no record"), fifo_record("3", "a", "ok")];
@@ -139,12 +139,12 @@ async fn a_first_record_without_its_arn_does_not_make_the_queue_a_standard_one()
 }
 
 #[tokio::test]
-async fn an_empty_batch_has_nothing_to_report() {
+async fn empty_batch_reports_nothing() {
     assert!(answer(&redrive::handler(number), event([])).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn what_is_no_sqs_event_is_an_error_that_says_what_it_is() {
+async fn event_that_is_not_from_sqs_is_an_error_with_the_reason() {
     for (odd, says) in [
         (json!({}), "no `Records`"),
         (json!({ "Records": null }), "not a list"),
@@ -157,7 +157,7 @@ async fn what_is_no_sqs_event_is_an_error_that_says_what_it_is() {
 }
 
 #[tokio::test]
-async fn records_of_another_service_are_an_error_that_names_it() {
+async fn records_of_another_service_are_an_error_with_its_name() {
     let s3 = json!({ "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1", "s3": {} });
     let sns = json!({ "EventSource": "aws:sns", "EventVersion": "1.0", "Sns": {} });
     for (odd, source) in [(s3, "aws:s3"), (sns, "aws:sns")] {
@@ -167,7 +167,7 @@ async fn records_of_another_service_are_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn an_answer_never_has_an_id_twice() {
+async fn answer_contains_each_id_once() {
     async fn fail(_: Body) -> Outcome {
         Outcome::Retry
     }

@@ -1,4 +1,4 @@
-//! What extractors make of records that are not as SQS makes them.
+//! Tests extractors on records that SQS would not send.
 
 use redrive::{
     Attribute, AttributeValue, Body, BoxError, FromAttribute, GroupId, Json, Message, QueueArn, ReceiptHandle,
@@ -9,14 +9,14 @@ use crate::handlers::extractors::{Order, Priority, Signature, assert_takes, extr
 use crate::kit::{record, with};
 
 #[tokio::test]
-async fn without_a_body_there_is_none() {
+async fn body_is_absent_without_a_body_field() {
     let bodyless = with(record("1", ""), "body", None);
     assert_eq!(extract::<Option<Json<Order>>>(bodyless.clone()).await.as_deref(), Some("None"));
     assert_eq!(extract::<Json<Order>>(bodyless).await, None);
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_base64_are_no_matter_to_who_reads_another_attribute() {
+async fn invalid_base64_does_not_affect_another_attribute() {
     let mut both = with_message_attribute("signature", json!({ "binaryValue": "%", "dataType": "Binary" }));
     both["messageAttributes"]["priority"] = json!({ "stringValue": "7", "dataType": "Number.int" });
     assert_eq!(extract::<Option<Attribute<Signature>>>(both.clone()).await, None);
@@ -24,7 +24,7 @@ async fn bytes_that_are_no_base64_are_no_matter_to_who_reads_another_attribute()
 }
 
 #[tokio::test]
-async fn attributes_that_are_no_object_are_malformed() {
+async fn attributes_that_are_not_an_object_are_malformed() {
     for odd in [json!("x"), json!([1]), json!(7)] {
         assert_eq!(extract::<Option<GroupId>>(with(record("1", ""), "attributes", odd.clone())).await, None, "{odd}");
         let odd = with(record("1", ""), "messageAttributes", odd);
@@ -33,9 +33,9 @@ async fn attributes_that_are_no_object_are_malformed() {
     assert!(extract::<Option<GroupId>>(with(record("1", ""), "attributes", json!(null))).await.is_some());
 }
 
-/// An `Option` must not make nothing of what is malformed: the handler would go on without it.
+/// An `Option` must not turn a malformed value into `None`: the handler would run without the value.
 #[tokio::test]
-async fn malformed_is_not_none_wherever_it_is() {
+async fn malformed_value_is_never_none() {
     let odd = |key: &str| with(record("1", ""), key, json!(7));
     assert_eq!(extract::<Option<Body>>(odd("body")).await, None);
     assert_eq!(extract::<Option<ReceiptHandle>>(odd("receiptHandle")).await, None);
@@ -47,7 +47,7 @@ async fn malformed_is_not_none_wherever_it_is() {
 }
 
 #[tokio::test]
-async fn null_is_absent() {
+async fn null_value_is_absent() {
     type All = (Option<Body>, Option<GroupId>, Option<Attribute<Priority>>, Option<ReceiptHandle>, Option<QueueArn>);
     for key in ["body", "attributes", "messageAttributes", "receiptHandle", "eventSourceARN"] {
         let seen = extract::<All>(with(record("1", ""), key, json!(null))).await;
@@ -58,7 +58,7 @@ async fn null_is_absent() {
 }
 
 #[tokio::test]
-async fn nulls_in_a_record_cost_nothing() {
+async fn record_with_null_fields_is_handled() {
     let null_lists = json!({
         "stringValue": "App\\Event", "binaryValue": null, "stringListValues": null, "binaryListValues": null, "dataType": null
     });
@@ -80,7 +80,7 @@ async fn nulls_in_a_record_cost_nothing() {
     }
 }
 
-/// An attribute that has a text.
+/// An attribute with a string value.
 #[derive(Debug)]
 struct Type;
 

@@ -1,4 +1,4 @@
-//! Events of any kind: built from odd parts, and damaged byte by byte. A failure prints its seed.
+//! Property tests with odd and damaged events. A failure prints its seed.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::invariants::check;
 use crate::kit::{fifo_record, on_paused_clock, record};
 
-/// Any JSON, not too deep.
+/// Any JSON of limited depth.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -24,7 +24,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A record with any of its parts replaced by something odd, or taken away.
+/// A record whose parts may be replaced by other JSON or removed.
 fn odd_record() -> impl Strategy<Value = Value> {
     let keys =
         ["messageId", "body", "attributes", "messageAttributes", "eventSource", "eventSourceARN", "receiptHandle"];
@@ -56,12 +56,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn an_odd_event_is_answered_as_any_other(event in odd_event()) {
+    fn odd_event_is_answered(event in odd_event()) {
         on_paused_clock(check(event.to_string().as_bytes()));
     }
 
     #[test]
-    fn a_damaged_event_is_too(event in odd_event(), damages in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+    fn damaged_event_is_answered(event in odd_event(), damages in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
         let mut bytes = event.to_string().into_bytes();
         for (place, byte) in damages {
             let place = place.index(bytes.len());

@@ -1,4 +1,4 @@
-//! What is logged: of a batch, of a record, of a failure. And what never is.
+//! Tests the log of a batch, a record and a failure. Bodies are never logged.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ struct Entry {
     name: &'static str,
     level: Level,
     fields: Fields,
-    /// The innermost span round it, by name and fields.
+    /// The name and the fields of the innermost span around it.
     within: Option<(&'static str, Fields)>,
 }
 
@@ -75,7 +75,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ToLogOfThread {
         event.record(&mut FieldsOf(&mut fields));
         let within =
             context.event_span(event).map(|span| (span.name(), span.extensions().get::<Fields>().unwrap().clone()));
-        // What is logged from another thread is found by the span that it is logged in.
+        // An event from a thread without a log belongs to the log of its span.
         let of_span = context.event_span(event).and_then(|span| span.extensions().get::<Log>().cloned());
         if let Some(log) = log_of_thread().or(of_span) {
             log.events.lock().unwrap().push(Log::entry(event.metadata(), fields, within));
@@ -97,10 +97,10 @@ thread_local! {
     static LOG: RefCell<Option<Log>> = const { RefCell::new(None) };
 }
 
-/// Runs a test's future on this thread, which has a log for as long.
+/// Runs a test's future on this thread and returns the thread's log.
 ///
-/// There is one subscriber for all tests, since tracing caches by callsite what subscribers want; it hands on to the log
-/// of the thread.
+/// All tests share one subscriber, because tracing caches each callsite's interest. It forwards to the log of the
+/// thread.
 fn logged(test: impl Future<Output = ()>) -> Log {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing::subscriber::set_global_default(Registry::default().with(ToLogOfThread)).unwrap());
@@ -144,13 +144,13 @@ async fn by_body(Body(body): Body) -> anyhow::Result<Outcome> {
 }
 
 #[test]
-fn a_span_for_the_batch_and_one_for_each_record() {
+fn batch_and_each_record_have_a_span() {
     quiet_intended_panics();
     let log = logged(async {
         let bodies = ["ok", "fail", "panic", "discard", "hang"];
         let batch = bodies.map(|body| fifo_record(body, body, body));
         answer_within(&redrive::handler(by_body), event(batch), Duration::from_secs(3)).await.unwrap();
-        // What was cut off is dropped at its next turn, and logged on a thread beside.
+        // A handler that was cut off is dropped at its next turn and logged on another thread.
         tokio::time::sleep(Duration::from_millis(1)).await;
     });
     let batch = &log.spans("batch")[0];
@@ -173,7 +173,7 @@ fn a_span_for_the_batch_and_one_for_each_record() {
 }
 
 #[test]
-fn one_error_event_for_a_record_that_failed_with_all_its_causes() {
+fn failed_record_has_one_error_event_with_all_causes() {
     let log = logged(async {
         let batch = [record("1", "ok"), record("2", "fail"), record("3", "ok")];
         answer(&redrive::handler(by_body), event(batch)).await.unwrap();
@@ -186,7 +186,7 @@ fn one_error_event_for_a_record_that_failed_with_all_its_causes() {
 }
 
 #[test]
-fn a_panic_is_logged_with_its_message() {
+fn panic_is_logged_with_its_message() {
     quiet_intended_panics();
     let log = logged(async {
         answer(&redrive::handler(by_body), event([record("1", "panic")])).await.unwrap();
@@ -197,7 +197,7 @@ fn a_panic_is_logged_with_its_message() {
 }
 
 #[test]
-fn a_warning_from_a_receive_count_on() {
+fn record_is_warned_about_from_the_receive_count() {
     let received = |count: &str| with_attribute(record(count, "ok"), "ApproximateReceiveCount", count);
     let warned_of = |from: Option<u32>| {
         let log = logged(async move {
@@ -214,7 +214,7 @@ fn a_warning_from_a_receive_count_on() {
 }
 
 #[test]
-fn outcomes_that_need_a_queue_client_say_so() {
+fn outcome_that_needs_effects_logs_a_warning() {
     let log = logged(async {
         let consumer = redrive::handler(|Body(body): Body| async move {
             match body.as_str() {
@@ -230,13 +230,13 @@ fn outcomes_that_need_a_queue_client_say_so() {
 }
 
 #[test]
-fn what_came_back_unrun_is_explained() {
+fn records_that_were_not_run_are_logged_with_the_reason() {
     let log = logged(async {
         let batch = [fifo_record("1", "a", "fail"), fifo_record("2", "a", "ok")];
         answer(&redrive::handler(by_body), event(batch)).await.unwrap();
         let batch = [record("1", "hang"), record("2", "ok")];
         answer_within(&redrive::handler(by_body).concurrency(1), event(batch), Duration::from_secs(3)).await.unwrap();
-        // The answer does not wait for its log. The paused clock stands still while that is written.
+        // The log is written after the answer. The paused clock stands still meanwhile.
         tokio::time::sleep(Duration::from_millis(1)).await;
     });
     let errors = log.events(Level::ERROR);
@@ -251,7 +251,7 @@ fn what_came_back_unrun_is_explained() {
 }
 
 #[test]
-fn never_a_body() {
+fn bodies_are_never_logged() {
     const SECRET: &str = "4111-1111-1111-1111";
     let log = logged(async {
         let consumer = redrive::handler(|_: Json<u32>| async {});
@@ -267,7 +267,7 @@ fn never_a_body() {
 }
 
 #[test]
-fn what_leaves_the_queue_unprocessed_is_logged_with_its_reason() {
+fn discarded_record_is_logged_with_its_reason() {
     let log = logged(async {
         answer(&redrive::handler(by_body), event([record("1", "discard")])).await.unwrap();
         let done = redrive::handler(by_body).classify(|_| Outcome::Done);
@@ -282,7 +282,7 @@ fn what_leaves_the_queue_unprocessed_is_logged_with_its_reason() {
 }
 
 #[test]
-fn every_failure_is_one_error_event() {
+fn each_failure_has_one_error_event() {
     let log = logged(async {
         let consumer = redrive::handler(|Body(body): Body| async move {
             match body.as_str() {
@@ -301,7 +301,7 @@ fn every_failure_is_one_error_event() {
 }
 
 #[test]
-fn a_chunk_that_failed_is_logged_for_each_of_its_records() {
+fn failed_chunk_is_logged_for_each_record() {
     quiet_intended_panics();
     async fn by_first(bodies: Vec<Body>) -> anyhow::Result<()> {
         assert!(bodies[0].0 != "panic", "{INTENDED}");
@@ -322,7 +322,7 @@ fn a_chunk_that_failed_is_logged_for_each_of_its_records() {
 }
 
 #[test]
-fn a_rejection_is_logged_with_its_cause() {
+fn rejection_is_logged_with_its_cause() {
     let log = logged(async {
         answer(&redrive::handler(|_: Json<u32>| async {}), event([record("1", "\"x\"")])).await.unwrap();
     });
@@ -331,7 +331,7 @@ fn a_rejection_is_logged_with_its_cause() {
 }
 
 #[test]
-fn a_warning_is_within_its_record() {
+fn warning_is_inside_the_span_of_its_record() {
     let log = logged(async {
         let received = with_attribute(record("1", "ok"), "ApproximateReceiveCount", "3");
         answer(&redrive::handler(by_body), event([received])).await.unwrap();

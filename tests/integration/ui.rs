@@ -1,5 +1,6 @@
-//! Mistakes that the compiler finds, and what it says then: each file of `tests/ui` is a program with one mistake, and
-//! begins with what its error must say. That is our words and the program's names; the compiler's own may change.
+//! Tests the compiler's errors for common mistakes. Each file of `tests/ui` is a program with one mistake. It begins
+//! with the words that its error must contain: this crate's words and the program's names. The compiler's own words may
+//! change.
 
 use std::collections::HashMap;
 use std::fs;
@@ -22,7 +23,7 @@ tokio = { version = "1", features = ["full"] }
 "#;
 
 #[test]
-fn each_mistake_has_an_error_that_helps() {
+fn each_mistake_is_refused_with_a_helpful_error() {
     let errors = check_all();
     let mut failed = Vec::new();
     for (name, source) in fixtures() {
@@ -39,19 +40,22 @@ fn each_mistake_has_an_error_that_helps() {
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }
 
-/// Name and text of each program.
+/// Returns the name and the text of each program.
 fn fixtures() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let fixtures: Vec<_> = files
         .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
         .collect();
-    assert!(fixtures.iter().all(|(_, source)| source.starts_with("//~ ")), "a fixture says what its error must say");
+    assert!(
+        fixtures.iter().all(|(_, source)| source.starts_with("//~ ")),
+        "a fixture starts with the words of its error"
+    );
     assert!(!fixtures.is_empty());
     fixtures
 }
 
-/// Checks all programs in a package of their own, and returns the errors by program.
+/// Checks all programs in a separate package and returns the errors by program.
 fn check_all() -> HashMap<String, String> {
     let redrive = Path::new(env!("CARGO_MANIFEST_DIR"));
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ui");
@@ -62,7 +66,7 @@ fn check_all() -> HashMap<String, String> {
         fs::write(programs.join(name).with_extension("rs"), source).unwrap();
     }
     fs::write(package.join("Cargo.toml"), format!("{MANIFEST}redrive = {{ path = {redrive:?} }}\n")).unwrap();
-    // The same versions as here, so that nothing is asked of a registry.
+    // The same lock file, so that cargo does not query a registry.
     fs::copy(redrive.join("Cargo.lock"), package.join("Cargo.lock")).unwrap();
     let cargo = Command::new(env!("CARGO"))
         .args(["check", "--bins", "--keep-going", "--message-format=json"])

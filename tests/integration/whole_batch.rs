@@ -1,11 +1,11 @@
-//! The invocation as an error, for those who ask for it.
+//! Tests the options that fail the whole invocation.
 
 use redrive::{Body, Outcome, State};
 
 use crate::kit::{answer, event, record};
 
 #[tokio::test]
-async fn the_whole_batch_fails_where_that_is_asked_for() {
+async fn invocation_fails_if_an_option_asks_for_it() {
     async fn by_body(Body(body): Body) -> Outcome {
         if body.starts_with("ok") { Outcome::Done } else { Outcome::Retry }
     }
@@ -28,7 +28,7 @@ async fn the_whole_batch_fails_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn records_of_the_same_id_all_count() {
+async fn records_with_the_same_id_all_count_as_failed() {
     async fn fails() -> Outcome {
         Outcome::Retry
     }
@@ -38,7 +38,7 @@ async fn records_of_the_same_id_all_count() {
 }
 
 #[tokio::test]
-async fn an_option_holds_whatever_is_set_after_it() {
+async fn option_is_kept_by_later_setters() {
     async fn fails(_: State<()>) -> Result<(), String> {
         Err("busy".into())
     }
@@ -55,7 +55,7 @@ async fn an_option_holds_whatever_is_set_after_it() {
 }
 
 #[tokio::test]
-async fn an_option_holds_for_a_consumer_that_was_used_before() {
+async fn option_applies_to_a_consumer_that_has_already_run() {
     async fn fails() -> Outcome {
         Outcome::Retry
     }

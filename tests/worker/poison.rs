@@ -68,7 +68,7 @@ async fn a_tail_that_comes_back_unrun_again_and_again_is_warned_of_once() {
     let told = Arc::<Mutex<Vec<String>>>::default();
     let lines = told.clone();
     let _log = log::to(move |line| lines.lock().unwrap().push(line.text));
-    let warnings = || told.lock().unwrap().iter().filter(|line| line.contains("come back unrun behind")).count();
+    let warnings = || told.lock().unwrap().iter().filter(|line| line.contains("return without a run behind")).count();
     let queue = Queue::fifo().await;
     for body in ["1", "2"] {
         queue.send_to("g", body).await;
@@ -91,5 +91,5 @@ async fn a_standard_queue_has_no_tails_to_warn_of() {
     let fail = |Body(_): Body| async { Err::<(), _>("down") };
     let _worker = queue.run(redrive::handler(fail));
     sleep(secs(300)).await;
-    assert!(!told.lock().unwrap().iter().any(|line| line.contains("come back unrun behind")));
+    assert!(!told.lock().unwrap().iter().any(|line| line.contains("return without a run behind")));
 }

@@ -152,7 +152,7 @@ async fn invalid_concurrency_is_replaced_by_the_default_with_a_warning() {
     let answer = api.invoke(batch(&[record("1", &good_order())]), MINUTE).await;
     assert_eq!(json_of(&answer), failures(&[]));
     let log = log_of(function).await;
-    assert!(log.contains("REDRIVE_CONCURRENCY") && log.contains("going on with 64"), "{log}");
+    assert!(log.contains("REDRIVE_CONCURRENCY") && log.contains("using 64"), "{log}");
 }
 
 #[tokio::test]
