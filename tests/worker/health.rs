@@ -63,7 +63,7 @@ async fn it_is_ready_once_the_queue_has_answered() {
     assert_eq!(port.ask("GET /livez").await, (200, "alive".to_owned()));
     assert_eq!(port.ask("HEAD /livez").await, (200, String::new()));
     assert_eq!(port.ask("POST /livez").await.0, 405);
-    assert_eq!(port.ask("GET /").await, (404, "there are /livez and /readyz".to_owned()));
+    assert_eq!(port.ask("GET /").await, (404, "unknown path; ask for /livez or /readyz".to_owned()));
     worker.end().await.unwrap();
     assert!(TcpStream::connect(("127.0.0.1", port.0)).await.is_err(), "it ends with the worker");
 }

@@ -106,7 +106,7 @@ impl Shared {
     pub(super) fn hear(&self, logged: &Logged) {
         let what = match logged.message.as_str() {
             "a message is handed out, and stays visible: an injected fault" => What::Duplicated,
-            "a message is lost to others while it is here, and comes back there" => What::Lost,
+            "lost the lease on a running message; another consumer may receive it" => What::Lost,
             _ => return,
         };
         let mut book = self.open();
