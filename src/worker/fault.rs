@@ -65,8 +65,8 @@ impl Fault {
 
     fn cannot_call(action: &str, queue_url: &str, all: impl std::fmt::Display) -> Self {
         Self::Lasting(format!(
-            "{action} on {queue_url} cannot be called: {all}. Check that AWS_REGION is set, and that there are credentials: \
-             in the environment, in a profile, or from the role of this process"
+            "{action} on {queue_url} cannot be called: {all}. Check that AWS_REGION is set, and that there are \
+             credentials: in the environment, in a profile, or from the role of this process"
         ))
     }
 

@@ -70,7 +70,7 @@ impl Permits {
         }
     }
 
-    /// Returns the permits that so many messages need, and frees the others.
+    /// Returns the permits that this number of messages needs, and frees the others.
     fn for_messages(&self, mut permits: OwnedSemaphorePermit, messages: usize) -> OwnedSemaphorePermit {
         permits.split(messages.div_ceil(self.call_size)).unwrap_or(permits)
     }

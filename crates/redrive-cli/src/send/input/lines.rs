@@ -21,8 +21,8 @@ impl Reading {
             match next_line(&mut from, &mut line) {
                 Ok(Some(Line::Whole)) if !is_judged && is_cut_off(&line) => {
                     return self.tell(Item::Broken(format!(
-                        "{}: line {number} begins JSON that does not end on that line; pass --whole to send the input as \
-                         one body, or --lines to send each line as a body",
+                        "{}: line {number} begins JSON that does not end on that line; pass --whole to send the input \
+                         as one body, or --lines to send each line as a body",
                         self.name
                     )));
                 }
