@@ -67,7 +67,7 @@ enum LeaseState {
     Gone,
 }
 
-/// A heartbeat is due after this fraction of a lease, so two heartbeats may fail before the lease ends.
+/// A heartbeat is due when one part in this many of a lease is over. Two heartbeats may fail before the lease ends.
 const HEARTBEAT_FRACTION: u32 = 3;
 
 /// The longest total time of a lease. SQS counts its 12 hours from when it handed the message out, which is shortly

@@ -146,7 +146,7 @@ impl<K> Consumer<K> {
 
 impl<K: handler::Kind> Worker<K> {
     /// Sets how long a received message is hidden from other consumers, and how far each heartbeat extends that time.
-    /// The range is 5 seconds to 12 hours, in whole seconds; other values are clamped to it. The default is the queue's
+    /// The range is 5 seconds to 12 hours, in whole seconds. Other values are clamped to it. The default is the queue's
     /// own visibility timeout.
     ///
     /// This does not limit a handler: heartbeats extend the time while the handler runs. It decides how soon the
@@ -185,9 +185,9 @@ impl<K: handler::Kind> Worker<K> {
         self.set(|settings| settings.messages_per_second = Some(limit).filter(|limit| *limit > 0.0))
     }
 
-    /// Answers an orchestrator's probes on this listener. `GET /livez` tells whether a restart would help. `GET
-    /// /readyz` tells whether the worker polls its queue. Each answer has status 200 or 503 and a line with the reason.
-    /// By default a worker listens on no port. [`redrive::run`](crate::run()) listens on the port of
+    /// Answers an orchestrator's probes on this listener. `GET /livez` tells whether a restart would help. The path
+    /// `/readyz` tells whether the worker polls its queue. Each answer has status 200 or 503 and a line with the
+    /// reason. By default a worker listens on no port. [`redrive::run`](crate::run()) listens on the port of
     /// `REDRIVE_HEALTH_PORT`.
     ///
     /// ```no_run

@@ -32,7 +32,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// Returns an error if the queue has never been polled and a retry cannot help.
+/// Returns an error if no poll has been answered yet and a retry cannot help.
 pub(super) async fn poll(shared: Arc<Shared>, batches: RunningBatches) -> Result<(), Error> {
     let (mut unanswered, mut failures, mut idle) = (None, 0, IdlePause::default());
     while let Some(attempt) = next_attempt(&shared, unanswered.take()).await {

@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_expected_run_time_is_that_of_the_last_run() {
+    async fn the_time_of_a_run_is_the_expected_time_of_the_next_one() {
         let messages = messages().await;
         assert!(messages.may_start(0));
         tokio::time::advance(Duration::from_secs(7)).await;
