@@ -125,7 +125,7 @@ async fn an_entry_in_neither_list_has_an_unknown_outcome() {
     let (queue, calls) = scripted("orders", |_, _| Some((200, json!({"Successful": [sent(1)], "Failed": []}))));
     let fates = fates(queue.deliver(messages(&["a", "b"])).await);
     assert!(
-        matches!(&fates[..], [Fate::Unknown(cause), Fate::Sent] if cause.contains("not said what became of it")),
+        matches!(&fates[..], [Fate::Unknown(cause), Fate::Sent] if cause.contains("the answer of SQS does not name it")),
         "{fates:?}"
     );
     assert_eq!(calls.lock().unwrap().len(), 1, "a second send could store the message twice");
