@@ -1,12 +1,12 @@
-//! What redrive costs, beside what one would write in its place.
+//! Compares the cost of redrive with that of code without it.
 //!
-//! Four functions, each an executable of its own (`benches/peers`), answer the same events over a Lambda Runtime API on
-//! loopback: redrive; the pattern of AWS's own example; one written by hand with care; and the floor, which only skips
-//! over the JSON. They take turns in one run, so that whatever else the machine does falls on all of them alike, and
-//! what is compared is medians.
+//! Four functions, each a separate executable (`benches/peers`), answer the same events over a Lambda Runtime API on
+//! loopback: redrive; the pattern of AWS's own example; a careful function by hand; and the floor, which only skips
+//! over the JSON. They take turns in one run, so that other load on the machine affects all of them equally. The
+//! figures are medians.
 //!
-//! `cargo bench` measures all. Behind `--`: `--quick` looks only whether everything runs, `--check` makes a missed bar
-//! an error.
+//! `cargo bench` measures all of them. After `--`, `--quick` only checks that everything runs, and `--check` fails the
+//! run if a figure misses its limit.
 
 #[path = "batch/event.rs"]
 mod event;
@@ -25,13 +25,13 @@ use event::event;
 use function::{Function, Program};
 use report::{Figures, PerBatch};
 
-/// How many records a batch has.
+/// The records of a batch.
 const RECORDS: [usize; 5] = [1, 10, 100, 1_000, 6_000];
 
-/// How many records a batch of handlers that wait has.
+/// The records of a batch whose handlers wait.
 const WAITING_RECORDS: usize = 10;
 
-/// What is compared.
+/// The compared functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Peer {
     Redrive,
@@ -44,7 +44,7 @@ impl Peer {
     const ALL: [Self; 4] = [Self::Redrive, Self::AwsExample, Self::ByHand, Self::Floor];
 }
 
-/// What a function does with a record; `benches/peers/orders-work` has the code.
+/// The handler of a function. `benches/peers/orders-work` contains its code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Handler {
     Noop,
@@ -52,7 +52,7 @@ enum Handler {
     Wait,
 }
 
-/// One figure of each peer.
+/// One figure for each peer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Row([f64; Peer::ALL.len()]);
 
@@ -64,14 +64,14 @@ impl Index<Peer> for Row {
     }
 }
 
-/// How often each thing is measured. Each count is that of every peer.
+/// The number of measurements. Each count applies to every peer.
 struct Effort {
-    /// Fresh processes that a figure comes from: where the system puts a process's threads, it leaves them for a while.
+    /// Fresh processes for each figure, because the system rarely moves the threads of a running process.
     processes: usize,
-    /// Batches in each process whose time is taken, by the index of [`RECORDS`].
+    /// Timed batches in each process, by the index of [`RECORDS`].
     batches: [usize; RECORDS.len()],
     waiting_batches: usize,
-    /// Batches in each process whose peak memory is taken.
+    /// Batches in each process before its peak memory is read.
     batches_to_peak: usize,
     start_ups: usize,
 }
@@ -86,11 +86,11 @@ const QUICK: Effort =
 async fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     if let Some(unknown) = args.iter().find(|arg| !["--bench", "--quick", "--check"].contains(&arg.as_str())) {
-        eprintln!("{unknown} is none of this benchmark's options: --quick, --check");
+        eprintln!("unknown option {unknown}; pass --quick or --check");
         return ExitCode::FAILURE;
     }
     let has = |flag| args.iter().any(|arg| arg == flag);
-    // `cargo bench` passes `--bench`; `cargo test --all-targets` does not, and wants to know whether this runs.
+    // `cargo bench` passes `--bench`. `cargo test --all-targets` does not, and only checks that this runs.
     let effort = if has("--quick") || !has("--bench") { &QUICK } else { &FULL };
 
     let programs = function::build();
@@ -121,7 +121,7 @@ async fn per_batch(programs: &[Program], handler: Handler, effort: &Effort) -> P
     figures
 }
 
-/// The microseconds from the hand-out of an event to its answer.
+/// Measures the microseconds from handing out an event to its answer.
 async fn round_trip(programs: &[Program], handler: Handler, records: usize, batches: usize, processes: usize) -> Row {
     let event = event(handler, records);
     let mut samples = Samples::default();
@@ -143,7 +143,7 @@ async fn round_trip(programs: &[Program], handler: Handler, records: usize, batc
     samples.medians()
 }
 
-/// The peak memory, in MiB, of processes that have served some batches and nothing else.
+/// Measures the peak memory, in MiB, of processes that have only served some batches.
 async fn peak_memory(programs: &[Program], handler: Handler, records: usize, effort: &Effort) -> Row {
     let event = event(handler, records);
     let mut samples = Samples::default();
@@ -160,7 +160,7 @@ async fn peak_memory(programs: &[Program], handler: Handler, records: usize, eff
     samples.medians()
 }
 
-/// The milliseconds from the start of a process to its first poll.
+/// Measures the milliseconds from the start of a process to its first poll.
 async fn start_up(programs: &[Program], start_ups: usize) -> Row {
     let mut samples = Samples::default();
     let start_up = async |peer: Peer| {
@@ -173,16 +173,16 @@ async fn start_up(programs: &[Program], start_ups: usize) -> Row {
     samples.medians()
 }
 
-/// The turns of a round, counted from the peer that begins it: each step from one turn to the next is another one.
+/// The order of the peers in a round, relative to its first peer. All steps between neighbours differ.
 const TURNS: [usize; Peer::ALL.len()] = [0, 1, 3, 2];
 
-/// What was measured of each peer.
+/// The samples of each peer.
 #[derive(Default)]
 struct Samples([Vec<f64>; Peer::ALL.len()]);
 
 impl Samples {
-    /// Samples each peer once a round. What a process leaves of the caches and of the clock's speed is the next one's, so
-    /// that in four rounds each peer comes once after each other one.
+    /// Samples each peer once in each round. A process affects the next one through the caches and the clock speed. In
+    /// four rounds each peer therefore follows each other peer once.
     async fn take(&mut self, rounds: usize, mut sample: impl AsyncFnMut(Peer) -> f64) {
         for round in 0..rounds {
             for step in TURNS {

@@ -1,12 +1,15 @@
-//! What it costs to send through a producer, beside what one would write by hand, and beside the npm package `sqs-producer`.
+//! Compares the cost of sending through a producer with that of sending by hand and of the npm package `sqs-producer`.
 //!
-//! Each is a process of its own and sends the same small messages to a queue that is served here, over loopback: redrive's producer;
-//! `send_message_batch` in tens, one call after the other and ten at a time, with no look at what failed; and `sqs-producer`. They take
-//! turns in one run, so that whatever else the machine does falls on all of them alike, and a ratio is that of two runs of the same
-//! round. CPU time is that of the sender's process alone.
+//! Each sender is a separate process and sends the same small messages to a queue that this program serves on loopback.
+//! The senders are redrive's producer, `sqs-producer`, and `send_message_batch` with ten messages a call. The last one
+//! runs one call at a time and ten at a time, and ignores failures.
 //!
-//! `cargo bench --features producer --bench producer` has Node install `sqs-producer` under `target`, and measures. Behind `--`:
-//! `--quick` looks only whether everything runs, `--check` makes a missed bar an error, `--no-peers` leaves out what needs Node.
+//! They take turns in one run, so that other load on the machine affects all of them equally. Each ratio compares two
+//! runs of the same round. CPU time is that of the sender's process alone.
+//!
+//! `cargo bench --features producer --bench producer` installs `sqs-producer` with npm under `target`, and measures.
+//! After `--`, `--quick` only checks that everything runs, `--check` fails the run if a figure misses its limit, and
+//! `--no-peers` leaves out the sender that needs Node.
 
 #[path = "producer/install.rs"]
 mod install;
@@ -23,7 +26,7 @@ use redrive_local::Sqs;
 use sender::{ROLE, Role};
 use tokio::net::TcpListener;
 
-/// How much is measured.
+/// The size of a measurement.
 struct Effort {
     rounds: usize,
     messages: usize,
@@ -34,7 +37,7 @@ const QUICK: Effort = Effort { rounds: 1, messages: 2_000 };
 
 const OPTIONS: [&str; 4] = ["--bench", "--quick", "--check", "--no-peers"];
 
-/// What a sender has said of itself.
+/// The figures that a sender reports.
 #[derive(Clone, Copy)]
 struct Run {
     messages_per_second: f64,
@@ -42,7 +45,7 @@ struct Run {
     calls: f64,
 }
 
-/// A sender, and what it did in each round.
+/// A sender and its figures of each round.
 struct Sender {
     name: &'static str,
     command: Vec<OsString>,
@@ -60,14 +63,15 @@ impl Sender {
         Self { name: "sqs-producer", command: vec!["node".into(), script.into()], role: "", runs: Vec::new() }
     }
 
-    /// Has it send so many messages to that queue, and takes down what it says of itself: seconds, CPU seconds, and calls.
+    /// Makes the sender send this many messages to that queue, and records the figures that it reports: seconds, CPU
+    /// seconds and calls.
     fn run(&mut self, server: &str, queue_url: &str, messages: usize) {
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).env(ROLE, self.role).env("BENCH_MESSAGES", messages.to_string());
         command.env("BENCH_QUEUE_URL", queue_url).env("AWS_ENDPOINT_URL_SQS", server);
         command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
         command.env("AWS_REGION", "us-east-1").env("NODE_ENV", "production").env("NODE_NO_WARNINGS", "1");
-        let output = command.stderr(Stdio::inherit()).output().expect("a program that is there");
+        let output = command.stderr(Stdio::inherit()).output().expect("the program exists");
         assert!(output.status.success(), "{} ended with {}", self.name, output.status);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let figures: Vec<f64> = said.split_whitespace().map(|figure| figure.parse().expect("a figure")).collect();
@@ -89,11 +93,11 @@ fn main() -> ExitCode {
     }
     let args: Vec<String> = env::args().skip(1).collect();
     if let Some(unknown) = args.iter().find(|arg| !OPTIONS.contains(&arg.as_str())) {
-        eprintln!("{unknown} is none of this benchmark's options: {}", OPTIONS[1..].join(", "));
+        eprintln!("unknown option {unknown}; the options are {}", OPTIONS[1..].join(", "));
         return ExitCode::FAILURE;
     }
     let has = |flag| args.iter().any(|arg| arg == flag);
-    // `cargo bench` passes `--bench`; `cargo test --all-targets` does not, and wants to know whether this runs.
+    // `cargo bench` passes `--bench`. `cargo test --all-targets` does not, and only checks that this runs.
     let is_test = !has("--bench");
     let effort = if has("--quick") || is_test { QUICK } else { FULL };
     let mut senders: Vec<_> = Role::ALL.into_iter().map(Sender::this).collect();
@@ -127,8 +131,8 @@ async fn measure(senders: &mut [Sender], effort: &Effort) {
                 client.get_queue_attributes().queue_url(&queue_url).attribute_names(Name::ApproximateNumberOfMessages);
             let attributes = get.send().await.expect("attributes").attributes.unwrap_or_default();
             let there = attributes[&Name::ApproximateNumberOfMessages].parse();
-            assert_eq!(there, Ok(effort.messages), "what {} has sent", sender.name);
-            client.delete_queue().queue_url(&queue_url).send().await.expect("a queue that is there");
+            assert_eq!(there, Ok(effort.messages), "the queue lacks messages that {} reported as sent", sender.name);
+            client.delete_queue().queue_url(&queue_url).send().await.expect("the queue exists");
         }
     }
 }
@@ -136,7 +140,7 @@ async fn measure(senders: &mut [Sender], effort: &Effort) {
 const RATE: fn(&Run) -> f64 = |run| run.messages_per_second;
 const PER_CPU_SECOND: fn(&Run) -> f64 = |run| run.messages_per_cpu_second;
 
-/// Prints what was measured, and each bar beside it; says whether all are met.
+/// Prints the figures and each limit. Returns whether all limits are met.
 fn report(senders: &[Sender], effort: &Effort) -> bool {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!(
@@ -149,7 +153,7 @@ fn report(senders: &[Sender], effort: &Effort) -> bool {
         let calls = median(sender.runs.iter().map(|run| run.calls).collect());
         println!("{:28}{:>28}{:>28}{calls:>12.0}", sender.name, of(RATE), of(PER_CPU_SECOND));
     }
-    let (redrive, others) = senders.split_first().expect("redrive's is there");
+    let (redrive, others) = senders.split_first().expect("redrive's sender is the first");
     let ratio = |other: &Sender, figure: fn(&Run) -> f64| {
         median(redrive.runs.iter().zip(&other.runs).map(|(ours, theirs)| figure(ours) / figure(theirs)).collect())
     };

@@ -1,14 +1,17 @@
-//! What the worker costs, beside the consumers that one would take in its place.
+//! Compares the cost of the worker with that of other consumers.
 //!
-//! Each is a process of its own and polls a queue that is served here, over loopback: redrive's worker; the worker in Python that
-//! teams write by hand (`benches/worker/sqs_worker.py`, on boto3); and the npm package `sqs-consumer`, with a handler a message and
-//! with one a batch. They take turns in one run, so that whatever else the machine does falls on all of them alike; a ratio is that
-//! of two runs of the same round, and what is shown of all rounds is the median. CPU time is that of the consumer's process alone:
-//! the queue's is in another.
+//! Each consumer is a separate process and polls a queue that this program serves on loopback. The consumers are
+//! redrive's worker; a typical handwritten worker in Python (`benches/worker/sqs_worker.py`, on boto3); and the npm
+//! package `sqs-consumer`, with a handler for single messages and with a batch handler.
 //!
-//! `cargo bench --features worker --bench worker` has Python and Node install what the others need, under `target`, and
-//! measures. Behind `--`: `--memory` adds a million messages, which take some minutes, `--quick` looks only whether everything runs,
-//! `--check` makes a missed bar an error, and `--no-peers` leaves out what needs Python and Node.
+//! They take turns in one run, so that other load on the machine affects all of them equally. Each ratio compares two
+//! runs of the same round, and the tables show the median of all rounds. CPU time is that of the consumer's process
+//! alone, because the queue is in another process.
+//!
+//! `cargo bench --features worker --bench worker` installs the packages of the others with Python and Node under
+//! `target`, and measures. After `--`, `--memory` adds a million messages, which take some minutes. `--quick` only
+//! checks that everything runs, `--check` fails the run if a figure misses its limit, and `--no-peers` leaves out the
+//! consumers that need Python and Node.
 
 #[path = "../tests/support/calls.rs"]
 mod calls;
@@ -30,7 +33,7 @@ use queue::{Queue, Server};
 use report::{Figures, PerProgram};
 use tokio::time::Instant;
 
-/// What is compared.
+/// The compared consumers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Peer {
     Redrive,
@@ -40,7 +43,7 @@ enum Peer {
 }
 
 impl Peer {
-    /// How many messages a round has: about the same time for each.
+    /// Returns the messages of a round, chosen so that each consumer takes about the same time.
     fn messages(self, effort: &Effort) -> usize {
         match self {
             Self::Redrive => effort.messages,
@@ -50,12 +53,12 @@ impl Peer {
     }
 }
 
-/// How much is measured.
+/// The size of a measurement.
 struct Effort {
     rounds: usize,
-    /// Of redrive, in a round.
+    /// Redrive's messages in a round.
     messages: usize,
-    /// After how many messages the memory is looked at.
+    /// The message counts after which the memory is read.
     memory: [usize; 2],
 }
 
@@ -72,11 +75,11 @@ fn main() -> ExitCode {
     }
     let args: Vec<String> = env::args().skip(1).collect();
     if let Some(unknown) = args.iter().find(|arg| !OPTIONS.contains(&arg.as_str())) {
-        eprintln!("{unknown} is none of this benchmark's options: {}", OPTIONS[1..].join(", "));
+        eprintln!("unknown option {unknown}; the options are {}", OPTIONS[1..].join(", "));
         return ExitCode::FAILURE;
     }
     let has = |flag| args.iter().any(|arg| arg == flag);
-    // `cargo bench` passes `--bench`; `cargo test --all-targets` does not, and wants to know whether this runs.
+    // `cargo bench` passes `--bench`. `cargo test --all-targets` does not, and only checks that this runs.
     let is_test = !has("--bench");
     let effort = if has("--quick") || is_test { &QUICK } else { &FULL };
     let programs = match program::install(!has("--no-peers") && !is_test) {
@@ -104,12 +107,12 @@ async fn measure(programs: &[Program], effort: &Effort, looks_at_memory: bool) -
     report::print_bars(&Figures { noop, waiting, growth })
 }
 
-/// What a consumer did with a queue that was full when it began.
+/// The figures of a consumer that drains a full queue.
 #[derive(Clone, Copy)]
 struct Run {
     messages_per_second: f64,
     messages_per_cpu_second: f64,
-    /// Where the program counts them.
+    /// The number of calls, if the program counts them.
     calls_per_thousand: Option<f64>,
 }
 
@@ -123,8 +126,8 @@ async fn noop(programs: &[Program], server: &Server, effort: &Effort) -> PerProg
     runs
 }
 
-/// A consumer's start and its last polls are no matter of its rate: that is taken between two samples, after a tenth of the messages and
-/// before the last one.
+/// Measures the rate between two samples, after a tenth of the messages and before the last one. A consumer's start and
+/// its last polls do not count for its rate.
 async fn drain(program: &Program, server: &Server, messages: usize) -> Run {
     let queue = server.queue().await;
     queue.send(messages).await;
@@ -140,14 +143,14 @@ async fn drain(program: &Program, server: &Server, messages: usize) -> Run {
     }
 }
 
-/// How a handler that waits fares at a concurrency, in messages a second.
+/// The rate of a handler that waits, at one concurrency, in messages a second.
 struct Waiting {
-    /// What the limit allows on this machine: what as many tasks do that have no queue.
+    /// The upper bound on this machine: the rate of as many tasks without a queue.
     limit: f64,
     worker: f64,
 }
 
-/// One right after the other: both wait by the same clock, and whatever else the machine does then.
+/// Both run one right after the other, so that they see the same clock and the same load.
 async fn waiting(server: &Server, effort: &Effort) -> Vec<Waiting> {
     let mut rounds = Vec::new();
     for _ in 0..effort.rounds {
@@ -158,10 +161,10 @@ async fn waiting(server: &Server, effort: &Effort) -> Vec<Waiting> {
     rounds
 }
 
-/// How many messages the queue has, at most, while a consumer gets more of them than memory is for.
+/// Limits the messages in the queue, because the queue keeps them in memory.
 const BACKLOG: usize = 50_000;
 
-/// MiB that redrive's process has in memory after so many messages each.
+/// Measures the memory, in MiB, of redrive's process after each number of messages.
 async fn memory(server: &Server, after: [usize; 2]) -> [f64; 2] {
     let queue = server.queue().await;
     let mut process = Program::redrive().start(&queue);
@@ -182,21 +185,22 @@ async fn memory(server: &Server, after: [usize; 2]) -> [f64; 2] {
     figures
 }
 
-/// What a process had done at some time.
+/// The state of a process at a point in time.
 struct Sample {
     at: Instant,
     settled: usize,
     cpu: Duration,
 }
 
-/// Each costs the queue a call. A sample says itself when it was taken, so that more of them would tell no more.
+/// The time between two looks at the queue. Each look costs the queue a call. Samples carry their own time, so more
+/// looks would add no precision.
 const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 
-/// No consumer takes so long for its messages. One that has lost some never ends.
+/// Limits a run. No consumer needs this long, and one that has lost a message never ends.
 const LONGEST_RUN: Duration = Duration::from_secs(120);
 
 impl Process {
-    /// Waits until that many of the messages sent are deleted.
+    /// Waits until that many of the sent messages are deleted.
     async fn sample_after(&mut self, queue: &Queue, sent: usize, settled: usize) -> Sample {
         let begin = Instant::now();
         loop {

@@ -1,4 +1,4 @@
-//! The events: what Lambda hands to a function for a standard queue, field by field and in its order.
+//! Builds the events that Lambda hands to a function for a standard queue, with all fields in Lambda's order.
 
 use std::ops::RangeInclusive;
 
@@ -8,21 +8,21 @@ use serde_json::{Value, json};
 
 use crate::Handler;
 
-/// How long a body is, before it is escaped to become a string of the event.
+/// The length of a body before it is escaped as a string of the event.
 const BODY_BYTES: usize = 128;
 
-/// How long a record may be on average: escaping adds more to a body with more quotes.
+/// The average length of a record. Bodies with more quotes grow more by escaping.
 const RECORD_BYTES: RangeInclusive<usize> = 880..=920;
 
-/// What is left of a record for it: SQS makes some longer.
+/// The length of a receipt handle, which fills the record. SQS's are sometimes longer.
 const RECEIPT_HANDLE_BYTES: usize = 176;
 
-/// An event of so many records, each with the body that the handler takes.
+/// Returns an event of this many records, each with the body that the handler expects.
 pub(crate) fn event(handler: Handler, records: usize) -> Bytes {
     let event = Event { records: (0..records).map(|number| Record::new(handler, number)).collect() };
     let json = serde_json::to_vec(&event).expect("strings and lists are JSON");
     let record = json.len() / records;
-    assert!(RECORD_BYTES.contains(&record), "a record has {record} bytes: the bars are for {RECORD_BYTES:?}");
+    assert!(RECORD_BYTES.contains(&record), "a record has {record} bytes: the limits are for {RECORD_BYTES:?}");
     json.into()
 }
 
@@ -98,7 +98,7 @@ fn order(number: usize, padding: &str) -> String {
     )
 }
 
-/// Makes a body, with the padding that brings it to its length.
+/// Returns a body that is padded to its length.
 fn padded(body: impl Fn(&str) -> String) -> String {
     let missing = BODY_BYTES.checked_sub(body("").len()).expect("a body that is not too long to be padded");
     body(&"x".repeat(missing))

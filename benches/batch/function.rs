@@ -1,4 +1,4 @@
-//! The functions: built, started, fed and looked at from outside.
+//! Builds and starts the functions, sends them events and measures them from outside.
 
 use std::env;
 use std::fs;
@@ -13,29 +13,33 @@ use tokio::process::Child;
 use crate::runtime_api::{Kind, RuntimeApi};
 use crate::{Handler, Peer};
 
-/// Longer than any batch takes: no function is to give up on one.
+/// Longer than any batch takes, so that no function gives up on one.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 const MIB: f64 = 1_048_576.0;
 
-/// Builds the executables, each by a command of its own: built together they would share the features of their
-/// dependencies, and be other programs than their users would have.
+/// Builds the executables, each by its own command. If they were built together, they would share the features of their
+/// dependencies and differ from real programs.
 pub(crate) fn build() -> [Program; Peer::ALL.len()] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = root.join("benches/peers");
-    assert_eq!(release_profile(root), release_profile(&workspace), "the peers are to be built as redrive is");
+    assert_eq!(
+        release_profile(root),
+        release_profile(&workspace),
+        "the peers need the same release profile as redrive"
+    );
     Peer::ALL.map(|peer| {
         let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["build", "--release", "--target-dir", "target", "--package", peer.package()])
             .current_dir(&workspace)
             .status()
             .expect("cargo starts");
-        assert!(status.success(), "cargo builds {}: {status}", peer.package());
+        assert!(status.success(), "cargo failed to build {}: {status}", peer.package());
         Program { peer, path: workspace.join("target/release").join(peer.package()) }
     })
 }
 
-/// The settings of `[profile.release]`, in the words of the manifest.
+/// Returns the settings of `[profile.release]` as the manifest writes them.
 fn release_profile(package: &Path) -> Vec<String> {
     let manifest = fs::read_to_string(package.join("Cargo.toml")).expect("a package has a manifest");
     let section = manifest.lines().skip_while(|line| *line != "[profile.release]").skip(1);
@@ -75,12 +79,12 @@ impl Program {
     }
 }
 
-/// A running process, which waits for an event.
+/// A running process that waits for an event.
 pub(crate) struct Function {
     peer: Peer,
     process: Child,
     api: RuntimeApi,
-    /// From the start of the process to its first poll.
+    /// The time from the start of the process to its first poll.
     pub(crate) start_up: Duration,
 }
 
@@ -98,12 +102,12 @@ impl Function {
         Self { peer: program.peer, process, api, start_up: start.elapsed() }
     }
 
-    /// How long a batch took. What the function does after its answer is waited for too: it is not to fall into the
-    /// time of the next one.
+    /// Returns how long a batch took. It also waits for the work after the answer, so that this does not count for the
+    /// next batch.
     ///
     /// # Panics
     ///
-    /// Where the answer is any other than that all went well: nobody may win by doing less.
+    /// Panics if the answer reports a failure, because a function must not win by doing less.
     pub(crate) async fn invoke(&mut self, event: &Bytes) -> Duration {
         let answer = tokio::select! {
             answer = self.api.invoke(event.clone(), FUNCTION_TIMEOUT) => answer,
@@ -115,7 +119,7 @@ impl Function {
         answer.took
     }
 
-    /// The most memory that the process ever had in use; not a number where the system has no `/proc` to say it.
+    /// Returns the peak memory of the process, or NaN on a system without `/proc`.
     pub(crate) fn peak_memory_mib(&self) -> f64 {
         let id = self.process.id().expect("a process that runs");
         let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();

@@ -1,10 +1,10 @@
-//! The tables, and the bars that the figures are held against.
+//! Prints the tables and compares the figures with their limits.
 
 use std::thread;
 
 use crate::{Peer, RECORDS, Row};
 
-/// All that was measured.
+/// All figures.
 pub(crate) struct Figures {
     pub(crate) noop: PerBatch,
     pub(crate) work: PerBatch,
@@ -12,11 +12,11 @@ pub(crate) struct Figures {
     pub(crate) wait: Row,
     /// Milliseconds to the first poll.
     pub(crate) start_up: Row,
-    /// MiB of the executable.
+    /// The size of the executable in MiB.
     pub(crate) size: Row,
 }
 
-/// What was measured for each size of a batch, by the index of [`RECORDS`].
+/// The figures for each batch size, by the index of [`RECORDS`].
 #[derive(Default)]
 pub(crate) struct PerBatch {
     /// Microseconds.
@@ -61,13 +61,13 @@ impl Row {
         self[peer] / self[to]
     }
 
-    /// How redrive compares with the pattern that it is held against.
+    /// Returns redrive's figure relative to that of AWS's example.
     fn to_aws_example(self) -> f64 {
         self.ratio(Peer::Redrive, Peer::AwsExample)
     }
 }
 
-/// Prints each bar beside what was measured; says whether all are met.
+/// Prints each limit with its figure. Returns whether all limits are met.
 pub(crate) fn print_bars(figures: &Figures) -> bool {
     let mut bars = per_batch_bars("noop", &figures.noop);
     bars.extend(per_batch_bars("work", &figures.work));
@@ -107,14 +107,15 @@ impl Bar {
         Self { what: what.into(), measured, at_most: bar, met: ratio <= at_most }
     }
 
-    /// A small batch is nearly all round trip: there a few microseconds are no matter, whatever the ratio.
+    /// A limit on the ratio or on the overhead: a small batch is mostly round trip, where a few microseconds do not
+    /// matter.
     fn ratio_or_overhead(what: String, row: &Row) -> Self {
         let (ratio, more_us) = (row.to_aws_example(), row[Peer::Redrive] - row[Peer::AwsExample]);
         let measured = format!("{ratio:.3} x, {more_us:+.0} us");
         Self { what, measured, at_most: "1.05 x, or +50 us".to_owned(), met: ratio <= 1.05 || more_us <= 50.0 }
     }
 
-    /// Held against the floor, which waits once where each record waits.
+    /// A limit relative to the floor, which waits once while the others wait for each record.
     fn waiting(row: &Row) -> Self {
         let more_ms = (row[Peer::Redrive] - row[Peer::Floor]) / 1e3;
         let (measured, at_most) = (format!("{more_ms:+.2} ms"), "+1 ms, against the floor".to_owned());

@@ -1,4 +1,4 @@
-//! Sends in a process of its own: this program again.
+//! Sends in a separate process, which runs this program again.
 
 use std::env;
 use std::fs;
@@ -14,21 +14,21 @@ use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry as 
 use redrive::{Outgoing, Producer};
 use tokio::task::JoinSet;
 
-/// Says to a process which role it has.
+/// The variable that gives a process its role.
 pub(crate) const ROLE: &str = "BENCH_ROLE";
 
 const BATCH: usize = 10;
 const AT_A_TIME: usize = 10;
 
-/// Who sends.
+/// The way of sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Producer,
-    /// `send_message_batch` in tens, one call after the other.
+    /// `send_message_batch` with ten messages, one call after the other.
     Sequential,
-    /// The same, ten calls at a time.
+    /// The same with ten calls at a time.
     TenAtATime,
-    /// The same, and each message has an id of its own, as the producer's have.
+    /// The same with an id in each message, like the producer's.
     WithIds,
 }
 
@@ -59,17 +59,17 @@ impl Role {
     }
 }
 
-/// Sends as many messages as the environment says, and says how many seconds that took, how many of the CPU, and how many calls.
+/// Sends the messages that the environment asks for. Prints the seconds, the CPU seconds and the number of calls.
 pub(crate) async fn run(role: Role) {
     let calls = Calls::default();
     let config = aws_sdk_sqs::config::Builder::from(&aws_config::load_from_env().await).interceptor(calls.clone());
     let client = Client::from_conf(config.build());
     let url = env::var("BENCH_QUEUE_URL").expect("the URL of a queue");
     let messages: usize =
-        env::var("BENCH_MESSAGES").ok().and_then(|count| count.parse().ok()).expect("how many messages");
+        env::var("BENCH_MESSAGES").ok().and_then(|count| count.parse().ok()).expect("BENCH_MESSAGES is a number");
     let (begin, cpu) = (Instant::now(), cpu_seconds());
     match role {
-        // As the others do, and as a service does: in a task.
+        // The producer runs in a task, like the others and like a service.
         Role::Producer => tokio::spawn(through_a_producer(client, url, messages)).await.expect("all is sent"),
         Role::Sequential => by_hand(client, url, messages, 1, false).await,
         Role::TenAtATime => by_hand(client, url, messages, AT_A_TIME, false).await,
@@ -114,16 +114,16 @@ fn random_id() -> MessageAttributeValue {
     MessageAttributeValue::builder().data_type("String").string_value(id).build().expect("an attribute")
 }
 
-/// Of all threads of this process, by what `/proc` counts: 10 ms a tick wherever Rust has Linux.
+/// Returns the CPU time of all threads of this process from `/proc`, in ticks of 10 ms.
 fn cpu_seconds() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").expect("this benchmark needs Linux's /proc");
-    // The name before them may have spaces in it, and is in parentheses.
+    // The process name before the figures is in parentheses and may contain spaces.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     let ticks = |field| fields.split_whitespace().nth(field)?.parse::<f64>().ok();
     [11, 12].into_iter().filter_map(ticks).sum::<f64>() / 100.0
 }
 
-/// Counts what is sent to the queue, with each try.
+/// Counts each attempt of a call.
 #[derive(Clone, Debug, Default)]
 struct Calls(Arc<AtomicUsize>);
 

@@ -1,4 +1,4 @@
-// `sqs-producer` as its README has it: messages in one array, which it sends in tens.
+// Uses `sqs-producer` as its README shows: it takes the messages in one array and sends them in tens.
 
 import { Producer } from "sqs-producer";
 

@@ -1,4 +1,4 @@
-//! Redrive's worker in a process of its own: this program again.
+//! Runs redrive's worker in a separate process, which runs this program again.
 
 use std::env;
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::calls::Calls;
 
-/// Says to a process which role it has.
+/// The variable that gives a process its role.
 pub(crate) const ROLE: &str = "BENCH_ROLE";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,14 +19,14 @@ pub(crate) enum Role {
     Noop,
     /// A worker whose handler waits.
     Wait,
-    /// What the limit allows: as many tasks as that worker has, and the same handler, without a queue.
+    /// The upper bound: as many tasks with the same handler, without a queue.
     Limit,
 }
 
-/// What a handler that waits does, and how many of them may at a time.
+/// The wait of a handler, and how many handlers run at a time.
 const WAIT: Duration = Duration::from_millis(20);
 const CONCURRENCY: usize = 200;
-/// For how long it is measured what the limit allows, at least.
+/// The shortest time for measuring the upper bound.
 const LIMIT_TIME: Duration = Duration::from_secs(2);
 
 impl Role {
@@ -50,16 +50,17 @@ async fn wait() {
     tokio::time::sleep(WAIT).await;
 }
 
-/// Works until the standard input ends, and says how many calls it has made; or what the limit allows, in messages a second.
+/// Works until standard input ends, and prints how many calls it has made. For the upper bound, it prints the rate in
+/// messages a second.
 pub(crate) async fn run(role: Role) {
-    // As a service would have it.
+    // The runtime is the one that a service would use.
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let figure = match role {
         Role::Limit => limit().await,
         Role::Noop => work(|client, url| redrive::handler(noop).worker(client, url)).await,
         Role::Wait => work(|client, url| redrive::handler(wait).concurrency(CONCURRENCY).worker(client, url)).await,
     };
-    writeln!(std::io::stdout(), "{figure}").expect("somebody reads it");
+    writeln!(std::io::stdout(), "{figure}").expect("the benchmark reads the figure");
 }
 
 async fn work<K: redrive::Kind>(worker: impl FnOnce(Client, String) -> redrive::Worker<K>) -> f64 {
@@ -69,8 +70,8 @@ async fn work<K: redrive::Kind>(worker: impl FnOnce(Client, String) -> redrive::
     let mut input = tokio::io::stdin();
     let mut nothing = Vec::new();
     tokio::select! {
-        worked = worker(Client::from_conf(config.build()), url).run_until(std::future::pending()) => panic!("{worked:?}"),
-        // The queue is empty by then. A shutdown would wait for the polls under way, which is 20 s.
+        ended = worker(Client::from_conf(config.build()), url).run_until(std::future::pending()) => panic!("{ended:?}"),
+        // The queue is empty by then. A shutdown would wait up to 20 s for the polls under way.
         _ = input.read_to_end(&mut nothing) => calls.total() as f64,
     }
 }
@@ -90,6 +91,6 @@ async fn limit() -> f64 {
         });
     }
     let runs: u32 = tasks.join_all().await.into_iter().sum();
-    // The last runs end later than that: all at about the same time, as they began.
+    // The last runs end after that time, all at about the same time, because they began together.
     f64::from(runs) / begin.elapsed().as_secs_f64()
 }

@@ -1,4 +1,4 @@
-//! The consumers: installed, started, and looked at from outside.
+//! Installs and starts the consumers, and measures them from outside.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,24 +12,24 @@ use crate::Peer;
 use crate::consumer::{ROLE, Role};
 use crate::queue::Queue;
 
-/// What a consumer is started with.
+/// The command that starts a consumer.
 pub(crate) struct Program {
     pub(crate) peer: Peer,
     command: Vec<OsString>,
     environment: Vec<(&'static str, &'static str)>,
 }
 
-/// Redrive's, and the others if they are to be there.
+/// Returns redrive's consumer, and the others if they are asked for.
 ///
 /// # Errors
 ///
-/// Where they cannot be installed.
+/// Returns an error if a consumer cannot be installed.
 pub(crate) fn install(with_peers: bool) -> Result<Vec<Program>, String> {
     let mut programs = vec![Program::redrive()];
     if !with_peers {
         return Ok(programs);
     }
-    // Under `target`: nothing of it is this repository's.
+    // The packages stay under `target`, because they are not part of this repository.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-worker");
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/worker");
     fs::create_dir_all(&target).map_err(|error| format!("{}: {error}", target.display()))?;
@@ -45,27 +45,26 @@ pub(crate) fn install(with_peers: bool) -> Result<Vec<Program>, String> {
     Ok(programs)
 }
 
-/// Says with which Python the worker runs.
+/// Installs boto3, and returns the Python that runs the worker.
 fn install_boto3(target: &Path, sources: &Path) -> Result<PathBuf, String> {
     let (venv, requirements) = (target.join("venv"), sources.join("requirements.txt"));
     let python = venv.join("bin/python");
     if !python.exists() {
-        let need = "Python 3 with its venv, for the worker on boto3; or leave the peers out with `--no-peers`";
+        let need = "Python 3 with venv, for the worker on boto3; or leave the peers out with `--no-peers`";
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv), need)?;
     }
     let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-    run(Command::new(&python).args(install).arg(requirements), "PyPI within reach, for boto3")?;
+    run(Command::new(&python).args(install).arg(requirements), "access to PyPI, for boto3")?;
     Ok(python)
 }
 
-/// Says where the script is, beside what it imports.
+/// Installs `sqs-consumer`, and returns the path of the script that imports it.
 fn install_sqs_consumer(target: &Path, sources: &Path) -> Result<PathBuf, String> {
     let copies = ["package.json", "package-lock.json", "sqs_consumer.mjs"];
     for name in copies {
         fs::copy(sources.join(name), target.join(name)).map_err(|error| format!("{name} is not copied: {error}"))?;
     }
-    let need =
-        "Node 20 and npm, with its registry within reach, for sqs-consumer; or leave the peers out with `--no-peers`";
+    let need = "Node 20, npm and access to its registry, for sqs-consumer; or leave the peers out with `--no-peers`";
     run(Command::new("node").arg("--version"), need)?;
     run(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(target), need)?;
     Ok(target.join("sqs_consumer.mjs"))
@@ -84,7 +83,7 @@ fn run(command: &mut Command, need: &str) -> Result<(), String> {
     }
 }
 
-/// In messages a second, what the concurrency limit allows a handler that waits.
+/// Measures the upper bound for a handler that waits, in messages a second.
 pub(crate) fn limit() -> f64 {
     let output = Program::this(Role::Limit).command().output().expect("this program");
     String::from_utf8_lossy(&output.stdout).trim().parse().expect("a figure")
@@ -118,27 +117,27 @@ impl Program {
         let mut command = self.command();
         command.env("REDRIVE_QUEUE_URL", &queue.url).env("AWS_ENDPOINT_URL_SQS", &queue.server);
         command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
-        // One SDK reads the one name, one the other.
+        // Some SDKs read the first name, others the second.
         command.env("AWS_REGION", "us-east-1").env("AWS_DEFAULT_REGION", "us-east-1");
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program that was installed");
         Process { peer: self.peer, child }
     }
 }
 
-/// A running consumer. It ends with this.
+/// A running consumer. Dropping it ends the process.
 pub(crate) struct Process {
     peer: Peer,
     child: Child,
 }
 
-/// What `/proc` counts in: 10 ms wherever Rust has Linux.
+/// The unit of `/proc`: 10 ms on every Linux that Rust supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Process {
-    /// The CPU time that all its threads have had, those too that have ended.
+    /// Returns the CPU time of all its threads, including those that have ended.
     pub(crate) fn cpu(&self) -> Duration {
         let stat = self.read("stat");
-        // The name before them may have spaces in it, and is in parentheses.
+        // The process name before the figures is in parentheses and may contain spaces.
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
         let ticks = |field| fields.split_whitespace().nth(field)?.parse::<u32>().ok();
         let [user, system] = [11, 12].map(|field| ticks(field).expect("/proc tells a process's CPU time on Linux"));
@@ -157,13 +156,13 @@ impl Process {
 
     /// # Panics
     ///
-    /// Where it has ended: by itself none does.
+    /// Panics if the process has ended, because no consumer ends by itself.
     pub(crate) fn check(&mut self) {
         let ended = self.child.try_wait().expect("a process of ours");
         assert!(ended.is_none(), "{:?} ended: {ended:?}", self.peer);
     }
 
-    /// Ends it; redrive's tells how many calls it has made.
+    /// Ends the process. Redrive's consumer reports how many calls it has made.
     pub(crate) fn stop(mut self) -> Option<f64> {
         if self.peer != Peer::Redrive {
             return None;
@@ -176,7 +175,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It has ended already, or ends now.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

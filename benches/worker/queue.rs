@@ -1,4 +1,4 @@
-//! The queue, and what is looked at from its side.
+//! Serves the queue and measures it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +10,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 const BATCH: usize = 10;
-/// How many sends are under way at a time.
+/// The number of concurrent sends.
 const SENDERS: usize = 2;
 
-/// Where each consumer finds its queue.
+/// The server that all consumers use.
 pub(crate) struct Server {
     client: Client,
     url: String,
@@ -30,7 +30,7 @@ impl Server {
         Self { client, url, queues: AtomicUsize::new(0) }
     }
 
-    /// A new queue, in which nothing is left of another run.
+    /// Creates a new queue, without messages of another run.
     pub(crate) async fn queue(&self) -> Queue {
         let name = format!("orders-{}", self.queues.fetch_add(1, Ordering::Relaxed));
         self.client.create_queue().queue_name(&name).send().await.expect("a queue");
@@ -41,7 +41,7 @@ impl Server {
 
 #[derive(Clone)]
 pub(crate) struct Queue {
-    /// In this process: a socket would cost the machine more.
+    /// The client is in this process, because a socket would load the machine more.
     client: Client,
     pub(crate) server: String,
     pub(crate) url: String,
@@ -75,7 +75,7 @@ impl Queue {
         assert_eq!(send.send().await.expect("a send").successful().len(), BATCH);
     }
 
-    /// How many messages are not deleted yet.
+    /// Returns how many messages are not deleted yet.
     pub(crate) async fn len(&self) -> usize {
         let names = [Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
         let get = self.client.get_queue_attributes().queue_url(&self.url).set_attribute_names(Some(names.to_vec()));

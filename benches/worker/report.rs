@@ -1,4 +1,4 @@
-//! The tables, and the bars that the figures are held against.
+//! Prints the tables and compares the figures with their limits.
 
 use std::fmt;
 use std::thread;
@@ -7,11 +7,11 @@ use crate::{Peer, Run, Waiting, median};
 
 pub(crate) type PerProgram = Vec<(Peer, Vec<Run>)>;
 
-/// All that was measured.
+/// All figures.
 pub(crate) struct Figures {
     pub(crate) noop: PerProgram,
     pub(crate) waiting: Vec<Waiting>,
-    /// MiB, after some messages and after many.
+    /// The memory in MiB, after some messages and after many.
     pub(crate) growth: Option<[f64; 2]>,
 }
 
@@ -21,7 +21,7 @@ impl Peer {
             Self::Redrive => "redrive",
             Self::Python => "SQSWorker, boto3",
             Self::SqsConsumer => "sqs-consumer",
-            Self::SqsConsumerBatch => "sqs-consumer, a handler a batch",
+            Self::SqsConsumerBatch => "sqs-consumer, batch handler",
         }
     }
 }
@@ -55,7 +55,7 @@ const RATE: fn(&Run) -> f64 = |run| run.messages_per_second;
 const PER_CPU_SECOND: fn(&Run) -> f64 = |run| run.messages_per_cpu_second;
 const CALLS: fn(&Run) -> f64 = |run| run.calls_per_thousand.unwrap_or(f64::NAN);
 
-/// The figures of all rounds.
+/// The median and range of a figure over all rounds.
 struct Spread {
     median: f64,
     low: f64,
@@ -84,12 +84,12 @@ impl fmt::Display for Spread {
     }
 }
 
-/// How many times the peer's figure is in redrive's, each round by itself.
+/// Returns redrive's figure divided by the peer's, for each round.
 fn times(redrive: &[Run], peer: &[Run], figure: fn(&Run) -> f64) -> Spread {
     Spread::of(redrive.iter().zip(peer).map(|(redrive, peer)| figure(redrive) / figure(peer)))
 }
 
-/// Prints each bar beside what was measured; says whether all are met.
+/// Prints each limit with its figure. Returns whether all limits are met.
 pub(crate) fn print_bars(figures: &Figures) -> bool {
     let runs = |wanted| figures.noop.iter().find(|(peer, _)| *peer == wanted).map(|(_, runs)| runs.as_slice());
     let redrive = runs(Peer::Redrive).unwrap_or_default();
@@ -110,7 +110,7 @@ pub(crate) fn print_bars(figures: &Figures) -> bool {
     met.into_iter().all(|met| met)
 }
 
-/// What was not measured misses nothing.
+/// A figure that was not measured meets its limit.
 fn bar(what: &str, figure: Option<Spread>, bar: &str, is_met: impl FnOnce(f64) -> bool) -> bool {
     let Some(figure) = figure else {
         println!("{what:34}{:>8}{:21}{bar:16}not measured", "-", "");

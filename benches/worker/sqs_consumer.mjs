@@ -1,4 +1,4 @@
-// `sqs-consumer` as its README has it, with a handler a message, or with one a batch.
+// Uses `sqs-consumer` as its README shows, with a handler for single messages or for batches.
 
 import { Consumer } from "sqs-consumer";
 

@@ -1,4 +1,4 @@
-"""The worker that teams write by hand: a pool of threads a poll, a heartbeat thread a message, one batch delete at the end."""
+"""A typical handwritten worker: a thread pool for each poll, a heartbeat thread for each message, one batch delete."""
 
 import logging
 import os

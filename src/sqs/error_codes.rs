@@ -1,39 +1,40 @@
-//! What the codes and the HTTP statuses of answers mean, in one table.
+//! Maps the error codes and HTTP statuses of answers to causes, in one table.
 
-/// Why a call failed.
+/// The cause of a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// There was no connection: nothing was sent.
+    /// There was no connection. Nothing was sent.
     Unreachable,
-    /// The credentials were not there when the call needed them: nothing was sent.
+    /// The credentials were not available. Nothing was sent.
     NoCredentials,
     /// The call failed before its request was sent.
     #[cfg_attr(not(feature = "producer"), allow(dead_code, reason = "only a producer knows when a request has left"))]
     Unsent,
-    /// There was no answer, or one of the server's own trouble: it may be done or not.
+    /// There was no answer, or a server error. The call may have been carried out.
     Lost,
-    /// Throttled: nothing was done, and later it may be.
+    /// The call was throttled. Nothing was done, and a later call may succeed.
     Busy,
-    /// There is no such queue.
+    /// The queue does not exist.
     NoQueue,
-    /// Whoever calls may not, or a code that nobody knows was answered: nothing says that another call would do better.
+    /// The caller is not allowed, or the error code is unknown. No sign says that another call would succeed.
     Denied,
-    /// Something answers there, and it does not speak SQS.
+    /// The server does not speak the SQS protocol.
     NoSqs,
-    /// What is asked for is why this call never will succeed. Another may.
+    /// The request itself is invalid and never succeeds. Another request may.
     Refused,
-    /// The request is larger than a proxy takes. A smaller one may arrive.
+    /// The request is too large for a proxy. A smaller one may pass.
     TooLarge,
 }
 
-/// Codes and parts of codes, in the order in which they are looked for: the first that a code contains counts. Codes are those of the
-/// [API](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html), as JSON and as the older protocol have
-/// them, and those of [SendMessage](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html#API_SendMessage_Errors).
+/// Codes and parts of codes in search order: the first entry that a code contains decides. They are the codes of the
+/// [API](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html), in the JSON and the
+/// older protocol, and those of
+/// [SendMessage](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html#API_SendMessage_Errors).
 const TABLE: [(Trouble, &[&str]); 6] = [
-    // There are too many calls, to SQS or to a service that SQS calls.
+    // Too many calls reach SQS, or a service that SQS calls.
     (Trouble::Busy, &["Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown"]),
     (Trouble::NoQueue, &["NonExistentQueue", "QueueDoesNotExist"]),
-    // The caller may not, with this message or another: by its credentials, by the queue's key, by how it calls.
+    // The caller is not allowed, for any message: the cause is its credentials, the queue's key, or how it calls.
     (
         Trouble::Denied,
         &[
@@ -54,7 +55,7 @@ const TABLE: [(Trouble, &[&str]); 6] = [
         ],
     ),
     (Trouble::Lost, &["RequestAborted", "RequestTimeout"]),
-    // These are about what is asked for, and not about the caller. First those of messages and calls that bring them.
+    // These codes concern the request and not the caller. Codes for messages and for calls that send them come first.
     (
         Trouble::Refused,
         &[
@@ -65,7 +66,7 @@ const TABLE: [(Trouble, &[&str]); 6] = [
             "InvalidBatchEntryId",
             "InvalidMessageContents",
             "InvalidParameter",
-            // These three are of servers that speak the protocol of SQS: ElasticMQ has the first.
+            // The next three codes come from other servers that speak the SQS protocol. ElasticMQ uses the first.
             "MessageTooLong",
             "MessageTooBig",
             "MessageTooLarge",
@@ -88,13 +89,13 @@ const TABLE: [(Trouble, &[&str]); 6] = [
     (Trouble::NoSqs, &["InvalidAction", "UnknownOperation"]),
 ];
 
-/// What a code means, where the table has it.
+/// Returns the cause that the table lists for a code.
 pub(super) fn of_code(code: &str) -> Option<Trouble> {
     let has = |(trouble, signs): &(Trouble, &[&str])| signs.iter().any(|sign| code.contains(sign)).then_some(*trouble);
     TABLE.iter().find_map(has)
 }
 
-/// What an answer to a call means.
+/// Returns the cause that an answer indicates.
 pub(super) fn of_answer(status: u16, code: Option<&str>) -> Trouble {
     match (code.map(of_code), status) {
         (Some(Some(Trouble::Busy)), _) | (_, 429) => Trouble::Busy,
@@ -104,12 +105,14 @@ pub(super) fn of_answer(status: u16, code: Option<&str>) -> Trouble {
         (_, 413) => Trouble::TooLarge,
         (Some(Some(known)), _) => known,
         (None, _) => Trouble::NoSqs,
-        // To take an unknown code for the fault of a message would have all messages reported that are sent meanwhile.
+        // An unknown code must not count as the fault of a message: every message sent meanwhile would be reported as
+        // refused.
         (Some(None), _) => Trouble::Denied,
     }
 }
 
-/// Whether it is the refusal of something on the way, which may have taken offence at a single entry: it has no code of SQS.
+/// Returns whether an intermediary, such as a proxy, refused the call: the answer has no SQS code. It may have refused
+/// the call because of a single entry.
 pub(super) fn is_foreign(status: u16, code: Option<&str>) -> bool {
     (400..500).contains(&status) && !matches!(status, 408 | 429) && code.and_then(of_code).is_none()
 }
@@ -119,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_says_whether_to_try_again() {
+    fn each_answer_maps_to_its_cause() {
         for (status, code, trouble) in [
             (400, Some("RequestThrottled"), Trouble::Busy),
             (503, Some("ThrottlingException"), Trouble::Busy),
@@ -146,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nobodys_fault_is_not_the_messages() {
+    fn a_code_that_is_not_about_the_request_does_not_refuse_a_message() {
         for (status, code, trouble) in [
             (400, Some("NotAuthorized"), Trouble::Denied),
             (400, Some("RequestExpired"), Trouble::Denied),

@@ -1,4 +1,4 @@
-//! A worker as the process's environment has it.
+//! Runs a worker that is configured by environment variables.
 
 use std::convert::Infallible;
 use std::env;
@@ -21,35 +21,37 @@ use crate::subscriber;
 const QUEUE_URL: &str = "REDRIVE_QUEUE_URL";
 const HEALTH_PORT: &str = "REDRIVE_HEALTH_PORT";
 
-/// The queue to poll, if this process is to be a worker.
+/// Returns the URL of the queue to poll, or `None` if `REDRIVE_QUEUE_URL` is not set.
 pub(crate) fn queue_url() -> Result<Option<String>, Error> {
     let Some(value) = env::var_os(QUEUE_URL) else { return Ok(None) };
     match value.to_str() {
         Some(url) if url.contains("://") => Ok(Some(url.to_owned())),
         _ => {
             let problem = format!(
-                "{QUEUE_URL} is {value:?}, which is no URL; one reads https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
+                "{QUEUE_URL} is {value:?}, which is not a URL; set it to https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
             );
             Err(Kind::Environment(problem).into())
         }
     }
 }
 
-/// Polls until SIGTERM or SIGINT, and to the end of what has begun by then. The second of them ends the process.
+/// Runs the worker until SIGTERM or SIGINT, and then until the received messages are settled. A second signal ends the
+/// process at once.
 ///
-/// Polls and heartbeats have a thread of their own, and handlers keep the caller's runtime. So a handler that blocks its thread
-/// loses no message, though every thread of that runtime be blocked, and does not keep the process from ending.
+/// Polls and heartbeats run on a thread of their own. Handlers run on the caller's runtime. A handler that blocks its
+/// thread therefore loses no lease and cannot keep the process from ending, even if every thread of that runtime is
+/// blocked.
 pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>, queue_url: String) -> Result<(), Error> {
-    // Layers are made here, where what they spawn runs beside the handlers, and not on the host's thread.
+    // The layers are built here so that the tasks they spawn run on the handlers' runtime and not on the host's thread.
     consumer.engine();
     let handlers = Handle::current();
     let result = host_thread::run("redrive-worker", move || poll(consumer, queue_url, handlers)).await;
-    // The buffer of the log dies with the process. If the runtime ends, so does this wait.
+    // The log's buffer is lost when the process ends. If the runtime shuts down first, it also ends this wait.
     let _ = tokio::task::spawn_blocking(|| subscriber::finish(LOG_FLUSH_LIMIT)).await;
     result
 }
 
-/// How long the end of a worker waits for its log: standard output may be blocked for good.
+/// Limits how long a worker waits for its log at the end, because standard output may be blocked forever.
 const LOG_FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 async fn poll<K: handler::Kind>(consumer: Consumer<K>, queue_url: String, handlers: Handle) -> Result<(), Error> {
@@ -66,58 +68,65 @@ async fn run_until_asked<K: handler::Kind>(mut worker: Worker<K>, handlers: Hand
     let (held, rest) = mpsc::channel(1);
     worker.settings.handlers = Some(handlers);
     worker.settings.held = Some(held);
-    tracing::info!(queue_url = worker.queue_url, "polling");
+    tracing::info!(queue_url = worker.queue_url, "the worker starts polling");
     let shutdown = async {
         let _ = first.wait_for(|count| *count > 0).await;
-        tracing::info!("asked to end: the worker finishes what it has received; asked once more, it ends now");
+        tracing::info!(
+            "asked to end; the worker settles the messages it has received; a second signal ends it at once"
+        );
     };
     tokio::select! {
         result = worker.run_until(shutdown) => result?,
-        // To return is not to end: a runtime waits for each of its threads when it is dropped.
+        // Returning does not end the process: a runtime that is dropped waits for each of its threads.
         _ = signals.wait_for(|count| *count > 1) => end_process(1, || {
-            tracing::error!("asked to end once more; what it had comes back when its visibility timeout runs out");
+            tracing::error!(
+                "asked to end twice; the process ends now, and its messages become visible when their visibility \
+                 timeout ends"
+            );
         }),
     }
     end_if_blocked(rest).await;
     Ok(())
 }
 
-/// How long handlers have that were cancelled, until they are gone.
+/// Limits how long the worker waits for cancelled handlers to stop.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Ends the process where handlers of a worker that has ended block their threads. They cannot be cancelled, their messages are given back,
-/// and whoever waits for them, as a runtime does that is dropped, keeps the process until it is killed.
+/// Ends the process if handlers still block their threads after the worker has ended. Such handlers cannot be
+/// cancelled, and their messages have been released. A runtime that is dropped waits for their threads until the
+/// process is killed.
 async fn end_if_blocked(mut rest: mpsc::Receiver<Infallible>) {
     if timeout(CANCELLED_WITHIN, rest.recv()).await.is_err() {
         end_process(0, || {
             tracing::warn!(
-                "handlers still block their threads after the drain timeout: the process ends, and they with it; their messages are \
-                 given back"
+                "handlers still block their threads after the drain timeout; the process ends with them, and their \
+                 messages are released"
             );
         });
     }
 }
 
-/// Where an orchestrator's probes come, if there is a port for them. They come from another machine.
+/// Binds the port for an orchestrator's probes, if one is set. It listens on all addresses, because probes come from
+/// another machine.
 async fn health_listener() -> Result<Option<TcpListener>, Error> {
     let Some(value) = env::var_os(HEALTH_PORT) else { return Ok(None) };
     let Some(port) = value.to_str().and_then(|port| port.parse::<u16>().ok()) else {
-        let problem = format!("{HEALTH_PORT} is {value:?}, which is no port; a port is a number up to 65535");
+        let problem = format!("{HEALTH_PORT} is {value:?}, which is not a port; set it to a number from 0 to 65535");
         return Err(Kind::Environment(problem).into());
     };
-    // The first listens on IPv4 as well, where there is IPv6 at all.
+    // The IPv6 address accepts IPv4 connections too. The IPv4 address is for machines without IPv6.
     let addresses = [SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
     let listener = TcpListener::bind(&addresses[..]).await.map_err(|error| {
-        Kind::Environment(format!("{HEALTH_PORT} is {port}, and nothing can listen there: {error}; take another port"))
+        Kind::Environment(format!("cannot listen on the port of {HEALTH_PORT}, {port}: {error}; take another port"))
     })?;
     match listener.local_addr() {
         Ok(address) => tracing::info!(%address, "answering probes of /livez and /readyz"),
-        Err(error) => tracing::debug!(%error, "the health port has no address"),
+        Err(error) => tracing::debug!(%error, "failed to read the address of the health port"),
     }
     Ok(Some(listener))
 }
 
-/// How often the process has been asked to end.
+/// Returns a counter of the signals that ask the process to end.
 fn signals() -> std::io::Result<watch::Receiver<u32>> {
     let (count, counted) = watch::channel(0);
     let mut signal = Signal::listen()?;
@@ -125,13 +134,13 @@ fn signals() -> std::io::Result<watch::Receiver<u32>> {
         while signal.next().await {
             count.send_modify(|count| *count += 1);
         }
-        // Nobody can ask any more: whoever waits goes on waiting.
+        // No signal can arrive any more. The sender is kept so that waiting receivers keep waiting.
         std::future::pending::<()>().await;
     });
     Ok(counted)
 }
 
-/// SIGTERM, as orchestrators send it, and SIGINT, as a terminal does.
+/// Waits for SIGTERM, which orchestrators send, and for SIGINT, which a terminal sends.
 #[cfg(unix)]
 struct Signal {
     terminate: tokio::signal::unix::Signal,
@@ -181,9 +190,9 @@ mod tests {
 
     const URL: &str = "REDRIVE_TEST_QUEUE_URL";
 
-    /// What the tests run as a process of its own: a worker whose handler blocks its thread for good.
+    /// Runs as a separate process: a worker whose handler blocks its thread forever.
     #[test]
-    #[ignore = "other tests run it"]
+    #[ignore = "other tests run it as a program"]
     fn program() {
         let Ok(queue_url) = env::var(URL) else { return };
         subscriber::install(subscriber::Lines::Buffered);
@@ -202,9 +211,9 @@ mod tests {
         ended.unwrap();
     }
 
-    /// What the tests run as a process of its own: a worker whose handler holds standard output for longer than a lease is.
+    /// Runs as a separate process: a worker whose handler locks standard output for longer than a lease.
     #[test]
-    #[ignore = "other tests run it"]
+    #[ignore = "other tests run it as a program"]
     fn program_that_holds_standard_output() {
         let Ok(queue_url) = env::var(URL) else { return };
         subscriber::install(subscriber::Lines::Buffered);
@@ -225,36 +234,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_handler_that_holds_standard_output_costs_no_lease() {
+    async fn a_handler_that_locks_standard_output_loses_no_lease() {
         let (sqs, url, mut program) = begin("program_that_holds_standard_output").await;
         until_it_says(&mut program, "it holds").await;
-        // The worker has something to say: its polls fail for a while.
+        // Failed polls make the worker log while the handler holds the lock.
         sqs.set_faults(Faults::none().throttles(1.0));
         tokio::time::sleep(Duration::from_millis(1_200)).await;
         sqs.set_faults(Faults::none());
         for _ in 0..60 {
             let received = sqs.client().receive_message().queue_url(&url).send().await.unwrap();
-            assert_eq!(received.messages(), [], "another consumer has the message that a handler still works on");
+            assert_eq!(received.messages(), [], "another consumer received a message whose handler still runs");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         asked(&program).await;
-        let ended = timeout(Duration::from_secs(20), program.wait()).await.expect("it never ends");
+        let ended = timeout(Duration::from_secs(20), program.wait()).await.expect("the program does not end");
         assert_eq!(ended.unwrap().code(), Some(0));
         let left = sqs.client().receive_message().queue_url(&url).send().await.unwrap();
-        assert_eq!(left.messages(), [], "it is deleted");
+        assert_eq!(left.messages(), [], "the message is not deleted");
     }
 
     async fn asked(child: &Child) {
-        let id = child.id().expect("it runs").to_string();
+        let id = child.id().expect("the program has ended").to_string();
         assert!(Command::new("kill").args(["-15", &id]).status().await.unwrap().success());
     }
 
     async fn until_it_says(child: &mut Child, words: &str) {
         let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
-        while !lines.next_line().await.unwrap().expect("it has not ended").contains(words) {}
+        while !lines.next_line().await.unwrap().expect("the program has ended").contains(words) {}
     }
 
-    /// Runs that test as a program, on a queue that has one message.
+    /// Starts that test as a program, with a queue that contains one message.
     async fn begin(test: &str) -> (Sqs, String, Child) {
         let sqs = Sqs::with_seed(1);
         sqs.client().create_queue().queue_name("orders").send().await.unwrap();
@@ -272,8 +281,8 @@ mod tests {
         (sqs, url, program)
     }
 
-    /// Runs the program until its handler blocks, and asks it to end so often. Gives back with what it has ended, and whether the message
-    /// is visible again.
+    /// Runs the program until its handler blocks, and then sends it this many signals. Returns its exit code, and
+    /// whether the message is visible again.
     async fn ended_with(signals: u32) -> (Option<i32>, bool) {
         let (sqs, url, mut program) = begin("program").await;
         let ended = async {
@@ -285,18 +294,18 @@ mod tests {
             }
             program.wait().await.unwrap().code()
         };
-        let code = timeout(Duration::from_secs(20), ended).await.expect("it never ends");
+        let code = timeout(Duration::from_secs(20), ended).await.expect("the program does not end");
         let received = sqs.client().receive_message().queue_url(&url).send().await.unwrap();
         (code, received.messages.is_some_and(|messages| messages.len() == 1))
     }
 
     #[tokio::test]
-    async fn a_handler_that_blocks_its_thread_does_not_keep_the_process_from_ending() {
+    async fn the_process_ends_after_one_signal_though_a_handler_blocks_its_thread() {
         assert_eq!(ended_with(1).await, (Some(0), true));
     }
 
     #[tokio::test]
-    async fn a_second_signal_ends_the_process_though_a_handler_blocks_its_thread() {
+    async fn the_process_ends_with_status_1_after_a_second_signal() {
         assert_eq!(ended_with(2).await.0, Some(1));
     }
 }

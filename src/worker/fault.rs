@@ -1,4 +1,4 @@
-//! What is wrong when a call fails, and whether waiting can help.
+//! Decides whether a failed call can succeed later.
 
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
@@ -6,17 +6,17 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use crate::sqs::credentials::{MissingCredentials, missing_credentials};
 use crate::sqs::safe_text::{redacted, text_of};
 
-/// Why a call failed.
+/// The cause of a failed call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The network, a throttle, a service that is down: it may pass.
+    /// A later call may succeed: the network failed, SQS throttled the call, or a service is down.
     Passing(String),
-    /// It will not, before somebody changes something.
+    /// No call succeeds until someone changes the configuration, a permission or the queue.
     Lasting(String),
 }
 
 impl Fault {
-    /// The fault of a call that the IAM action allows.
+    /// Returns the fault of a call. `action` is the IAM action that the call needs.
     pub(super) fn of<E>(action: &str, queue_url: &str, error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -32,7 +32,8 @@ impl Fault {
             }
             (None, Some(MissingCredentials::NotConfigured | MissingCredentials::Misconfigured), _)
             | (None, None, SdkError::ConstructionFailure(_)) => Self::cannot_call(action, queue_url, text_of(&error)),
-            // It failed before there was a connection, as without a region: of a connection the SDK says what may be tried again.
+            // The call failed before there was a connection, for example because no region is set. After that point the
+            // SDK's error says whether the call may be repeated.
             (None, None, SdkError::DispatchFailure(failure))
                 if !failure.is_io() && !failure.is_timeout() && failure.as_other().is_none() =>
             {
@@ -45,14 +46,15 @@ impl Fault {
     fn of_service(action: &str, queue_url: &str, code: &str, message: &str, all: impl std::fmt::Display) -> Self {
         match code {
             _ if code.contains("AccessDenied") => Self::Lasting(format!(
-                "{action} on {queue_url} is not allowed: {message}. Allow it in the policy of who runs this; \
-                 `redrive iam` prints the least policy for a template's queues"
+                "{action} on {queue_url} is not allowed: {message}. Allow it in the policy of the worker's role; \
+                 `redrive iam` prints the minimal policy for a template's queues"
             )),
             _ if code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist") => Self::Lasting(format!(
-                "there is no queue at {queue_url} ({code}): check the URL, with its region and account. A worker makes none"
+                "there is no queue at {queue_url} ({code}): check the URL, its region and its account. \
+                 A worker creates no queue"
             )),
             _ if CREDENTIALS.contains(&code) => Self::Lasting(format!(
-                "the credentials are not accepted ({code}): {message}. {action} on {queue_url} needs others"
+                "the credentials are not accepted ({code}): {message}. {action} on {queue_url} needs valid credentials"
             )),
             "InvalidAddress" | "InvalidParameterValue" | "UnsupportedOperation" => {
                 Self::Lasting(format!("{action} on {queue_url}: {code}: {message}"))
@@ -63,8 +65,8 @@ impl Fault {
 
     fn cannot_call(action: &str, queue_url: &str, all: impl std::fmt::Display) -> Self {
         Self::Lasting(format!(
-            "{action} on {queue_url} cannot be called: {all}. Check that AWS_REGION is set, and that there are credentials: in the \
-             environment, in a profile, or by the role of what runs this"
+            "{action} on {queue_url} cannot be called: {all}. Check that AWS_REGION is set, and that there are \
+             credentials: in the environment, in a profile, or from the role of this process"
         ))
     }
 
@@ -75,7 +77,8 @@ impl Fault {
     }
 }
 
-/// By <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html>.
+/// The codes for rejected credentials, from
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html>.
 const CREDENTIALS: [&str; 9] = [
     "ExpiredToken",
     "ExpiredTokenException",

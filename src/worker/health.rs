@@ -1,4 +1,4 @@
-//! What an orchestrator is told of a worker, and the small server that tells it.
+//! Answers an orchestrator's probes about a worker's health.
 
 use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,36 +17,36 @@ use tokio::time::{Instant, sleep};
 
 use super::handle::WorkerHandle;
 
-/// How a worker does, as its polls and its end have it.
+/// The health of a worker. Its pollers and its shutdown update it.
 #[derive(Debug)]
 pub(super) struct Health {
     stage: Mutex<Stage>,
-    /// When the runtime of the handlers last took up a task.
+    /// When the handlers' runtime last ran a task.
     took_up: Mutex<Instant>,
     handle: WorkerHandle,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// It looks for its queue.
+    /// The worker reads its queue's attributes.
     Beginning,
-    /// It has found its queue, and waits for the answer to its first poll; or, paused, for who has it go on.
+    /// The worker has found its queue. It waits for the answer to its first poll, or it is paused.
     Begun,
     /// SQS has answered the last poll.
     Polling,
-    /// SQS could not be reached, or refused the last call, or there were no credentials for it.
+    /// The last call failed: SQS was unreachable, refused the call, or the credentials were missing.
     Failing,
-    /// It was asked to end, and finishes what it has begun.
+    /// The worker was asked to end and settles the messages it has received.
     Closing,
 }
 
-/// What is said, and whether it is well.
+/// The line of an answer: `Ok` becomes status 200, `Err` becomes 503.
 type Verdict = Result<&'static str, &'static str>;
 
-/// How often the handlers' runtime is asked whether it has a thread.
+/// The time between two tests of the handlers' runtime.
 const PULSE: Duration = Duration::from_secs(10);
 
-/// Handlers that block every thread for so long will hardly let one go.
+/// After this time the worker is not alive. Handlers that block every thread for this long rarely recover.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 impl Health {
@@ -54,7 +54,7 @@ impl Health {
         Self { stage: Mutex::new(Stage::Beginning), took_up: Mutex::new(Instant::now()), handle }
     }
 
-    /// What has happened last. Nothing does after the end has begun.
+    /// Records the worker's stage. After `Closing` it stays the same.
     pub(super) fn note(&self, stage: Stage) {
         let mut now = lock(&self.stage);
         if *now != Stage::Closing {
@@ -62,19 +62,19 @@ impl Health {
         }
     }
 
-    /// Whether it does its work.
+    /// Returns whether the worker polls or is paused.
     fn readiness(&self) -> Verdict {
         match *lock(&self.stage) {
             Stage::Begun if self.handle.is_paused() => Ok("paused"),
-            Stage::Beginning | Stage::Begun => Err("beginning: the queue has not answered yet"),
-            Stage::Failing => Err("the queue cannot be polled; the log says why"),
-            Stage::Closing => Err("closing: what has begun runs to its end"),
+            Stage::Beginning | Stage::Begun => Err("starting: the queue has not answered yet"),
+            Stage::Failing => Err("failing: the last call to the queue failed; see the log"),
+            Stage::Closing => Err("closing: the worker settles its messages and ends"),
             Stage::Polling if self.handle.is_paused() => Ok("paused"),
             Stage::Polling => Ok("polling"),
         }
     }
 
-    /// Whether a restart would help.
+    /// Returns an error if only a restart can help.
     fn liveness(&self) -> Verdict {
         if lock(&self.took_up).elapsed() < STUCK_AFTER {
             Ok("alive")
@@ -83,10 +83,10 @@ impl Health {
         }
     }
 
-    /// Asks the runtime of the handlers again and again whether it has a thread. Does not end.
+    /// Tests repeatedly whether the handlers' runtime has a free thread. Never returns.
     async fn feel_pulse(&self, handlers: &Handle) -> Infallible {
         loop {
-            // It waits in line behind whatever blocks, and so does this.
+            // The task waits behind every blocked thread, and so does this loop.
             if handlers.spawn(std::future::ready(())).await.is_ok() {
                 *lock(&self.took_up) = Instant::now();
             }
@@ -94,7 +94,7 @@ impl Health {
         }
     }
 
-    /// Answers `GET /livez` and `GET /readyz`. Does not end.
+    /// Answers `GET /livez` and `GET /readyz`. Never returns.
     pub(super) async fn serve(&self, listener: TcpListener, handlers: &Handle) -> Infallible {
         tokio::select! {
             never = self.feel_pulse(handlers) => never,
@@ -105,15 +105,16 @@ impl Health {
     async fn accept(&self, listener: TcpListener) -> Infallible {
         let mut connections = JoinSet::new();
         loop {
-            // Probes are few. Whoever holds connections open makes others wait for at most the timeout of those.
+            // Connections are limited because probes are few. A full set delays the next probe by at most the
+            // connection timeout.
             if connections.len() == MAX_CONNECTIONS {
                 connections.join_next().await;
             }
             match listener.accept().await {
                 Ok((stream, _)) => drop(connections.spawn(answer(stream, self.readiness(), self.liveness()))),
                 Err(error) => {
-                    // Most likely there are no file descriptors left, which takes its time.
-                    tracing::warn!(%error, "a probe of the health port could not be accepted");
+                    // The usual cause is that no file descriptors are left. Retrying at once would spin.
+                    tracing::warn!(%error, "failed to accept a probe of the health port; trying again in a second");
                     sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -124,10 +125,10 @@ impl Health {
 
 const MAX_CONNECTIONS: usize = 16;
 
-/// A probe sends its few bytes at once.
+/// Limits a connection. A probe sends its few bytes at once.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One request a connection.
+/// Answers one request and closes the connection.
 async fn answer(stream: TcpStream, readiness: Verdict, liveness: Verdict) {
     let service = service_fn(move |request: Request<Incoming>| {
         std::future::ready(Ok::<_, Infallible>(response(&request, readiness, liveness)))
@@ -137,21 +138,21 @@ async fn answer(stream: TcpStream, readiness: Verdict, liveness: Verdict) {
     let connection = server.serve_connection(TokioIo::new(stream), service);
     match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a probe of the health port broke off"),
-        Err(_) => tracing::debug!("a probe of the health port was too slow"),
+        Ok(Err(error)) => tracing::debug!(%error, "a probe of the health port ended early"),
+        Err(_) => tracing::debug!("closed a probe of the health port that took too long"),
     }
 }
 
 fn response(request: &Request<Incoming>, readiness: Verdict, liveness: Verdict) -> Response<String> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered");
-        refused.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("it is ASCII"));
+        refused.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("the value is ASCII"));
         return refused;
     }
     let verdict = match request.uri().path() {
         "/livez" => liveness,
         "/readyz" => readiness,
-        _ => return text(StatusCode::NOT_FOUND, "there are /livez and /readyz"),
+        _ => return text(StatusCode::NOT_FOUND, "unknown path; ask for /livez or /readyz"),
     };
     match verdict {
         Ok(well) => text(StatusCode::OK, well),
@@ -162,12 +163,12 @@ fn response(request: &Request<Incoming>, readiness: Verdict, liveness: Verdict) 
 fn text(status: StatusCode, line: &str) -> Response<String> {
     let mut response = Response::new(format!("{line}\n"));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, "text/plain; charset=utf-8".parse().expect("it is ASCII"));
+    response.headers_mut().insert(CONTENT_TYPE, "text/plain; charset=utf-8".parse().expect("the value is ASCII"));
     response
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No user's code runs under it.
+    // No user code runs under the lock, so its data is valid even if it is poisoned.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -176,8 +177,8 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_worker_whose_handlers_never_let_a_thread_go_is_not_alive() {
-        // Nothing drives it, as nothing drives one whose threads are all blocked.
+    async fn a_worker_is_not_alive_after_its_handlers_block_every_thread_for_a_minute() {
+        // Nothing drives this runtime, like a runtime whose threads are all blocked.
         let blocked = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let health = Health::new(WorkerHandle::default());
         let feeling = health.feel_pulse(blocked.handle());
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pulse_keeps_it_alive() {
+    async fn a_worker_is_alive_while_its_runtime_runs_tasks() {
         let health = Health::new(WorkerHandle::default());
         let handlers = Handle::current();
         assert!(tokio::time::timeout(10 * STUCK_AFTER, health.feel_pulse(&handlers)).await.is_err());
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_ready_while_its_polls_are_answered() {
+    async fn a_worker_is_ready_while_its_polls_are_answered_or_it_is_paused() {
         let handle = WorkerHandle::default();
         let health = Health::new(handle.clone());
         assert!(health.readiness().is_err());
@@ -211,6 +212,6 @@ mod tests {
         assert!(health.readiness().is_err());
         health.note(Stage::Closing);
         health.note(Stage::Polling);
-        assert!(health.readiness().is_err(), "a poll under way changes nothing of the end");
+        assert!(health.readiness().is_err(), "a poll under way does not reopen a closing worker");
     }
 }

@@ -1,7 +1,8 @@
-//! For how long the messages of a poll are ours, and how that is extended.
+//! Keeps the leases of the messages of one poll and extends them with heartbeats.
 //!
-//! All leases of a poll begin at the same time, so one task extends them together. What a record's end does to its message begins
-//! after its lease was let go, and that waits for a heartbeat under way: none ever comes after a delete, or puts an end to a delay.
+//! All leases of a poll begin at the same time, so one task extends them together. Before a record's outcome is applied
+//! to its message, its lease is taken out of the heartbeats. That step waits for a heartbeat under way. No heartbeat
+//! therefore follows a delete or overwrites a delay.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,23 +17,23 @@ use crate::sqs::coalesce::BatchCall;
 use crate::sqs::entries::EntryError;
 use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
 
-/// The leases of the messages of one poll, by position.
+/// The leases of the messages of one poll, indexed by position.
 pub(super) struct Leases {
     table: Mutex<Vec<Lease>>,
-    /// Whether a heartbeat is under way. Nobody owns that: a lane whose turn had come would keep it for as long as a handler blocks the
-    /// thread that the lane is to run on, and there would be no more heartbeats.
+    /// Whether a heartbeat is under way. This is not a lock with an owner: a lane that waits for a lock would keep its
+    /// turn while a handler blocks the lane's thread, and the heartbeats would stop.
     beating: watch::Sender<bool>,
     lost: watch::Sender<Lost>,
     received: Moment,
     length: Duration,
 }
 
-/// Messages whose handlers are cancelled, by a bit for each: a poll brings ten at most.
+/// Messages whose handlers are cancelled, one bit for each. A poll receives at most ten.
 #[derive(Clone, Copy, Default)]
 struct Lost {
-    /// Their leases were lost.
+    /// Messages whose leases were lost.
     leases: u16,
-    /// The worker ends.
+    /// Messages that were cut off because the worker ends.
     cut_off: u16,
 }
 
@@ -48,31 +49,33 @@ impl Lost {
 }
 
 struct Lease {
-    /// It ends when the message is visible again, by what SQS has confirmed.
+    /// The receipt, with the end of the lease as SQS has confirmed it.
     receipt: Receipt,
     state: LeaseState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LeaseState {
-    /// Heartbeats extend it.
+    /// Heartbeats extend the lease.
     Kept,
-    /// They do not for the moment: its line's head is being settled, and this may have to come back with it.
+    /// Heartbeats do not extend the lease while the head of its group is settled: the message may have to become
+    /// visible together with the head.
     Resting,
-    /// The worker ends, and its handler with it. It is to be given back.
+    /// The worker ends and cancels the handler. The message has to be released.
     CutOff,
-    /// It was settled, or lost.
+    /// The message was settled, or its lease was lost.
     Gone,
 }
 
-/// A heartbeat comes when one part in so many of a lease is over: two may fail before it ends.
+/// A heartbeat is due when one part in this many of a lease is over. Two heartbeats may fail before the lease ends.
 const HEARTBEAT_FRACTION: u32 = 3;
 
-/// SQS counts the 12 hours from when it handed the message out, which is a little before we had it.
+/// The longest total time of a lease. SQS counts its 12 hours from when it handed the message out, which is shortly
+/// before the worker received it.
 const LONGEST: Duration = MAX_VISIBILITY_TIMEOUT.saturating_sub(Duration::from_secs(10));
 
 impl Leases {
-    /// Leases of messages that were received at that time.
+    /// Returns leases of messages that were received at `received`.
     pub(super) fn new(receipts: impl IntoIterator<Item = Receipt>, received: Moment, length: Duration) -> Self {
         let lease = |receipt| Lease { receipt, state: LeaseState::Kept };
         Self {
@@ -85,7 +88,7 @@ impl Leases {
     }
 
     fn table(&self) -> MutexGuard<'_, Vec<Lease>> {
-        // No user's code runs under this lock.
+        // No user code runs under this lock, so its data is valid even if it is poisoned.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -93,7 +96,7 @@ impl Leases {
         self.table()[index].is_ours()
     }
 
-    /// Ends when that one is lost, or cut off.
+    /// Waits until that lease is lost or cut off.
     pub(super) fn lost(&self, index: usize) -> impl Future<Output = Cancel> + Send + use<> {
         let mut lost = self.lost.subscribe();
         async move {
@@ -101,13 +104,13 @@ impl Leases {
                 lost.wait_for(|lost| lost.cancel(index).is_some()).await.ok().and_then(|lost| lost.cancel(index));
             match cancel {
                 Some(cancel) => cancel,
-                // The batch is over, and nobody is left to tell.
+                // The batch has ended, and no handler is left to cancel.
                 None => std::future::pending().await,
             }
         }
     }
 
-    /// Cuts off those of these that are still ours: each is to be given back, whatever its handler comes to.
+    /// Cuts off those of these messages that are still leased. Each has to be released, whatever its handler returns.
     pub(super) fn cut_off(&self, indices: &[usize]) {
         {
             let mut table = self.table();
@@ -117,20 +120,20 @@ impl Leases {
         self.lost.send_modify(|lost| lost.cut_off |= these);
     }
 
-    /// Until when SQS keeps that one from others, by what it has confirmed.
+    /// Returns when that lease ends, as SQS has confirmed it.
     pub(super) fn end_of(&self, index: usize) -> Deadline {
         self.table()[index].receipt.ends
     }
 
-    /// How long SQS lets these messages be hidden from now on.
+    /// Returns the longest time for which SQS can still hide these messages.
     pub(super) fn max_delay(&self) -> Duration {
         LONGEST.saturating_sub(self.received.elapsed())
     }
 
-    /// Extends these no more, and those not for the moment. Once this has ended no heartbeat is under way for either. Says whether
-    /// the first one was still ours.
+    /// Removes `index` and its copies from the heartbeats, and suspends the heartbeats of `behind`. When this returns,
+    /// no heartbeat is under way for any of them. Returns whether the lease of `index` was still valid.
     pub(super) async fn stop_heartbeat(&self, index: usize, copies: &[usize], behind: &[usize]) -> bool {
-        // The process may have been suspended, and nobody has looked since.
+        // The process may have been suspended, and no timer has run since.
         self.expire();
         let was_ours = {
             let mut table = self.table();
@@ -149,7 +152,7 @@ impl Leases {
         was_ours
     }
 
-    /// Extends these again.
+    /// Resumes the heartbeats of these messages.
     pub(super) fn resume_heartbeat(&self, indices: &[usize]) {
         let mut table = self.table();
         for &index in indices {
@@ -161,28 +164,29 @@ impl Leases {
         self.table()[index].receipt.clone()
     }
 
-    /// Takes those that are not gone. No heartbeat is under way for them, and none comes any more. Nothing is taken before this ends: who
-    /// drops it finds all of them where they were.
+    /// Takes the receipts of those messages that are not gone. No heartbeat is under way for them, and none follows.
+    /// Nothing is taken before the future completes, so a caller may drop it without losing a receipt.
     pub(super) async fn take(&self, indices: &[usize]) -> Vec<Receipt> {
         loop {
             self.no_heartbeat().await;
             self.expire();
             let mut table = self.table();
-            // Under the lock under which one begins.
+            // Heartbeats begin under the same lock, so none can begin between this check and the take.
             if !*self.beating.borrow() {
                 return indices.iter().filter_map(|&index| table[index].take()).collect();
             }
         }
     }
 
-    /// Waits until none is under way. The next one does not extend what was marked before.
+    /// Waits until no heartbeat is under way. The next heartbeat skips what was marked before this call.
     async fn no_heartbeat(&self) {
-        // It cannot fail: this has the sender.
+        // The wait cannot fail, because `self` holds the sender.
         let _ = self.beating.subscribe().wait_for(|beating| !beating).await;
     }
 
-    /// Extends what is ours at a third of its time ([`HEARTBEAT_FRACTION`]), until this is dropped. After the process was suspended, what has ended is lost at
-    /// once, and the rest is extended at once where a heartbeat is due.
+    /// Extends the valid leases after each third of their time ([`HEARTBEAT_FRACTION`]), until this future is dropped.
+    /// After the process was suspended, leases that have ended are lost at once, and a heartbeat that is due follows at
+    /// once.
     pub(super) async fn keep(&self, queue: &ChangeVisibility, mut resumed: watch::Receiver<u64>) {
         let interval = self.length / HEARTBEAT_FRACTION;
         let mut due = Deadline::after(self.received, interval);
@@ -201,17 +205,17 @@ impl Leases {
             due = Deadline::after(Moment::now(), interval);
             next = match self.beat(queue).await {
                 Beat::All => now + interval,
-                // There is time for some more before the lease is over.
+                // Several more attempts fit before the leases end.
                 Beat::Again => Instant::now() + (interval / 10).mul_f64(1.0 + fastrand::f64()),
             };
         }
     }
 
-    /// One heartbeat.
+    /// Makes one heartbeat.
     async fn beat(&self, queue: &ChangeVisibility) -> Beat {
         let began = Moment::now();
         let next = Instant::now() + self.length / HEARTBEAT_FRACTION;
-        // Whoever waits for this one longer sees too late that a lease is over.
+        // A longer wait would notice too late that a lease has ended.
         let until = next.min(self.first_expiry().unwrap_or(next));
         let extended = VisibilityTimeout::clamped(self.length, self.max_delay());
         if extended == VisibilityTimeout::ZERO {
@@ -225,7 +229,7 @@ impl Leases {
             .into_iter()
             .map(|(index, receipt_handle, not_after)| (index, Change::new(receipt_handle, extended, not_after)))
             .unzip();
-        // In a box: it is large, and most messages are settled before they need one.
+        // The call is boxed because it is large and most messages are settled before they need one.
         let call = Box::pin(queue.call(&changes));
         let Ok(results) = timeout_at(until, call).await else { return Beat::Again };
         let mut beat = Beat::All;
@@ -233,7 +237,7 @@ impl Leases {
             match result {
                 Ok(()) => self.table()[index].receipt.ends = Deadline::after(began, extended.as_duration()),
                 Err(EntryError::MayPass(why)) => {
-                    tracing::debug!(why, "a heartbeat failed, and is tried again");
+                    tracing::debug!(why, "a heartbeat failed; the worker tries again before the lease ends");
                     beat = Beat::Again;
                 }
                 Err(error @ (EntryError::SenderFault(_) | EntryError::Denied(_))) => self.lose(index, error.text()),
@@ -242,8 +246,8 @@ impl Leases {
         beat
     }
 
-    /// What is to be extended, by position and receipt handle, and until when that may begin. Whoever looks from then on sees that it is,
-    /// until that is dropped.
+    /// Returns the leases to extend as position, receipt handle and the time until which the call may begin. Others see
+    /// a heartbeat under way until the returned guard is dropped.
     fn begin_to_beat(&self) -> (Vec<(usize, String, Deadline)>, Beating<'_>) {
         let table = self.table();
         self.beating.send_replace(true);
@@ -257,7 +261,7 @@ impl Leases {
         table.iter().filter(|lease| lease.state != LeaseState::Gone).map(|lease| lease.receipt.ends.for_timer()).min()
     }
 
-    /// Loses what is over.
+    /// Loses the leases that have ended.
     fn expire(&self) {
         let over: Vec<_> = {
             let table = self.table();
@@ -266,17 +270,17 @@ impl Leases {
             over.map(|(index, _)| index).collect()
         };
         for index in over {
-            self.lose(index, "its visibility timeout ran out");
+            self.lose(index, "the visibility timeout has ended");
         }
     }
 
     fn lose(&self, index: usize, why: &str) {
-        // In a statement of its own: whoever writes the log may wait, and is not to do so with the lock.
+        // The lock is released before the log is written, because writing the log may block.
         let taken = self.table()[index].take();
-        // Whoever has let it go meanwhile is done with it.
+        // A lease that was taken meanwhile has an owner that settles its message.
         let Some(Receipt { key, .. }) = taken else { return };
         self.lost.send_modify(|lost| lost.leases |= 1 << index);
-        tracing::warn!(message_id = %key, why, "a message is lost to others while it is here, and comes back there");
+        tracing::warn!(message_id = %key, why, "lost the lease on a running message; another consumer may receive it");
     }
 }
 
@@ -302,7 +306,7 @@ impl Lease {
     }
 }
 
-/// A heartbeat under way.
+/// Marks a heartbeat as under way until it is dropped.
 struct Beating<'a>(&'a watch::Sender<bool>);
 
 impl Drop for Beating<'_> {
@@ -311,10 +315,10 @@ impl Drop for Beating<'_> {
     }
 }
 
-/// What came of a heartbeat.
+/// The result of a heartbeat.
 enum Beat {
     All,
-    /// Some is to be extended that is not.
+    /// Some leases could not be extended and need another heartbeat soon.
     Again,
 }
 
@@ -331,7 +335,7 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(30);
 
-    /// A queue with a message that was received just now, and its lease.
+    /// Returns a queue with a message that was received just now, and its lease.
     async fn leased(sqs: &Sqs) -> (ChangeVisibility, Leases) {
         let client = sqs.client();
         let queue_url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
@@ -342,7 +346,8 @@ mod tests {
         (ChangeVisibility { client, queue_url }, Leases::new([receipt], now, LEASE))
     }
 
-    /// How many messages are visible 31 s after the receive, where the process slept for so long after 5 s, and ended after 7 s.
+    /// Returns how many messages are visible 31 s after the receive. The process sleeps for `asleep` after 5 s and
+    /// stops its heartbeats after 7 s.
     async fn visible_after_sleeping_for(asleep: Duration) -> usize {
         let (queue, leases) = leased(&Sqs::with_seed(1)).await;
         let resumed = watch::Sender::new(0);
@@ -358,27 +363,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_heartbeat_that_was_due_while_the_process_slept_comes_at_once() {
-        assert_eq!(visible_after_sleeping_for(LEASE / 2).await, 0, "hidden for another 30 s");
-        assert_eq!(visible_after_sleeping_for(Duration::ZERO).await, 1, "none was due");
+    async fn a_heartbeat_that_was_due_while_the_process_slept_follows_at_once() {
+        assert_eq!(visible_after_sleeping_for(LEASE / 2).await, 0, "the heartbeat hides the message for another 30 s");
+        assert_eq!(visible_after_sleeping_for(Duration::ZERO).await, 1, "no heartbeat was due");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_heartbeat_comes_for_a_lease_that_ended_while_the_process_slept() {
-        assert_eq!(visible_after_sleeping_for(LEASE * 120).await, 1, "it would hide another consumer's message");
+    async fn a_lease_that_ended_while_the_process_slept_is_not_extended() {
+        assert_eq!(
+            visible_after_sleeping_for(LEASE * 120).await,
+            1,
+            "a heartbeat would hide another consumer's message"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_left_of_twelve_hours_shrinks_while_the_process_sleeps() {
+    async fn the_longest_delay_shrinks_while_the_process_sleeps() {
         let (_, leases) = leased(&Sqs::with_seed(1)).await;
         set_wall_clock_ahead(Duration::from_secs(11 * 3_600));
         assert!(leases.max_delay() <= Duration::from_secs(3_600));
-        assert!(!leases.is_ours(0) && leases.take(&[0]).await.is_empty(), "there is nothing to give back");
+        assert!(!leases.is_ours(0) && leases.take(&[0]).await.is_empty(), "there is nothing to release");
     }
 
-    /// A handler that blocks its thread has the lane of another wait for ever, between two steps.
+    /// A handler that blocks its thread can stop the lane of another message forever, between two steps.
     #[tokio::test(start_paused = true)]
-    async fn who_waits_for_a_heartbeat_and_is_polled_no_more_does_not_end_them() {
+    async fn heartbeats_continue_though_a_waiter_for_one_is_never_polled_again() {
         let sqs = Sqs::with_seed(1);
         let client = sqs.client();
         let queue_url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
@@ -402,13 +411,13 @@ mod tests {
         assert!(tokio::time::timeout(under_way, &mut keeping).await.is_err());
         let mut stopped = pin!(leases.stop_heartbeat(0, &[], &[]));
         let first_poll = poll_fn(|context| Poll::Ready(stopped.as_mut().poll(context))).await;
-        assert!(first_poll.is_pending(), "there is a heartbeat under way");
+        assert!(first_poll.is_pending(), "a heartbeat is under way");
         sqs.set_faults(Faults::none());
 
         assert!(tokio::time::timeout(2 * LEASE, &mut keeping).await.is_err());
         let visible = receive().send().await.unwrap().messages.unwrap_or_default();
         let bodies: Vec<_> = visible.iter().map(|message| message.body().unwrap()).collect();
-        assert_eq!(bodies, ["ends"], "the other one still has its heartbeats");
-        assert!(stopped.await, "and none is under way");
+        assert_eq!(bodies, ["ends"], "the other message still has its heartbeats");
+        assert!(stopped.await, "no heartbeat is under way");
     }
 }

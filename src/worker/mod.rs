@@ -1,10 +1,10 @@
-//! The same handler as a worker, which polls its queue itself.
+//! Runs a handler as a worker, which polls its queue itself.
 //!
 //! ```text
-//! permits -> poll -> triage -> received: the engine, with a lease a message -> settler (deletes, visibility)
+//! permits -> poll -> triage -> received: the engine, one lease per message -> settler (deletes, visibility)
 //! ```
 //!
-//! [`shared`] has what all of these share, [`pollers`] says how many polls there are at a time.
+//! [`shared`] holds the state that all of these share. [`pollers`] decides how many polls run at a time.
 
 mod environment;
 mod fault;
@@ -49,10 +49,10 @@ use crate::error::Error;
 use crate::handler::{self, Consumer};
 use crate::sqs::visibility::MAX_VISIBILITY_TIMEOUT;
 
-/// A consumer that polls its queue itself, wherever it runs: in a container, on a server, on a laptop.
+/// A consumer that polls its queue itself, in a container, on a server or on a laptop.
 ///
-/// [`Consumer::worker`] makes one. It does with the messages what the consumer does with records on Lambda, and beside that
-/// what Lambda would do around it:
+/// [`Consumer::worker`] returns one. It processes messages as the consumer processes records on Lambda, and does the
+/// work that Lambda would do around it: polling, heartbeats, deletes and releases.
 ///
 /// ```no_run
 /// use redrive::Json;
@@ -68,8 +68,8 @@ use crate::sqs::visibility::MAX_VISIBILITY_TIMEOUT;
 /// # }
 /// ```
 ///
-/// [`redrive::run`](crate::run()) does this with the queue of `REDRIVE_QUEUE_URL`, and SIGTERM and SIGINT as the shutdown. What a
-/// worker promises, and what it needs, is in [the chapter on it](crate::docs::worker).
+/// [`redrive::run`](crate::run()) does the same with the queue of `REDRIVE_QUEUE_URL`, and takes SIGTERM and SIGINT as
+/// the shutdown. [The chapter on the worker](crate::docs::worker) lists its guarantees and requirements.
 #[must_use = "a worker does nothing until it runs"]
 pub struct Worker<K> {
     consumer: Consumer<K>,
@@ -78,7 +78,7 @@ pub struct Worker<K> {
     settings: Settings,
 }
 
-/// What can be set on a worker, and what holds where nothing is set.
+/// The settings of a worker and their defaults.
 #[derive(Debug)]
 struct Settings {
     visibility_timeout: Option<Duration>,
@@ -86,11 +86,12 @@ struct Settings {
     drain_timeout: Duration,
     messages_per_second: Option<f64>,
     handle: WorkerHandle,
-    /// Where probes of its health come.
+    /// The listener for probes of the worker's health.
     health: Option<TcpListener>,
-    /// Where handlers run, if that is not where the worker does.
+    /// The runtime for handlers, if it differs from the worker's.
     handlers: Option<Handle>,
-    /// Held for as long as anything of the worker is left: handlers that block their thread outlive it.
+    /// Dropped with the last part of the worker. Handlers that block their thread outlive the worker, and the receiver
+    /// sees that.
     held: Option<mpsc::Sender<Infallible>>,
 }
 
@@ -109,22 +110,22 @@ impl Default for Settings {
     }
 }
 
-/// The most that SQS waits for a message.
+/// The longest time that SQS waits for a message.
 const MAX_WAIT_TIME: Duration = Duration::from_secs(20);
 
-/// Kubernetes and ECS kill what has not ended 30 s after the signal.
+/// The default drain timeout. Kubernetes and ECS kill a process 30 s after their signal.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// What is left of the drain timeout, at least, when the last poll ends: time for its messages to run and to be settled.
+/// The time of the drain timeout that is left after the last poll, for its messages to run and to be settled.
 const RUN_TIME_AFTER_LAST_POLL: Duration = Duration::from_secs(5);
 
-/// SQS waits for whole seconds. To round down could make a long poll one that does not wait.
+/// Rounds up to whole seconds, the unit of SQS. Rounding down could turn a long poll into one that does not wait.
 fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)))
 }
 
 impl Settings {
-    /// Returns how long a poll waits: no poll is broken off at a shutdown, so each has to end within the drain timeout.
+    /// Returns how long a poll waits. A shutdown interrupts no poll, so each poll has to end within the drain timeout.
     fn poll_wait(&self) -> Duration {
         let run_time = RUN_TIME_AFTER_LAST_POLL.min(self.drain_timeout / 2);
         let longest = Duration::from_secs(self.drain_timeout.saturating_sub(run_time).as_secs());
@@ -135,8 +136,8 @@ impl Settings {
 impl<K> Consumer<K> {
     /// Returns a worker that polls this queue with this client.
     ///
-    /// A URL of AWS says the region of its queue, and calls are made there whatever the client's own region is. An endpoint that the
-    /// client was given stays as it is.
+    /// A queue URL of AWS names the queue's region. Calls go to that region, whatever region the client has. An
+    /// endpoint that is set on the client stays unchanged.
     #[cfg_attr(docsrs, doc(cfg(feature = "worker")))]
     pub fn worker(self, client: Client, queue_url: impl Into<String>) -> Worker<K> {
         Worker { consumer: self, client, queue_url: queue_url.into(), settings: Settings::default() }
@@ -144,45 +145,50 @@ impl<K> Consumer<K> {
 }
 
 impl<K: handler::Kind> Worker<K> {
-    /// For how long a message is hidden from others when it is received, and whenever a heartbeat extends that, in whole
-    /// seconds from 5 to 12 hours. What is out of that range is put into it. The default is the queue's own visibility timeout.
+    /// Sets how long a received message is hidden from other consumers, and how far each heartbeat extends that time.
+    /// The range is 5 seconds to 12 hours, in whole seconds. Other values are clamped to it. The default is the queue's
+    /// own visibility timeout.
     ///
-    /// It is not the time that a handler has: as long as the handler runs it is extended. It is how soon the messages of a worker
-    /// that has died come back.
+    /// This does not limit a handler: heartbeats extend the time while the handler runs. It decides how soon the
+    /// messages of a crashed worker become visible again.
     pub fn visibility_timeout(self, timeout: Duration) -> Self {
         self.set(|settings| settings.visibility_timeout = Some(timeout))
     }
 
-    /// Sets how long a poll waits at SQS for a message, in whole seconds from 0 to 20. Fractions are rounded up. The default is 20; less
-    /// costs calls.
+    /// Sets how long a poll waits at SQS for a message, in whole seconds from 0 to 20. Fractions are rounded up. The
+    /// default is 20. A shorter wait causes more calls.
     ///
-    /// With 0 the worker polls an empty queue after a pause, which grows from 50 ms to one second until a message comes. A shutdown waits
-    /// for the poll under way, so a poll waits no longer than the [`drain_timeout`](Self::drain_timeout) leaves time for.
+    /// With 0, the worker pauses between polls of an empty queue. The pause grows from 50 ms to one second and starts
+    /// again after a message. A shutdown waits for the poll under way. A poll therefore waits no longer than the
+    /// [`drain_timeout`](Self::drain_timeout) allows.
     pub fn wait_time(self, time: Duration) -> Self {
         self.set(|settings| settings.wait_time = whole_seconds(time).min(MAX_WAIT_TIME))
     }
 
-    /// Sets how long a worker goes on after a shutdown, up to the 12 hours for which it can hold a message. It still runs the messages that
-    /// it has received, as far as their handlers can end in this time. Handlers that run when it is over are cancelled, and their messages
-    /// go back to the queue. The default is 25 s: Kubernetes and ECS kill a container 30 s after they asked it to end.
+    /// Sets how long a worker continues after a shutdown, up to 12 hours, the longest lease of a message. The default
+    /// is 25 s, because Kubernetes and ECS kill a container 30 s after their signal.
     ///
-    /// With less than 25 s polls wait for less than 20 s: a poll under way at the shutdown must end in time for what it brings to run. From
-    /// ten seconds on it waits for 5 s less than this, and for half of it below.
+    /// The worker still processes the messages it has received if their handlers are likely to end in this time. When
+    /// the time is over, running handlers are cancelled and their messages return to the queue.
+    ///
+    /// With less than 25 s, polls wait for less than 20 s, so that the messages of the last poll still have time to
+    /// run. From 10 s on, a poll waits for 5 s less than this timeout. Below that, it waits for half of this timeout.
     pub fn drain_timeout(self, timeout: Duration) -> Self {
         self.set(|settings| settings.drain_timeout = timeout.min(MAX_VISIBILITY_TIMEOUT))
     }
 
-    /// The most messages that begin in a second, for a downstream that takes no more. No limit by default. What is not a number above
-    /// 0 is none.
+    /// Limits how many messages begin in a second, for a downstream system with a limited rate. There is no limit by
+    /// default. A value that is not above 0 sets no limit.
     ///
-    /// It is that of this worker. After a pause up to a second's worth begins at once.
+    /// The limit is for this worker only. After a pause, up to one second's worth of messages begins at once.
     pub fn messages_per_second(self, limit: f64) -> Self {
         self.set(|settings| settings.messages_per_second = Some(limit).filter(|limit| *limit > 0.0))
     }
 
-    /// Answers an orchestrator's probes on this listener: `GET /livez` says whether a restart would help, `GET /readyz` whether the
-    /// worker does its work. Each answer is 200 or 503, with a line that says why. By default there is none;
-    /// [`redrive::run`](crate::run()) listens on the port of `REDRIVE_HEALTH_PORT`.
+    /// Answers an orchestrator's probes on this listener. `GET /livez` tells whether a restart would help. The path
+    /// `/readyz` tells whether the worker polls its queue. Each answer has status 200 or 503 and a line with the
+    /// reason. By default a worker listens on no port. [`redrive::run`](crate::run()) listens on the port of
+    /// `REDRIVE_HEALTH_PORT`.
     ///
     /// ```no_run
     /// # async fn example<K: redrive::Kind>(worker: redrive::Worker<K>) -> Result<(), Box<dyn std::error::Error>> {
@@ -190,12 +196,12 @@ impl<K: handler::Kind> Worker<K> {
     /// # Ok(()) }
     /// ```
     ///
-    /// [The chapter on the worker](crate::docs::worker#health) has what the answers mean.
+    /// [The chapter on the worker](crate::docs::worker#health) explains the answers.
     pub fn health(self, listener: TcpListener) -> Self {
         self.set(|settings| settings.health = Some(listener))
     }
 
-    /// A handle by which the worker is paused and goes on.
+    /// Returns a handle that pauses and resumes the worker.
     pub fn handle(&self) -> WorkerHandle {
         self.settings.handle.clone()
     }
@@ -205,16 +211,18 @@ impl<K: handler::Kind> Worker<K> {
         self
     }
 
-    /// Runs until the shutdown. Then no poll begins any more, and the worker finishes what it has: the polls under way, what they bring,
-    /// and deletes. Messages whose handlers cannot end within the [`drain_timeout`](Self::drain_timeout) go back to the queue.
+    /// Runs the worker until `shutdown` completes. Then no new poll begins, and the worker finishes the polls under
+    /// way, their messages and their deletes. Messages whose handlers cannot end within the
+    /// [`drain_timeout`](Self::drain_timeout) return to the queue.
     ///
-    /// A worker whose future is dropped ends as in a crash: its messages come back when their visibility timeout runs out.
+    /// A worker whose future is dropped ends as in a crash: its messages become visible when their visibility timeout
+    /// ends.
     ///
     /// # Errors
     ///
-    /// Where it cannot start: there is no such queue, nobody configured credentials, or they do not allow what it needs. Credentials and
-    /// networks that are not ready yet are waited for. Once it has polled the queue it goes on, whatever happens to the queue or the
-    /// network.
+    /// Returns an error if the worker cannot start: the queue does not exist, no credentials are configured, or the
+    /// credentials lack a permission. The worker waits for credentials and networks that are not ready yet. After its
+    /// first answered poll it retries every failure of the queue or the network.
     pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let health = Arc::new(Health::new(self.settings.handle.clone()));
         let Some(listener) = self.settings.health.take() else { return self.work_until(shutdown, health).await };

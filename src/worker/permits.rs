@@ -1,11 +1,11 @@
-//! Where pollers get what a poll takes: permits to run all messages that it may bring.
+//! Grants pollers the permits to run all messages that a poll may receive.
 //!
-//! No message is received without a permit to run it. So a slow handler stops the polling by itself, and no message waits in this
-//! process while its visibility timeout runs out.
+//! No message is received without a permit to run it. A slow handler therefore stops the polling, and no message waits
+//! in this process while its visibility timeout runs.
 //!
-//! A permit is for a call of the handler. With a handler of chunks a poll is for one call, and has its permit until the last of its messages
-//! has ended, however few they are. With a permit a message, messages that trickle in would be a call each, and many times as many calls
-//! would run as the concurrency says.
+//! A permit is for one call of the handler. With a batch handler, a poll is for one call and keeps its permit until the
+//! last of its messages has ended. With a permit per message, messages that trickle in would cause one call each, and
+//! far more calls than the concurrency would run.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,31 +16,32 @@ use tokio::time::{Instant, timeout};
 
 use super::rate_limit::RateLimit;
 
-/// What SQS hands out at a time.
+/// The most messages that SQS hands out in one answer.
 const MAX_MESSAGES: usize = 10;
 
-/// How long a poll with a permit waits for more of them, at most: a call costs the same for one message as for ten. For the next one it
-/// waits so long with one, half as long with two, and so on. What waits could run, and nine are not to wait for one that takes its time.
+/// Limits how long a poll with one permit waits for more, because a call costs the same for one message as for ten.
+/// With two permits it waits half as long for the next one, and so on. The wait shrinks because every permit that waits
+/// could run a message.
 const LINGER: Duration = Duration::from_millis(5);
 
-/// How often it looks how many there are. Tokio's clock knows no shorter time.
+/// The time between two looks at the free permits. Tokio's clock has no finer resolution.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// What a poll is made with.
+/// The permits of one poll.
 pub(super) struct PollGrant {
-    /// How many messages it may bring.
+    /// The most messages that the poll may receive.
     pub(super) messages: usize,
-    /// As many as there may be calls of them.
+    /// One permit for each call that these messages may need.
     pub(super) permits: OwnedSemaphorePermit,
 }
 
 pub(super) struct Permits {
     semaphore: Arc<Semaphore>,
-    /// How many calls may run at a time.
+    /// The most calls that may run at a time.
     calls: usize,
-    /// How many messages a call has at most.
+    /// The most messages of one call.
     call_size: usize,
-    /// Held by the poller whose turn it is: if several took permits one by one, each would get some.
+    /// Held by the poller whose turn it is. If several pollers took permits one by one, each would get only a few.
     turn: tokio::sync::Mutex<()>,
     rate_limit: Option<Mutex<RateLimit>>,
 }
@@ -48,14 +49,14 @@ pub(super) struct Permits {
 impl Permits {
     pub(super) fn new(concurrency: usize, call_size: NonZeroUsize, messages_per_second: Option<f64>) -> Self {
         let rate_limit = messages_per_second.map(|limit| Mutex::new(RateLimit::new(limit, Instant::now())));
-        // A chunk is of one poll.
+        // A call contains the messages of one poll only.
         let call_size = call_size.get().min(MAX_MESSAGES);
         let calls = concurrency.clamp(1, Semaphore::MAX_PERMITS);
         let semaphore = Arc::new(Semaphore::new(calls));
         Self { semaphore, calls, call_size, turn: tokio::sync::Mutex::default(), rate_limit }
     }
 
-    /// How many polls it takes to fill it.
+    /// Returns how many polls can use all permits.
     pub(super) fn polls(&self) -> usize {
         self.calls / self.calls_of_a_poll()
     }
@@ -63,22 +64,23 @@ impl Permits {
     fn calls_of_a_poll(&self) -> usize {
         match self.call_size {
             1 => MAX_MESSAGES.min(self.calls),
-            // Were there several, the slowest would hold the permits of all: which of them have ended is not known here.
+            // With several calls, the slowest would hold the permits of all, because it is not known here which of them
+            // have ended.
             _ => 1,
         }
     }
 
-    /// What of these permits so many messages need. The others go back.
+    /// Returns the permits that this number of messages needs, and frees the others.
     fn for_messages(&self, mut permits: OwnedSemaphorePermit, messages: usize) -> OwnedSemaphorePermit {
         permits.split(messages.div_ceil(self.call_size)).unwrap_or(permits)
     }
 
-    /// Holds the permits of so many messages that a poll has brought.
+    /// Holds the permits of the messages that a poll has received.
     pub(super) fn in_flight(&self, permits: OwnedSemaphorePermit, messages: usize) -> InFlight {
         InFlight { permits: self.for_messages(permits, messages), messages }
     }
 
-    /// Waits for at least one permit, and a little for more: for ten messages at most.
+    /// Waits for at least one permit, and briefly for more. The grant is for at most ten messages.
     pub(super) async fn grant(&self) -> PollGrant {
         let _turn = self.turn.lock().await;
         let mut permits = self.acquire(1).await;
@@ -87,10 +89,10 @@ impl Permits {
         PollGrant { messages, permits: self.for_messages(permits, messages) }
     }
 
-    /// Waits for as many permits as a poll has use for, while more of them come.
+    /// Waits for as many permits as a poll can use, while more of them become free.
     async fn linger(&self, permits: &mut OwnedSemaphorePermit) {
         let begin = Instant::now();
-        // When it looked last, and when it did before the last one came.
+        // The time of the last look, and the time of the look before the last permit was found.
         let (mut looked, mut since) = (begin, begin);
         loop {
             let (had, now) = (permits.num_permits(), Instant::now());
@@ -105,7 +107,7 @@ impl Permits {
             if missing == 0 || left.is_zero() {
                 return;
             }
-            // All at once: whoever takes them one by one is woken for each.
+            // The missing permits are acquired together, because a waiter for single permits is woken for each.
             if let Ok(more) = timeout(left.min(LOOK_EVERY), self.acquire(missing)).await {
                 permits.merge(more);
                 return;
@@ -114,14 +116,14 @@ impl Permits {
     }
 
     async fn acquire(&self, count: usize) -> OwnedSemaphorePermit {
-        // Ten at most; and nobody closes what is their own.
+        // `count` is at most ten, so the cast is exact. This type owns the semaphore and never closes it.
         self.semaphore.clone().acquire_many_owned(count as u32).await.expect("the semaphore is never closed")
     }
 
-    /// Adds what is free, up to what a poll has use for, and says how many there are then.
+    /// Adds the free permits that a poll can use, and returns how many there are then.
     fn add_free(&self, permits: &mut OwnedSemaphorePermit) -> usize {
         let missing = self.calls_of_a_poll() - permits.num_permits();
-        // Nobody else takes any meanwhile: the turn is this poller's.
+        // No other poller takes permits meanwhile, because this poller holds the turn.
         let free = self.semaphore.available_permits().min(missing);
         if let Ok(more) = self.semaphore.clone().try_acquire_many_owned(free as u32) {
             permits.merge(more);
@@ -140,7 +142,7 @@ impl Permits {
         }
     }
 
-    /// So many messages less than a poll was for have come of it.
+    /// Returns the rate limit's tokens of messages that a poll did not receive.
     pub(super) fn unused(&self, count: usize) {
         if let Some(rate_limit) = &self.rate_limit {
             rate_limit.lock().unwrap_or_else(PoisonError::into_inner).give_back(count, Instant::now());
@@ -148,15 +150,15 @@ impl Permits {
     }
 }
 
-/// The permits of what a poll has brought, until that has ended.
+/// The permits of received messages. They are freed as the messages end.
 pub(super) struct InFlight {
     permits: OwnedSemaphorePermit,
-    /// How many messages have not ended.
+    /// The number of messages that have not ended.
     messages: usize,
 }
 
 impl InFlight {
-    /// One of the messages has ended. The rest may be in a call each: no more permits than that are held.
+    /// Notes that one message has ended. Each of the others may still need a call, so one permit for each is kept.
     pub(super) fn one_ended(&mut self) {
         self.messages = self.messages.saturating_sub(1);
         let free = self.permits.num_permits().saturating_sub(self.messages);
@@ -171,8 +173,8 @@ mod tests {
 
     use super::*;
 
-    /// For how many messages a grant is, and after how many ms, of ten permits all but one of which are held. They are
-    /// given up after so many ms each, of a paused clock.
+    /// Returns for how many messages a grant is, and after how many milliseconds it comes. Nine of ten permits are held
+    /// at first. Each number is the delay in milliseconds after which one of them is freed, on a paused clock.
     async fn grant_of(given_up_after: impl IntoIterator<Item = u64>) -> (usize, u64) {
         let permits = Permits::new(10, NonZeroUsize::MIN, None);
         let mut held = permits.acquire(9).await;
@@ -185,21 +187,24 @@ mod tests {
         }
         let begin = Instant::now();
         let grant = permits.grant().await;
-        // Each wait may be a millisecond longer than it is to be.
+        // Each wait may take a millisecond longer than requested.
         (grant.messages, begin.elapsed().as_millis() as u64)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_a_permit_waits_a_little_for_more() {
+    async fn a_poll_with_a_permit_waits_briefly_for_more() {
         assert!(matches!(grant_of([]).await, (1, 5..=6)));
         assert!(matches!(grant_of([3]).await, (2, 5..=6)));
-        assert!(matches!(grant_of([4, 5, 6, 7]).await, (2..=4, 5..=6)), "no longer than that in all");
-        assert!(matches!(grant_of([3; 9]).await, (10, 3..=4)), "nor longer than there is use for");
-        assert!(matches!(grant_of(1..=9).await, (4..=5, 4..=5)), "each comes while it is worth the wait");
+        assert!(matches!(grant_of([4, 5, 6, 7]).await, (2..=4, 5..=6)), "the total wait is limited");
+        assert!(matches!(grant_of([3; 9]).await, (10, 3..=4)), "the wait ends when the poll can use no more");
+        assert!(
+            matches!(grant_of(1..=9).await, (4..=5, 4..=5)),
+            "the wait for each shrinks with the number of permits"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_poll_whose_permits_are_free_goes_at_once() {
+    async fn a_poll_does_not_wait_if_all_its_permits_are_free() {
         let permits = Permits::new(20, NonZeroUsize::MIN, None);
         let mut held = Vec::new();
         for poll in 0..2 {
@@ -213,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_that_are_there_do_not_wait_long_for_one_that_takes_its_time() {
+    async fn many_permits_wait_only_briefly_for_one_that_is_missing() {
         assert!(matches!(grant_of([0; 8]).await, (9, 1..=2)));
         assert!(matches!(grant_of([1; 8]).await, (9, 1..=3)));
         assert!(matches!(grant_of([0; 3]).await, (4, 1..=2)));

@@ -1,4 +1,4 @@
-//! One poller: from a permit to the messages that it was for, again and again.
+//! Runs one poller, which repeatedly takes permits and receives the messages for them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,17 +21,18 @@ use crate::moment::{Deadline, Moment};
 use crate::sqs::hex::hex;
 use crate::sqs::random::random;
 
-/// For so long SQS gives the same messages to a receive that is made again.
+/// The time for which a repeated receive gets the same messages from SQS. It is a little below SQS's limit of five
+/// minutes.
 const ATTEMPT_ID_TIME: Duration = Duration::from_secs(4 * 60);
 
-/// How long an answer may have been on its way at most, for what is reckoned by it.
+/// The longest time that an answer is assumed to travel, for the start of its leases.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
-/// Polls until the worker closes, or until there are pollers enough without this one.
+/// Polls until the worker closes, or until the other pollers suffice.
 ///
 /// # Errors
 ///
-/// Where the queue never could be polled, and waiting cannot help.
+/// Returns an error if no poll has been answered yet and a retry cannot help.
 pub(super) async fn poll(shared: Arc<Shared>, batches: RunningBatches) -> Result<(), Error> {
     let (mut unanswered, mut failures, mut idle) = (None, 0, IdlePause::default());
     while let Some(attempt) = next_attempt(&shared, unanswered.take()).await {
@@ -44,7 +45,8 @@ pub(super) async fn poll(shared: Arc<Shared>, batches: RunningBatches) -> Result
                 let count = received.messages.len();
                 shared.permits.unused(asked - count.min(asked));
                 shared.clone().take(received, attempt, &batches).await;
-                // Who adds one is mostly on a thread of its own, and would be woken for nothing at each poll.
+                // The task that adds pollers mostly runs on another thread. Without this check, each poll would wake it
+                // for nothing.
                 if count == asked && shared.may_have_one_more() {
                     shared.more.notify_one();
                 } else if count == 0 && shared.has_one_too_many() {
@@ -64,12 +66,7 @@ pub(super) async fn poll(shared: Arc<Shared>, batches: RunningBatches) -> Result
                 failures += 1;
                 let wait = wait_after(failures);
                 let (error, next_attempt_in_ms) = (fault.into_text(), in_ms(wait));
-                tracing::warn!(
-                    error,
-                    failures,
-                    next_attempt_in_ms,
-                    "the queue could not be polled; the worker tries again"
-                );
+                tracing::warn!(error, failures, next_attempt_in_ms, "failed to poll the queue; the worker tries again");
                 shared.rest(wait).await;
             }
         }
@@ -77,7 +74,8 @@ pub(super) async fn poll(shared: Arc<Shared>, batches: RunningBatches) -> Result
     Ok(())
 }
 
-/// Waits for permits, or has those of a receive that was not answered, unless the worker closes.
+/// Returns the next attempt: the unanswered one if it may be repeated, or a new one once there are permits. Returns
+/// `None` if the worker closes.
 async fn next_attempt(shared: &Shared, mut unanswered: Option<Attempt>) -> Option<Attempt> {
     let next = async {
         loop {
@@ -99,34 +97,34 @@ async fn next_attempt(shared: &Shared, mut unanswered: Option<Attempt>) -> Optio
     }
 }
 
-/// A receive, and the same once more where it was not answered. On a FIFO queue its id has SQS hand out the same messages then: as many
-/// as there were permits for the first time. So it keeps them.
+/// A receive, which may be repeated if it was not answered. On a FIFO queue its id makes SQS return the same messages
+/// again, as many as there were permits for the first time. The attempt therefore keeps its permits.
 struct Attempt {
-    /// On a FIFO queue.
+    /// The receive request attempt id, on a FIFO queue only.
     id: Option<String>,
     messages: usize,
     permits: OwnedSemaphorePermit,
-    /// When it was made first.
+    /// The time of the first receive with this id.
     since: Moment,
 }
 
 impl Attempt {
-    /// One that is made now.
+    /// Returns a new attempt.
     fn new(PollGrant { messages, permits }: PollGrant, shared: &Shared) -> Self {
         let id = shared.queue.source.is_fifo().then(|| hex(u128::from_be_bytes(random())));
         Self { id, messages, permits, since: Moment::now() }
     }
 }
 
-/// What a receive has brought.
+/// The messages of a receive.
 pub(super) struct Received {
     messages: Vec<Message>,
-    /// From when on the messages are reckoned to be ours.
+    /// The assumed start of their leases.
     since: Moment,
 }
 
 impl Shared {
-    /// Waits for so long, but not beyond a shutdown.
+    /// Waits for `pause`, or until a shutdown.
     async fn rest(&self, pause: Duration) {
         if pause.is_zero() {
             return;
@@ -148,9 +146,10 @@ impl Shared {
         let receive = receive.set_receive_request_attempt_id(attempt.id.clone());
         let asked = Moment::now();
         let answer = receive.send().await.map_err(|error| Fault::of("sqs:ReceiveMessage", &queue.url, error))?;
-        // SQS counts from when it handed them out. That is not before it was asked; but a poll may have waited for 20 s then, which is more
-        // than a lease may have, and what has just come would be taken for lost. An answer leaves as soon as there is a message for it.
-        // A process that was suspended meanwhile may have had it waiting for it since then.
+        // SQS counts a lease from when it hands a message out, which is not before the request. But a poll may have
+        // waited for 20 s, longer than a lease may be, and new messages would count as lost. An answer leaves as soon
+        // as there is a message, so a lease begins at most `ANSWER_TIME` before now. The exception is a process that
+        // was suspended: the answer may have waited for it since the request.
         let since = match asked.was_suspended_since() {
             true => asked,
             false => asked.or_later(Moment::now().before(ANSWER_TIME)),
@@ -158,7 +157,7 @@ impl Shared {
         Ok(Received { messages: answer.messages.unwrap_or_default(), since })
     }
 
-    /// The attempt, if it is of use to make it again. Its permits are free if not.
+    /// Returns the attempt if it may be repeated. Otherwise its permits are freed.
     fn again(&self, attempt: Attempt) -> Option<Attempt> {
         if attempt.id.is_some() && attempt.since.elapsed() <= ATTEMPT_ID_TIME {
             return Some(attempt);
@@ -167,13 +166,13 @@ impl Shared {
         None
     }
 
-    /// Begins what is new of that, and deletes what was done before. On a FIFO queue, what stands behind a message that is not begun is
-    /// given back: SQS hands it out again when that one is settled.
+    /// Runs the new messages, and deletes those that were processed before. On a FIFO queue, the messages behind one
+    /// that is not run are released. SQS hands them out again when that one is settled.
     async fn take(self: Arc<Self>, received: Received, attempt: Attempt, batches: &RunningBatches) {
         let ends = Deadline::after(received.since, self.queue.lease.as_duration());
         let Triage { fresh, done, behind, .. } = Triage::of(received.messages, ends, attempt.messages, &self);
         let in_flight = self.permits.in_flight(attempt.permits, fresh.len());
-        // First of all: their time runs, and the rest may have to wait until SQS has taken what was before it.
+        // New messages run first, because their leases have begun. The other calls may have to wait for room.
         if !fresh.is_empty() {
             batches.spawn(received::run(self.clone(), fresh, in_flight, received.since));
         }

@@ -1,4 +1,4 @@
-//! How many polls there are at a time, and who waits for them and for what they began.
+//! Starts pollers as the load needs them, and waits for them and for their messages.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,15 +15,15 @@ use super::received::RunningBatches;
 use super::shared::{Phase, Shared};
 use crate::error::Error;
 
-/// The pollers of a worker. There is one at first, and one more whenever a poll was full, up to as many as there are permits to
-/// fill. Dropped, they end as in a crash.
+/// The pollers of a worker. There is one at first, and one more after each full poll, up to the number that can use all
+/// permits. If this is dropped, the pollers end as in a crash.
 pub(super) struct Pollers {
     shared: Arc<Shared>,
     tasks: JoinSet<Result<(), Error>>,
     batches: RunningBatches,
 }
 
-/// How long all that is left to do has after the cut, beyond the poll under way: what a call takes that is not answered at once.
+/// Limits the last calls after the cut, beyond the patience for the poll under way.
 const LAST_CALLS: Duration = Duration::from_secs(15);
 
 impl Pollers {
@@ -38,19 +38,19 @@ impl Pollers {
         self.tasks.spawn(poll(self.shared.clone(), self.batches.clone()));
     }
 
-    /// Polls until the shutdown.
+    /// Runs the pollers until the shutdown.
     pub(super) async fn run_until(&mut self, mut shutdown: Pin<&mut impl Future<Output = ()>>) -> Result<(), Error> {
         loop {
             tokio::select! {
                 biased;
                 () = &mut shutdown => return Ok(()),
                 Some(ended) = self.tasks.join_next() => {
-                    // A poller that broke is a fault of ours, and the queue goes on.
+                    // A panic of one poller is a bug of this crate. The queue must still be polled.
                     match ended {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => return Err(error),
                         Err(error) => {
-                            tracing::error!(%error, "a poller broke");
+                            tracing::error!(%error, "a poller panicked; the worker continues without it");
                             self.shared.pollers.fetch_sub(1, Ordering::Relaxed);
                         }
                     }
@@ -67,7 +67,8 @@ impl Pollers {
         }
     }
 
-    /// Finishes what polls have brought, and what those under way bring. What still runs at that time is cancelled and given back.
+    /// Waits for the polls under way and for all received messages. Messages that still run at `cut` are cancelled and
+    /// released.
     pub(super) async fn end_by(mut self, cut: Instant) {
         let shared = self.shared.clone();
         shared.close_by(cut);
@@ -81,7 +82,7 @@ impl Pollers {
         };
         if timeout_at(cut + shared.queue.patience + LAST_CALLS, end).await.is_err() {
             tracing::warn!(
-                "the queue does not answer: what is not settled comes back when its visibility timeout runs out"
+                "the queue does not answer; unsettled messages become visible when their visibility timeout ends"
             );
         }
     }
@@ -90,7 +91,7 @@ impl Pollers {
         let batches = self.batches.clone();
         let polls = async { while self.tasks.join_next().await.is_some() {} };
         tokio::join!(polls, batches.end());
-        // The last polls may have brought something more.
+        // The last polls may have begun more batches.
         batches.end().await;
     }
 }

@@ -1,4 +1,4 @@
-//! The queue that is polled, and what has to be true of it.
+//! Finds the queue to poll and checks the worker's permissions.
 
 use std::time::Duration;
 
@@ -19,28 +19,30 @@ use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, V
 
 pub(super) struct Queue {
     pub(super) client: Client,
-    /// The same client, as patient as a long poll takes, which makes no receive again by itself: whoever polls knows whether to.
+    /// The client for receives. It waits as long as a long poll, and does not repeat a receive: the poller decides
+    /// that.
     pub(super) receives: Client,
-    /// For how long that waits for an answer.
+    /// How long `receives` waits for an answer.
     pub(super) patience: Duration,
     pub(super) url: String,
     pub(super) source: Source,
-    /// For how long a message is ours when it is received, and whenever that is extended.
+    /// The length of a lease: from the receive, and after each heartbeat.
     pub(super) lease: VisibilityTimeout,
 }
 
-/// Longer than SQS waits: a connection that has died would be waited at for ever.
+/// The time to wait for an answer in addition to the long poll. Without a limit, a dead connection would be waited for
+/// forever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the first call of a worker waits for its answer. It brings the credentials too, and a provider that asks another service for
-/// them may take most of it.
+/// Limits the first call of a worker. It includes loading the credentials, and a provider that asks another service may
+/// need most of this time.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// With less, a call that is slow once loses the message.
+/// The shortest lease. With less, a single slow call loses the message.
 const MIN_LEASE: Duration = Duration::from_secs(5);
 
 impl Queue {
-    /// Looks at the queue, and whether this may do what it will have to.
+    /// Reads the queue's attributes and checks the worker's permissions.
     pub(super) async fn find(
         client: &Client,
         url: String,
@@ -48,7 +50,7 @@ impl Queue {
         wait_time: Duration,
         health: &Health,
     ) -> Result<Self, Error> {
-        // Made once: to change a client's configuration for one call costs a tenth of the call.
+        // The clients are made once, because changing a client's configuration for one call costs a tenth of the call.
         let patience = wait_time + PATIENCE;
         let client = with_shared_credentials(&in_region_of_url(client, &url));
         let receives = patient(&client, patience);
@@ -59,7 +61,11 @@ impl Queue {
         let wanted = lease.unwrap_or(own);
         let lease = wanted.clamp(MIN_LEASE, MAX_VISIBILITY_TIMEOUT);
         if lease != wanted {
-            tracing::warn!(?wanted, ?lease, "the visibility timeout is put into the range that a worker can keep");
+            tracing::warn!(
+                ?wanted,
+                ?lease,
+                "the visibility timeout is out of range; the worker uses the nearest value"
+            );
         }
         let lease = VisibilityTimeout::clamped(lease, MAX_VISIBILITY_TIMEOUT);
         let queue = Self { client, receives, patience, url, source, lease };
@@ -75,11 +81,12 @@ impl Queue {
         ChangeVisibility { client: self.client.clone(), queue_url: self.url.clone() }
     }
 
-    /// Asks for something that cannot be done, with a receipt handle that is none: who may not ask at all is told so. Better now
-    /// than by a message that was processed and cannot be deleted. The permission to receive is seen at the first poll.
+    /// Deletes and extends a message that does not exist: SQS checks the permission before the receipt handle. An error
+    /// at startup is better than messages that are processed and cannot be deleted. The first poll shows whether the
+    /// worker may receive.
     async fn check_permissions(&self) -> Result<(), Error> {
         let nothing = || "none".to_owned();
-        // It names no message, so it never is late.
+        // The change names no message, so it cannot be late.
         let not_after = Deadline::after(Moment::now(), MAX_VISIBILITY_TIMEOUT);
         let change = Change::new(nothing(), VisibilityTimeout::ZERO, not_after);
         let deleted = self.deletes().call(&[nothing()]).await;
@@ -89,7 +96,7 @@ impl Queue {
                 && error.text().contains("AccessDenied")
             {
                 let problem =
-                    format!("{action} on {} is not allowed, and a worker needs it: {}", self.url, error.text());
+                    format!("{action} on {} is not allowed: {}. Allow it; a worker needs it", self.url, error.text());
                 return Err(Kind::Queue(problem).into());
             }
         }
@@ -97,7 +104,7 @@ impl Queue {
     }
 }
 
-/// The queue's ARN, and its visibility timeout.
+/// Returns the queue's ARN and its visibility timeout.
 async fn attributes(client: Client, url: String) -> Result<(String, Duration), Fault> {
     let get = client.get_queue_attributes().queue_url(&url);
     let get = get.attribute_names(Name::QueueArn).attribute_names(Name::VisibilityTimeout);
@@ -107,7 +114,7 @@ async fn attributes(client: Client, url: String) -> Result<(String, Duration), F
     let arn = attributes.remove(&Name::QueueArn);
     arn.zip(timeout).map(|(arn, timeout)| (arn, Duration::from_secs(timeout))).ok_or_else(|| {
         Fault::Lasting(format!(
-            "what is at {url} has no QueueArn or no VisibilityTimeout: check that it is a queue of SQS"
+            "the answer of {url} has no QueueArn or no VisibilityTimeout: check that the URL is that of an SQS queue"
         ))
     })
 }
@@ -115,12 +122,13 @@ async fn attributes(client: Client, url: String) -> Result<(String, Duration), F
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// How long to wait after so many failures in a row.
+/// Returns how long to wait after this many failures in a row.
 pub(super) fn wait_after(failures: u32) -> Duration {
     Backoff::exponential(FIRST_WAIT..LONGEST_WAIT).delay(failures)
 }
 
-/// Tries again for as long as waiting can help: a container may start before its network, or before whatever gives it credentials.
+/// Repeats the call until it succeeds or a retry cannot help. A container may start before its network or before its
+/// credentials.
 async fn retried<T, F: Future<Output = Result<T, Fault>>>(health: &Health, call: impl Fn() -> F) -> Result<T, Error> {
     for failures in 1.. {
         let problem = match call().await {
@@ -131,13 +139,13 @@ async fn retried<T, F: Future<Output = Result<T, Fault>>>(health: &Health, call:
         health.note(Stage::Failing);
         let wait = wait_after(failures);
         let next_attempt_in_ms = in_ms(wait);
-        tracing::warn!(problem, failures, next_attempt_in_ms, "the worker cannot start yet; it tries again");
+        tracing::warn!(problem, failures, next_attempt_in_ms, "the worker cannot start yet; it tries again later");
         tokio::time::sleep(wait).await;
     }
     unreachable!("the loop has no end")
 }
 
-/// As a log field.
+/// Returns the duration in milliseconds, for a log field.
 pub(super) fn in_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

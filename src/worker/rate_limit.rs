@@ -1,10 +1,10 @@
-//! How many messages may begin by now.
+//! Limits how many messages begin in a second.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A bucket that fills at a steady rate, up to what a second brings, and at least one.
+/// A token bucket that fills at a steady rate. It holds the tokens of one second, and at least one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RateLimit {
     per_second: f64,
@@ -17,11 +17,11 @@ impl RateLimit {
         Self { per_second, tokens: per_second.max(1.0), at: now }
     }
 
-    /// Takes as many as there are, up to the most. If there is none: how long until there is one.
+    /// Takes as many tokens as there are, at most `most`. If there is none, returns the time until there is one.
     pub(super) fn take(&mut self, most: usize, now: Instant) -> Result<usize, Duration> {
         self.fill(now);
         if self.tokens < 1.0 {
-            // What takes longer than a duration can tell never comes.
+            // A wait that is longer than a `Duration` never ends.
             let wait = Duration::try_from_secs_f64((1.0 - self.tokens) / self.per_second);
             return Err(wait.unwrap_or(Duration::MAX));
         }
@@ -30,7 +30,7 @@ impl RateLimit {
         Ok(taken)
     }
 
-    /// Gives back what was taken for messages that did not come.
+    /// Returns the tokens of messages that were not received.
     pub(super) fn give_back(&mut self, count: usize, now: Instant) {
         self.fill(now);
         self.tokens = (self.tokens + count as f64).min(self.most());
@@ -54,18 +54,18 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn no_more_than_the_rate_after_a_first_second() {
+    fn a_bucket_gives_one_second_of_tokens_and_then_the_rate() {
         let now = Instant::now();
         let mut rate_limit = RateLimit::new(5.0, now);
         assert_eq!(rate_limit.take(10, now), Ok(5));
         assert_eq!(rate_limit.take(10, now), Err(SECOND / 5));
         assert_eq!(rate_limit.take(10, now + SECOND / 2), Ok(2));
-        assert_eq!(rate_limit.take(1, now + SECOND * 100), Ok(1), "no more than asked for");
-        assert_eq!(rate_limit.take(10, now + SECOND * 100), Ok(4), "and no more than a second's worth");
+        assert_eq!(rate_limit.take(1, now + SECOND * 100), Ok(1), "a take is limited by its argument");
+        assert_eq!(rate_limit.take(10, now + SECOND * 100), Ok(4), "the bucket holds the tokens of one second");
     }
 
     #[test]
-    fn a_rate_below_one_is_one_now_and_then() {
+    fn a_rate_below_one_gives_a_token_every_few_seconds() {
         let now = Instant::now();
         let mut rate_limit = RateLimit::new(0.1, now);
         assert_eq!(rate_limit.take(10, now), Ok(1));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_next_to_nothing_is_one_for_good() {
+    fn a_tiny_rate_gives_one_token_and_then_none() {
         let now = Instant::now();
         for rate in [1e-20, f64::MIN_POSITIVE, 5e-324] {
             let mut rate_limit = RateLimit::new(rate, now);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_needed_is_given_back() {
+    fn returned_tokens_can_be_taken_again() {
         let now = Instant::now();
         let mut rate_limit = RateLimit::new(5.0, now);
         assert_eq!(rate_limit.take(5, now), Ok(5));

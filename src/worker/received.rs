@@ -1,4 +1,4 @@
-//! What one poll has brought, from its receive until all of it is settled.
+//! Runs the messages of one poll, from their receive until all are settled.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -20,60 +20,60 @@ use crate::engine::{Cancel, Invocation, LeaseHolder, RecordSet, Settlement, Stat
 use crate::moment::{Deadline, Moment};
 use crate::record::{ReceivedMessage, ReceivedMessages, Records};
 
-/// A message that is to run, and may.
+/// A message that is new and may run.
 pub(super) struct Fresh {
     pub(super) key: MessageKey,
     pub(super) message: ReceivedMessage,
 }
 
-/// The messages of a poll, by their position in it.
+/// The messages of a poll, indexed by position.
 struct Messages {
     shared: Arc<Shared>,
     leases: Leases,
     each: Vec<LeasedMessage>,
-    /// Given up as messages end, so that others can run.
+    /// Freed as messages end, so that others can run.
     in_flight: Mutex<InFlight>,
-    /// Told when one is skipped.
+    /// Notified when a message is skipped.
     skipped: Notify,
-    /// Told when one has ended.
+    /// Notified when a message has ended.
     ended: Notify,
 }
 
 struct LeasedMessage {
     key: MessageKey,
-    /// The position of the first one of the same id. Only that runs, and what holds for it holds for its copies.
+    /// The position of the first message with the same id. Only that one runs, and its outcome applies to its copies.
     first: usize,
     stage: Mutex<RunStage>,
-    /// When its handler began.
+    /// The start of its handler.
     began: OnceLock<Instant>,
 }
 
-/// How far the run of a message is.
+/// The progress of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RunStage {
-    /// It may begin, or be skipped: whichever is first, as both look and write in one go.
+    /// It may begin or be skipped. Both check and set the stage under one lock, so only one of them happens.
     Waiting,
-    /// It will not run here, and is to be given back.
+    /// It will not run here and has to be released.
     Skipped,
     Running,
-    /// Its handler has ended, and its end is on its way to the queue.
+    /// Its handler has ended, and its outcome is being applied to the queue.
     Settling,
     Ended,
 }
 
-/// The batches of all polls, while they run.
+/// The running batches of all polls.
 #[derive(Clone, Default)]
 pub(super) struct RunningBatches(Arc<Mutex<JoinSet<()>>>);
 
 impl RunningBatches {
     pub(super) fn spawn(&self, batch: impl Future<Output = ()> + Send + 'static) {
         let mut batches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A set keeps what has ended until somebody asks.
+        // A `JoinSet` keeps finished tasks until they are joined.
         while batches.try_join_next().is_some() {}
         batches.spawn(batch);
     }
 
-    /// Waits for all that have begun. To drop this cancels none of them.
+    /// Waits for all batches that have begun. Dropping the future cancels none of them.
     pub(super) async fn end(&self) {
         let next =
             |context: &mut Context<'_>| self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_join_next(context);
@@ -81,7 +81,7 @@ impl RunningBatches {
     }
 }
 
-/// Runs messages that were received at that time, and settles them.
+/// Runs messages that were received at `received`, and settles them.
 pub(super) async fn run(shared: Arc<Shared>, fresh: Vec<Fresh>, in_flight: InFlight, received: Moment) {
     let length = shared.queue.lease.as_duration();
     let ends = Deadline::after(received, length);
@@ -106,7 +106,7 @@ pub(super) async fn run(shared: Arc<Shared>, fresh: Vec<Fresh>, in_flight: InFli
     let visibility = shared.queue.visibility();
     let settled = async {
         let mut engine = pin!(engine);
-        // What is dropped here has taken nothing that it has not handed over: see `Messages::release`.
+        // A branch that is dropped here has taken no receipt without handing it over: see `Messages::release`.
         let left = tokio::select! {
             statuses = &mut engine => statuses.not_done(),
             () = messages.give_back_skipped() => messages.at(|_| true),
@@ -117,7 +117,8 @@ pub(super) async fn run(shared: Arc<Shared>, fresh: Vec<Fresh>, in_flight: InFli
         };
         messages.release(&left).await;
     };
-    // To the very end: a heartbeat that is dropped halfway may still arrive, and hide what was given back.
+    // Heartbeats run to the very end: a heartbeat that is dropped halfway may still arrive and hide a message that was
+    // released.
     tokio::select! {
         () = settled => {}
         () = messages.leases.keep(&visibility, shared.resumed.subscribe()) => {}
@@ -131,7 +132,7 @@ impl LeasedMessage {
 }
 
 impl RunStage {
-    /// Its handler has ended. Says whether something may come of that.
+    /// Notes that the handler has ended. Returns whether its outcome may be applied.
     fn settles(&mut self) -> bool {
         if *self == Self::Running {
             *self = Self::Settling;
@@ -139,7 +140,7 @@ impl RunStage {
         *self == Self::Settling
     }
 
-    /// Nothing comes of it any more, unless its end is on its way already.
+    /// Discards the outcome of a running handler. A message that is being settled stays as it is.
     fn cut_off(&mut self) {
         if *self == Self::Running {
             *self = Self::Skipped;
@@ -149,28 +150,28 @@ impl RunStage {
 
 impl Messages {
     fn look<T>(&self, index: usize, look: impl FnOnce(&mut RunStage) -> T) -> T {
-        // No user's code runs under this lock.
+        // No user code runs under this lock, so its data is valid even if it is poisoned.
         look(&mut self.each[index].stage.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How far the run is that decides about the message.
+    /// Returns the stage of the run that decides about this message.
     fn stage(&self, index: usize) -> RunStage {
         self.look(self.each[index].first, |stage| *stage)
     }
 
-    /// The positions of those whose runs are at a stage that is asked for.
+    /// Returns the positions of the messages whose stage matches.
     fn at(&self, stage: impl Fn(RunStage) -> bool) -> Vec<usize> {
         (0..self.each.len()).filter(|&index| stage(self.stage(index))).collect()
     }
 
-    /// The handler of that message has ended.
+    /// Records how long the handler of that message ran.
     fn note_run_time(&self, index: usize) {
         if let Some(began) = self.each[index].began.get() {
             self.shared.run_times.note(began.elapsed());
         }
     }
 
-    /// Skips the message, if it has not begun.
+    /// Skips the message if it has not begun.
     fn skip(&self, index: usize) {
         self.look(index, |stage| {
             if *stage == RunStage::Waiting {
@@ -179,7 +180,7 @@ impl Messages {
         });
     }
 
-    /// Gives back what does not run here any more, while others do. Does not end.
+    /// Releases skipped messages while others run. Never returns.
     async fn give_back_skipped(&self) {
         loop {
             self.skipped.notified().await;
@@ -187,9 +188,10 @@ impl Messages {
         }
     }
 
-    /// Cancels what runs, and gives it back. What has run is settled meanwhile: it is neither to run again nor to be lost.
+    /// Cancels the running handlers and releases their messages. Messages whose handlers have ended are settled
+    /// meanwhile, so that they neither run again nor are lost.
     async fn cut_off(&self, engine: Pin<&mut impl Future<Output = Statuses>>) {
-        tracing::warn!("the drain timeout is over: what still runs is cancelled, and given back");
+        tracing::warn!("the drain timeout is over; running handlers are cancelled, and their messages are released");
         for index in 0..self.each.len() {
             self.look(index, RunStage::cut_off);
         }
@@ -198,14 +200,14 @@ impl Messages {
         let settled = async {
             tokio::select! {
                 _ = engine => {}
-                // Handlers that block their thread would be waited for in vain.
+                // Handlers that block their thread never end, so the engine alone is not waited for.
                 () = self.nothing_settles() => {}
             }
         };
         tokio::join!(self.release(&running), settled);
     }
 
-    /// Waits until no message is at its end.
+    /// Waits until no message is being settled.
     async fn nothing_settles(&self) {
         loop {
             let mut ended = pin!(self.ended.notified());
@@ -217,8 +219,8 @@ impl Messages {
         }
     }
 
-    /// Has those visible at once that are neither settled nor lost. Whoever drops this may begin it anew: what it has taken is handed over
-    /// in the same moment.
+    /// Makes those messages visible that are neither settled nor lost. The future may be dropped and called again: it
+    /// takes receipts and hands them over in one step without an await.
     async fn release(&self, indices: &[usize]) {
         let room = self.shared.settler.room(indices.len()).await;
         let receipts = self.leases.take(indices).await;
@@ -226,10 +228,10 @@ impl Messages {
         indices.iter().for_each(|&index| self.end(index));
     }
 
-    /// The message does not run, and will not.
+    /// Notes that the message has ended.
     fn end(&self, index: usize) {
         let stage = self.look(index, |stage| std::mem::replace(stage, RunStage::Ended));
-        // Who has ended may have been received anew since.
+        // A message that had already ended may have been received again since.
         if stage != RunStage::Ended {
             self.shared.recently_seen().ended(&self.each[index].key);
             self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).one_ended();
@@ -237,7 +239,7 @@ impl Messages {
         self.ended.notify_waiters();
     }
 
-    /// Has a message that was processed deleted, and its copies. Says whether its line may go on.
+    /// Deletes a processed message and its copies. Returns whether the rest of its group may run.
     async fn delete(&self, set: &RecordSet) -> bool {
         let shared = &self.shared;
         shared.recently_seen().done(&self.each[set.index].key, Instant::now());
@@ -245,7 +247,8 @@ impl Messages {
         let all = set.copies.iter().chain([&set.index]);
         let receipts = all.map(|&index| self.leases.receipt(index)).collect();
         if shared.queue.source.is_fifo() {
-            // Should this process die when the next one of the group is done, this one must not come back behind it.
+            // The delete has to be confirmed before the next message of the group runs. If this process died after
+            // that, the message would otherwise return behind its successor.
             return shared.settler.delete_all(room, receipts).await;
         }
         shared.settler.delete(room, receipts);
@@ -284,7 +287,7 @@ impl LeaseHolder for Messages {
     fn stop_heartbeat<'a>(&'a self, set: &'a RecordSet) -> Wait<'a, bool> {
         self.note_run_time(set.index);
         if !self.look(set.index, RunStage::settles) {
-            // The cut has come before its end: the message is on its way back, or will be.
+            // The cut came before the handler ended: the message has been released or will be.
             self.leases.cut_off(&[set.index]);
         }
         Box::pin(self.leases.stop_heartbeat(set.index, &set.copies, &set.behind))
@@ -292,7 +295,7 @@ impl LeaseHolder for Messages {
 
     fn lease_end(&self, index: usize) -> Deadline {
         match self.stage(index) {
-            // It is given back, or was: another consumer may have it at any time.
+            // It is being released or was: another consumer may receive it at any time.
             RunStage::Skipped | RunStage::Ended => Deadline::at(Instant::now()),
             RunStage::Waiting | RunStage::Running | RunStage::Settling => self.leases.end_of(index),
         }
@@ -318,7 +321,7 @@ impl LeaseHolder for Messages {
                 return true;
             }
             match settlement {
-                // They come back with it, and the queue has been told.
+                // The queue has delayed them together with the head of their group.
                 Settlement::Delayed => {
                     self.leases.take(&set.behind).await;
                     set.behind.iter().for_each(|&index| self.end(index));
@@ -363,27 +366,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_begins_by_a_lease_that_ended_while_the_process_was_suspended() {
+    async fn a_message_whose_lease_ended_during_a_suspension_does_not_begin() {
         let messages = messages().await;
         set_wall_clock_ahead(Duration::from_secs(3_600));
         assert!(!messages.may_start(0), "another consumer may have it");
     }
 
     #[tokio::test]
-    async fn nothing_begins_after_the_cut() {
+    async fn a_message_does_not_begin_after_the_cut() {
         let messages = messages().await;
         messages.shared.enter(Phase::Cut);
         assert!(!messages.may_start(0));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn once_the_worker_closes_only_what_can_end_before_the_cut_begins() {
+    async fn a_closing_worker_begins_only_messages_that_can_end_before_the_cut() {
         const SECOND: Duration = Duration::from_secs(1);
         for (longest, begins) in [(Duration::ZERO, true), (4 * SECOND, true), (5 * SECOND, false)] {
             let messages = messages().await;
             messages.shared.run_times.note(longest);
             messages.shared.close_by(Instant::now() + 5 * SECOND);
-            assert_eq!(messages.may_start(0), begins, "others took {longest:?}");
+            assert_eq!(messages.may_start(0), begins, "other messages took {longest:?}");
         }
         let messages = messages().await;
         messages.shared.close_by(Instant::now() + SECOND);
@@ -392,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_of_a_run_is_what_the_next_one_is_expected_to_take() {
+    async fn the_time_of_a_run_is_the_expected_time_of_the_next_one() {
         let messages = messages().await;
         assert!(messages.may_start(0));
         tokio::time::advance(Duration::from_secs(7)).await;
@@ -401,15 +404,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_begins_while_what_has_not_begun_is_given_back() {
+    async fn a_skipped_message_does_not_begin() {
         let messages = messages().await;
         messages.skip(0);
-        assert!(!messages.may_start(0), "whoever has just seen that the worker is open comes too late");
+        assert!(!messages.may_start(0), "the worker was open when the caller looked");
         assert_eq!(messages.stage(0), RunStage::Skipped);
     }
 
     #[tokio::test]
-    async fn what_has_begun_is_not_given_back_for_it_has_not() {
+    async fn a_running_message_is_not_skipped() {
         let messages = messages().await;
         assert!(messages.may_start(0));
         messages.skip(0);
@@ -417,7 +420,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_given_back_is_not_delayed_with_the_head_of_its_group() {
+    async fn a_skipped_message_is_not_delayed_with_the_head_of_its_group() {
         let messages = messages().await;
         assert!(!messages.lease_end(0).is_over());
         messages.skip(0);
@@ -425,22 +428,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whose_handler_ends_right_after_the_cut_is_given_back_and_has_no_effect() {
+    async fn a_message_whose_handler_ends_after_the_cut_is_released_without_effects() {
         let messages = messages().await;
         assert!(messages.may_start(0));
         messages.look(0, RunStage::cut_off);
         let set = RecordSet { index: 0, copies: Vec::new(), behind: Vec::new() };
-        assert!(!messages.begin_settling(0) && !messages.stop_heartbeat(&set).await, "it is to be given back");
+        assert!(!messages.begin_settling(0) && !messages.stop_heartbeat(&set).await, "the message has to be released");
         assert_eq!(messages.leases.take(&[0]).await.len(), 1);
     }
 
-    /// Whether a release is over that is dropped when it has to wait.
+    /// Returns whether a release completes that is dropped at its first wait.
     async fn release_at_once(messages: &Messages) -> bool {
         tokio::time::timeout(Duration::ZERO, messages.release(&[0])).await.is_ok()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_release_that_is_dropped_has_taken_nothing() {
+    async fn a_release_that_is_dropped_takes_no_lease() {
         let messages = messages().await;
         let mut rooms = Vec::new();
         for _ in 0..100 {

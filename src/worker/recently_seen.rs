@@ -1,4 +1,4 @@
-//! Which messages are done, and which run: SQS may hand out a message more than once.
+//! Remembers which messages run and which are done, because SQS may hand out a message more than once.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -8,38 +8,40 @@ use tokio::time::Instant;
 
 use crate::sqs::hex::{number_of_uuid, uuid};
 
-/// Of messages that are done and deleted. Beyond these the oldest is forgotten: should it come back all the same it runs again, as any
-/// message may.
+/// The most messages that are remembered as done and deleted. Above this the oldest is forgotten. If SQS hands it out
+/// again, it runs again, as at-least-once delivery allows.
 const MAX_DONE: usize = 50_000;
 
-/// Of messages that are done and not deleted, as far as is known. They do come back, so it takes more of them until one is forgotten.
+/// The most messages that are remembered as done and possibly not deleted. These do come back, so the limit is higher.
 const MAX_LEFT: usize = 200_000;
 
-/// SQS hands a message out again when its delete was lost, and that is within its visibility timeout.
+/// How long a deleted message is remembered. A message whose delete was lost comes back when its visibility timeout
+/// ends.
 const DONE_FOR: Duration = Duration::from_secs(3_600);
 
-/// The messages of a worker, by their ids.
+/// The messages of a worker, by id.
 #[derive(Debug)]
 pub(super) struct RecentlySeen {
     done: Aged,
-    /// Done, and their deletes under way: no more than the settler has room for, and those that wait for it with their permits.
+    /// Done, with deletes under way. Their number is limited by the settler's room and by the permits of messages that
+    /// wait for room.
     deleting: HashSet<MessageKey>,
-    /// Done, and their deletes have failed, or nobody knows.
+    /// Done, with deletes that failed or whose result is unknown.
     left: Aged,
     running: HashSet<MessageKey>,
 }
 
-/// Messages that are forgotten after a time, and the oldest of which when there are too many.
+/// Messages that are forgotten after a time, or when they are the oldest of too many.
 #[derive(Debug)]
 struct Aged {
     since: HashMap<MessageKey, Instant>,
-    /// The oldest first.
+    /// Oldest first.
     order: VecDeque<(Instant, MessageKey)>,
     most: usize,
     keeps: Duration,
 }
 
-/// A message id: mostly a UUID, and then not kept as text.
+/// A message id. A UUID, the usual form, is stored as a number to save memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum MessageKey {
     Uuid(u128),
@@ -52,13 +54,13 @@ impl MessageKey {
     }
 }
 
-/// What is known of a message that is received.
+/// The state of a message at its receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     Nothing,
-    /// It was received before, and that run has not ended.
+    /// It was received before and still runs.
     Running,
-    /// It was processed, and not deleted, or handed out twice.
+    /// It was processed. Its delete failed, or SQS handed it out twice.
     Done,
 }
 
@@ -72,18 +74,19 @@ impl fmt::Display for MessageKey {
 }
 
 impl RecentlySeen {
-    /// One of messages that are hidden for so long when they are received.
+    /// Returns an empty memory. `lease` is the visibility timeout of the messages.
     pub(super) fn new(lease: Duration) -> Self {
         Self {
             done: Aged::new(MAX_DONE, DONE_FOR),
             deleting: HashSet::new(),
-            // One that is not deleted comes back when its lease is over, and what deletes it then may fail as well.
+            // An undeleted message comes back when its lease ends, and its next delete may fail as well. Two leases
+            // cover both.
             left: Aged::new(MAX_LEFT, DONE_FOR.max(2 * lease)),
             running: HashSet::new(),
         }
     }
 
-    /// What is known of the message. One that is new runs from now on.
+    /// Returns the state of a received message. A new message counts as running from now on.
     pub(super) fn receive(&mut self, key: &MessageKey, now: Instant) -> Known {
         self.done.forget(now);
         self.left.forget(now);
@@ -96,13 +99,13 @@ impl RecentlySeen {
         }
     }
 
-    /// The message was processed, and is about to be deleted.
+    /// Notes that the message was processed and will be deleted.
     pub(super) fn done(&mut self, key: &MessageKey, now: Instant) {
         self.done.add(key, now);
         self.deleting.insert(key.clone());
     }
 
-    /// What has become of a delete.
+    /// Notes the result of a delete.
     pub(super) fn deleted(&mut self, key: &MessageKey, is_deleted: bool, now: Instant) {
         self.deleting.remove(key);
         if !is_deleted {
@@ -110,7 +113,7 @@ impl RecentlySeen {
         }
     }
 
-    /// The message does not run any more.
+    /// Notes that the message no longer runs.
     pub(super) fn ended(&mut self, key: &MessageKey) {
         self.running.remove(key);
     }
@@ -137,7 +140,7 @@ impl Aged {
             if !is_old && self.order.len() <= self.most {
                 return;
             }
-            // It may have been added once more since.
+            // The message may have been added again since, with a later time.
             if self.since.get(key) == Some(since) {
                 self.since.remove(key);
             }
@@ -156,19 +159,19 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(30);
 
-    /// One that has seen the message done and deleted.
+    /// Records a message as done and deleted.
     fn done_and_deleted(recently_seen: &mut RecentlySeen, number: usize, now: Instant) {
         recently_seen.done(&key(number), now);
         recently_seen.deleted(&key(number), true, now);
     }
 
     #[test]
-    fn a_message_runs_once_at_a_time_and_not_after_it_is_done() {
+    fn a_message_runs_once_at_a_time_and_never_after_it_is_done() {
         let (mut recently_seen, now) = (RecentlySeen::new(LEASE), Instant::now());
         assert_eq!(recently_seen.receive(&key(1), now), Known::Nothing);
         assert_eq!(recently_seen.receive(&key(1), now), Known::Running);
         recently_seen.ended(&key(1));
-        assert_eq!(recently_seen.receive(&key(1), now), Known::Nothing, "it has failed, and comes back");
+        assert_eq!(recently_seen.receive(&key(1), now), Known::Nothing, "a failed message may run again");
         recently_seen.done(&key(1), now);
         recently_seen.ended(&key(1));
         assert_eq!(recently_seen.receive(&key(1), now), Known::Done);
@@ -176,17 +179,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_is_forgotten_after_a_time() {
+    fn a_deleted_message_is_forgotten_after_a_time() {
         let (mut recently_seen, now) = (RecentlySeen::new(LEASE), Instant::now());
         done_and_deleted(&mut recently_seen, 1, now);
         done_and_deleted(&mut recently_seen, 1, now + DONE_FOR / 2);
-        assert_eq!(recently_seen.receive(&key(1), now + DONE_FOR), Known::Done, "it was done once more");
+        assert_eq!(
+            recently_seen.receive(&key(1), now + DONE_FOR),
+            Known::Done,
+            "the message was processed again later"
+        );
         assert_eq!(recently_seen.receive(&key(1), now + DONE_FOR * 3 / 2), Known::Nothing);
         assert!(recently_seen.done.since.is_empty() && recently_seen.done.order.is_empty());
     }
 
     #[test]
-    fn there_is_a_bound_to_it() {
+    fn the_oldest_deleted_message_is_forgotten_above_the_limit() {
         let (mut recently_seen, now) = (RecentlySeen::new(LEASE), Instant::now());
         (0..MAX_DONE + 10).for_each(|number| done_and_deleted(&mut recently_seen, number, now));
         assert_eq!((recently_seen.done.since.len(), recently_seen.done.order.len()), (MAX_DONE, MAX_DONE));
@@ -195,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_deleted_is_remembered_though_many_are_done_after_it() {
+    fn an_undeleted_message_is_remembered_though_many_are_done_after_it() {
         let (mut recently_seen, now) = (RecentlySeen::new(LEASE), Instant::now());
         recently_seen.done(&key(0), now);
         recently_seen.done(&key(1), now);
@@ -207,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_deleted_is_remembered_for_two_leases_and_within_a_bound() {
+    fn an_undeleted_message_is_remembered_for_two_leases_within_a_limit() {
         let (lease, now) = (DONE_FOR * 2, Instant::now());
         let mut recently_seen = RecentlySeen::new(lease);
         recently_seen.done(&key(1), now);
@@ -219,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_a_uuid_or_whatever_it_is() {
+    fn an_id_that_is_not_a_uuid_is_kept_as_text() {
         let uuid = MessageKey::of("059f36b4-87a3-44ab-83d2-661975830a7d");
         assert_eq!(uuid, MessageKey::Uuid(0x059f_36b4_87a3_44ab_83d2_6619_7583_0a7d));
         assert_eq!(uuid.to_string(), "059f36b4-87a3-44ab-83d2-661975830a7d");

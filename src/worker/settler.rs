@@ -1,4 +1,4 @@
-//! Deletes and releases: together with others, and none forgotten at the end.
+//! Deletes and releases messages in batched calls, and waits for all of them at the end.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,15 +17,16 @@ use crate::sqs::delete::DeleteMessages;
 use crate::sqs::entries::EntryError;
 use crate::sqs::visibility::{Change, ChangeVisibility, VisibilityTimeout};
 
-/// How much may be on its way to the queue. When SQS takes no more, messages keep their permits, and nothing more is polled.
+/// The most messages whose deletes and releases are under way. If SQS accepts no more, messages keep their permits, and
+/// the worker stops polling.
 const MAX_SETTLING: u32 = 1_000;
 
-/// A message as it was handed out this time.
+/// The receipt of a message from one receive.
 #[derive(Clone)]
 pub(super) struct Receipt {
     pub(super) key: MessageKey,
     pub(super) receipt_handle: String,
-    /// When SQS hands the message out again, by what it has confirmed. From then on the receipt may be of no use, though SQS accepts it.
+    /// When the lease ends, as SQS has confirmed it. After that the receipt may be useless, although SQS accepts it.
     pub(super) ends: Deadline,
 }
 
@@ -35,18 +36,18 @@ impl Receipt {
     }
 }
 
-/// Room for so much on its way. Waited for first, as what has been waited for can be handed over in one go: whoever is dropped while it
-/// waits has not taken anything from anywhere yet.
+/// Room for a number of messages under way. Callers wait for room first and then hand over their receipts without an
+/// await. A caller that is dropped while it waits has therefore taken nothing.
 pub(super) struct Room {
     _slots: OwnedSemaphorePermit,
 }
 
-/// Messages on their way to the queue together, until the last of them is told of.
+/// Messages of one submission, until SQS has answered for the last of them.
 struct Settling {
     _room: Room,
-    /// Of how many it is not known that they are settled.
+    /// The number of messages that are not known to be settled.
     open: AtomicUsize,
-    /// Who waits for all of them, if somebody does.
+    /// Receives whether all are settled, if a caller waits.
     all_done: Option<oneshot::Sender<bool>>,
 }
 
@@ -63,7 +64,7 @@ impl Settling {
 impl Drop for Settling {
     fn drop(&mut self) {
         if let Some(all_done) = self.all_done.take() {
-            // Who does not wait any longer does not mind.
+            // The caller may have stopped waiting.
             let _ = all_done.send(*self.open.get_mut() == 0);
         }
     }
@@ -73,14 +74,14 @@ pub(super) struct Settler {
     deletes: Coalescer<DeleteMessages>,
     visibility: Coalescer<ChangeVisibility>,
     slots: Arc<Semaphore>,
-    /// Told which messages are deleted, and which are not.
+    /// Learns which messages are deleted and which are not.
     recently_seen: Arc<Mutex<RecentlySeen>>,
-    /// Where the calls are made.
+    /// The runtime that makes the calls.
     host: Handle,
 }
 
 impl Settler {
-    /// One that makes its calls on this runtime.
+    /// Returns a settler that makes its calls on the current runtime.
     pub(super) fn new(queue: &Queue, recently_seen: Arc<Mutex<RecentlySeen>>) -> Self {
         Self {
             deletes: Coalescer::new(queue.deletes()),
@@ -91,19 +92,20 @@ impl Settler {
         }
     }
 
-    /// Waits until so many messages may be on their way.
+    /// Waits until this many more messages may be under way.
     pub(super) async fn room(&self, messages: usize) -> Room {
         let messages = u32::try_from(messages).unwrap_or(MAX_SETTLING).min(MAX_SETTLING);
-        // To acquire fails once it is closed. It is this settler's own, and nothing here closes it.
+        // An acquire fails only on a closed semaphore. The settler owns this one and never closes it.
         Room { _slots: self.slots.clone().acquire_many_owned(messages).await.expect("the semaphore is never closed") }
     }
 
-    /// Has these messages deleted.
+    /// Deletes these messages.
     pub(super) fn delete(&self, room: Room, receipts: Vec<Receipt>) {
         self.submit_deletes(room, receipts, None);
     }
 
-    /// Has these messages deleted. The future says whether all were; they are, though it be dropped.
+    /// Deletes these messages. The future returns whether all were deleted. If it is dropped, the messages are deleted
+    /// too.
     pub(super) fn delete_all(&self, room: Room, receipts: Vec<Receipt>) -> impl Future<Output = bool> + use<> {
         let (told, all_done) = oneshot::channel();
         self.submit_deletes(room, receipts, Some(told));
@@ -113,16 +115,20 @@ impl Settler {
     fn submit_deletes(&self, room: Room, receipts: Vec<Receipt>, all_done: Option<oneshot::Sender<bool>>) {
         let recently_seen = self.recently_seen.clone();
         let told = move |key: &MessageKey, ends: Deadline, result: &Result<(), EntryError>| {
-            // SQS says of a receipt that is too old that the message is deleted, and deletes nothing.
+            // With a receipt that is too old, SQS reports a delete and deletes nothing.
             let error = match result {
-                Ok(()) if ends.is_over() => Some("the lease had ended by then, and SQS may have deleted nothing"),
+                Ok(()) if ends.is_over() => Some("the lease had ended, and SQS may have deleted nothing"),
                 Ok(()) => None,
                 Err(error) => Some(error.text()),
             };
             let is_deleted = error.is_none();
             recently_seen.lock().unwrap_or_else(PoisonError::into_inner).deleted(key, is_deleted, Instant::now());
             if let Some(error) = error {
-                tracing::warn!(message_id = %key, error, "a message was processed and may not be deleted; when it comes back, the worker deletes it");
+                tracing::warn!(
+                    message_id = %key,
+                    error,
+                    "failed to delete a processed message; the worker deletes it when it comes back"
+                );
             }
             is_deleted
         };
@@ -130,22 +136,26 @@ impl Settler {
         self.submit(&self.deletes, settling, receipts, |Receipt { receipt_handle, .. }| receipt_handle, told);
     }
 
-    /// Makes these messages visible at once, for whoever polls next.
+    /// Makes these messages visible at once, for the next consumer that polls.
     pub(super) fn release(&self, room: Room, receipts: Vec<Receipt>) {
         let told = |key: &MessageKey, _: Deadline, result: &Result<(), EntryError>| {
             if let Err(error) = result {
                 let error = error.text();
-                tracing::warn!(message_id = %key, error, "a message is not given back: it comes back when its visibility timeout runs out");
+                tracing::warn!(
+                    message_id = %key,
+                    error,
+                    "failed to release a message; it becomes visible when its visibility timeout ends"
+                );
             }
             result.is_ok()
         };
         let settling = Settling::new(room, receipts.len(), None);
-        // After the lease another consumer may have the message, and a release would take it from there.
+        // After the lease, another consumer may have the message, and a release would take it away from there.
         let change = |Receipt { receipt_handle, ends, .. }| Change::new(receipt_handle, VisibilityTimeout::ZERO, ends);
         self.submit(&self.visibility, settling, receipts, change, told);
     }
 
-    /// `told` says whether the message is settled.
+    /// Submits an entry for each receipt. `told` returns whether the message is settled.
     fn submit<C: BatchCall, T: Fn(&MessageKey, Deadline, &Result<(), EntryError>) -> bool + Clone + Send + 'static>(
         &self,
         coalescer: &Coalescer<C>,
@@ -163,7 +173,7 @@ impl Settler {
         }
     }
 
-    /// Waits until nothing is on its way any more.
+    /// Waits until no call is under way.
     pub(super) async fn flush(&self) {
         let _all = self.slots.acquire_many(MAX_SETTLING).await;
     }
@@ -181,7 +191,7 @@ mod tests {
     use redrive_local::Sqs;
 
     #[tokio::test(start_paused = true)]
-    async fn a_delete_by_a_receipt_whose_lease_has_ended_is_not_taken_for_done() {
+    async fn a_delete_after_the_end_of_its_lease_does_not_count_as_deleted() {
         let client = Sqs::with_seed(1).client();
         let url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
         client.send_message().queue_url(&url).message_body("an order").send().await.unwrap();
@@ -198,13 +208,13 @@ mod tests {
             assert_eq!(
                 settler.delete_all(settler.room(1).await, vec![receipt]).await,
                 is_deleted,
-                "SQS says so each time"
+                "SQS confirms each delete"
             );
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_deleted_is_remembered_for_longer_than_what_is() {
+    async fn an_undeleted_message_is_remembered_longer_than_a_deleted_one() {
         let client = Sqs::with_seed(1).client();
         let url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
         client.send_message().queue_url(&url).message_body("an order").send().await.unwrap();
@@ -226,7 +236,7 @@ mod tests {
         for receipt in &receipts {
             recently_seen.lock().unwrap().done(&receipt.key, now);
         }
-        assert!(!settler.delete_all(settler.room(2).await, receipts).await, "one of them is not");
+        assert!(!settler.delete_all(settler.room(2).await, receipts).await, "one of them is not deleted");
         let mut recently_seen = recently_seen.lock().unwrap();
         for number in 0..100_000 {
             recently_seen.done(&MessageKey::Uuid(number), now);

@@ -1,4 +1,4 @@
-//! What all polls and batches of a worker share.
+//! The state that all polls and batches of a worker share.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,43 +22,43 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::moment::Moment;
 
-/// How soon after it goes on a process that was suspended finds out.
+/// The time within which a process notices that it was suspended.
 const LOOK_FOR_SUSPEND_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) engine: Engine,
-    /// Where handlers run.
+    /// The runtime for handlers.
     pub(super) handlers: Handle,
     pub(super) permits: Permits,
     pub(super) settler: Settler,
     pub(super) handle: WorkerHandle,
     pub(super) health: Arc<Health>,
     pub(super) wait_time: Duration,
-    /// Told when a poll was full: there may be more for another one.
+    /// Notified after a full poll: there may be messages for one more poller.
     pub(super) more: Notify,
-    /// How many pollers there are.
+    /// The number of pollers.
     pub(super) pollers: AtomicUsize,
     /// Whether the queue has answered a poll.
     pub(super) has_polled: AtomicBool,
     pub(super) run_times: RunTimes,
-    /// Counts how often the process went on after it was suspended.
+    /// Counts how often the process was suspended and resumed.
     pub(super) resumed: watch::Sender<u64>,
     recently_seen: Arc<Mutex<RecentlySeen>>,
     phase: watch::Sender<Phase>,
-    /// When handlers are cancelled, once the worker closes.
+    /// The time at which handlers are cancelled, once the worker closes.
     cut: OnceLock<Instant>,
     /// See [`Settings`].
     _held: Option<mpsc::Sender<Infallible>>,
 }
 
-/// How far a worker is.
+/// The phase of a worker's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Open,
-    /// No poll begins any more, and a handler only if it can end before the cut.
+    /// No poll begins. A handler begins only if it can end before the cut.
     Closing,
-    /// What still runs is cancelled.
+    /// Running handlers are cancelled.
     Cut,
 }
 
@@ -95,7 +95,8 @@ impl Shared {
         }))
     }
 
-    /// Tells everyone who waits for a lease when the process goes on after it was suspended: their timers stood still. Does not end.
+    /// Notifies all lease holders when the process resumes after a suspension, because their timers stood still. Never
+    /// returns.
     pub(super) async fn notice_suspends(&self) -> Infallible {
         loop {
             let before = Moment::now();
@@ -105,19 +106,19 @@ impl Shared {
                 self.resumed.send_modify(|count| *count += 1);
                 tracing::warn!(
                     for_s,
-                    "the process was suspended, or its clock set forward; leases that ended meanwhile are lost"
+                    "the process was suspended or its clock was set forward; leases that ended meanwhile are lost"
                 );
             }
         }
     }
 
     pub(super) fn recently_seen(&self) -> MutexGuard<'_, RecentlySeen> {
-        // No user's code runs under this lock.
+        // No user code runs under this lock, so its data is valid even if it is poisoned.
         self.recently_seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a handler may begin. After a shutdown it has to end before the cut, as far as others tell how long it takes: cut off, it would
-    /// have run for nothing.
+    /// Returns whether a handler may begin. After a shutdown it may begin only if it can end before the cut, judged by
+    /// the time of other handlers. A handler that is cut off has run for nothing.
     pub(super) fn may_begin(&self) -> bool {
         let can_end = |cut: &Instant| Instant::now() + self.run_times.expected() < *cut;
         match *self.phase.borrow() {
@@ -127,29 +128,30 @@ impl Shared {
         }
     }
 
-    /// Begins no poll any more, and cancels at that time what still runs.
+    /// Lets no new poll begin, and sets the time at which running handlers are cancelled.
     pub(super) fn close_by(&self, cut: Instant) {
         self.cut.get_or_init(|| cut);
         self.enter(Phase::Closing);
     }
 
-    /// Goes on to that phase. There is no way back.
+    /// Enters that phase. The phase never goes back.
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.send_if_modified(|now| std::mem::replace(now, phase.max(*now)) < phase);
     }
 
-    /// Waits until it is as far as that.
+    /// Waits until the worker has reached that phase.
     pub(super) async fn until(&self, phase: Phase) {
-        // It cannot fail: this has the sender.
+        // The wait cannot fail, because `self` holds the sender.
         let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
-    /// Whether there is to be one more poller after a full poll.
+    /// Returns whether one more poller may start after a full poll.
     pub(super) fn may_have_one_more(&self) -> bool {
         self.pollers.load(Ordering::Relaxed) < self.permits.polls()
     }
 
-    /// Whether a poller that found nothing may end: one is enough for an empty queue.
+    /// Returns whether a poller that received nothing may end, and counts it as ended. One poller is enough for an
+    /// empty queue.
     pub(super) fn has_one_too_many(&self) -> bool {
         let one_less = |pollers| (pollers > 1).then(|| pollers - 1);
         self.pollers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()

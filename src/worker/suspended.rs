@@ -1,4 +1,4 @@
-//! A worker whose process is suspended: its clocks part, and it must believe the one on the wall.
+//! Tests a worker in a process that is suspended: its clocks diverge, and only the wall clock is right.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use redrive_local::Sqs;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// What handlers say, and when.
+/// The notes of handlers, each with its time in seconds.
 #[derive(Clone)]
 struct Notes {
     since: Instant,
@@ -30,7 +30,7 @@ impl Notes {
     }
 }
 
-/// Says so when it is dropped before its time.
+/// Adds a note when it is dropped.
 struct Runs(Notes, String);
 
 impl Drop for Runs {
@@ -39,8 +39,8 @@ impl Drop for Runs {
     }
 }
 
-/// A queue with these messages, and a worker on it whose handler takes so long. After 5.5 s the process sleeps for so long. Gives back what has
-/// run in 40 s of its own time, and how many messages are visible and in flight then.
+/// Runs a worker on a queue with these messages, whose handler takes `takes`. After 5.5 s the process sleeps for
+/// `asleep`. Returns the notes of 40 s of the worker's own time, and how many messages are then visible and in flight.
 async fn asleep_for(
     asleep: Duration,
     name: &str,
@@ -93,25 +93,25 @@ fn note(text: &str, at: u64) -> (String, u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_whose_lease_ended_while_the_process_slept_is_cancelled_at_once() {
+async fn a_handler_whose_lease_ended_during_a_suspension_is_cancelled_at_once() {
     let (notes, _) = asleep_for(HOUR, "orders", &["a"], HOUR).await;
     assert_eq!(
         notes[..2],
         [note("a begins", 0), note("a ends", 6)],
-        "no heartbeat keeps a message that is another's by now"
+        "another consumer may have the message, so no heartbeat extends it"
     );
-    assert_eq!(notes[2], note("a begins", 30), "the queue in process has not slept, and hands it out again");
+    assert_eq!(notes[2], note("a begins", 30), "the in-process queue did not sleep and hands the message out again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_short_sleep_costs_no_lease() {
+async fn a_short_suspension_loses_no_lease() {
     let (notes, counts) = asleep_for(12 * SECOND, "orders", &["a"], 35 * SECOND).await;
     assert_eq!((notes, counts), (vec![note("a begins", 0), note("a ends", 35)], (0, 0)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rest_of_a_group_does_not_run_by_leases_that_ended_while_the_process_slept() {
-    // The first one ends in the very moment in which the process goes on.
+async fn the_rest_of_a_group_does_not_run_if_its_leases_ended_during_a_suspension() {
+    // The handler of the first message ends at the moment at which the process resumes.
     let (notes, _) = asleep_for(HOUR, "orders.fifo", &["a", "b", "c"], 5 * SECOND + SECOND / 2 + SECOND / 10).await;
     let begun_early: Vec<_> = notes.iter().filter(|(text, at)| text.ends_with("begins") && *at < 30).collect();
     assert_eq!(begun_early, [&note("a begins", 0)]);

@@ -1,4 +1,4 @@
-//! What a poll has brought, by what is to become of it.
+//! Sorts the messages of a poll by the next step for each.
 
 use std::collections::HashSet;
 
@@ -14,18 +14,18 @@ use crate::record::ReceivedMessage;
 
 #[derive(Default)]
 pub(super) struct Triage {
-    /// To be run.
+    /// New messages to run.
     pub(super) fresh: Vec<Fresh>,
-    /// Was run, and is to be deleted.
+    /// Processed messages to delete.
     pub(super) done: Vec<Receipt>,
-    /// To be given back.
+    /// Messages to release.
     pub(super) behind: Vec<Receipt>,
-    /// Groups of which one is left out: none that comes after it may be before it.
+    /// Groups with a message that does not run. A later message of such a group must not overtake it.
     left_out: HashSet<String>,
 }
 
 impl Triage {
-    /// Sorts the messages of a poll, whose leases end at that time, and of which no more run than were asked for.
+    /// Sorts the messages of a poll. Their leases end at `ends`, and at most `asked` of them run.
     pub(super) fn of(messages: Vec<Message>, ends: Deadline, asked: usize, shared: &Shared) -> Self {
         let mut triage = Self { fresh: Vec::with_capacity(messages.len()), ..Self::default() };
         for message in messages {
@@ -33,7 +33,7 @@ impl Triage {
             match ReceivedMessage::new(message) {
                 Ok(message) => triage.sort(message, group, ends, asked, shared),
                 Err(error) => {
-                    tracing::error!(%error, "a message is left alone");
+                    tracing::error!(%error, "skipped a malformed message; it returns when its visibility timeout ends");
                     triage.left_out.extend(group);
                 }
             }
@@ -45,7 +45,7 @@ impl Triage {
         let key = MessageKey::of(&message.message_id);
         let is_behind = group.as_ref().is_some_and(|group| self.left_out.contains(group));
         let may_run = !is_behind && self.fresh.len() < asked;
-        // Of the same message twice in one poll both are the engine's matter, as far as both may run.
+        // Copies of one message in one poll both go to the engine if both may run.
         let known = match self.fresh.iter().any(|fresh| fresh.key == key) {
             true if may_run => Known::Nothing,
             true => Known::Running,
@@ -56,18 +56,20 @@ impl Triage {
                 self.fresh.push(Fresh { key, message });
                 return;
             }
-            // Its group is left out, or it is more than was asked for: there may be no permit for it.
+            // The message follows one of its group that does not run, or the poll returned more messages than there are
+            // permits.
             Known::Nothing => {
                 shared.recently_seen().ended(&key);
                 self.behind.push(Receipt::of(key, &message, ends));
             }
             Known::Done => {
-                tracing::info!(message_id = %key, "a message that was processed came back, and is deleted");
+                tracing::info!(message_id = %key, "received a processed message again; the worker deletes it");
                 self.done.push(Receipt::of(key, &message, ends));
             }
-            // Its other receipt says what becomes of it. This one runs out: given back, the message would run beside itself.
+            // The first receipt decides about the message, and this one expires. If this one were released, the message
+            // would run twice at a time.
             Known::Running => {
-                tracing::info!(message_id = %key, "a message that runs here was handed out once more");
+                tracing::info!(message_id = %key, "received a message again while it runs; this receipt is ignored");
             }
         }
         self.left_out.extend(group);

@@ -1,4 +1,4 @@
-//! A batch as a worker gets it: message by message, from a queue that tells which of them it was told to delete.
+//! Hands a batch to a worker message by message, from a queue that records which messages were deleted.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -12,22 +12,23 @@ use crate::messages::{LEASE, Messages};
 
 pub(crate) use crate::records::*;
 
-/// A worker takes no more messages at once than it may run, and they are its batch.
+/// A worker takes at most as many messages at once as may run, and they form its batch.
 pub(crate) const A_BATCH_MAY_COME_IN_PARTS: bool = true;
 
-/// A worker a batch takes its time. On Lambda all batches of five are gone through.
+/// Running a worker for each batch is slow, so fewer batches are tested than on Lambda, which tests all batches of
+/// five.
 pub(crate) const LARGEST_BATCH: usize = 4;
 
 pub(crate) fn event(records: impl IntoIterator<Item = Value>) -> Vec<Value> {
     records.into_iter().collect()
 }
 
-/// Runs the consumer as a worker until nothing happens any more, and returns what was not deleted.
+/// Runs the consumer as a worker until it is idle, and returns the messages that were not deleted.
 pub(crate) async fn answer<K: Kind>(consumer: &Consumer<K>, event: Vec<Value>) -> Result<Vec<String>, Error> {
     on_its_clock(consumer, event, Messages::settled).await
 }
 
-/// Asks the worker to end after so much time, and gives handlers none beyond that.
+/// Shuts the worker down after that time, with no time left for handlers.
 pub(crate) async fn answer_within<K: Kind>(
     consumer: &Consumer<K>,
     event: Vec<Value>,
@@ -36,7 +37,7 @@ pub(crate) async fn answer_within<K: Kind>(
     on_its_clock(consumer, event, async move |_| tokio::time::sleep(time).await).await
 }
 
-/// A worker's waits are long: its clock is a paused one, whichever the test has.
+/// Runs on a paused clock, whichever clock the test uses, because a worker's waits are long.
 async fn on_its_clock<K: Kind>(
     consumer: &Consumer<K>,
     event: Vec<Value>,
@@ -64,7 +65,7 @@ thread_local! {
     static IS_PAUSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a test's future on a clock that jumps to the next thing due.
+/// Runs a test's future on a clock that jumps to the next timer.
 pub(crate) fn on_paused_clock<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     IS_PAUSED.set(true);

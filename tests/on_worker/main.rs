@@ -1,4 +1,4 @@
-//! The tests of handlers, on the worker.
+//! Runs the tests of handlers on the worker.
 
 mod kit;
 mod messages;

@@ -1,6 +1,6 @@
-//! A queue that hands out the records of a batch, once each, and remembers which were deleted.
+//! Provides a queue that hands out each record of a batch once and records the deletes.
 //!
-//! Records of tests have ids of their own choice, and several may have the same one: the embedded queue takes neither.
+//! Test records choose their own ids, and several may share one. The embedded queue supports neither.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::fake_sqs;
 use crate::records::STANDARD;
 
-/// For how long a message is hidden. While its handler runs, that is extended.
+/// How long a message is hidden. Heartbeats extend it while its handler runs.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
@@ -22,18 +22,18 @@ pub(crate) struct Messages(Arc<Queue>);
 struct Queue {
     arn: String,
     ids: Vec<String>,
-    /// The receipt handles, which no two messages share.
+    /// The receipt handles. They are unique.
     handles: Vec<String>,
     state: Mutex<State>,
-    /// How many calls have done something to a message.
+    /// The number of calls that have changed a message.
     calls: watch::Sender<usize>,
 }
 
 struct State {
-    /// With their positions in the batch.
+    /// The messages to hand out, with their positions in the batch.
     waiting: VecDeque<(usize, Value)>,
     deleted: Vec<bool>,
-    /// Of each message that has one, on a FIFO queue.
+    /// The group of each message that has one, on a FIFO queue.
     groups: Vec<Option<String>>,
     in_flight: Vec<usize>,
 }
@@ -66,13 +66,13 @@ impl Messages {
         })
     }
 
-    /// Waits until no message was handed out, extended or deleted for longer than a lease: none runs any more.
+    /// Waits until no message was handed out, extended or deleted for longer than a lease. Then no message runs.
     pub(crate) async fn settled(self) {
         let mut calls = self.0.calls.subscribe();
         while tokio::time::timeout(2 * LEASE, calls.changed()).await.is_ok() {}
     }
 
-    /// The ids of the messages that are not deleted, each once, in the order of the batch.
+    /// Returns the ids of the messages that are not deleted, each once, in the order of the batch.
     pub(crate) fn not_deleted(&self) -> Vec<String> {
         let state = self.state();
         let mut ids = Vec::new();
@@ -94,7 +94,7 @@ impl Messages {
                 state.deleted[position] = true;
                 state.in_flight.retain(|&in_flight| in_flight != position);
             }),
-            // What is given back is not handed out again: on Lambda, too, a batch is told of once.
+            // A released message is not handed out again: a batch on Lambda runs only once, too.
             "ChangeMessageVisibilityBatch" => self.each(request, |_, _| {}),
             other => panic!("a worker does not need {other}"),
         }
@@ -125,7 +125,7 @@ impl Messages {
         }
     }
 
-    /// Does something to each message of a batch call.
+    /// Applies `act` to each message of a batch call.
     fn each(&self, request: &Value, act: impl Fn(&mut State, usize)) -> Value {
         let mut successful = Vec::new();
         let mut failed = Vec::new();
@@ -151,7 +151,7 @@ impl Messages {
 }
 
 impl State {
-    /// The next messages. A group of which one is in flight has none, until that is deleted.
+    /// Returns the next messages. A group with a message in flight has none until that message is deleted.
     fn take(&mut self, most: usize) -> Vec<(usize, Value)> {
         let locked: Vec<_> = self.in_flight.iter().filter_map(|&position| self.groups[position].clone()).collect();
         let mut taken = Vec::new();
@@ -170,7 +170,7 @@ impl State {
     }
 }
 
-/// A record as SQS says it.
+/// Returns a record in the form of an SQS message.
 fn message(record: &Value, receipt_handle: &str) -> Value {
     let attributes = record["messageAttributes"].as_object().into_iter().flatten();
     let attributes: Map<_, _> = attributes.map(|(name, value)| (name.clone(), message_attribute(value))).collect();

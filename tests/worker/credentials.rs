@@ -1,4 +1,4 @@
-//! Credentials that are not there yet, or not any more.
+//! Tests credentials that are not ready yet or no longer available.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,17 +18,17 @@ use crate::log;
 
 async fn nothing(_: Body) {}
 
-/// What a provider does when it is asked.
+/// The answer of a provider.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
     Credentials,
-    /// Those, after so many seconds.
+    /// Credentials, after this many seconds.
     Slow(u64),
     Hang,
     Fail(fn() -> CredentialsError),
 }
 
-/// A provider whose answer a test changes.
+/// A provider with an answer that a test can change.
 #[derive(Clone, Debug)]
 struct Provider {
     answer: Arc<Mutex<Answer>>,
@@ -48,7 +48,7 @@ impl Provider {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// A client of that queue that asks this provider before each call.
+    /// Returns a client of that queue that asks this provider before each call.
     fn client_of(&self, queue: &Queue) -> Client {
         let config = queue.client.config().to_builder().credentials_provider(self.clone());
         Client::from_conf(config.identity_cache(IdentityCache::no_cache()).build())
@@ -82,7 +82,7 @@ const NOT_READY: [Answer; 4] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn credentials_that_are_not_ready_are_waited_for() {
+async fn the_worker_waits_for_credentials_that_are_not_ready() {
     for not_ready in NOT_READY {
         let (queue, provider) = (Queue::standard().await, Provider::new(not_ready));
         let worker = redrive::handler(nothing).worker(provider.client_of(&queue), &queue.url);
@@ -98,7 +98,7 @@ async fn credentials_that_are_not_ready_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_that_nobody_configured_end_the_worker_at_once() {
+async fn unconfigured_credentials_end_the_worker_at_once() {
     let none = Answer::Fail(CredentialsError::not_loaded_no_source);
     let wrong = Answer::Fail(|| CredentialsError::invalid_configuration("a profile that names itself"));
     for answer in [none, wrong] {
@@ -112,11 +112,11 @@ async fn credentials_that_nobody_configured_end_the_worker_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_that_fail_later_are_waited_for() {
+async fn the_worker_waits_for_credentials_that_fail_later() {
     for answer in NOT_READY.into_iter().chain([Answer::Fail(CredentialsError::not_loaded_no_source)]) {
         let (queue, provider) = (Queue::standard().await, Provider::new(Answer::Credentials));
         let worker = Running::begin(redrive::handler(nothing).worker(provider.client_of(&queue), &queue.url));
-        // It has polled once.
+        // The worker has polled once.
         sleep(secs(25)).await;
         provider.answers(answer);
         sleep(secs(600)).await;
@@ -128,21 +128,21 @@ async fn credentials_that_fail_later_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_that_is_slower_than_a_call_may_be_is_waited_for() {
+async fn the_worker_waits_for_a_provider_that_is_slower_than_a_call_timeout() {
     let (queue, provider) = (Queue::standard().await, Provider::new(Answer::Slow(8)));
-    // With the cache that a client has by default, which is its own.
+    // The client has its own cache, as by default.
     let config = queue.client.config().to_builder().credentials_provider(provider.clone());
     let worker = redrive::handler(nothing).worker(Client::from_conf(config.build()), &queue.url);
     let worker = Running::begin(worker);
     queue.send("an order").await;
     let ((), took) = timed(queue.drained()).await;
     assert!(took < secs(12), "{took:?}");
-    assert_eq!(provider.asked(), 1, "once for all calls");
+    assert_eq!(provider.asked(), 1, "the provider is asked once for all calls");
     worker.end().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_while_credentials_are_waited_for_ends_the_worker_at_once() {
+async fn a_shutdown_ends_a_worker_that_waits_for_credentials_at_once() {
     for not_ready in NOT_READY {
         let (queue, provider) = (Queue::standard().await, Provider::new(not_ready));
         let worker = Running::begin(redrive::handler(nothing).worker(provider.client_of(&queue), &queue.url));
@@ -153,14 +153,14 @@ async fn a_shutdown_while_credentials_are_waited_for_ends_the_worker_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_warning_says_what_is_not_ready_and_when_the_next_attempt_is() {
+async fn a_warning_names_the_cause_and_the_time_of_the_next_attempt() {
     let lines = Arc::<Mutex<Vec<String>>>::default();
     let heard = lines.clone();
     let _guard = log::to(move |line| heard.lock().unwrap().push(line.text));
     let (queue, provider) = (Queue::standard().await, Provider::new(NOT_READY[1]));
     let worker = Running::begin(redrive::handler(nothing).worker(provider.client_of(&queue), &queue.url));
     sleep(secs(10)).await;
-    // A test on another thread may have been the first to log there, and nobody listens to that one.
+    // Another test's thread may have cached that no subscriber is interested in this callsite.
     tracing::callsite::rebuild_interest_cache();
     sleep(secs(100)).await;
     worker.end().await.unwrap();
@@ -174,13 +174,13 @@ async fn a_warning_says_what_is_not_ready_and_when_the_next_attempt_is() {
 }
 
 #[tokio::test]
-async fn readyz_is_503_while_credentials_are_waited_for() {
+async fn readyz_is_503_while_the_worker_waits_for_credentials() {
     let (queue, provider) = (Queue::standard().await, Provider::new(NOT_READY[0]));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = Port::of(&listener);
     let worker = redrive::handler(nothing).worker(provider.client_of(&queue), &queue.url);
     let worker = Running::begin(worker.wait_time(Duration::ZERO).health(listener));
-    port.until("/readyz", (503, "the queue cannot be polled")).await;
+    port.until("/readyz", (503, "failing: the last call to the queue failed")).await;
     port.until("/livez", (200, "alive")).await;
     provider.answers(Answer::Credentials);
     port.until("/readyz", (200, "polling")).await;

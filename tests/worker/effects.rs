@@ -1,4 +1,4 @@
-//! What handlers want of the queue, on a worker: its messages may slip away meanwhile.
+//! Tests effects on a worker, whose leases may end while an effect is under way.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::kit::{Notes, Queue, Running, secs, timed};
 use crate::wire::{self, broken};
 
-/// A client by which it takes so long until a dead letter is sent.
+/// Returns a client whose dead letters take `time` to send.
 fn with_slow_letters(client: &Client, time: Duration) -> Client {
     wire::through(client, move |call| async move {
         if call.operation == "SendMessage" {
@@ -20,7 +20,7 @@ fn with_slow_letters(client: &Client, time: Duration) -> Client {
     })
 }
 
-/// The same client, but no visibility can be changed by it once the worker has begun.
+/// Returns a client that cannot change a visibility once the worker has begun.
 fn without_heartbeats(client: &Client) -> Client {
     let began = Instant::now();
     wire::through(client, move |call| async move {
@@ -31,7 +31,7 @@ fn without_heartbeats(client: &Client) -> Client {
     })
 }
 
-/// A consumer that notes the bodies, and has those that begin with "poison" sent to the dead-letter queue.
+/// Returns a consumer that notes each body and dead-letters those that begin with "poison".
 fn dead_letters(client: Client, notes: &Notes) -> Consumer<impl Kind> {
     let place = |Body(body): Body, State(notes): State<Notes>| async move {
         notes.add(&body);
@@ -45,11 +45,12 @@ fn leased_for(worker: redrive::Worker<impl Kind>, seconds: u64) -> Running {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_stays_ours_while_its_dead_letter_is_sent() {
+async fn a_lease_is_kept_while_its_dead_letter_is_sent() {
     let (queue, dead) = Queue::with_dead_letters("orders", 5).await;
     let notes = Notes::default();
     queue.send("poison").await;
-    // Who has the message asks for no other meanwhile: were it to come back, the other one would have it.
+    // A worker that holds the message receives no other one meanwhile. If it came back, the other worker would receive
+    // it.
     let consumer = dead_letters(with_slow_letters(&queue.client, secs(8)), &notes).concurrency(1);
     let one = leased_for(queue.worker(consumer.clone()), 5);
     let other = leased_for(queue.worker(consumer), 5);
@@ -61,7 +62,7 @@ async fn a_message_stays_ours_while_its_dead_letter_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_stands_behind_stays_ours_while_a_dead_letter_is_sent() {
+async fn the_leases_behind_a_dead_letter_are_kept_while_it_is_sent() {
     let (queue, dead) = Queue::with_dead_letters("orders.fifo", 5).await;
     let notes = Notes::default();
     for body in ["1", "poison", "2", "3"] {
@@ -71,14 +72,14 @@ async fn what_stands_behind_stays_ours_while_a_dead_letter_is_sent() {
     let one = leased_for(queue.worker(consumer.clone()), 5);
     let other = leased_for(queue.worker(consumer), 5);
     let ((), took) = timed(queue.drained()).await;
-    assert_eq!(notes.all(), ["1", "poison", "2", "3"], "the group goes on");
+    assert_eq!(notes.all(), ["1", "poison", "2", "3"], "the group continues");
     assert_eq!((took.as_secs(), dead.counts().await), (8, (1, 0)));
     one.end().await.unwrap();
     other.end().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_dead_does_not_run_again_here_though_it_was_lost_meanwhile() {
+async fn a_dead_letter_does_not_run_again_though_its_lease_was_lost() {
     for name in ["orders", "orders.fifo"] {
         let (queue, dead) = Queue::with_dead_letters(name, 5).await;
         let notes = Notes::default();
@@ -96,7 +97,7 @@ async fn what_is_dead_does_not_run_again_here_though_it_was_lost_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_lost_before_its_handler_ended_is_no_dead_letter_of_ours() {
+async fn a_message_whose_lease_was_lost_is_not_dead_lettered_here() {
     let (queue, dead) = Queue::with_dead_letters("orders", 5).await;
     let notes = Notes::default();
     queue.send("an order").await;
@@ -107,7 +108,7 @@ async fn what_was_lost_before_its_handler_ended_is_no_dead_letter_of_ours() {
         }
         Ok::<(), &str>(())
     };
-    // Cut off at its first receive, which would be a failure like any other.
+    // The handler is cut off at the first receive, which would count as a failure.
     let effects = Effects::with_client(queue.client.clone()).dead_letter_at(1);
     let consumer = redrive::handler(place).effects(effects).with_state(notes.clone());
     let worker = leased_for(consumer.worker(without_heartbeats(&queue.client), &queue.url), 5);
@@ -117,13 +118,13 @@ async fn what_was_lost_before_its_handler_ended_is_no_dead_letter_of_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_is_not_set_when_the_message_is_not_ours_any_more() {
+async fn a_delay_is_not_set_after_the_end_of_the_lease() {
     let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
         notes.add(count.to_string());
         if count == 1 { Outcome::RetryAfter(secs(1_000)) } else { Outcome::Done }
     };
-    // The first change of a visibility after those at the start does not arrive in its time.
+    // The first visibility change after the permission checks does not arrive in time.
     let began = Instant::now();
     let slow = wire::through(&queue.client, move |call| async move {
         if call.operation == "ChangeMessageVisibilityBatch" && began.elapsed() < secs(1) {
@@ -134,13 +135,16 @@ async fn a_delay_is_not_set_when_the_message_is_not_ours_any_more() {
     let consumer = redrive::handler(place).effects(Effects::with_client(slow)).with_state(notes.clone());
     let worker = leased_for(queue.worker(consumer), 5);
     let ((), took) = timed(notes.until(2)).await;
-    assert!(took < secs(12), "not later than at its visibility timeout, and the permit was free by then: {took:?}");
+    assert!(
+        took < secs(12),
+        "the message runs again at its visibility timeout, and the permit is free by then: {took:?}"
+    );
     queue.drained().await;
     worker.end().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_does_not_arrive_is_a_retry_and_nothing_is_deleted() {
+async fn a_message_is_retried_if_its_dead_letter_does_not_arrive() {
     let (queue, dead) = Queue::with_dead_letters("orders.fifo", 99).await;
     let notes = Notes::default();
     for body in ["poison", "2"] {
@@ -153,7 +157,7 @@ async fn a_dead_letter_that_does_not_arrive_is_a_retry_and_nothing_is_deleted() 
     });
     let worker = queue.run(dead_letters(client, &notes));
     let ((), took) = timed(queue.drained()).await;
-    assert_eq!(notes.all(), ["poison", "poison", "poison", "2"], "its group waits for it");
+    assert_eq!(notes.all(), ["poison", "poison", "poison", "2"], "the group waits for the message");
     assert_eq!(dead.counts().await, (1, 0));
     assert_eq!(took.as_secs(), 60, "at its visibility timeout each time");
     worker.end().await.unwrap();
@@ -177,7 +181,7 @@ async fn a_handler_knows_its_last_chance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_that_stops_the_batch_is_that_of_its_own_group() {
+async fn a_delay_that_stops_the_batch_applies_to_its_own_group() {
     let (queue, notes) = (Queue::fifo().await, Notes::default());
     for body in ["a0", "a1", "b0", "c0", "a2", "b1"] {
         queue.send_to(&body[..1], body).await;
@@ -204,7 +208,7 @@ async fn a_delay_that_stops_the_batch_is_that_of_its_own_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_handlers_outcomes_reach_the_queue() {
+async fn the_outcomes_of_a_batch_handler_reach_the_queue() {
     let (queue, dead) = Queue::with_dead_letters("orders", 9).await;
     for number in 0..30 {
         queue.send(number.to_string()).await;
@@ -228,7 +232,7 @@ async fn a_batch_handlers_outcomes_reach_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_handlers_dead_letters_come_through_faults() {
+async fn the_dead_letters_of_a_batch_handler_arrive_despite_faults() {
     let (queue, dead) = Queue::with_dead_letters("orders.fifo", 99).await;
     let notes = Notes::default();
     for number in 0..60 {
@@ -258,7 +262,7 @@ async fn a_batch_handlers_dead_letters_come_through_faults() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_back_at_once_is_not_taken_for_what_runs_still() {
+async fn a_message_that_comes_back_at_once_runs_again() {
     let queue = Queue::standard().await;
     let place = |ReceiveCount(count): ReceiveCount| async move {
         if count < 4 { Outcome::RetryAfter(Duration::ZERO) } else { Outcome::Done }

@@ -1,4 +1,4 @@
-//! Groups in parallel, each in order, whatever happens.
+//! Tests that groups run in parallel and each in order, despite faults.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,12 +20,12 @@ async fn fill(queue: &Queue, groups: usize, messages: usize) {
     }
 }
 
-/// Whether each group's messages are in order, and none is missing.
+/// Checks that each group's messages are complete and in order.
 fn assert_order(notes: &Notes, groups: usize, messages: usize) {
     for group in 0..groups {
         let mut of_group = notes.all();
         of_group.retain(|note| note.starts_with(&format!("{group}-")));
-        // What was done and is not deleted may be done by another worker, before the next one is.
+        // Another worker may repeat a message that was processed and not deleted, before the next one of its group.
         of_group.dedup();
         let expected: Vec<_> = (0..messages).map(|number| format!("{group}-{number}")).collect();
         assert_eq!(of_group, expected);
@@ -43,12 +43,12 @@ async fn groups_run_in_parallel_and_each_in_order() {
     let worker = queue.run(redrive::handler(place).with_state(notes.clone()));
     let ((), took) = timed(queue.drained()).await;
     assert_order(&notes, 5, 4);
-    assert!(took < secs(85), "twenty in a row would take 200 s: {took:?}");
+    assert!(took < secs(85), "twenty messages one by one would take 200 s: {took:?}");
     worker.end().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_leases_of_those_that_wait_are_kept() {
+async fn the_leases_of_waiting_messages_are_kept() {
     let (queue, notes) = (Queue::fifo().await, Notes::default());
     fill(&queue, 1, 5).await;
     let place = |Body(body): Body, ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
@@ -65,7 +65,7 @@ async fn the_leases_of_those_that_wait_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_gives_the_rest_of_its_group_back() {
+async fn the_tail_of_a_failed_group_is_released() {
     let (queue, notes) = (Queue::fifo().await, Notes::default());
     fill(&queue, 2, 4).await;
     let place = |Body(body): Body, ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
@@ -78,12 +78,12 @@ async fn a_failure_gives_the_rest_of_its_group_back() {
     let worker = queue.run(redrive::handler(place).with_state(notes.clone()));
     let ((), took) = timed(queue.drained()).await;
     assert_order(&notes, 2, 4);
-    assert_eq!(took.as_secs(), 30, "its visibility timeout, and no longer");
+    assert_eq!(took.as_secs(), 30, "the message comes back at its visibility timeout");
     worker.end().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_gives_the_rest_of_its_group_back_while_other_groups_run() {
+async fn the_tail_of_a_failed_group_is_released_while_other_groups_run() {
     let (queue, notes) = (Queue::fifo().await, Notes::default());
     fill(&queue, 2, 3).await;
     let place = |Body(body): Body, State(notes): State<Notes>| async move {
@@ -96,11 +96,11 @@ async fn a_failure_gives_the_rest_of_its_group_back_while_other_groups_run() {
     let _worker = queue.run(redrive::handler(place).with_state(notes.clone()));
     notes.until(2).await;
     sleep(secs(1)).await;
-    assert_eq!(queue.counts().await, (2, 4), "the head is in flight, and the other group");
+    assert_eq!(queue.counts().await, (2, 4), "the head and the other group are in flight");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_holds_for_the_rest_of_a_group_when_its_batch_is_over() {
+async fn a_delay_applies_to_the_rest_of_a_group_after_its_batch() {
     let (queue, notes) = (Queue::fifo().await, Notes::default());
     fill(&queue, 1, 3).await;
     let place = |State(notes): State<Notes>| async move {
@@ -115,7 +115,7 @@ async fn a_delay_holds_for_the_rest_of_a_group_when_its_batch_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_of_the_head_is_that_of_its_group() {
+async fn a_delay_of_the_head_delays_its_group() {
     let (queue, notes) = (Queue::fifo().await, Notes::default());
     fill(&queue, 2, 4).await;
     let place = |Body(body): Body, ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
@@ -134,7 +134,7 @@ async fn a_delay_of_the_head_is_that_of_its_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_does_not_go_on_before_the_delete_has_arrived() {
+async fn a_group_does_not_continue_before_the_delete_is_confirmed() {
     let (queue, notes) = (Queue::fifo().await, Notes::default());
     fill(&queue, 1, 3).await;
     let place = |Body(body): Body, State(notes): State<Notes>| async move {
@@ -146,7 +146,7 @@ async fn a_group_does_not_go_on_before_the_delete_has_arrived() {
     notes.until(1).await;
     queue.sqs.set_faults(Faults::none().refused_entries(1.0));
     sleep(secs(5)).await;
-    assert_eq!(notes.all(), ["0-0"], "were the next one done, and this worker gone, the first would come after it");
+    assert_eq!(notes.all(), ["0-0"], "if the next one ran and this worker crashed, the first would run after it");
     queue.sqs.set_faults(Faults::none());
     queue.drained().await;
     assert_order(&notes, 1, 3);
@@ -154,7 +154,7 @@ async fn a_group_does_not_go_on_before_the_delete_has_arrived() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receive_that_is_made_again_brings_the_same_messages() {
+async fn a_repeated_receive_gets_the_same_messages() {
     let (queue, notes) = (Queue::fifo().await, Notes::default());
     let place = |Body(body): Body, ReceiveCount(_): ReceiveCount, State(notes): State<Notes>| async move {
         notes.add(body);
@@ -164,7 +164,7 @@ async fn a_receive_that_is_made_again_brings_the_same_messages() {
     fill(&queue, 1, 1).await;
     queue.drained().await;
     notes.clear();
-    // The messages are handed out, and the answer is lost. Without the attempt's id they would come after 30 s.
+    // The messages are handed out, and the answer is lost. Without the attempt's id they would come back after 30 s.
     queue.sqs.set_faults(Faults::none().lost_answers(1.0));
     fill_faulty(&queue, 4).await;
     sleep(Duration::from_millis(500)).await;
@@ -175,7 +175,7 @@ async fn a_receive_that_is_made_again_brings_the_same_messages() {
     worker.end().await.unwrap();
 }
 
-/// Sends to one group, though no answer comes.
+/// Sends messages to one group, and repeats those without an answer.
 async fn fill_faulty(queue: &Queue, messages: usize) {
     for number in 0..messages {
         let send = queue.sqs.client().send_message().queue_url(&queue.url).message_body(format!("0-x{number}"));
@@ -184,7 +184,7 @@ async fn fill_faulty(queue: &Queue, messages: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn order_holds_through_faults() {
+async fn each_group_keeps_its_order_despite_faults() {
     let (queue, notes) = (Queue::fifo().await, Notes::default());
     fill(&queue, 10, 30).await;
     let place = |Body(body): Body, ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
@@ -214,7 +214,7 @@ async fn order_holds_through_faults() {
     }
 }
 
-/// A message of the group g, handed out under that receipt handle.
+/// Returns a message of the group g with that receipt handle.
 fn handed_out(number: usize, receipt_handle: &str) -> Value {
     json!({
         "MessageId": format!("m-{number}"), "ReceiptHandle": receipt_handle, "Body": number.to_string(),
@@ -222,7 +222,7 @@ fn handed_out(number: usize, receipt_handle: &str) -> Value {
     })
 }
 
-/// The receipt handle of a message that somebody else has deleted, as far as heartbeats can tell.
+/// The receipt handle of a message that another consumer has deleted, as heartbeats see it.
 const DELETED: &str = "deleted";
 
 fn answer_to(entry: &Value) -> Result<Value, Value> {
@@ -233,8 +233,8 @@ fn answer_to(entry: &Value) -> Result<Value, Value> {
     }
 }
 
-/// A worker whose handler of the first message takes 15 seconds, on a queue that hands out these messages, poll by poll. Gives back
-/// what has run after that time, and which receipts were given back.
+/// Runs a worker on a queue that hands out these messages, poll by poll. Its handler takes 15 seconds for the first
+/// message. Returns the messages that have run after `time`, and the receipts that were released.
 async fn after_polls(time: Duration, polls: Vec<Vec<Value>>) -> (Vec<String>, Vec<String>) {
     let (poll, given_back, notes) = (AtomicUsize::new(0), Arc::<Mutex<Vec<String>>>::default(), Notes::default());
     let released = given_back.clone();
@@ -244,7 +244,7 @@ async fn after_polls(time: Duration, polls: Vec<Vec<Value>>) -> (Vec<String>, Ve
             _ => None,
         };
         let entries = request["Entries"].as_array().cloned().unwrap_or_default();
-        // At its start a worker finds out whether it may do so, with a receipt of no message.
+        // At startup a worker checks its permissions with a receipt that belongs to no message.
         let is_given_back = |entry: &&Value| entry["VisibilityTimeout"] == 0 && entry["ReceiptHandle"] != "none";
         let handles =
             entries.iter().filter(is_given_back).map(|entry| entry["ReceiptHandle"].as_str().unwrap().to_owned());
@@ -282,25 +282,26 @@ async fn after_polls(time: Duration, polls: Vec<Vec<Value>>) -> (Vec<String>, Ve
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_with_a_message_that_still_runs_does_not_overtake_it() {
-    // Its lease is over for SQS, and its handler has not ended: so it comes once more, and others of its group behind it.
+async fn messages_received_with_one_that_still_runs_do_not_overtake_it() {
+    // SQS considers the lease over while the handler still runs. So the message comes again, and others of its group
+    // behind it.
     let polls = vec![vec![handed_out(1, "a")], vec![handed_out(1, "b"), handed_out(2, "c"), handed_out(3, "d")]];
     let (ran, given_back) = after_polls(secs(5), polls).await;
-    assert_eq!(ran, [""; 0], "the first is not done");
+    assert_eq!(ran, [""; 0], "the first message is not done");
     assert_eq!(given_back, ["c", "d"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_with_a_message_that_cannot_be_read_does_not_overtake_it() {
+async fn messages_received_with_a_malformed_one_do_not_overtake_it() {
     let mut unreadable = handed_out(1, "a");
     unreadable["MessageId"] = json!(null);
     let (ran, given_back) = after_polls(secs(5), vec![vec![unreadable, handed_out(2, "b")]]).await;
-    assert_eq!(ran, [""; 0], "the first is not done");
+    assert_eq!(ran, [""; 0], "the first message is not done");
     assert_eq!(given_back, ["b"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_lost_while_it_waits_for_its_head_does_not_run() {
+async fn a_message_whose_lease_is_lost_while_it_waits_does_not_run() {
     let polls = vec![vec![handed_out(1, "a"), handed_out(2, DELETED)]];
     let (ran, given_back) = after_polls(secs(20), polls).await;
     assert_eq!((ran, given_back), (vec!["1".to_owned()], vec![]));

@@ -1,4 +1,4 @@
-//! What a worker's health port answers. It is on a socket, so no test here is on the paused clock, and none waits.
+//! Tests the answers of a worker's health port. They use a socket, so they run on the real clock and never sleep.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ async fn done() -> Outcome {
     Outcome::Done
 }
 
-/// A worker's polls do not wait, as the clock does not jump.
+/// The polls do not wait at the queue, because the clock is real.
 async fn running(queue: &Queue, consumer: redrive::Consumer<impl redrive::Kind>) -> (Running, Port) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = Port::of(&listener);
@@ -40,7 +40,7 @@ impl Port {
         (status, body.trim_end().to_owned())
     }
 
-    /// Asks until it is so.
+    /// Asks until the answer is `is`.
     pub(crate) async fn until(&self, path: &str, is: (u16, &str)) {
         let asked = async {
             loop {
@@ -56,31 +56,31 @@ impl Port {
 }
 
 #[tokio::test]
-async fn it_is_ready_once_the_queue_has_answered() {
+async fn readyz_is_200_after_the_first_answered_poll() {
     let queue = Queue::standard().await;
     let (worker, port) = running(&queue, redrive::handler(done)).await;
     port.until("/readyz", (200, "polling")).await;
     assert_eq!(port.ask("GET /livez").await, (200, "alive".to_owned()));
     assert_eq!(port.ask("HEAD /livez").await, (200, String::new()));
     assert_eq!(port.ask("POST /livez").await.0, 405);
-    assert_eq!(port.ask("GET /").await, (404, "there are /livez and /readyz".to_owned()));
+    assert_eq!(port.ask("GET /").await, (404, "unknown path; ask for /livez or /readyz".to_owned()));
     worker.end().await.unwrap();
-    assert!(TcpStream::connect(("127.0.0.1", port.0)).await.is_err(), "it ends with the worker");
+    assert!(TcpStream::connect(("127.0.0.1", port.0)).await.is_err(), "the port is open after the worker has ended");
 }
 
 #[tokio::test]
-async fn it_is_not_ready_while_the_queue_cannot_be_polled() {
+async fn readyz_is_503_while_polls_fail() {
     let queue = Queue::standard().await;
     let (worker, port) = running(&queue, redrive::handler(done)).await;
     port.until("/readyz", (200, "polling")).await;
     queue.client.delete_queue().queue_url(&queue.url).send().await.unwrap();
-    port.until("/readyz", (503, "the queue cannot be polled")).await;
+    port.until("/readyz", (503, "failing: the last call to the queue failed")).await;
     assert_eq!(port.ask("GET /livez").await.0, 200, "a restart would not help");
     worker.end().await.unwrap();
 }
 
 #[tokio::test]
-async fn it_is_not_ready_but_alive_while_it_closes() {
+async fn readyz_is_503_and_livez_200_during_a_shutdown() {
     let queue = Queue::standard().await;
     let (notes, end) = (Notes::default(), Arc::new(Notify::new()));
     let waits = {
@@ -105,7 +105,7 @@ async fn it_is_not_ready_but_alive_while_it_closes() {
 }
 
 #[tokio::test]
-async fn who_pauses_it_means_to() {
+async fn readyz_is_200_while_the_worker_is_paused() {
     let queue = Queue::standard().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = Port::of(&listener);
@@ -119,7 +119,7 @@ async fn who_pauses_it_means_to() {
 }
 
 #[tokio::test]
-async fn who_pauses_it_before_its_first_poll_means_to() {
+async fn readyz_is_200_if_the_worker_is_paused_before_its_first_poll() {
     let queue = Queue::standard().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = Port::of(&listener);

@@ -1,4 +1,4 @@
-//! A queue, a worker on it, and short words for what is asked of them.
+//! Provides a queue, a worker on it, and short helpers for tests.
 
 use std::future::Future;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::calls::Calls;
 
-/// A queue of an account of its own.
+/// A queue in its own account.
 pub(crate) struct Queue {
     pub(crate) sqs: Sqs,
     pub(crate) client: Client,
@@ -23,7 +23,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// A queue with these attributes. One whose name ends in `.fifo` is a FIFO queue.
+    /// Creates a queue with these attributes. A name that ends in `.fifo` creates a FIFO queue.
     pub(crate) async fn new(name: &str, attributes: &[(Name, &str)]) -> Self {
         fastrand::seed(1);
         let (sqs, calls) = (Sqs::with_seed(1), Calls::default());
@@ -43,7 +43,7 @@ impl Queue {
         Self::new("orders", &[]).await
     }
 
-    /// A standard queue with so many messages, whose bodies are their numbers.
+    /// Creates a standard queue with `count` messages whose bodies are their numbers.
     pub(crate) async fn with_messages(count: usize) -> Self {
         let queue = Self::standard().await;
         for number in 0..count {
@@ -56,7 +56,7 @@ impl Queue {
         Self::new("orders.fifo", &[]).await
     }
 
-    /// A queue, and its dead-letter queue, to which SQS moves what has been received so often.
+    /// Creates a queue and its dead-letter queue. SQS moves a message after `max_receive_count` receives.
     pub(crate) async fn with_dead_letters(name: &str, max_receive_count: u32) -> (Self, Self) {
         let dead = Self::new(&name.replace("orders", "orders-dlq"), &[]).await;
         let arn = format!("arn:aws:sqs:us-east-1:000000000000:{}", name.replace("orders", "orders-dlq"));
@@ -74,7 +74,7 @@ impl Queue {
         send.send().await.unwrap().message_id.unwrap()
     }
 
-    /// Sends to whichever kind of queue this is.
+    /// Sends a message to a standard or a FIFO queue.
     pub(crate) async fn send_any(&self, body: &str) {
         match self.url.ends_with(".fifo") {
             true => self.send_to("g", body).await,
@@ -87,10 +87,10 @@ impl Queue {
         send.message_group_id(group).send().await.unwrap();
     }
 
-    /// How many messages are visible, and how many in flight.
+    /// Returns the numbers of visible messages and of messages in flight.
     pub(crate) async fn counts(&self) -> (usize, usize) {
         let names = [Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
-        // Faults that a test has asked for are this call's too: more of its tries fail in a row than the SDK makes.
+        // Injected faults affect this call too: more attempts in a row fail than the SDK makes.
         let patient =
             aws_sdk_sqs::config::Config::builder().retry_config(RetryConfig::standard().with_max_attempts(20));
         let get = self.sqs.client().get_queue_attributes().queue_url(&self.url);
@@ -104,12 +104,12 @@ impl Queue {
     pub(crate) async fn drained(&self) {
         let begin = Instant::now();
         while self.counts().await != (0, 0) {
-            assert!(begin.elapsed() < secs(100_000), "it never is");
+            assert!(begin.elapsed() < secs(100_000), "the queue is never empty");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
-    /// What is visible now, with its receive count.
+    /// Receives the visible messages, and returns their bodies and receive counts.
     pub(crate) async fn receive(&self) -> Vec<(String, u32)> {
         let count = MessageSystemAttributeName::ApproximateReceiveCount;
         let receive = self.sqs.client().receive_message().queue_url(&self.url).max_number_of_messages(10);
@@ -120,18 +120,18 @@ impl Queue {
         answer.messages().iter().map(told).collect()
     }
 
-    /// The consumer as a worker on this queue, not yet running.
+    /// Returns the consumer as a worker on this queue, not yet running.
     pub(crate) fn worker<K: Kind>(&self, consumer: Consumer<K>) -> Worker<K> {
         consumer.worker(self.client.clone(), &self.url)
     }
 
-    /// The consumer as a worker on this queue.
+    /// Runs the consumer as a worker on this queue.
     pub(crate) fn run<K: Kind>(&self, consumer: Consumer<K>) -> Running {
         Running::begin(self.worker(consumer))
     }
 }
 
-/// A worker that runs. Dropped, it ends as in a crash.
+/// A running worker. If it is dropped, it ends as in a crash.
 pub(crate) struct Running {
     shutdown: Option<oneshot::Sender<()>>,
     worker: JoinHandle<Result<(), Error>>,
@@ -144,12 +144,12 @@ impl Running {
         Self { shutdown: Some(shutdown), worker }
     }
 
-    /// Asks it to end.
+    /// Starts the shutdown.
     pub(crate) fn ask(&mut self) {
         drop(self.shutdown.take());
     }
 
-    /// Asks it to end, and waits for that.
+    /// Starts the shutdown and waits for the end.
     pub(crate) async fn end(mut self) -> Result<(), Error> {
         self.ask();
         (&mut self.worker).await.unwrap()
@@ -162,7 +162,7 @@ impl Drop for Running {
     }
 }
 
-/// Notes what handlers say, in order.
+/// Collects the notes of handlers, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notes(watch::Sender<Vec<String>>);
 
@@ -183,15 +183,15 @@ impl Notes {
         self.0.send_modify(Vec::clear);
     }
 
-    /// Waits for so many.
+    /// Waits for `len` notes.
     pub(crate) async fn until(&self, len: usize) {
         let mut notes = self.0.subscribe();
         let enough = timeout(secs(100_000), notes.wait_for(|notes| notes.len() >= len)).await;
-        assert!(enough.is_ok(), "there never are {len}: {:?}", self.all());
+        assert!(enough.is_ok(), "there are never {len} notes: {:?}", self.all());
     }
 }
 
-/// How much of the paused clock's time something takes.
+/// Returns the result of `work` and how much time of the paused clock it took.
 pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let begin = Instant::now();
     let result = work.await;

@@ -1,4 +1,4 @@
-//! A visibility change that comes late finds the message with another consumer. So it is not sent.
+//! Tests that a late visibility change is not sent: it would change the message for another consumer.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::wire::{self, broken};
 
 const LEASE: Duration = secs(5);
 
-/// When attempts to change a visibility have begun.
+/// The times at which attempts to change a visibility began.
 #[derive(Clone, Default)]
 struct Attempts(Arc<Mutex<Vec<Duration>>>);
 
 impl Attempts {
-    /// The same client, through which each change of a visibility to that many seconds takes four seconds, and then breaks.
+    /// Returns a client whose visibility changes to `seconds` take four seconds and then fail.
     fn of(&self, client: &Client, seconds: u64) -> Client {
         let (began, attempts) = (Instant::now(), self.0.clone());
         wire::through(client, move |call| {
@@ -40,7 +40,7 @@ impl Attempts {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_is_not_sent_once_the_lease_is_over() {
+async fn a_delay_is_not_sent_after_the_end_of_the_lease() {
     let (queue, attempts, notes) = (Queue::with_messages(1).await, Attempts::default(), Notes::default());
     let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
         notes.add(count.to_string());
@@ -51,14 +51,14 @@ async fn a_delay_is_not_sent_once_the_lease_is_over() {
     let worker = Running::begin(queue.worker(consumer).visibility_timeout(LEASE));
     queue.drained().await;
     sleep(secs(60)).await;
-    assert_eq!(notes.len(), 2, "it came back by itself");
+    assert_eq!(notes.len(), 2, "the message came back when its visibility timeout ended");
     let attempts = attempts.all();
     assert!(!attempts.is_empty() && attempts.iter().all(|&began| began < LEASE), "{attempts:?}");
     worker.end().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_is_not_sent_once_the_lease_is_over() {
+async fn a_release_is_not_sent_after_the_end_of_the_lease() {
     let (queue, attempts, notes) = (Queue::fifo().await, Attempts::default(), Notes::default());
     for body in ["1", "2"] {
         queue.send_to("g", body).await;

@@ -1,4 +1,4 @@
-//! For how long a message is ours: heartbeats, and what comes after them.
+//! Tests how long the worker holds the lease of a message, and the order of heartbeats and settlements.
 
 use std::future::pending;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::kit::{Notes, Queue, Running, secs, timed};
 
-/// Says so when it is dropped: a handler that is cancelled drops what it has.
+/// Adds a note when it is dropped, because a cancelled handler drops its values.
 struct Dropped(Notes, Instant);
 
 impl Drop for Dropped {
@@ -19,7 +19,7 @@ impl Drop for Dropped {
     }
 }
 
-/// A consumer whose handler takes so long.
+/// Returns a consumer whose handler takes this long.
 fn works_for(time: Duration, notes: &Notes) -> Consumer<impl Kind> {
     let work = move |Body(_): Body, State(notes): State<Notes>| async move {
         notes.add("begun");
@@ -29,7 +29,7 @@ fn works_for(time: Duration, notes: &Notes) -> Consumer<impl Kind> {
     redrive::handler(work).with_state(notes.clone())
 }
 
-/// A handler that a lease has to put an end to, when a message comes for the first time.
+/// A handler that never ends at the first receive, so that only its lease can end it.
 async fn never_ends_at_first(ReceiveCount(count): ReceiveCount, State(notes): State<Notes>) {
     if count == 1 {
         let _dropped = Dropped(notes, Instant::now());
@@ -37,7 +37,7 @@ async fn never_ends_at_first(ReceiveCount(count): ReceiveCount, State(notes): St
     }
 }
 
-/// Has the first heartbeat of what was received just now take 4 s. It begins after 10 s.
+/// Makes the first heartbeat of a message that was received just now take 4 s. It begins after 10 s.
 async fn slow_heartbeat(queue: &Queue) {
     sleep(Duration::from_millis(9_900)).await;
     queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(4)));
@@ -46,14 +46,15 @@ async fn slow_heartbeat(queue: &Queue) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_stays_ours_for_as_long_as_its_handler_runs() {
+async fn a_lease_is_kept_while_its_handler_runs() {
     let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let consumer = works_for(secs(300), &notes);
     let (one, other) = (queue.run(consumer.clone()), queue.run(consumer));
     let ((), took) = timed(queue.drained()).await;
     assert_eq!(notes.all(), ["begun", "done"]);
     assert_eq!(took.as_secs(), 300);
-    // At a third of the visibility timeout of 30 s, and two calls of both workers to see whether they are allowed.
+    // Heartbeats come after each third of the visibility timeout of 30 s. Two more calls are the permission checks of
+    // both workers.
     let beats = queue.calls.count("ChangeMessageVisibilityBatch") - 2;
     assert!((29..=30).contains(&beats), "{beats}");
     one.end().await.unwrap();
@@ -61,7 +62,7 @@ async fn a_message_stays_ours_for_as_long_as_its_handler_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_messages_of_a_poll_share_their_heartbeats() {
+async fn the_messages_of_a_poll_share_one_heartbeat_call() {
     let (queue, notes) = (Queue::with_messages(10).await, Notes::default());
     let worker = queue.run(works_for(secs(25), &notes));
     queue.drained().await;
@@ -70,7 +71,7 @@ async fn the_messages_of_a_poll_share_their_heartbeats() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_that_is_throttled_is_tried_again() {
+async fn a_throttled_heartbeat_is_tried_again() {
     let (queue, notes) = (Queue::with_messages(10).await, Notes::default());
     let worker = queue.run(works_for(secs(2_000), &notes));
     sleep(secs(1)).await;
@@ -78,16 +79,16 @@ async fn a_heartbeat_that_is_throttled_is_tried_again() {
     notes.until(20).await;
     queue.sqs.set_faults(Faults::none());
     queue.drained().await;
-    assert_eq!(notes.all().iter().filter(|note| *note == "begun").count(), 10, "none was lost, to run once more");
+    assert_eq!(notes.all().iter().filter(|note| *note == "begun").count(), 10, "a message was lost and ran again");
     worker.end().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_heartbeat_puts_an_end_to_a_delay() {
+async fn a_slow_heartbeat_does_not_overwrite_a_delay() {
     let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
         notes.add("begun");
-        // Right after the first heartbeat has begun, which is slow.
+        // Right after the start of the first heartbeat, which is slow.
         sleep(Duration::from_millis(10_050)).await;
         if count == 1 { Outcome::RetryAfter(secs(100)) } else { Outcome::Done }
     };
@@ -104,7 +105,7 @@ async fn no_heartbeat_puts_an_end_to_a_delay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_heartbeat_comes_after_the_delete() {
+async fn a_delete_waits_for_a_heartbeat_under_way() {
     let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let worker = queue.run(works_for(Duration::from_millis(10_050), &notes));
     notes.until(1).await;
@@ -112,7 +113,7 @@ async fn no_heartbeat_comes_after_the_delete() {
     notes.until(2).await;
     let before = queue.calls.count("DeleteMessageBatch");
     sleep(Duration::from_millis(40)).await;
-    assert_eq!(queue.calls.count("DeleteMessageBatch"), before, "it waits for the heartbeat");
+    assert_eq!(queue.calls.count("DeleteMessageBatch"), before, "the delete waits for the heartbeat");
     queue.drained().await;
     sleep(secs(100)).await;
     assert_eq!(queue.calls.count("ChangeMessageVisibilityBatch"), 1 + 1);
@@ -120,7 +121,7 @@ async fn no_heartbeat_comes_after_the_delete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_lease_cancels_the_handler() {
+async fn a_message_deleted_elsewhere_cancels_its_handler() {
     let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let client = queue.sqs.client();
     let url = queue.url.clone();
@@ -128,7 +129,7 @@ async fn a_dead_lease_cancels_the_handler() {
         let (client, url) = (client.clone(), url.clone());
         async move {
             let _dropped = Dropped(notes, Instant::now());
-            // Somebody deletes it: the next heartbeat finds nothing to extend.
+            // Another consumer deletes the message, so the next heartbeat finds nothing to extend.
             client.delete_message().queue_url(url).receipt_handle(handle).send().await.unwrap();
             pending::<()>().await;
         }
@@ -137,10 +138,10 @@ async fn a_dead_lease_cancels_the_handler() {
     notes.until(1).await;
     assert_eq!(notes.all(), ["dropped after 10 s"]);
     let (result, took) = timed(worker.end()).await;
-    assert!(result.is_ok() && took < secs(21), "nothing is left to wait for: {took:?}");
+    assert!(result.is_ok() && took < secs(21), "the worker has nothing to wait for: {took:?}");
 }
 
-/// A batch handler that does not end before all of its records are lost, and says so.
+/// A batch handler that does not end before all of its records are lost, and adds a note.
 async fn store_for_ever(State((notes, takes)): State<(Notes, Duration)>, orders: Vec<(ReceiveCount, Json<u32>)>) {
     if orders.iter().all(|(ReceiveCount(count), _)| *count == 1) {
         let _dropped = Dropped(notes, Instant::now());
@@ -148,7 +149,8 @@ async fn store_for_ever(State((notes, takes)): State<(Notes, Duration)>, orders:
     }
 }
 
-/// A worker whose batch handler takes so long, on a queue with these messages. None of their leases can be extended.
+/// Runs a worker whose batch handler takes this long, on a queue with these messages. None of their leases can be
+/// extended.
 async fn batch_with_dead_leases(takes: Duration, bodies: &[&str]) -> (Queue, Notes, Running) {
     let (queue, notes) = (Queue::standard().await, Notes::default());
     for body in bodies {
@@ -166,7 +168,7 @@ async fn batch_with_dead_leases(takes: Duration, bodies: &[&str]) -> (Queue, Not
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_handler_is_cancelled_when_all_its_records_are_lost() {
+async fn a_batch_handler_is_cancelled_once_all_its_records_are_lost() {
     for bodies in [&["1"][..], &["1", "2", "3"]] {
         let (queue, notes, worker) = batch_with_dead_leases(Duration::MAX, bodies).await;
         notes.until(1).await;
@@ -185,7 +187,7 @@ async fn a_record_that_was_rejected_does_not_keep_a_batch_handler_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_handler_goes_on_for_those_of_its_records_that_are_left() {
+async fn a_batch_handler_continues_while_any_of_its_records_is_leased() {
     let (queue, notes) = (Queue::with_messages(3).await, Notes::default());
     let (client, url) = (queue.sqs.client(), queue.url.clone());
     let store = move |State(notes): State<Notes>, orders: Vec<(ReceiptHandle, Json<u32>)>| {
@@ -206,7 +208,7 @@ async fn a_batch_handler_goes_on_for_those_of_its_records_that_are_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_cannot_be_extended_cancels_the_handler_when_it_is_over() {
+async fn a_lease_that_cannot_be_extended_cancels_the_handler_at_its_end() {
     let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let worker = queue.run(redrive::handler(never_ends_at_first).with_state(notes.clone()));
     sleep(secs(5)).await;
@@ -219,7 +221,7 @@ async fn a_lease_that_cannot_be_extended_cancels_the_handler_when_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_that_never_answers_is_given_up_while_there_is_time_for_another() {
+async fn a_heartbeat_without_an_answer_is_given_up_in_time_for_another() {
     let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let worker = queue.run(works_for(secs(100), &notes));
     notes.until(1).await;
@@ -233,7 +235,7 @@ async fn a_heartbeat_that_never_answers_is_given_up_while_there_is_time_for_anot
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_is_over_in_time_though_heartbeats_do_not_answer() {
+async fn a_lease_ends_in_time_though_heartbeats_get_no_answer() {
     let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let worker = queue.run(redrive::handler(never_ends_at_first).with_state(notes.clone()));
     sleep(secs(5)).await;
@@ -244,7 +246,7 @@ async fn a_lease_is_over_in_time_though_heartbeats_do_not_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_twelve_hours_there_is_an_end_to_it() {
+async fn a_lease_ends_after_twelve_hours() {
     let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let worker = queue.run(redrive::handler(never_ends_at_first).with_state(notes.clone()));
     notes.until(1).await;
@@ -255,7 +257,7 @@ async fn after_twelve_hours_there_is_an_end_to_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_is_no_longer_than_what_is_left_of_twelve_hours() {
+async fn a_delay_is_limited_to_the_rest_of_twelve_hours() {
     let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
         notes.add("begun");
@@ -286,7 +288,7 @@ async fn a_backoff_and_a_dead_letter_reach_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_visibility_timeout_of_the_worker_goes_before_that_of_the_queue() {
+async fn the_visibility_timeout_of_the_worker_overrides_that_of_the_queue() {
     let queue = Queue::new("orders", &[(Name::VisibilityTimeout, "43200")]).await;
     let notes = Notes::default();
     queue.send("an order").await;
@@ -299,11 +301,11 @@ async fn the_visibility_timeout_of_the_worker_goes_before_that_of_the_queue() {
     notes.until(1).await;
     drop(worker);
     sleep(secs(61)).await;
-    assert_eq!(queue.counts().await, (1, 0), "after a crash it is back soon");
+    assert_eq!(queue.counts().await, (1, 0), "after a crash the message is visible soon");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_lease_is_what_listeners_are_told() {
+async fn listeners_are_told_of_a_lost_lease() {
     let (queue, told) = (Queue::with_messages(1).await, Notes::default());
     let noted = told.clone();
     let consumer = redrive::handler(never_ends_at_first).with_state(Notes::default()).on_settled(move |settled| {
@@ -321,7 +323,7 @@ async fn a_lost_lease_is_what_listeners_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn listeners_are_told_of_delays_and_dead_letters_that_the_queue_has_accepted() {
+async fn listeners_are_told_of_accepted_delays_and_dead_letters() {
     let (queue, _dead) = Queue::with_dead_letters("orders", 5).await;
     queue.send("an order").await;
     let fail = |Body(_): Body| async { Err::<(), _>("down") };

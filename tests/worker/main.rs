@@ -1,4 +1,4 @@
-//! The worker against the local queue, on tokio's paused clock.
+//! Tests the worker against the local queue, on tokio's paused clock.
 
 mod credentials;
 mod effects;

@@ -1,4 +1,5 @@
-//! No body and no receipt handle is in the log or in an error, whatever SQS answers, and whatever is in its place.
+//! Tests that no body and no receipt handle appears in a log or an error, whatever SQS or a server in its place
+//! answers.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,16 +16,16 @@ use crate::wire::{Call, through};
 
 const BODY: &str = "an order of Jane Doe, card 4111 1111 1111 1111";
 
-/// What answers a call in the place of SQS.
+/// An answer to a call in place of SQS's.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
-    /// A receive's answer that breaks off, whatever was asked.
+    /// An answer to a receive that is cut off, for every operation.
     BreaksOff,
-    /// A page of a proxy's, with the request on it.
+    /// A proxy's page that quotes the request.
     Page(u16),
-    /// An error of SQS's that quotes what it refuses.
+    /// An SQS error that quotes the refused value.
     Refusal(&'static str),
-    /// The same, for each entry of a call.
+    /// The same error for each entry of a call.
     RefusedEntries(&'static str),
 }
 
@@ -53,7 +54,7 @@ impl Answer {
     fn to(self, call: &Call, handle: &str) -> HttpResponse {
         let request: Value = serde_json::from_slice(call.request.body().bytes().unwrap_or_default()).unwrap();
         let handle = request["Entries"][0]["ReceiptHandle"].as_str().unwrap_or(handle);
-        // Whoever refuses a call quotes what it carries.
+        // A refusal quotes the values of the call.
         let quote = match call.operation.as_str() {
             "SendMessage" | "SendMessageBatch" => format!("the message \"{BODY}\" is not valid"),
             "DeleteMessageBatch" | "ChangeMessageVisibilityBatch" => {
@@ -87,14 +88,14 @@ impl Answer {
     }
 }
 
-/// What was seen of a worker, or of a producer.
+/// The log lines and handles of a worker or a producer.
 #[derive(Default)]
 struct Seen {
     lines: Vec<String>,
     handles: Vec<String>,
 }
 
-/// A client whose calls of that operation are answered so, from the first one on or once a handler has begun.
+/// Returns a client whose calls of that operation get this answer: from the first call on, or once a handler has begun.
 fn client_of(queue: &Queue, operation: &'static str, answer: Answer, seen: &Arc<Mutex<Seen>>) -> Client {
     let seen = seen.clone();
     let at_once = ["GetQueueAttributes", "ReceiveMessage", "SendMessageBatch"].contains(&operation);
@@ -109,7 +110,7 @@ fn client_of(queue: &Queue, operation: &'static str, answer: Answer, seen: &Arc<
     })
 }
 
-/// Runs a worker on a queue whose calls of that operation are answered so. Its handler asks for what needs all kinds of calls.
+/// Runs a worker on a queue whose calls of that operation get this answer. Its handler causes calls of all kinds.
 async fn worker(operation: &'static str, answer: Answer, seen: &Arc<Mutex<Seen>>) -> Option<Error> {
     let (queue, _dead) = Queue::with_dead_letters("orders", 100).await;
     for _ in 0..3 {
@@ -124,7 +125,7 @@ async fn worker(operation: &'static str, answer: Answer, seen: &Arc<Mutex<Seen>>
             seen.handles.len()
         };
         async move {
-            // For longer than a third of a lease.
+            // Longer than a third of a lease, so that a heartbeat follows.
             sleep(secs(12)).await;
             match number % 3 {
                 0 if count < 3 => Outcome::RetryAfter(secs(1)),
@@ -150,9 +151,9 @@ async fn producer(answer: Answer, seen: &Arc<Mutex<Seen>>) -> Option<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_that_a_call_carries_is_shown_whatever_is_answered() {
+async fn no_payload_of_a_call_is_logged_for_any_answer() {
     for operation in OPERATIONS {
-        // A test on another thread may have been the first to log somewhere, and nobody listens to that one.
+        // Another test's thread may have cached that no subscriber is interested in a callsite.
         tracing::callsite::rebuild_interest_cache();
         let mut said = 0;
         for answer in ANSWERS {
@@ -173,6 +174,6 @@ async fn nothing_that_a_call_carries_is_shown_whatever_is_answered() {
                 assert!(!shows, "{operation}, {answer:?}: {text}");
             }
         }
-        assert!(said > 0 || cfg!(not(feature = "producer")), "{operation}: nobody says what is wrong");
+        assert!(said > 0 || cfg!(not(feature = "producer")), "{operation}: no log line or error names the failure");
     }
 }

@@ -1,4 +1,4 @@
-//! A poison message at the head of a FIFO group: what stands behind it has not failed.
+//! Tests a poison message at the head of a FIFO group: the messages behind it have not failed.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,8 +12,8 @@ fn effects(queue: &Queue) -> Effects {
     Effects::with_client(queue.client.clone()).backoff(Backoff::exponential(secs(1)..secs(1))).dead_letter_at(3)
 }
 
-/// Runs these on a queue of that name, where "poison" always fails, and "follower" at its first run. Gives back what has run, with
-/// whether it was told that it was its last chance, and how many are dead letters.
+/// Runs these bodies on a queue. "poison" always fails, and "follower" fails at its first run. Returns the runs, each
+/// with whether it was the last chance, and the number of dead letters.
 async fn run(queue: (Queue, Queue), effects: Effects) -> (Vec<String>, usize) {
     let ((queue, dead), notes) = (queue, Notes::default());
     let place = |Body(body): Body, LastReceive(is_last): LastReceive, State(notes): State<Notes>| async move {
@@ -28,7 +28,7 @@ async fn run(queue: (Queue, Queue), effects: Effects) -> (Vec<String>, usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_that_fails_for_the_first_time_is_no_dead_letter() {
+async fn a_follower_that_fails_once_does_not_become_a_dead_letter() {
     let (queue, dead) = Queue::with_dead_letters("orders.fifo", 50).await;
     for body in ["poison", "follower", "last"] {
         queue.send_to("g", body).await;
@@ -40,7 +40,7 @@ async fn a_follower_that_fails_for_the_first_time_is_no_dead_letter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn receives_count_where_that_is_asked_for() {
+async fn receives_count_as_failures_if_configured() {
     let (queue, dead) = Queue::with_dead_letters("orders.fifo", 50).await;
     for body in ["poison", "follower"] {
         queue.send_to("g", body).await;
@@ -51,7 +51,7 @@ async fn receives_count_where_that_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn receives_by_others_that_did_not_run_it_are_no_failures() {
+async fn receives_by_other_consumers_without_a_run_do_not_count_as_failures() {
     let (queue, dead) = Queue::with_dead_letters("orders", 50).await;
     queue.send("follower").await;
     for _ in 0..5 {
@@ -64,7 +64,7 @@ async fn receives_by_others_that_did_not_run_it_are_no_failures() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tail_that_comes_back_unrun_again_and_again_is_warned_of_once() {
+async fn a_tail_that_comes_back_unrun_several_times_causes_one_warning() {
     let told = Arc::<Mutex<Vec<String>>>::default();
     let lines = told.clone();
     let _log = log::to(move |line| lines.lock().unwrap().push(line.text));
@@ -77,13 +77,13 @@ async fn a_tail_that_comes_back_unrun_again_and_again_is_warned_of_once() {
     let _worker = queue.run(redrive::handler(fail));
     // The queue's visibility timeout is 30 s.
     sleep(secs(45)).await;
-    assert_eq!(warnings(), 0, "it was received twice");
+    assert_eq!(warnings(), 0, "the tail was received only twice");
     sleep(secs(300)).await;
     assert_eq!(warnings(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standard_queue_has_no_tails_to_warn_of() {
+async fn a_standard_queue_causes_no_warning_about_tails() {
     let told = Arc::<Mutex<Vec<String>>>::default();
     let lines = told.clone();
     let _log = log::to(move |line| lines.lock().unwrap().push(line.text));

@@ -1,4 +1,4 @@
-//! From the queue to handlers, and no further than there are permits.
+//! Tests polling: messages reach handlers, and no poll exceeds the permits.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ async fn a_thousand_messages_of_a_full_queue_take_few_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_queue_has_one_poll_at_a_time() {
+async fn an_empty_queue_gets_one_poll_at_a_time() {
     let (queue, notes) = (Queue::with_messages(200).await, Notes::default());
     let worker = queue.run(redrive::handler(note).with_state(notes.clone()));
     notes.until(200).await;
@@ -49,7 +49,7 @@ async fn an_empty_queue_has_one_poll_at_a_time() {
     worker.end().await.unwrap();
 }
 
-/// How often a worker polls an empty queue in a minute, with polls that wait for so long.
+/// Returns how often a worker polls an empty queue in a minute, with this wait time.
 async fn polls_a_minute(queue: &Queue, wait_time: Duration) -> usize {
     let worker = Running::begin(queue.worker(redrive::handler(note).with_state(Notes::default())).wait_time(wait_time));
     tokio::time::sleep(secs(10)).await;
@@ -62,7 +62,7 @@ async fn polls_a_minute(queue: &Queue, wait_time: Duration) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_queue_that_polls_do_not_wait_on_is_polled_once_a_second() {
+async fn an_empty_queue_is_polled_once_a_second_without_a_wait_time() {
     for queue in [Queue::standard().await, Queue::fifo().await] {
         let polls = polls_a_minute(&queue, Duration::ZERO).await;
         assert!((59..=61).contains(&polls), "{polls}");
@@ -70,13 +70,13 @@ async fn an_empty_queue_that_polls_do_not_wait_on_is_polled_once_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_of_less_than_a_second_is_one_of_a_second() {
+async fn a_wait_time_below_a_second_is_rounded_up() {
     let polls = polls_a_minute(&Queue::standard().await, Duration::from_millis(1)).await;
     assert!((58..=61).contains(&polls), "{polls}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_answers_at_once_whatever_it_is_asked_is_polled_once_a_second() {
+async fn a_queue_that_ignores_the_wait_time_is_polled_once_a_second() {
     let script = Script::standard(|call| match &*call.operation {
         "ReceiveMessage" => Reply::messages([]),
         _ => Reply::usual(),
@@ -89,7 +89,7 @@ async fn a_queue_that_answers_at_once_whatever_it_is_asked_is_polled_once_a_seco
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_puts_an_end_to_the_pause_of_a_worker_that_does_not_wait() {
+async fn a_message_resets_the_pause_between_polls() {
     let (queue, notes) = (Queue::standard().await, Notes::default());
     let worker = queue.worker(redrive::handler(note).with_state(notes.clone())).wait_time(Duration::ZERO);
     let worker = Running::begin(worker);
@@ -97,7 +97,7 @@ async fn a_message_puts_an_end_to_the_pause_of_a_worker_that_does_not_wait() {
     queue.send("first").await;
     let ((), took) = timed(notes.until(1)).await;
     assert!(took <= secs(1), "{took:?}");
-    // The next one does not wait for a second.
+    // The next message does not wait for a second.
     queue.send("second").await;
     let ((), took) = timed(notes.until(2)).await;
     assert!(took <= Duration::from_millis(200), "{took:?}");
@@ -105,7 +105,7 @@ async fn a_message_puts_an_end_to_the_pause_of_a_worker_that_does_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_does_not_wait_for_the_pause_of_an_empty_queue() {
+async fn a_shutdown_does_not_wait_for_the_pause_between_polls() {
     let queue = Queue::standard().await;
     let worker = queue.worker(redrive::handler(note).with_state(Notes::default())).wait_time(Duration::ZERO);
     let worker = Running::begin(worker);
@@ -129,7 +129,7 @@ async fn no_message_is_received_without_a_permit() {
 #[tokio::test(start_paused = true)]
 async fn one_slow_message_does_not_stop_the_polling() {
     let (queue, notes) = (Queue::standard().await, Notes::default());
-    // One poll brings both.
+    // One poll receives both messages.
     queue.send("slow").await;
     queue.send("quick").await;
     let place = |Body(body): Body, State(notes): State<Notes>| async move {
@@ -147,7 +147,7 @@ async fn one_slow_message_does_not_stop_the_polling() {
     assert!(took < secs(5), "{took:?}");
 }
 
-/// How many handlers run at a time.
+/// Counts how many handlers run at a time.
 #[derive(Clone, Default)]
 struct Busy {
     running: Arc<AtomicUsize>,
@@ -155,7 +155,7 @@ struct Busy {
 }
 
 impl Busy {
-    /// What a handler does.
+    /// Runs as a handler for that time.
     async fn for_a(&self, time: Duration) {
         self.most.fetch_max(self.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         tokio::time::sleep(time).await;
@@ -168,7 +168,7 @@ impl Busy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_concurrency_is_used_up() {
+async fn as_many_handlers_run_as_the_concurrency_allows() {
     let queue = Queue::standard().await;
     let busy = Busy::default();
     for number in 0..500 {
@@ -183,7 +183,7 @@ async fn the_concurrency_is_used_up() {
     assert!(began.elapsed() < Duration::from_millis(10_500), "{:?}", began.elapsed());
 }
 
-/// Chunks of so many, so many at a time, that take a second a message.
+/// Returns a batch handler for chunks of this size at this concurrency. It takes a second for each message.
 fn chunks<T: FromRecord<Busy> + Send + 'static>(
     chunk_size: usize,
     concurrency: usize,
@@ -198,7 +198,7 @@ fn chunks<T: FromRecord<Busy> + Send + 'static>(
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_many_chunks_run_at_a_time_as_the_concurrency_says_however_few_messages_each_has() {
+async fn small_chunks_run_at_the_full_concurrency_and_no_more() {
     for (concurrency, chunk_size) in [(1, 100), (4, 100), (3, 10), (5, 7), (3, 3), (2, 1), (25, 3)] {
         let (queue, busy) = (Queue::standard().await, Busy::default());
         let worker = queue.run(chunks::<Body>(chunk_size, concurrency, &busy));
@@ -238,9 +238,9 @@ async fn one_slow_chunk_does_not_stop_the_polling() {
     }
 }
 
-/// What ends before the call of the others does is no room for another call.
+/// Tests that a message that ends before its chunk's call leaves no room for another call.
 #[tokio::test(start_paused = true)]
-async fn messages_that_no_call_takes_make_no_room_for_another_one() {
+async fn rejected_messages_of_a_chunk_free_no_permit_for_another_call() {
     for chunk_size in [10, 5] {
         let (queue, busy) = (Queue::standard().await, Busy::default());
         for number in 0..100 {
@@ -253,7 +253,7 @@ async fn messages_that_no_call_takes_make_no_room_for_another_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn chunks_of_groups_of_unlike_length_are_as_many_at_a_time() {
+async fn chunks_of_groups_of_different_lengths_run_at_the_full_concurrency() {
     for (concurrency, chunk_size) in [(2, 10), (3, 3), (4, 2), (5, 7)] {
         let (queue, busy) = (Queue::fifo().await, Busy::default());
         for number in 0..200_usize {
@@ -267,7 +267,7 @@ async fn chunks_of_groups_of_unlike_length_are_as_many_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn chunks_that_a_pace_keeps_short_are_as_many_at_a_time() {
+async fn chunks_shortened_by_a_rate_limit_run_at_the_full_concurrency() {
     let (queue, busy) = (Queue::with_messages(60).await, Busy::default());
     let worker = Running::begin(queue.worker(chunks::<Body>(10, 2, &busy)).messages_per_second(4.0));
     queue.drained().await;
@@ -276,7 +276,7 @@ async fn chunks_that_a_pace_keeps_short_are_as_many_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_comes_back_at_its_visibility_timeout() {
+async fn a_failed_message_comes_back_at_its_visibility_timeout() {
     let (queue, notes) = (Queue::standard().await, Notes::default());
     queue.send("an order").await;
     let place = |ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
@@ -290,12 +290,12 @@ async fn what_fails_comes_back_at_its_visibility_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_that_never_answers_is_given_up() {
+async fn a_poll_without_an_answer_is_given_up() {
     let (queue, notes) = (Queue::standard().await, Notes::default());
     let worker = queue.run(redrive::handler(note).with_state(notes.clone()));
     tokio::time::sleep(secs(1)).await;
     queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(1_000_000)));
-    // The next poll begins, and hangs.
+    // The next poll begins and gets no answer.
     tokio::time::sleep(secs(25)).await;
     queue.sqs.set_faults(Faults::none());
     queue.send("an order").await;
@@ -305,7 +305,7 @@ async fn a_poll_that_never_answers_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttles_and_broken_connections_pass() {
+async fn polling_continues_after_throttles_and_broken_connections() {
     let (queue, notes) = (Queue::standard().await, Notes::default());
     let worker = queue.run(redrive::handler(note).with_state(notes.clone()));
     tokio::time::sleep(secs(1)).await;
@@ -323,7 +323,7 @@ async fn throttles_and_broken_connections_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_done_and_comes_back_is_deleted_and_not_run_again() {
+async fn a_processed_message_that_comes_back_is_deleted_without_a_run() {
     let (queue, notes) = (Queue::standard().await, Notes::default());
     let worker = queue.run(redrive::handler(note).with_state(notes.clone()));
     tokio::time::sleep(secs(1)).await;
@@ -342,7 +342,7 @@ async fn what_was_done_and_comes_back_is_deleted_and_not_run_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_message_twice_is_settled_twice_and_run_once() {
+async fn a_message_received_twice_runs_once_and_is_settled_twice() {
     let (queue, notes) = (Queue::with_messages(100).await, Notes::default());
     queue.sqs.set_faults(Faults::none().duplicates(0.5));
     let worker = queue.run(redrive::handler(note).with_state(notes.clone()));
@@ -352,7 +352,7 @@ async fn the_same_message_twice_is_settled_twice_and_run_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn paused_it_does_not_poll_and_resumed_it_does() {
+async fn a_paused_worker_does_not_poll_until_it_is_resumed() {
     let (queue, notes) = (Queue::standard().await, Notes::default());
     let worker = queue.worker(redrive::handler(note).with_state(notes.clone()));
     let handle = worker.handle();
@@ -368,17 +368,17 @@ async fn paused_it_does_not_poll_and_resumed_it_does() {
     queue.drained().await;
     handle.pause();
     let (result, took) = timed(worker.end()).await;
-    assert!(result.is_ok() && took < secs(21), "a worker that is paused ends as well: {took:?}");
+    assert!(result.is_ok() && took < secs(21), "a paused worker ends too: {took:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_that_is_not_made_because_of_a_pause_costs_no_message() {
+async fn a_poll_skipped_during_a_pause_uses_no_rate_limit() {
     let (queue, notes) = (Queue::with_messages(2).await, Notes::default());
     let slow = redrive::handler(async |body: Body, notes: State<Notes>| {
         note(body, notes).await;
         tokio::time::sleep(secs(20)).await;
     });
-    // One in ten seconds, of which there is one when the first has ended.
+    // The limit is one message in ten seconds. One token is there when the first message has ended.
     let worker = queue.worker(slow.with_state(notes.clone()).concurrency(1)).messages_per_second(0.1);
     let handle = worker.handle();
     let worker = Running::begin(worker);
@@ -393,7 +393,7 @@ async fn a_poll_that_is_not_made_because_of_a_pause_costs_no_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_messages_begin_in_a_second_than_asked_for() {
+async fn messages_begin_within_the_rate_limit() {
     let (queue, notes) = (Queue::with_messages(200).await, Notes::default());
     let worker = queue.worker(redrive::handler(note).with_state(notes.clone())).messages_per_second(10.0);
     let worker = Running::begin(worker);

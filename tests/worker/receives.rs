@@ -1,4 +1,4 @@
-//! What one receive brings, when it is made again, and what becomes of its messages one by one.
+//! Tests repeated receives, and how each message of a receive is settled.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::kit::{Notes, Queue, Running, secs};
 use crate::script::{Call, DEAD, Reply, Script, message};
 
-/// Takes as many seconds as the message's id says at its end.
+/// Takes as many seconds as the end of the message's id says.
 async fn takes_its_time(Body(body): Body, State(notes): State<Notes>) {
     notes.add(format!("{body} begun"));
     let seconds = body.rsplit('-').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
@@ -32,7 +32,7 @@ fn most(call: &Call) -> u64 {
     call.request["MaxNumberOfMessages"].as_u64().unwrap()
 }
 
-/// Ten messages, each of a group of its own, that take so many seconds.
+/// Returns ten messages, each in its own group, that take `seconds`.
 fn ten(name: &str, seconds: u64) -> Vec<Value> {
     let message = |number| {
         let id = format!("{name}-{number}-{seconds}");
@@ -41,7 +41,8 @@ fn ten(name: &str, seconds: u64) -> Vec<Value> {
     (0..10).map(message).collect()
 }
 
-/// Asks of a queue that brings four messages at first, two then, and nothing more; none of them ends.
+/// Returns how many messages the worker asks for at each receive. The queue has four messages at first, then two and no
+/// more. None of them ends.
 async fn asked_by<K: redrive::Kind>(consumer: redrive::Consumer<K>) -> Vec<u64> {
     let script = Script::standard(|call| match (&*call.operation, call.number) {
         ("ReceiveMessage", 0) => Reply::messages(ten("first", 0).into_iter().take(4)),
@@ -66,16 +67,16 @@ async fn a_poll_asks_for_as_many_messages_as_there_are_permits_for() {
     }
     for (chunk_size, messages) in [(1_000, 10), (10, 10), (7, 7), (5, 5)] {
         let asked = asked_by(redrive::batch(none_ends).chunk_size(chunk_size).concurrency(2)).await;
-        assert_eq!(asked, [messages, messages], "a poll a call, of chunks of {chunk_size}");
+        assert_eq!(asked, [messages, messages], "one poll for each call, with chunks of {chunk_size}");
     }
     assert_eq!(asked_by(redrive::batch(none_ends).chunk_size(1).concurrency(6)).await, [6, 2]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receive_that_is_made_again_has_the_permits_that_it_had() {
+async fn a_repeated_receive_keeps_its_permits() {
     let notes = Notes::default();
-    // The first brings a second poller. Of the two receives that follow the answer of one is lost; the other poller fills its permits,
-    // and would take those of the lost one too.
+    // The first receive adds a second poller. Of the two receives that follow, the answer of one is lost. The other
+    // poller uses its permits, and would take those of the lost receive too.
     let script = Script::fifo(|call| match (&*call.operation, call.number) {
         ("ReceiveMessage", 0) => Reply::messages(ten("quick", 0)),
         ("ReceiveMessage", 1) => Reply::failure(),
@@ -91,11 +92,15 @@ async fn a_receive_that_is_made_again_has_the_permits_that_it_had() {
         asked.entry(attempt(&call)).or_default().push(most(&call));
     }
     let made_again: Vec<_> = asked.values().filter(|asked| asked.len() > 1).collect();
-    assert_eq!(made_again, [&vec![10, 10]], "with fewer permits than messages some would run without one: {asked:?}");
+    assert_eq!(
+        made_again,
+        [&vec![10, 10]],
+        "with fewer permits than messages, some messages would run without one: {asked:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_without_a_permit_is_given_back_in_the_order_of_its_group() {
+async fn messages_without_a_permit_are_released_in_the_order_of_their_group() {
     let notes = Notes::default();
     let of = |id: &'static str, group: &'static str| message(id, id, Some(group));
     let script = Script::fifo(move |call| match (&*call.operation, call.number) {
@@ -108,19 +113,19 @@ async fn what_comes_without_a_permit_is_given_back_in_the_order_of_its_group() {
     let _worker = Running::begin(worker);
     notes.until(1).await;
     sleep(secs(1)).await;
-    assert_eq!(notes.all(), ["a1-5 begun"], "there are permits for two, and the second is behind the first");
+    assert_eq!(notes.all(), ["a1-5 begun"], "there are two permits, and the second message waits for the first");
     let given_back = ["a1-5", "a2-5", "b1-5", "c1-5"].map(|id| script.hidden(id, 0).len());
     assert_eq!(given_back, [0, 0, 1, 1]);
     notes.until(8).await;
     assert_eq!(
         notes.all().iter().filter(|note| note.ends_with("done")).count(),
         4,
-        "what was given back is not forgotten"
+        "a released message does not count as running"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_age_of_an_attempt_counts_from_its_first_receive() {
+async fn the_age_of_an_attempt_starts_at_its_first_receive() {
     let script = Script::fifo(|call| match (&*call.operation, call.number) {
         ("ReceiveMessage", 1) => Reply::failure(),
         _ => Reply::usual(),
@@ -136,11 +141,11 @@ async fn the_age_of_an_attempt_counts_from_its_first_receive() {
     let attempts: Vec<_> = script.calls("ReceiveMessage").iter().map(attempt).collect();
     assert_eq!(attempts.len(), 3);
     assert_ne!(attempts[0], attempts[1]);
-    assert_eq!(attempts[1], attempts[2], "the first of the two was made after the pause");
+    assert_eq!(attempts[1], attempts[2], "the attempt is repeated after the pause");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_is_too_old_is_not_made_again() {
+async fn an_attempt_that_is_too_old_is_not_repeated() {
     let script = Script::fifo(|call| match (&*call.operation, call.number) {
         ("ReceiveMessage", 0) => Reply::failure(),
         _ => Reply::usual(),
@@ -157,11 +162,11 @@ async fn an_attempt_that_is_too_old_is_not_made_again() {
     sleep(secs(1)).await;
     let calls = script.calls("ReceiveMessage");
     assert_ne!(attempt(&calls[0]), attempt(&calls[1]));
-    assert_eq!(most(&calls[1]), 10, "its permits are there again");
+    assert_eq!(most(&calls[1]), 10, "the permits of the old attempt are free");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_lost_before_it_begins_holds_nothing_up() {
+async fn a_message_lost_before_its_start_blocks_no_other_message() {
     let notes = Notes::default();
     let of = |id: &'static str, handle: &'static str, group: &'static str| message(id, handle, Some(group));
     let script = Script::fifo(move |call| match (&*call.operation, call.number) {
@@ -171,7 +176,7 @@ async fn what_is_lost_before_it_begins_holds_nothing_up() {
             of("a3-0", "a3", "a"),
             of("b1-3600", "b1", "b"),
         ]),
-        // It was lost to another worker, which has failed it.
+        // Another worker received the message meanwhile and failed it.
         ("ReceiveMessage", 1) => Reply::messages([of("a2-0", "a2", "a")]).after(secs(10)),
         _ => Reply::usual(),
     });
@@ -181,12 +186,12 @@ async fn what_is_lost_before_it_begins_holds_nothing_up() {
     let given_back = script.hidden("a3", 0);
     assert_eq!(given_back.len(), 1);
     assert!((secs(15)..secs(16)).contains(&given_back[0]), "{given_back:?}");
-    assert!(notes.all().contains(&"a2-0 done".to_owned()), "it runs here when it comes again: {:?}", notes.all());
-    assert_eq!(most(&script.calls("ReceiveMessage")[1]), 3, "only the one that runs has a permit");
+    assert!(notes.all().contains(&"a2-0 done".to_owned()), "the message runs when it comes back: {:?}", notes.all());
+    assert_eq!(most(&script.calls("ReceiveMessage")[1]), 3, "only the running message holds a permit");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_is_not_given_back_while_its_message_runs() {
+async fn a_copy_is_not_released_while_its_message_runs() {
     let notes = Notes::default();
     let script = Script::standard(|call| match (&*call.operation, call.number) {
         ("ReceiveMessage", 0) => Reply::messages([message("m-15", "a", None), message("m-15", "b", None)]),
@@ -196,15 +201,15 @@ async fn a_copy_is_not_given_back_while_its_message_runs() {
     notes.until(1).await;
     worker.ask();
     sleep(secs(1)).await;
-    assert!(script.hidden("b", 0).is_empty(), "another worker would run it beside this one");
+    assert!(script.hidden("b", 0).is_empty(), "another worker would run it at the same time");
     worker.end().await.unwrap();
     assert_eq!(["a", "b"].map(|handle| script.deleted(handle).len()), [1, 1]);
 }
 
-/// What is known of a message comes before what stands before it in its group: given back, one that runs would run beside itself, and one
-/// that is done would only come once more.
+/// The state of a message takes precedence over the messages before it in its group. If a running message were
+/// released, it would run twice at a time. If a done message were released, it would only come back.
 #[tokio::test(start_paused = true)]
-async fn a_copy_behind_what_is_left_out_is_not_given_back_with_it() {
+async fn a_copy_behind_a_skipped_message_is_not_released_with_it() {
     let notes = Notes::default();
     let of = |id: &'static str, handle: &'static str| message(id, handle, Some(&id[..1]));
     let script = Script::fifo(move |call| match (&*call.operation, call.number) {
@@ -220,7 +225,7 @@ async fn a_copy_behind_what_is_left_out_is_not_given_back_with_it() {
             of("c-15", "begins again"),
         ])
         .after(secs(1)),
-        // As many as there are permits, and one more.
+        // One more message than there are permits.
         ("ReceiveMessage", 2) => Reply::messages(["1", "2", "3", "4", "5", "6", "7", "8", "8"].map(|id| {
             let handle = if id == "8" { "twice" } else { id };
             message(&format!("{id}-15"), handle, Some(id))
@@ -240,10 +245,10 @@ async fn a_copy_behind_what_is_left_out_is_not_given_back_with_it() {
     }
 }
 
-/// The head of a group fails, behind which a message stands twice. Both receipts are given back with it: one that was kept would have the
-/// queue hold the message back, and once it ends, have it taken for one that does not run here.
+/// The head of a group fails, and behind it stands a message twice. Both receipts have to be released. A receipt that
+/// is kept would make the queue hold the message back, and the message would later count as running here.
 #[tokio::test(start_paused = true)]
-async fn a_copy_in_the_tail_of_a_group_is_given_back_with_it() {
+async fn a_copy_in_the_tail_of_a_failed_group_is_released_with_it() {
     async fn fails_or_takes_its_time(body: Body, notes: State<Notes>) -> Result<(), &'static str> {
         if body.0.starts_with("fails") {
             return Err("down");
@@ -261,22 +266,22 @@ async fn a_copy_in_the_tail_of_a_group_is_given_back_with_it() {
             message("other-20", "other", Some("b")),
         ]),
         ("ReceiveMessage", 1) => Reply::messages([tail("anew")]).after(secs(5)),
-        // The batch of the first poll is over by then.
+        // The batch of the first poll has ended by then.
         ("ReceiveMessage", 2) => Reply::messages([tail("once more")]).after(secs(20)),
         _ => Reply::usual(),
     });
     let _worker = Running::begin(script.worker(redrive::handler(fails_or_takes_its_time).with_state(notes.clone())));
     sleep(secs(100)).await;
     assert_eq!(["first", "copy"].map(|handle| script.hidden(handle, 0).len()), [1, 1]);
-    assert!(script.hidden("copy", 30).is_empty(), "it has no heartbeats any more");
+    assert!(script.hidden("copy", 30).is_empty(), "the copy gets no more heartbeats");
     assert_eq!(notes.all().iter().filter(|note| *note == "tail-40 begun").count(), 1, "{:?}", notes.all());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_fresh_does_not_wait_for_deletes_of_what_is_not() {
+async fn a_new_message_does_not_wait_for_deletes_of_old_ones() {
     let (notes, has_deleted) = (Notes::default(), Arc::new(AtomicUsize::new(0)));
     let deletes = has_deleted.clone();
-    // As many deletes as may be under way are, and none is answered.
+    // The most deletes that are allowed are under way, and none is answered.
     let script = Script::standard(move |call| match (&*call.operation, call.number) {
         ("ReceiveMessage", number @ 0..100) => {
             let id = |of_ten| format!("{number}-{of_ten}-0");
@@ -302,7 +307,7 @@ async fn what_is_fresh_does_not_wait_for_deletes_of_what_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_counts_from_before_the_answer() {
+async fn a_lease_starts_before_the_answer_arrives() {
     let script = Script::standard(|call| match (&*call.operation, call.number) {
         ("ReceiveMessage", 0) => Reply::messages([message("m-100", "a", None)]).after(Duration::from_millis(900)),
         ("ReceiveMessage", 1) => Reply::messages([message("n-100", "b", None)]).after(secs(20)),
@@ -315,14 +320,14 @@ async fn a_lease_counts_from_before_the_answer() {
     let first = script.hidden("a", 30)[0] - receives[0].at;
     assert!(
         (secs(10)..=Duration::from_millis(10_050)).contains(&first),
-        "SQS may have counted all the while: {first:?}"
+        "SQS may have counted since the request: {first:?}"
     );
     let first = script.hidden("b", 30)[0] - receives[1].at;
-    assert!((secs(28)..=secs(30)).contains(&first), "a long poll waits for a message, and then is answered: {first:?}");
+    assert!((secs(28)..=secs(30)).contains(&first), "a long poll is answered as soon as there is a message: {first:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_of_little_patience_has_enough_for_a_long_poll() {
+async fn a_client_with_a_short_timeout_waits_for_a_long_poll() {
     let (queue, notes) = (Queue::standard().await, Notes::default());
     let timeouts = TimeoutConfig::builder().operation_timeout(secs(3)).operation_attempt_timeout(secs(2));
     let config = queue.client.config().to_builder().timeout_config(timeouts.read_timeout(secs(1)).build());
@@ -332,11 +337,11 @@ async fn a_client_of_little_patience_has_enough_for_a_long_poll() {
     sleep(secs(15)).await;
     queue.send("an order").await;
     queue.drained().await;
-    assert_eq!(queue.calls.count("ReceiveMessage"), 2, "the first one waits for what it brings");
+    assert_eq!(queue.calls.count("ReceiveMessage"), 2, "the first receive waits for its messages");
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_heartbeat_touches_what_was_settled_in_the_same_poll() {
+async fn settled_messages_get_no_heartbeat_with_the_rest_of_their_poll() {
     let (queue, notes) = (Queue::with_messages(2).await, Notes::default());
     let place = |Body(body): Body, ReceiveCount(count): ReceiveCount, State(notes): State<Notes>| async move {
         notes.add(format!("{body} at receive {count}"));
@@ -357,12 +362,12 @@ async fn no_heartbeat_touches_what_was_settled_in_the_same_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_heartbeat_touches_the_tail_of_a_group_while_its_head_is_settled() {
+async fn the_tail_of_a_group_gets_no_heartbeat_while_its_head_is_settled() {
     let script = Script::fifo(|call| {
         let of = |id, handle| message(id, handle, Some("g"));
         match (&*call.operation, call.number) {
             ("ReceiveMessage", 0) => Reply::messages([of("1", "1"), of("2", "2"), of("2", "2 again")]),
-            // The delay of all is under way when a heartbeat is due.
+            // The delay of all three is under way when a heartbeat is due.
             ("ChangeMessageVisibilityBatch", _) if call.entries().iter().any(|entry| entry.1 == Some(100)) => {
                 Reply::usual().after(secs(2))
             }
@@ -378,12 +383,16 @@ async fn no_heartbeat_touches_the_tail_of_a_group_while_its_head_is_settled() {
     sleep(secs(60)).await;
     for handle in ["2", "2 again"] {
         assert_eq!(script.hidden(handle, 100).len(), 1);
-        assert!(script.hidden(handle, 30).is_empty(), "it would end the delay: {:?}", script.hidden(handle, 30));
+        assert!(
+            script.hidden(handle, 30).is_empty(),
+            "a heartbeat would overwrite the delay: {:?}",
+            script.hidden(handle, 30)
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_lost_is_extended_no_more() {
+async fn a_lost_lease_gets_no_more_heartbeats() {
     let script = Script::standard(|call| match (&*call.operation, call.number) {
         ("ReceiveMessage", 0) => Reply::messages([message("m-100", DEAD, None), message("n-100", "b", None)]),
         _ => Reply::usual(),

@@ -1,4 +1,4 @@
-//! The region that a queue's URL names is the one that calls are made to.
+//! Tests that calls go to the region that a queue's URL names.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -10,10 +10,11 @@ use redrive::{Body, Effects, Outcome};
 use crate::kit::{Queue, Running};
 use crate::wire::through;
 
-/// The host of each call, and the region that it was signed for.
+/// The host of each call and its signing region.
 type Seen = Arc<Mutex<BTreeSet<(String, String)>>>;
 
-/// A client of the queue in process that was set up for us-east-1 and without an endpoint, as one from an environment is.
+/// Returns a client of the in-process queue, configured for us-east-1 without an endpoint, like a client from the
+/// environment.
 fn client_of(queue: &Queue, endpoint: Option<&str>) -> (Client, Seen) {
     let mut config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -32,7 +33,7 @@ fn client_of(queue: &Queue, endpoint: Option<&str>) -> (Client, Seen) {
     (client, seen)
 }
 
-/// The URL of the queue in process as a host of AWS would have it.
+/// Returns the URL of the in-process queue with a host of AWS.
 fn url_at(host: &str, queue: &Queue) -> String {
     format!("https://{host}/{}", queue.url.split_once("://").unwrap().1.split_once('/').unwrap().1)
 }
@@ -61,7 +62,7 @@ async fn a_worker_calls_the_region_of_its_queues_url() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_a_client_was_given_stays() {
+async fn an_endpoint_that_is_set_on_the_client_stays() {
     let queue = Queue::with_messages(1).await;
     let (client, seen) = client_of(&queue, Some("http://localhost:4566"));
     let worker = Running::begin(redrive::handler(|_: Body| async {}).worker(client, &queue.url));
@@ -71,7 +72,7 @@ async fn an_endpoint_that_a_client_was_given_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn effects_call_the_region_of_the_arn_and_of_the_dead_letter_queues_url() {
+async fn effects_call_the_regions_of_the_arn_and_of_the_dead_letter_queues_url() {
     let (queue, dead) = Queue::with_dead_letters("orders", 5).await;
     queue.send("an order").await;
     let (client, seen) = client_of(&queue, None);

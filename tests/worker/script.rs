@@ -1,4 +1,4 @@
-//! An SQS that answers as a test has written it, and remembers every call.
+//! Provides an SQS that answers by a test's script and records every call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -11,19 +11,19 @@ use tokio::time::{Instant, sleep};
 
 use crate::fake_sqs;
 
-/// One call, as it came in.
+/// One received call.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) operation: String,
-    /// How many of this operation there were before.
+    /// The number of earlier calls of this operation.
     pub(crate) number: usize,
     pub(crate) request: Value,
-    /// Since the beginning.
+    /// The time since the start.
     pub(crate) at: Duration,
 }
 
 impl Call {
-    /// The receipt handles of a batch call, each with the visibility timeout that it is to have.
+    /// Returns the receipt handles of a batch call, each with its new visibility timeout.
     pub(crate) fn entries(&self) -> Vec<(String, Option<u64>)> {
         let entries = self.request["Entries"].as_array().cloned().unwrap_or_default();
         let entry = |entry: &Value| {
@@ -34,17 +34,17 @@ impl Call {
     }
 }
 
-/// What is answered, and when.
+/// An answer and its delay.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     after: Duration,
     status: u16,
-    /// `None`: what SQS says when nothing is wrong, and no message there.
+    /// `None` is the answer of an SQS without faults and without messages.
     answer: Option<Value>,
 }
 
 impl Reply {
-    /// All goes well, and a receive waits in vain.
+    /// Answers as an SQS without faults: a receive waits and returns no message.
     pub(crate) fn usual() -> Self {
         Self { after: Duration::ZERO, status: 200, answer: None }
     }
@@ -68,10 +68,10 @@ impl Reply {
     }
 }
 
-/// A receipt handle that SQS takes for no live one, whatever is asked of it.
+/// A receipt handle that SQS always refuses.
 pub(crate) const DEAD: &str = "dead";
 
-/// A message of that group, handed out under that receipt handle. Its body is its id.
+/// Returns a message of that group with that receipt handle. Its body is its id.
 pub(crate) fn message(id: &str, receipt_handle: &str, group: Option<&str>) -> Value {
     let mut attributes = json!({ "ApproximateReceiveCount": "1", "SentTimestamp": "0" });
     if let Some(group) = group {
@@ -117,21 +117,22 @@ impl Script {
         consumer.worker(self.client.clone(), self.url)
     }
 
-    /// The calls of an operation, in order. What a worker asks at its start, to see whether it may, is left out.
+    /// Returns the calls of an operation, in order, without the calls with which a worker checks its permissions at
+    /// startup.
     pub(crate) fn calls(&self, operation: &str) -> Vec<Call> {
         let mut calls = self.calls.lock().unwrap().clone();
         calls.retain(|call| call.operation == operation && call.entries().iter().all(|(handle, _)| handle != "none"));
         calls
     }
 
-    /// When that receipt's message was told to be visible after so many seconds.
+    /// Returns the times at which that receipt's message was given this visibility timeout, in seconds.
     pub(crate) fn hidden(&self, receipt_handle: &str, seconds: u64) -> Vec<Duration> {
         let entry = (receipt_handle.to_owned(), Some(seconds));
         let calls = self.calls("ChangeMessageVisibilityBatch").into_iter();
         calls.filter(|call| call.entries().contains(&entry)).map(|call| call.at).collect()
     }
 
-    /// When that receipt's message was deleted.
+    /// Returns the times at which that receipt's message was deleted.
     pub(crate) fn deleted(&self, receipt_handle: &str) -> Vec<Duration> {
         let entry = (receipt_handle.to_owned(), None);
         let calls = self.calls("DeleteMessageBatch").into_iter();

@@ -1,4 +1,4 @@
-//! The end of a worker: what has begun is finished, what has not is given back.
+//! Tests the shutdown of a worker: running messages are finished, and the others are released.
 
 use std::future::pending;
 use std::time::Duration;
@@ -17,18 +17,18 @@ async fn slow(Body(body): Body, State(notes): State<Notes>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_runs_comes_to_its_end_and_is_deleted() {
+async fn a_running_message_is_finished_and_deleted() {
     let (queue, notes) = (Queue::with_messages(30).await, Notes::default());
     let worker = queue.run(redrive::handler(slow).concurrency(20).with_state(notes.clone()));
     notes.until(20).await;
     let (result, took) = timed(worker.end()).await;
     assert!(result.is_ok() && took < secs(11), "{took:?}");
     assert_eq!((notes.len(), queue.counts().await), (40, (10, 0)));
-    assert!(queue.receive().await.iter().all(|(_, count)| *count == 1), "the others were never received");
+    assert!(queue.receive().await.iter().all(|(_, count)| *count == 1), "the other messages were never received");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_last_poll_brings_runs_and_is_deleted() {
+async fn a_message_of_the_last_poll_runs_and_is_deleted() {
     for queue in [Queue::standard().await, Queue::fifo().await] {
         let notes = Notes::default();
         let mut worker = queue.run(redrive::handler(slow).with_state(notes.clone()));
@@ -46,14 +46,14 @@ async fn what_the_last_poll_brings_runs_and_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_too_late_to_end_in_time_does_not_begin() {
+async fn a_message_that_cannot_end_in_time_does_not_begin() {
     let (queue, notes) = (Queue::with_messages(1).await, Notes::default());
     let worker = queue.worker(redrive::handler(slow).with_state(notes.clone())).drain_timeout(secs(14));
     let mut worker = Running::begin(worker);
     notes.until(2).await;
     queue.drained().await;
     worker.ask();
-    // A poll waits for 9 s, and a handler takes 10.
+    // A poll waits for 9 s, and a handler takes 10 s.
     sleep(secs(5)).await;
     queue.send("late").await;
     let (result, took) = timed(worker.end()).await;
@@ -62,7 +62,7 @@ async fn what_comes_too_late_to_end_in_time_does_not_begin() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rest_of_a_group_runs_as_far_as_it_can_end_in_time() {
+async fn the_rest_of_a_group_runs_while_it_can_end_in_time() {
     let (queue, notes) = (Queue::fifo().await, Notes::default());
     for number in 0..5 {
         queue.send_to("g", number.to_string()).await;
@@ -72,7 +72,7 @@ async fn the_rest_of_a_group_runs_as_far_as_it_can_end_in_time() {
     worker.ask();
     let (result, took) = timed(worker.end()).await;
     assert!(result.is_ok() && took < secs(21), "{took:?}");
-    assert_eq!(notes.all(), ["0 begun", "0 done", "1 begun", "1 done"], "the third one would be cut off");
+    assert_eq!(notes.all(), ["0 begun", "0 done", "1 begun", "1 done"], "the third message would be cut off");
     assert_eq!(queue.counts().await, (3, 0));
     assert_eq!(queue.receive().await[0].0, "2");
 }
@@ -89,13 +89,13 @@ async fn a_short_drain_timeout_shortens_polls_and_no_poll_outlives_it() {
         let (result, took) = timed(worker.end()).await;
         assert!(result.is_ok() && took <= secs(drain_timeout), "{drain_timeout} s: {took:?}");
         let calls = script.calls("ReceiveMessage");
-        assert_eq!(calls.len(), polls, "no poll begins after the shutdown");
+        assert_eq!(calls.len(), polls, "a poll began after the shutdown");
         assert!(calls.iter().all(|call| call.request["WaitTimeSeconds"] == wait), "{drain_timeout} s: {calls:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_still_runs_after_the_drain_timeout_is_cancelled_and_given_back() {
+async fn a_handler_that_runs_after_the_drain_timeout_is_cancelled_and_its_message_released() {
     let (queue, notes) = (Queue::standard().await, Notes::default());
     queue.send("endless").await;
     let endless = |Body(_): Body, State(notes): State<Notes>| async move {
@@ -112,7 +112,7 @@ async fn what_still_runs_after_the_drain_timeout_is_cancelled_and_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_given_back_waits_for_a_heartbeat_under_way() {
+async fn a_release_waits_for_a_heartbeat_under_way() {
     let (queue, notes) = (Queue::standard().await, Notes::default());
     queue.send("endless").await;
     let endless = |Body(_): Body, State(notes): State<Notes>| async move {
@@ -133,26 +133,26 @@ async fn what_is_given_back_waits_for_a_heartbeat_under_way() {
     assert_eq!(
         queue.calls.count("ChangeMessageVisibilityBatch"),
         before,
-        "the drain timeout is over, and the heartbeat is not"
+        "the heartbeat is still under way after the drain timeout"
     );
     worker.end().await.unwrap();
     assert_eq!(queue.counts().await, (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_load_nothing_is_processed_twice() {
+async fn no_message_runs_twice_though_workers_end_under_load() {
     let (queue, notes) = (Queue::with_messages(500).await, Notes::default());
     let quick = |Body(body): Body, State(notes): State<Notes>| async move {
         sleep(Duration::from_millis(body.parse::<u64>().unwrap() % 70)).await;
         notes.add(body);
     };
     let consumer = redrive::handler(quick).with_state(notes.clone());
-    // One after the other, each ended in the midst of it.
+    // The workers run one after the other, and each is ended under load.
     while queue.counts().await != (0, 0) {
         let worker = queue.run(consumer.clone());
         sleep(Duration::from_millis(90)).await;
         worker.end().await.unwrap();
-        assert_eq!(queue.counts().await.1, 0, "nothing is left in flight");
+        assert_eq!(queue.counts().await.1, 0, "messages are left in flight");
     }
     let mut seen = notes.all();
     seen.sort();
@@ -161,7 +161,7 @@ async fn under_load_nothing_is_processed_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_is_asked_before_it_has_begun_ends() {
+async fn a_worker_ends_if_the_shutdown_comes_before_its_start() {
     let queue = Queue::standard().await;
     let mut worker = queue.run(redrive::handler(slow).with_state(Notes::default()));
     worker.ask();
@@ -169,7 +169,7 @@ async fn a_worker_that_is_asked_before_it_has_begun_ends() {
     assert!(result.is_ok() && took < secs(21), "{took:?}");
 }
 
-/// Has the next heartbeat of what was received just now, which begins after 10 s, take longer than 80 ms.
+/// Makes the next heartbeat of a message that was received just now take longer than 80 ms. It begins after 10 s.
 async fn slow_heartbeat(queue: &Queue) {
     sleep(Duration::from_millis(9_900)).await;
     queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(4)));
@@ -178,7 +178,7 @@ async fn slow_heartbeat(queue: &Queue) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_done_when_the_drain_timeout_ends_is_deleted_though_it_waits_for_a_heartbeat() {
+async fn a_processed_message_is_deleted_though_it_waits_for_a_heartbeat_at_the_cut() {
     let (queue, notes) = (Queue::standard().await, Notes::default());
     queue.send("an order").await;
     let place = |Body(_): Body, State(notes): State<Notes>| async move {
@@ -193,11 +193,11 @@ async fn what_is_done_when_the_drain_timeout_ends_is_deleted_though_it_waits_for
     slow_heartbeat(&queue).await;
     worker.end().await.unwrap();
     assert_eq!(notes.all(), ["begun", "done"]);
-    assert_eq!(queue.counts().await, (0, 0), "it would run once more");
+    assert_eq!(queue.counts().await, (0, 0), "the message would run again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_being_given_back_when_the_drain_timeout_ends_is() {
+async fn a_release_under_way_at_the_cut_is_completed() {
     let (queue, notes) = (Queue::fifo().await, Notes::default());
     for number in 0..3 {
         queue.send_to("g", number.to_string()).await;
@@ -210,21 +210,21 @@ async fn what_is_being_given_back_when_the_drain_timeout_ends_is() {
     let mut worker = Running::begin(worker.drain_timeout(Duration::from_millis(30)));
     notes.until(1).await;
     slow_heartbeat(&queue).await;
-    // What waits is to be given back, and that waits for the heartbeat; and then the drain timeout is over.
+    // The waiting messages have to be released. The release waits for the heartbeat, and then the drain timeout ends.
     worker.ask();
     worker.end().await.unwrap();
-    assert_eq!(queue.counts().await, (3, 0), "none is left hidden");
+    assert_eq!(queue.counts().await, (3, 0), "a message is left hidden");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_cut_off_at_the_end_has_no_effect_of_a_failure() {
+async fn a_handler_cut_off_at_the_end_has_no_effects_of_a_failure() {
     let (queue, notes) = (Queue::standard().await, Notes::default());
     queue.send("done").await;
     queue.send("endless").await;
     let place = |Body(body): Body, State(notes): State<Notes>| async move {
         notes.add(&body);
         match &*body {
-            // It waits for the heartbeat when the drain timeout ends: so the batch is not over yet.
+            // The message waits for the heartbeat at the end of the drain timeout, so the batch has not ended.
             "done" => sleep(Duration::from_millis(10_050)).await,
             _ => pending::<()>().await,
         }
@@ -236,12 +236,12 @@ async fn what_is_cut_off_at_the_end_has_no_effect_of_a_failure() {
     worker.ask();
     slow_heartbeat(&queue).await;
     worker.end().await.unwrap();
-    assert_eq!(queue.counts().await, (1, 0), "it is back at once, and the other one is deleted");
+    assert_eq!(queue.counts().await, (1, 0), "the message is visible at once, and the other one is deleted");
     assert_eq!(queue.receive().await[0].0, "endless");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_is_under_way_when_the_drain_timeout_ends_is_settled() {
+async fn a_dead_letter_under_way_at_the_cut_is_settled() {
     let notes = Notes::default();
     let script = Script::standard(|call| match (&*call.operation, call.number) {
         ("ReceiveMessage", 0) => Reply::messages([message("m", "a", None)]),
@@ -260,10 +260,10 @@ async fn a_dead_letter_that_is_under_way_when_the_drain_timeout_ends_is_settled(
     worker.ask();
     worker.end().await.unwrap();
     assert_eq!(script.calls("SendMessage").len(), 1);
-    assert_eq!(script.deleted("a").len(), 1, "it would be there twice");
+    assert_eq!(script.deleted("a").len(), 1, "the message would exist twice");
 }
 
-/// Notes at what time it is dropped.
+/// Notes when it is dropped.
 struct Dropped(Notes, Instant);
 
 impl Drop for Dropped {
@@ -273,12 +273,12 @@ impl Drop for Dropped {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chunk_is_cut_off_when_the_drain_timeout_ends_and_not_later() {
+async fn a_chunk_is_cut_off_exactly_at_the_end_of_the_drain_timeout() {
     let (queue, notes) = (Queue::with_messages(2).await, Notes::default());
     let place = |State(notes): State<Notes>, bodies: Vec<Body>| async move {
         notes.add("begun");
         match &*bodies[0].0 {
-            // It waits for the heartbeat when the drain timeout ends: so the batch is not over yet.
+            // The message waits for the heartbeat at the end of the drain timeout, so the batch has not ended.
             "0" => sleep(Duration::from_millis(10_050)).await,
             _ => {
                 let _dropped = Dropped(notes, Instant::now());
@@ -298,7 +298,7 @@ async fn a_chunk_is_cut_off_when_the_drain_timeout_ends_and_not_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_that_never_answers_does_not_keep_it_from_ending() {
+async fn the_worker_ends_though_a_poll_gets_no_answer() {
     let script = Script::standard(|call| match &*call.operation {
         "ReceiveMessage" => Reply::never(),
         _ => Reply::usual(),
@@ -309,11 +309,11 @@ async fn a_poll_that_never_answers_does_not_keep_it_from_ending() {
     worker.ask();
     let (result, took) = timed(worker.end()).await;
     assert!(result.is_ok() && took < secs(30), "{took:?}");
-    assert_eq!(script.calls("ReceiveMessage").len(), 1, "no poll begins any more");
+    assert_eq!(script.calls("ReceiveMessage").len(), 1, "a poll began after the shutdown");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_takes_no_deletes_does_not_keep_it_from_ending() {
+async fn the_worker_ends_though_its_deletes_get_no_answer() {
     let notes = Notes::default();
     let script = Script::standard(|call| match (&*call.operation, call.number) {
         ("ReceiveMessage", 0) => Reply::messages([message("m", "a", None)]),

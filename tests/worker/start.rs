@@ -1,4 +1,4 @@
-//! What keeps a worker from beginning, and what it waits for.
+//! Tests which failures stop a worker at startup and which it waits for.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ use crate::kit::{Queue, Running, secs};
 async fn nothing(_: Body) {}
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_does_not_exist() {
+async fn a_missing_queue_is_an_error_at_startup() {
     let queue = Queue::standard().await;
     let worker = redrive::handler(nothing).worker(queue.client.clone(), queue.url.replace("orders", "oders"));
     let error = worker.run_until(std::future::pending()).await.unwrap_err();
@@ -30,7 +30,7 @@ async fn a_queue_that_does_not_exist() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_network_that_is_not_up_yet_is_waited_for() {
+async fn the_worker_waits_for_a_network_that_is_not_ready() {
     let queue = Queue::standard().await;
     queue.sqs.set_faults(Faults::none().lost_requests(1.0));
     let worker = queue.run(redrive::handler(nothing));
@@ -42,10 +42,10 @@ async fn a_network_that_is_not_up_yet_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_goes_away_later_is_waited_for() {
+async fn the_worker_waits_for_a_queue_that_is_deleted_later() {
     let queue = Queue::standard().await;
     let worker = queue.run(redrive::handler(nothing));
-    // It has polled once.
+    // The worker has polled once.
     sleep(secs(25)).await;
     queue.sqs.client().delete_queue().queue_url(&queue.url).send().await.unwrap();
     sleep(secs(100)).await;
@@ -55,7 +55,7 @@ async fn a_queue_that_goes_away_later_is_waited_for() {
     worker.end().await.unwrap();
 }
 
-/// A service that refuses one operation, and answers the others as SQS does for a queue that is empty.
+/// A service that refuses one operation, and answers the others like SQS for an empty queue.
 struct Refusing {
     operation: &'static str,
     code: &'static str,
@@ -82,7 +82,7 @@ async fn answer(State(refusing): State<Arc<Refusing>>, headers: HeaderMap) -> (S
     (StatusCode::OK, HeaderMap::new(), answer.to_string())
 }
 
-/// What a worker says that may not do this.
+/// Returns the error of a worker that is refused this operation.
 async fn refused(operation: &'static str, code: &'static str) -> Error {
     let refusing = Arc::new(Refusing { operation, code, asked: Mutex::default() });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -103,7 +103,7 @@ async fn refused(operation: &'static str, code: &'static str) -> Error {
 }
 
 #[tokio::test]
-async fn a_missing_permission_is_named() {
+async fn a_missing_permission_is_an_error_that_names_the_action() {
     for (operation, action) in [
         ("GetQueueAttributes", "sqs:GetQueueAttributes"),
         ("ReceiveMessage", "sqs:ReceiveMessage"),
@@ -119,17 +119,17 @@ async fn a_missing_permission_is_named() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_not_accepted_are_one_error() {
+async fn rejected_credentials_are_an_error_at_startup() {
     let error = refused("GetQueueAttributes", "UnrecognizedClientException").await.to_string();
     assert!(error.contains("the credentials are not accepted (UnrecognizedClientException)"), "{error}");
 }
 
 #[tokio::test]
-async fn without_credentials_or_a_region_there_is_one_error() {
+async fn missing_credentials_or_a_missing_region_are_an_error_at_startup() {
     let bare = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::latest());
     for config in [bare.clone().region(Region::new("eu-west-1")), bare.credentials_provider(Credentials::for_tests())] {
         let client = Client::from_conf(config.build());
-        // A URL of AWS would say the region.
+        // A queue URL of AWS would name the region.
         let worker = redrive::handler(nothing).worker(client, "https://sqs.example.com/123456789012/orders");
         let error = worker.run_until(std::future::pending()).await.unwrap_err().to_string();
         assert!(error.contains("cannot be called") && error.contains("AWS_REGION"), "{error}");
@@ -137,7 +137,7 @@ async fn without_credentials_or_a_region_there_is_one_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_visibility_timeout_that_no_worker_can_keep_is_put_into_range() {
+async fn a_visibility_timeout_out_of_range_is_clamped() {
     let queue = Queue::standard().await;
     let worker = queue.worker(redrive::handler(|_: Body| sleep(secs(60)))).visibility_timeout(secs(0));
     let worker = Running::begin(worker);

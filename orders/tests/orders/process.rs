@@ -175,7 +175,7 @@ async fn all_log_lines_are_written_before_the_worker_ends() {
 async fn invalid_or_missing_queue_is_an_error_with_a_reason() {
     let served = Served::new().await;
     for (url, expected) in
-        [("orders", "which is no URL"), (&*served.url.replace("orders", "oders"), "there is no queue at")]
+        [("orders", "which is not a URL"), (&*served.url.replace("orders", "oders"), "there is no queue at")]
     {
         let output = served.command().env("REDRIVE_QUEUE_URL", url).stderr(Stdio::piped()).output().await.unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
@@ -203,7 +203,7 @@ async fn unusable_health_port_is_one_error() {
     let served = Served::new().await;
     let taken = TcpListener::bind("[::]:0").await.unwrap();
     let taken = taken.local_addr().unwrap().port().to_string();
-    for (port, expected) in [("http", "which is no port"), (&taken, "take another port")] {
+    for (port, expected) in [("http", "which is not a port"), (&taken, "take another port")] {
         let mut command = served.command();
         let output = command.env("REDRIVE_HEALTH_PORT", port).stderr(Stdio::piped()).output().await.unwrap();
         let error = String::from_utf8(output.stderr).unwrap();

@@ -1,4 +1,4 @@
-//! What happened, message by message and in its order; and what of it is wrong.
+//! Records all events, message by message and in order, and the violations among them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,49 +10,49 @@ use super::causes::{self, Cause};
 use super::groups::Groups;
 use crate::log::Logged;
 
-/// The book that all hosts of a fleet write in.
+/// The book that all hosts of a fleet share.
 #[derive(Clone)]
 pub(super) struct Shared(Arc<Mutex<Book>>);
 
 pub(super) struct Book {
     pub(super) began: Instant,
     stories: HashMap<Arc<str>, Vec<Event>>,
-    /// The message that each receipt handle is of.
+    /// The message of each receipt handle.
     handles: HashMap<Arc<str>, Arc<str>>,
-    /// Of a FIFO queue.
+    /// The groups of a FIFO queue.
     groups: Option<Groups>,
     pub(super) hosts: Hosts,
-    /// Every run, as it began.
+    /// Every run, recorded at its start.
     pub(super) runs: Vec<Began>,
-    /// Why messages ran more than once.
+    /// The causes of repeated runs.
     pub(super) causes: BTreeMap<Cause, usize>,
-    /// Crashes and their like, by name.
+    /// The number of injected faults, by name.
     pub(super) troubles: BTreeMap<&'static str, usize>,
-    /// The bodies of messages that were done, or are dead.
+    /// The bodies of messages that are done or dead.
     pub(super) settled: HashSet<String>,
     pub(super) wrong: Vec<String>,
 }
 
-/// After how long, on which host, which message, and at which receive.
+/// The time, host, message and receive count of a run.
 pub(super) type Began = (Duration, usize, String, u32);
 
 #[derive(Default)]
 pub(super) struct Hosts {
     pub(super) crashed: HashSet<usize>,
-    /// They remember nothing of what they did, and extend nothing.
+    /// The mappings. They remember no earlier run and extend no lease.
     pub(super) mappings: HashSet<usize>,
-    /// For how long each has a message that is not extended.
+    /// How long a message is hidden for each host without heartbeats.
     pub(super) leases: HashMap<usize, Duration>,
-    /// When each was told where dead letters go: it asks with its first one.
+    /// When each host learned the URL of the dead-letter queue. A host asks before its first dead letter.
     pub(super) dead_letter_queues: HashMap<usize, Duration>,
 }
 
-/// Something that happened to a message.
+/// An event in the story of a message.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
-    /// From the fleet's beginning on.
+    /// The time since the fleet's start.
     pub(super) after: Duration,
-    /// 0 where nobody says which.
+    /// The host, or 0 if it is unknown.
     pub(super) host: usize,
     pub(super) receipt: Arc<str>,
     pub(super) what: What,
@@ -61,22 +61,22 @@ pub(super) struct Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Received,
-    /// SQS has handed it out, and left it visible.
+    /// SQS handed the message out and left it visible.
     Duplicated,
     Begun,
     Done,
-    /// To be a dead letter.
+    /// The message was to become a dead letter.
     Dead,
     Failed,
-    /// The handler was dropped before its end, or panicked.
+    /// The handler was dropped before its end or panicked.
     CutOff,
-    /// A worker says that it is not its own any more.
+    /// A worker reported that it lost the lease.
     Lost,
     Tried(Ask),
     Confirmed(Ask),
 }
 
-/// What SQS is asked for.
+/// The kind of a request to SQS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ask {
     Delete,
@@ -84,7 +84,7 @@ pub(super) enum Ask {
     Letter,
 }
 
-/// A message as a handler has it.
+/// A message, as a handler receives it.
 #[derive(Clone, Debug)]
 pub(super) struct Delivered {
     pub(super) id: String,
@@ -102,22 +102,22 @@ impl Shared {
         self.0.lock().unwrap()
     }
 
-    /// What the embedded queue and workers say in the log, and nobody sees on the wire.
+    /// Records events that only the logs of the embedded queue and of workers show.
     pub(super) fn hear(&self, logged: &Logged) {
         let what = match logged.message.as_str() {
             "a message is handed out, and stays visible: an injected fault" => What::Duplicated,
-            "a message is lost to others while it is here, and comes back there" => What::Lost,
+            "lost the lease on a running message; another consumer may receive it" => What::Lost,
             _ => return,
         };
         let mut book = self.open();
-        let id = logged.message_id.as_deref().expect("it says which message");
+        let id = logged.message_id.as_deref().expect("the log line names its message");
         if what == What::Lost && !book.story(id).is_empty() && causes::lost_for_nothing(book.story(id)) {
-            book.is_wrong(id, "a lease was lost, and no heartbeat had failed");
+            book.is_wrong(id, "a lease was lost although no heartbeat had failed");
         }
         book.note(id, 0, "", what);
     }
 
-    /// Takes the book out of the hands of those who may still write.
+    /// Takes the book away from tasks that may still write to it.
     pub(super) fn close(&self) -> Book {
         std::mem::replace(&mut *self.open(), Book::new(None))
     }
@@ -167,9 +167,9 @@ impl Book {
         self.note(&id, host, receipt, What::Received);
     }
 
-    /// What became of a call for a message, by its receipt.
+    /// Records the result of a call, by its receipt.
     pub(super) fn called(&mut self, host: usize, receipt: &str, what: What) {
-        // At its start a worker finds out whether it may do so, with a receipt of no message.
+        // At startup a worker checks its permissions with a receipt that belongs to no message.
         if let Some(id) = self.handles.get(receipt).cloned() {
             self.note(&id, host, receipt, what);
         }
@@ -179,7 +179,7 @@ impl Book {
         self.hosts.dead_letter_queues.entry(host).or_insert(self.began.elapsed());
     }
 
-    /// What became of a dead letter.
+    /// Records the result of a dead letter.
     pub(super) fn letter(&mut self, host: usize, id: &str, body: &str, what: What) {
         self.note(id, host, "", what);
         if what == What::Confirmed(Ask::Letter) {
@@ -191,7 +191,7 @@ impl Book {
         let Delivered { id, receipt, body, receive_count } = delivered;
         match causes::cause(self.story(id), &self.hosts, host, receipt) {
             Ok(cause) => cause.into_iter().for_each(|cause| *self.causes.entry(cause).or_default() += 1),
-            Err(problem) => self.is_wrong(id, &format!("host {host} has run it once more, {problem}")),
+            Err(problem) => self.is_wrong(id, &format!("host {host} ran it again, {problem}")),
         }
         self.note(id, host, receipt, What::Begun);
         self.runs.push((self.began.elapsed(), host, body.clone(), *receive_count));
@@ -201,7 +201,7 @@ impl Book {
         let ran_on = |event: &Event| event.what == What::Begun && self.hosts.mappings.contains(&event.host);
         let was_a_mappings = self.story(id).iter().any(ran_on);
         if let Err(problem) = groups.begin(host, delivered, was_a_mappings, is_ours) {
-            self.is_wrong(id, &format!("host {host} has run {body}, {problem}"));
+            self.is_wrong(id, &format!("host {host} ran {body}, {problem}"));
         }
         self.groups = Some(groups);
     }
@@ -227,7 +227,7 @@ impl Book {
 impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { after, host, receipt, what } = self;
-        // Its end is the receive count, and its beginning the same for all.
+        // A receipt's end is its receive count. Its beginning is the same for all.
         let receipt = &receipt[receipt.len().saturating_sub(8)..];
         write!(f, "{:>12.3} s  host {host:<3} {what:?} {receipt}", after.as_secs_f64())
     }

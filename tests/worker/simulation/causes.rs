@@ -1,41 +1,42 @@
-//! Why a message runs once more.
+//! Finds the cause of each repeated run.
 
 use std::time::Duration;
 
 use super::book::{Ask, Event, Hosts, What};
 
-/// What happened between two runs of a message.
+/// The cause of a repeated run: an event between it and the run before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cause {
     /// The handler failed.
     Failed,
-    /// The host of the first one crashed before SQS had confirmed a delete.
+    /// The host of the earlier run crashed before SQS confirmed a delete.
     Crash,
     /// SQS handed the message out twice.
     Duplicate,
-    /// SQS had handed the message out twice, and whoever had the other copy set its visibility.
+    /// SQS had handed the message out twice, and the holder of the other copy changed its visibility.
     ChangedByCopy,
-    /// Heartbeats failed.
+    /// The lease was lost because heartbeats failed.
     LostLease,
-    /// It panicked, or was out of time: its function's, or its worker's at the end.
+    /// The handler panicked or was cut off, by its function's timeout or at its worker's end.
     CutOff,
-    /// It was to be a dead letter, and SQS has not said that it is one, or not where to send it.
+    /// The message was to become a dead letter, and SQS did not confirm it or did not return the queue's URL.
     LetterNotConfirmed,
-    /// A delete was tried, and SQS has not said that it is done.
+    /// A delete was tried, and SQS did not confirm it.
     DeleteNotConfirmed,
-    /// Its host had it for longer than it was hidden: a mapping, or a worker whose heartbeats failed to the very end.
+    /// Its host kept it for longer than it was hidden. The host is a mapping, or a worker whose heartbeats failed to
+    /// the end.
     NotHidden,
 }
 
-/// Why the message runs on that host, with that receipt. `None`: for the first time.
+/// Returns why the message runs on that host with that receipt, or `None` for its first run.
 ///
 /// # Errors
 ///
-/// Where there is no reason.
+/// Returns an error if there is no cause.
 pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) -> Result<Option<Cause>, &'static str> {
     let Some(last) = story.iter().rfind(|event| event.what == What::Begun) else { return Ok(None) };
     if !hosts.mappings.contains(&host) && was_done_by(story, host) {
-        return Err("though it was done there before");
+        return Err("although that host had processed it before");
     }
     let received = |host, receipt: &str| {
         let is_it = |event: &Event| event.host == host && &*event.receipt == receipt && event.what == What::Received;
@@ -47,7 +48,7 @@ pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) 
     };
     let window = &story[since.min(story.len())..];
     let letters = |what| window.iter().any(|event| event.host == last.host && event.what == what);
-    // What SQS was told after it had handed the message out again came too late.
+    // Calls that reached SQS after it handed the message out again came too late.
     let in_time = &story[since.min(until)..until];
     let is_deleted = of_last(in_time, What::Confirmed(Ask::Delete));
     let cause = if of_last(window, What::Failed) {
@@ -72,18 +73,19 @@ pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) 
     } else if story.get(until).is_some_and(|received| hidden_until(story, hosts, last) <= received.after) {
         Cause::NotHidden
     } else {
-        return Err("and nothing happened that would be a reason");
+        return Err("and no event in between explains it");
     };
     Ok(Some(cause))
 }
 
-/// Whether SQS has left the message visible since that receive: that is in the book right before it.
+/// Returns whether SQS has left the message visible since that receive. Such an event is recorded right before the
+/// receive.
 fn is_double(story: &[Event], since: usize) -> bool {
     let before = story[..since].iter().rev().take_while(|event| event.what == What::Duplicated);
     before.chain(&story[since..]).any(|event| event.what == What::Duplicated)
 }
 
-/// Whether SQS handed the message out by that receive while it had left it visible behind the one before.
+/// Returns whether that receive got a copy of a message that SQS had left visible at the receive before.
 fn is_copy(story: &[Event], received: usize) -> bool {
     let is_receive = |event: &Event| event.what == What::Received;
     let earlier = story.get(..received).and_then(|events| events.iter().rposition(is_receive));
@@ -93,7 +95,8 @@ fn is_copy(story: &[Event], received: usize) -> bool {
     })
 }
 
-/// Whether the flight of that run was changed by a receipt from before it, which was good because the message was there twice.
+/// Returns whether the visibility of that run's message was changed with an earlier receipt, which was valid because
+/// the message existed twice.
 fn is_changed_by_copy(story: &[Event], window: &[Event], run: &Event) -> bool {
     let is_copy = |event: &&Event| event.receipt != run.receipt && event.what == What::Tried(Ask::Visibility);
     let received =
@@ -102,14 +105,16 @@ fn is_changed_by_copy(story: &[Event], window: &[Event], run: &Event) -> bool {
     window.iter().filter(is_copy).filter_map(received).any(was_double)
 }
 
-/// Whether its host had been told where dead letters go while the message of that run was hidden. The window begins with its receive.
+/// Returns whether the host knew the dead-letter queue's URL while the message of that run was hidden. The window
+/// begins with the run's receive.
 fn knew_where_letters_go(window: &[Event], hosts: &Hosts, run: &Event) -> bool {
     let received = window.first().map_or(Duration::ZERO, |received| received.after);
     let told = hosts.dead_letter_queues.get(&run.host);
     told.is_some_and(|told| *told < received + hosts.leases[&run.host])
 }
 
-/// Until when the message of that run was hidden, by what SQS has confirmed; where heartbeats have failed since, or there are none.
+/// Returns until when the message of that run was hidden, as SQS has confirmed it. It applies if heartbeats have failed
+/// since, or if there are none.
 fn hidden_until(story: &[Event], hosts: &Hosts, run: &Event) -> Duration {
     let lease = hosts.leases[&run.host];
     let of_run = |event: &&Event| event.host == run.host && event.receipt == run.receipt;
@@ -122,12 +127,13 @@ fn hidden_until(story: &[Event], hosts: &Hosts, run: &Event) -> Duration {
             _ => {}
         }
     }
-    // A worker cancels what is over, and says that it is lost: but not what ends at that moment.
+    // A worker cancels a run whose lease has ended, and logs the lost lease. It cannot cancel a run that ends at that
+    // moment.
     let has_ended = || story.iter().filter(of_run).any(|event| matches!(event.what, What::Done | What::Dead));
     if hosts.mappings.contains(&run.host) || (tried.is_some() && has_ended()) { hidden } else { Duration::MAX }
 }
 
-/// A worker remembers what it has done, though SQS does not say that it is deleted.
+/// Returns whether that host processed the message. A worker remembers that even if SQS confirmed no delete.
 fn was_done_by(story: &[Event], host: usize) -> bool {
     let mut ours = story.iter().filter(|event| event.host == host);
     let is_done = ours.clone().any(|event| event.what == What::Done);
@@ -135,7 +141,7 @@ fn was_done_by(story: &[Event], host: usize) -> bool {
     is_done || (died && ours.any(|event| event.what == What::Confirmed(Ask::Letter)))
 }
 
-/// Whether a run of the message is one whose host still has it.
+/// Returns whether another host still holds the message of a run.
 pub(super) fn is_ours(story: &[Event], hosts: &Hosts, host: usize, receipt: &str, now: Duration) -> bool {
     let of_it = |what| {
         let is_it = move |event: &&Event| event.host == host && &*event.receipt == receipt && event.what == what;
@@ -148,7 +154,7 @@ pub(super) fn is_ours(story: &[Event], hosts: &Hosts, host: usize, receipt: &str
     !hosts.crashed.contains(&host) && !is_lost && is_hidden
 }
 
-/// Whether a lease that is lost now was lost while its message ran, without a heartbeat that failed.
+/// Returns whether a lease that is lost now was lost during its run without a failed heartbeat.
 pub(super) fn lost_for_nothing(story: &[Event]) -> bool {
     let Some(begun) = story.iter().rposition(|event| event.what == What::Begun) else { return false };
     let run = &story[begun];

@@ -1,4 +1,4 @@
-//! Workers and mappings on one queue, what befalls them, and who takes their places.
+//! Runs workers and mappings on one queue, injects faults, and replaces hosts that end.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,20 +18,20 @@ use super::host::Host;
 use crate::kit::secs;
 use crate::log;
 
-/// The queue's, and that of most hosts.
+/// The visibility timeout of the queue and of most hosts.
 const VISIBILITY_TIMEOUT: Duration = secs(30);
 
-/// Two of these are mappings, and every other worker has a batch handler.
+/// The number of hosts. Two of them are mappings, and every other worker has a batch handler.
 const SLOTS: usize = 6;
 const MAPPINGS: usize = 2;
 
-/// An outage is longer than any visibility timeout.
+/// An outage lasts longer than any visibility timeout.
 const OUTAGE: Duration = secs(45);
 
-/// How often something befalls the fleet, on average.
+/// The average time between two faults.
 const EVERY: Duration = secs(8);
 
-/// For how long a message is hidden that a host in that slot receives.
+/// Returns the lease of the host in that slot.
 fn lease(slot: usize) -> Duration {
     if slot >= MAPPINGS && slot.is_multiple_of(3) { secs(10) } else { VISIBILITY_TIMEOUT }
 }
@@ -42,9 +42,9 @@ pub(super) struct Fleet {
     book: Shared,
     random: fastrand::Rng,
     running: Vec<Running>,
-    /// How many have begun.
+    /// The number of hosts that have begun.
     hosts: usize,
-    /// Workers that were asked to end.
+    /// Workers that are shutting down.
     ending: Vec<JoinHandle<()>>,
     messages: usize,
     _log: DefaultGuard,
@@ -54,32 +54,32 @@ struct Running {
     slot: usize,
     host: Host,
     task: JoinHandle<()>,
-    /// A mapping has none.
+    /// The shutdown of a worker. A mapping has no shutdown.
     shutdown: Option<oneshot::Sender<()>>,
 }
 
-/// A FIFO queue hands nothing out twice.
+/// Returns the faults of the queue. A FIFO queue never hands out duplicates.
 fn faults(is_fifo: bool) -> Faults {
     Faults::none()
         .duplicates(if is_fifo { 0.0 } else { 0.01 })
         .throttles(0.02)
         .lost_requests(0.01)
         .lost_answers(0.02)
-        // Some for longer than an attempt waits.
+        // Some answers take longer than an attempt waits.
         .slow_calls(0.03, secs(8))
         .failed_entries(0.02)
         .refused_entries(0.005)
 }
 
 impl Fleet {
-    /// The hosts, and a queue with these messages.
+    /// Starts the hosts on a queue with these messages.
     pub(super) async fn begin(name: &str, seed: u64, bodies: &[String]) -> Self {
         let kit = Kit::with_seed(seed);
         let is_fifo = name.ends_with(".fifo");
         let book = Shared::new(is_fifo.then_some(GROUPS));
         let listener = book.clone();
         let log = log::to(move |logged| listener.hear(&logged));
-        // So many that none is moved by SQS itself.
+        // The receive limit is so high that SQS itself moves no message.
         let queue = kit.queue(name).visibility_timeout(VISIBILITY_TIMEOUT).max_receive_count(1_000);
         let queue = queue.create().await.unwrap();
         send(&queue, bodies, is_fifo).await;
@@ -91,7 +91,7 @@ impl Fleet {
         fleet
     }
 
-    /// Works until the queue is empty, while one thing after another befalls it.
+    /// Runs until the queue is empty, and injects one fault after another.
     pub(super) async fn run(mut self) -> Book {
         let kit = self.kit.clone();
         {
@@ -137,14 +137,14 @@ impl Fleet {
                 "partition"
             }
             72..84 => {
-                // From a pause that nobody notices to one that is longer than any visibility timeout.
+                // From an unnoticeable pause to one that is longer than any visibility timeout.
                 let time = secs(self.random.u64(1..90));
                 self.running[chosen].host.be_suspended(time);
                 "suspended"
             }
             84..96 => {
                 let time = secs(self.random.u64(10..120));
-                // An attempt waits for five seconds.
+                // An attempt waits for five seconds, so some answers come too late.
                 let delay = Duration::from_millis(self.random.u64(50..4_500));
                 self.running[chosen].host.be_late(time, delay);
                 "late"
@@ -162,7 +162,7 @@ impl Fleet {
         self.book.open().trouble(name);
     }
 
-    /// Puts a new host into that slot.
+    /// Starts a new host in that slot.
     fn add(&mut self, slot: usize) {
         self.hosts += 1;
         let host = Host::new(self.hosts, self.book.clone());
@@ -184,7 +184,7 @@ impl Fleet {
         self.running.push(Running { slot, host, task, shutdown });
     }
 
-    /// A worker that runs until it is asked to end.
+    /// Starts a worker that runs until its shutdown.
     fn work<K: Kind>(&self, slot: usize, worker: Worker<K>) -> (JoinHandle<()>, Option<oneshot::Sender<()>>) {
         let worker = worker.visibility_timeout(lease(slot)).drain_timeout(secs(5));
         let (shutdown, asked) = oneshot::channel::<()>();
@@ -192,7 +192,7 @@ impl Fleet {
         (tokio::spawn(async { worker.run_until(asked).await.unwrap() }), Some(shutdown))
     }
 
-    /// Ends all that still run. A worker ends in its time, whatever has befallen it.
+    /// Ends all running hosts. Each worker has to end in time, whatever faults it has seen.
     async fn end(&mut self) {
         for Running { task, shutdown, .. } in self.running.drain(..) {
             match shutdown {
@@ -204,25 +204,27 @@ impl Fleet {
             }
         }
         for worker in self.ending.drain(..) {
-            timeout(secs(120), worker).await.expect("it does not end").unwrap();
+            timeout(secs(120), worker).await.expect("the worker does not end").unwrap();
         }
     }
 
     fn assert_nothing_is_lost(&self, book: &mut Book) {
         if book.settled.len() != self.messages {
-            book.wrong.push(format!("of {} messages {} are done or dead", self.messages, book.settled.len()));
+            book.wrong.push(format!("of {} messages only {} are done or dead", self.messages, book.settled.len()));
         }
         let dead: BTreeSet<_> = self.queue.dead_letters().iter().map(|letter| number_of(&letter.body)).collect();
         let poison: BTreeSet<_> = (0..self.messages).filter(|number| is_poison(*number)).collect();
         if dead != poison {
             let (missing, healthy): (Vec<_>, Vec<_>) =
                 (poison.difference(&dead).collect(), dead.difference(&poison).collect());
-            book.wrong.push(format!("of the poison {missing:?} is not dead, and of the others {healthy:?} are"));
+            book.wrong.push(format!(
+                "poison messages that are not dead: {missing:?}; healthy messages that are dead: {healthy:?}"
+            ));
         }
     }
 }
 
-/// Sends all, before anything goes wrong.
+/// Sends all messages before the first fault.
 async fn send(queue: &TestQueue, bodies: &[String], is_fifo: bool) {
     for ten in bodies.chunks(10) {
         let entries = ten.iter().enumerate().map(|(position, body)| {

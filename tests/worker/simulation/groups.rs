@@ -1,13 +1,13 @@
-//! The order within the groups of a FIFO queue.
+//! Checks the order within the groups of a FIFO queue.
 
 use super::book::Delivered;
 
-/// How far each group is, and what of it runs.
+/// The progress of each group and its running messages.
 pub(super) struct Groups(Vec<Group>);
 
 #[derive(Clone, Default)]
 struct Group {
-    /// How many have been done, or are dead: the first ones, in their order.
+    /// The number of messages that are done or dead: the first ones in their order.
     settled: usize,
     running: Vec<(usize, Delivered)>,
 }
@@ -17,11 +17,12 @@ impl Groups {
         Self(vec![Group::default(); groups])
     }
 
-    /// A message begins on that host.
+    /// Records that a message begins on that host.
     ///
     /// # Errors
     ///
-    /// Where one of its group that came before it is not done, one that came after it is, or one runs on a host that still has it.
+    /// Returns an error if an earlier message of the group is not done, a later one is done, or one runs on a host that
+    /// still holds it.
     pub(super) fn begin(
         &mut self,
         host: usize,
@@ -31,14 +32,15 @@ impl Groups {
     ) -> Result<(), String> {
         let (group, position) = self.place(&delivered.body);
         let group = &mut self.0[group];
-        let early = (position > group.settled).then(|| format!("and of its group {} are done", group.settled));
-        // A worker's group waits for each delete. Of a mapping's batch, later ones may be deleted where this one is not.
+        let early = (position > group.settled).then(|| format!("and only {} of its group are done", group.settled));
+        // A worker waits for each delete before the next message of a group. In a mapping's batch, later messages may
+        // be deleted although an earlier one is not.
         let late = position + 1 < group.settled && !was_a_mappings;
-        let late = late.then(|| format!("though of its group {} are done", group.settled));
-        let beside = group.running.iter().find(|(host, other)| is_ours(*host, &other.id, &other.receipt));
-        let beside = beside.map(|(host, other)| format!("and {} runs on host {host}", other.body));
+        let late = late.then(|| format!("although {} of its group are done", group.settled));
+        let parallel = group.running.iter().find(|(host, other)| is_ours(*host, &other.id, &other.receipt));
+        let parallel = parallel.map(|(host, other)| format!("and {} runs on host {host}", other.body));
         group.running.push((host, delivered.clone()));
-        early.or(late).or(beside).map_or(Ok(()), Err)
+        early.or(late).or(parallel).map_or(Ok(()), Err)
     }
 
     pub(super) fn end(&mut self, host: usize, delivered: &Delivered) {
@@ -52,10 +54,11 @@ impl Groups {
         group.settled += usize::from(group.settled == position);
     }
 
-    /// The group of a body, and its place in it. Bodies are `GROUP-NUMBER`, dealt out to the groups in turn.
+    /// Returns the group of a body and its position in the group. Bodies are `GROUP-NUMBER`, distributed over the
+    /// groups in turn.
     fn place(&self, body: &str) -> (usize, usize) {
-        let (group, number) = body.split_once('-').expect("a group and a number");
+        let (group, number) = body.split_once('-').expect("bodies are GROUP-NUMBER");
         let number: usize = number.parse().expect("a number");
-        (group.parse().expect("the number of a group"), number / self.0.len())
+        (group.parse().expect("a group is a number"), number / self.0.len())
     }
 }

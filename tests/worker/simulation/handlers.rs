@@ -1,4 +1,4 @@
-//! What handlers do: it depends on the message alone, and on how often it was received.
+//! Defines the handlers. Their outcomes depend only on the message and its receive count.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::book::{Delivered, What};
 use super::host::Host;
 use crate::kit::secs;
 
-/// A record as a handler takes it.
+/// A record, as the handlers extract it.
 pub(super) type Order = (MessageId, ReceiptHandle, Body, ReceiveCount);
 
-/// How it goes on.
+/// The outcome of a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Done,
@@ -22,7 +22,7 @@ enum Turn {
     Panics,
 }
 
-/// One message in two hundred is dead, and others fail at first in one way or another.
+/// One message in two hundred is poison, and others fail at first in various ways.
 fn turn(number: usize, receive_count: u32) -> Turn {
     match number {
         _ if is_poison(number) => Turn::Dead,
@@ -37,22 +37,22 @@ pub(super) fn is_poison(number: usize) -> bool {
     number % 200 == 99
 }
 
-/// The number at the end of a body.
+/// Returns the number at the end of a body.
 pub(super) fn number_of(body: &str) -> usize {
     body.rsplit('-').next().and_then(|number| number.parse().ok()).expect("bodies end with their number")
 }
 
-/// Now and then it takes longer than any visibility timeout, or than several of them.
+/// Returns the duration of a run. Some runs take longer than any visibility timeout.
 fn takes(number: usize, receive_count: u32) -> Duration {
     match number {
         _ if number % 200 == 3 && receive_count == 1 => secs(40),
         _ if number % 1_000 == 5 && receive_count <= 2 => secs(100),
-        // In steps, so that some end at a time, and share calls.
+        // The durations are multiples of a step, so that some runs end together and share calls.
         _ => Duration::from_millis(150) * (number % 3) as u32,
     }
 }
 
-/// A run of a message, in the book from its begin to its end: a cut-off where nobody says anything else.
+/// A run of a message, recorded from its start to its end. A run that is dropped without an outcome counts as cut off.
 struct Run {
     host: Host,
     delivered: Delivered,
@@ -114,7 +114,7 @@ pub(super) async fn place(
     run.end()
 }
 
-/// The same for several at a time, which take as long as the slowest. A panic is one for all of them.
+/// Handles several orders at a time, and takes as long as the slowest. A panic fails all of them.
 pub(super) async fn store(State(host): State<Host>, orders: Vec<Order>) -> Vec<Result<Outcome, &'static str>> {
     host.runs().await;
     let runs: Vec<_> = orders.into_iter().map(|order| Run::begin(&host, order)).collect();

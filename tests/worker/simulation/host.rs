@@ -1,4 +1,4 @@
-//! A host of the fleet, and its line to the queue: what goes over it is noted, and can be cut.
+//! Models a host of the fleet and its connection to the queue, which is recorded and can be cut.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,17 +21,19 @@ use crate::wire::{Answered, Call, broken, through};
 pub(super) struct Host {
     pub(super) number: usize,
     pub(super) book: Shared,
-    /// From a crash on nothing is sent any more, and nothing arrives. What a runtime still does for the dead does no more harm.
+    /// After a crash, nothing is sent and nothing arrives. Code of the dead host that the runtime still runs has no
+    /// effect.
     crashed: watch::Sender<bool>,
-    /// Until then calls break before they arrive.
+    /// Until this time, calls break before they arrive.
     apart_until: Arc<Mutex<Instant>>,
-    /// Until then it stands still, while time and the queue go on: its handlers rest, its calls leave later, and answers reach it later.
+    /// Until this time, the host stands still while time and the queue continue. Its handlers rest, its calls leave
+    /// later, and answers reach it later.
     suspended_until: Arc<Mutex<Instant>>,
-    /// Until then each answer reaches it as late as this: its clock says too late when a message was received.
+    /// Until this time, each answer reaches the host late by this duration. Its clock then dates a receive too late.
     late_until: Arc<Mutex<(Instant, Duration)>>,
 }
 
-/// How long a call takes that does not arrive.
+/// The duration of a call that does not arrive.
 const UNTIL_IT_BREAKS: Duration = Duration::from_secs(1);
 
 impl Host {
@@ -42,9 +44,9 @@ impl Host {
         Self { number, book, crashed: watch::Sender::new(false), apart_until, suspended_until, late_until }
     }
 
-    /// A client that goes over this host's line.
+    /// Returns a client whose calls use this host's connection.
     pub(super) fn client(&self, client: &Client) -> Client {
-        // Hosts are processes of their own: that the calls of one fail is not to stop another one from trying again.
+        // Hosts are separate processes, so failed calls of one must not use up the retries of another.
         static PARTITION: AtomicUsize = AtomicUsize::new(0);
         let partition = RetryPartition::new(format!("host-{}", PARTITION.fetch_add(1, Ordering::Relaxed)));
         let client = Client::from_conf(client.config().to_builder().retry_partition(partition).build());
@@ -68,7 +70,7 @@ impl Host {
         *self.suspended_until.lock().unwrap() = Instant::now() + time;
     }
 
-    /// Ends when the host runs.
+    /// Waits until the host runs.
     pub(super) async fn runs(&self) {
         loop {
             let until = *self.suspended_until.lock().unwrap();
@@ -79,12 +81,12 @@ impl Host {
         }
     }
 
-    /// For that time each answer comes so much later than the queue gave it.
+    /// Delays each answer by `delay` for that time.
     pub(super) fn be_late(&self, time: Duration, delay: Duration) {
         *self.late_until.lock().unwrap() = (Instant::now() + time, delay);
     }
 
-    /// What the queue has answered comes to the host.
+    /// Waits until an answer of the queue reaches the host.
     async fn arrives(&self) {
         let (until, delay) = *self.late_until.lock().unwrap();
         if Instant::now() < until {
@@ -113,7 +115,8 @@ impl Host {
 
     async fn exchange(&self, call: Call, asked: &Asked) -> Answered {
         let answered = self.reach(call).await;
-        // The queue has done it by now, whenever the host hears of that. But a lease is as long as the host has heard that it is.
+        // The queue has carried out the call by now, whenever the host learns of it. A lease, however, is only as long
+        // as the host has learned.
         let is_lease = matches!(asked, Asked::Entries(Ask::Visibility, _));
         if !is_lease {
             self.hear_of(asked, &answered);
@@ -142,7 +145,7 @@ impl Host {
         call.pass().await
     }
 
-    /// What the answer says of what was asked.
+    /// Records what the answer says about each entry of the request.
     fn hear(&self, asked: &Asked, answer: &[u8]) {
         match asked {
             Asked::Messages => {
@@ -162,7 +165,7 @@ impl Host {
         }
     }
 
-    /// Notes that of the entries with these ids.
+    /// Records the event for the entries with these ids.
     fn note(&self, asked: &Asked, what: impl Fn(Ask) -> What, of: impl Fn(&str) -> bool) {
         let mut book = self.book.open();
         match asked {
@@ -183,17 +186,17 @@ impl fmt::Debug for Host {
     }
 }
 
-/// What a call asks for.
+/// The request of a call.
 enum Asked {
     Messages,
-    /// By id and receipt handle.
+    /// By entry id and receipt handle.
     Entries(Ask, Vec<(String, String)>),
-    /// For the message of that id.
+    /// For the message with that id.
     Letter {
         id: String,
         body: String,
     },
-    /// Where dead letters go.
+    /// The lookup of the dead-letter queue's URL.
     DeadLetterQueue,
     Else,
 }

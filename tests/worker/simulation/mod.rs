@@ -1,9 +1,10 @@
-//! A fleet of workers and mappings on one queue, under every fault: crashes, shutdowns, partitions, outages, suspended hosts, late answers and
-//! slow handlers. And then the account must balance.
+//! Simulates a fleet of workers and mappings on one queue, with faults of every kind: crashes, shutdowns, partitions,
+//! outages, suspended hosts, late answers and slow handlers.
 //!
-//! Nothing is lost, groups keep their order, and each run of a message but its first has a cause that lies between the two.
+//! No message may be lost, groups have to keep their order, and each repeated run needs a cause between it and the run
+//! before.
 //!
-//! `REDRIVE_SIMULATION_MESSAGES` and `REDRIVE_SIMULATION_SEED` change a run, as in the simulation of the mapping alone.
+//! `REDRIVE_SIMULATION_MESSAGES` and `REDRIVE_SIMULATION_SEED` change a run, as in the simulation of the mapping.
 
 mod book;
 mod causes;
@@ -29,7 +30,7 @@ fn bodies_of_groups(messages: usize) -> Vec<String> {
     (0..messages).map(|number| format!("{}-{number}", number % GROUPS)).collect()
 }
 
-/// Runs the fleet until the queue is empty, and looks at its books.
+/// Runs the fleet until the queue is empty, and checks its book.
 async fn run(name: &str, bodies: &[String], seed: u64) -> Book {
     let fleet = Fleet::begin(name, seed, bodies).await;
     let book = fleet.run().await;
@@ -47,7 +48,7 @@ async fn run(name: &str, bodies: &[String], seed: u64) -> Book {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_message_is_lost_and_each_further_run_has_a_cause() {
+async fn no_message_is_lost_and_each_repeated_run_has_a_cause() {
     let (messages, seed) = messages_and_seed(MESSAGES, 44);
     run("orders", &bodies(messages), seed).await;
 }
@@ -58,14 +59,15 @@ async fn no_message_of_a_group_is_lost_or_overtaken() {
     run("orders.fifo", &bodies_of_groups(messages), seed).await;
 }
 
-/// Each run has a clock of its own: which of two timers of the same millisecond is first depends on how long the clock has run.
+/// Runs the fleet on its own clock. The order of two timers of the same millisecond depends on how long the clock has
+/// run.
 fn run_alone(name: &str, bodies: &[String], seed: u64) -> Vec<Began> {
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(run(name, bodies, seed)).runs
 }
 
 #[test]
-fn the_same_seed_is_the_same_run() {
+fn the_same_seed_gives_the_same_run() {
     for (name, bodies) in [("orders", bodies(1_000)), ("orders.fifo", bodies_of_groups(1_000))] {
         let (first, second) = (run_alone(name, &bodies, 1), run_alone(name, &bodies, 1));
         let differ = first.iter().zip(&second).position(|(one, other)| one != other);

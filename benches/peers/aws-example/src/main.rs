@@ -1,9 +1,9 @@
-//! The benchmark's function in the pattern of AWS's own example: the event is parsed whole, bodies included, into JSON
-//! values; all records are handled at once by one task, which turns each value into the handler's type.
+//! The benchmark's function in the pattern of AWS's own example. It parses the whole event, bodies included, into JSON
+//! values. One task handles all records concurrently and converts each value into the handler's type.
 //!
-//! The example: `examples/advanced-sqs-partial-batch-failures` of <https://github.com/aws/aws-lambda-rust-runtime>. It also
-//! has a span for each record, which is left out here: at this subscriber's level redrive's span is off, and the example's
-//! would be on.
+//! The example is `examples/advanced-sqs-partial-batch-failures` of <https://github.com/aws/aws-lambda-rust-runtime>.
+//! Its span for each record is left out here: at this subscriber's level redrive's span is disabled, and the example's
+//! would be enabled.
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEventObj};
 use futures::future::join_all;

@@ -1,4 +1,4 @@
-//! The benchmark's function as a careful user would write it: each body is parsed by itself, into its type, and one
+//! The benchmark's function as a careful user would write it. It parses each body separately into its type, and a body
 //! that does not parse fails alone.
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};

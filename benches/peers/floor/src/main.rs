@@ -1,5 +1,5 @@
-//! The least that a function on lambda_runtime can do with an event: skip over its JSON, wait once where the others
-//! wait, and answer.
+//! The minimum that a function on lambda_runtime can do with an event: it skips over the JSON, waits once if the others
+//! wait, and answers.
 
 use aws_lambda_events::event::sqs::SqsBatchResponse;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};

@@ -1,4 +1,4 @@
-//! What the functions of the benchmark do with a record: the same code in each of them.
+//! The handlers of the benchmark's functions. All functions share this code.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -8,21 +8,23 @@ use std::{env, fmt};
 
 use serde::Deserialize;
 
-/// Which of the handlers a function runs, from `BENCH_HANDLER`.
+/// The handler that a function runs, from `BENCH_HANDLER`.
 #[derive(Clone, Copy, Debug)]
 pub enum Handler {
-    /// Takes the body and does nothing: all that is measured is what stands between Lambda and a handler.
+    /// Takes the body and does nothing, so that only the code between Lambda and the handler is measured.
     Noop,
     /// Checks a nested order and stores it.
     Work,
-    /// Waits, as for an answer of something downstream.
+    /// Waits, as for an answer of a downstream system.
     Wait,
 }
 
 impl Handler {
+    /// Returns the handler that `BENCH_HANDLER` names.
+    ///
     /// # Panics
     ///
-    /// Where `BENCH_HANDLER` names no handler: a benchmark of something else would be worse than none.
+    /// Panics if `BENCH_HANDLER` names no handler, because the benchmark would measure something else.
     pub fn from_env() -> Self {
         match env::var("BENCH_HANDLER").as_deref() {
             Ok("noop") => Self::Noop,
@@ -62,7 +64,7 @@ pub struct Address {
     pub city: String,
 }
 
-/// In the body a list, `["A1", 2, 350]`: that leaves room for a few of them.
+/// In the body this is a list, `["A1", 2, 350]`, which leaves room for several items.
 #[derive(Debug, Deserialize)]
 pub struct Item {
     pub sku: String,
@@ -85,7 +87,7 @@ pub async fn wait(_: OrderPlaced) -> Result<(), OrderError> {
     Ok(())
 }
 
-/// How long [`wait`] takes.
+/// The duration of [`wait`].
 pub const WAIT: Duration = Duration::from_millis(50);
 
 impl Order {
@@ -108,7 +110,7 @@ impl Item {
     }
 }
 
-/// The orders that were placed. One that comes again replaces the first, so the store stays as large as a batch.
+/// The placed orders. An order that comes again replaces the first, so the store stays as large as a batch.
 #[derive(Debug, Default)]
 pub struct Store(Mutex<HashMap<u64, Order>>);
 
@@ -118,7 +120,7 @@ impl Store {
     }
 }
 
-/// What is wrong with an order.
+/// The reason why an order is invalid.
 #[derive(Clone, Copy, Debug)]
 pub enum OrderError {
     Customer,
@@ -129,9 +131,9 @@ pub enum OrderError {
 impl fmt::Display for OrderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Customer => "the customer has no name, or a city that is none",
-            Self::Items => "there are no items, or one of nothing",
-            Self::Total => "the total is not that of the items",
+            Self::Customer => "the customer has no name or no valid city",
+            Self::Items => "the order has no items or an empty item",
+            Self::Total => "the total differs from the sum of the items",
         })
     }
 }

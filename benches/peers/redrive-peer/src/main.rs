@@ -1,4 +1,4 @@
-//! The benchmark's function as redrive has it.
+//! The benchmark's function with redrive.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `--attribute`.
+//! Parses the `--attribute` option.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -11,32 +11,32 @@ pub(super) struct Attribute {
     pub(super) value: AttributeValue,
 }
 
-/// `NAME=VALUE` or `NAME:TYPE=VALUE`: a name has no colon in it, so there is no other way to read that.
+/// Parses `NAME=VALUE` or `NAME:TYPE=VALUE`. A name cannot contain a colon, so the form is unambiguous.
 pub(super) fn attribute(argument: &str) -> Result<Attribute, String> {
     let (name, text) = argument.split_once('=').ok_or("write it as NAME=VALUE or NAME:TYPE=VALUE")?;
     let (name, data_type) = name.split_once(':').unwrap_or((name, "String"));
     if name.is_empty() {
-        return Err("there is no name before the =; write it as NAME=VALUE or NAME:TYPE=VALUE".to_owned());
+        return Err("there is no name before the `=`; write it as NAME=VALUE or NAME:TYPE=VALUE".to_owned());
     }
     Ok(Attribute { name: name.to_owned(), value: value(data_type, text)? })
 }
 
-/// A value as text, in base64 if its type is Binary.
+/// Parses a value from text. A value of type Binary is in base64.
 pub(super) fn value(data_type: &str, text: &str) -> Result<AttributeValue, String> {
     if text.is_empty() {
-        return Err("the value is empty, and SQS takes no such attribute".to_owned());
+        return Err("the value is empty, and SQS rejects empty attributes; pass a value".to_owned());
     }
-    // What follows the period is the sender's own: `Number.int`, `Binary.png`.
+    // The part after the period is the sender's own label: `Number.int`, `Binary.png`.
     let (basic_type, label) =
         data_type.split_once('.').map_or((data_type, None), |(basic, label)| (basic, Some(label)));
     let value = match basic_type {
         "String" => AttributeValue::string(text),
         "Number" if text.parse().is_ok_and(f64::is_finite) => AttributeValue::number(text),
-        "Number" => return Err("the value is no number".to_owned()),
-        "Binary" => {
-            AttributeValue::binary(BASE64.decode(text).map_err(|error| format!("the value is not base64: {error}"))?)
-        }
-        _ => return Err(format!("the type {data_type:?} is none; it begins with String, Number or Binary")),
+        "Number" => return Err("the value is not a number; pass a finite number".to_owned()),
+        "Binary" => AttributeValue::binary(
+            BASE64.decode(text).map_err(|error| format!("the value is not base64: {error}; encode it"))?,
+        ),
+        _ => return Err(format!("the type {data_type:?} is unknown; it begins with String, Number or Binary")),
     };
     Ok(match label {
         Some(label) => value.labelled(label),
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_type_may_stand_after_the_name() {
+    fn a_type_after_the_name_is_parsed() {
         let read = |argument| attribute(argument).unwrap();
         let plain = read("channel=web=1:2");
         assert_eq!((plain.name.as_str(), plain.value.data_type()), ("channel", "String"));
@@ -61,15 +61,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_attribute_is_refused_with_the_remedy() {
+    fn a_malformed_attribute_is_refused_with_the_remedy() {
         for (argument, problem) in [
             ("channel", "write it as NAME=VALUE"),
             ("=web", "no name"),
             (":Number=1", "no name"),
             ("a=", "empty"),
             ("a:Text=x", "begins with String, Number or Binary"),
-            ("a:Number=x", "no number"),
-            ("a:Number=inf", "no number"),
+            ("a:Number=x", "not a number"),
+            ("a:Number=inf", "not a number"),
             ("a:Binary=%", "not base64"),
         ] {
             let error = attribute(argument).unwrap_err();

@@ -1,4 +1,4 @@
-//! Which messages go into a call together.
+//! Groups messages into batches, one for each call.
 
 use redrive::internals::limits::MAX_ENTRIES;
 use tokio::sync::mpsc;
@@ -7,11 +7,11 @@ use tokio::time::{Duration, Instant};
 use super::input::Item;
 use super::message::{Message, Unsendable};
 
-/// How long a message waits for others to go with it: longer than it takes to read them from a file, and too short to be
-/// noticed by whoever types.
+/// How long a message waits for others to fill its batch. This is longer than reading ten messages from a file takes,
+/// and too short to notice when typing.
 const MAX_WAIT: Duration = Duration::from_millis(20);
 
-/// What comes next out of the input.
+/// The next event of the input.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
     Batch(Vec<Message>),
@@ -24,11 +24,11 @@ pub(super) enum Next {
 /// Fills batches.
 pub(super) struct Batches {
     items: mpsc::Receiver<Item>,
-    /// As many messages as SQS takes in a call, in the order they came.
+    /// At most as many messages as SQS accepts in a call, in input order.
     batch: Vec<Message>,
-    /// Why nothing comes any more, for after the last batch.
+    /// The error that ended the input, reported after the last batch.
     broken: Option<String>,
-    /// When the batch goes, full or not.
+    /// When the batch is sent, full or not.
     goes_at: Option<Instant>,
 }
 
@@ -37,7 +37,7 @@ impl Batches {
         Self { items, batch: Vec::new(), broken: None, goes_at: None }
     }
 
-    /// May be dropped before it is over, and nothing is lost.
+    /// Returns the next event of the input. The future may be dropped without losing a message.
     pub(super) async fn next(&mut self) -> Next {
         loop {
             if self.batch.len() == MAX_ENTRIES {
@@ -87,7 +87,7 @@ mod tests {
         Item::Message(Message::new(Place::Line(line), "x"))
     }
 
-    /// The lines of each batch that is made of these.
+    /// Returns the line numbers of each batch that these items make.
     async fn batches(items: Vec<Item>) -> Vec<Vec<u64>> {
         let (sender, receiver) = mpsc::channel(items.len());
         items.into_iter().for_each(|item| sender.try_send(item).unwrap());
@@ -100,14 +100,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_batch_has_ten_messages() {
+    async fn a_batch_contains_at_most_ten_messages() {
         let lines = |range: std::ops::RangeInclusive<u64>| range.collect::<Vec<_>>();
         let made = batches((1..=23).map(message).collect()).await;
         assert_eq!(made, [lines(1..=10), lines(11..=20), lines(21..=23)]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_does_not_wait_for_an_input_that_has_stopped() {
+    async fn a_message_is_sent_after_a_short_wait_though_the_input_stalls() {
         let (sender, receiver) = mpsc::channel(10);
         sender.try_send(message(1)).unwrap();
         let began = Instant::now();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_lost_where_nobody_waits_any_more() {
+    async fn a_dropped_wait_loses_no_message() {
         let (sender, receiver) = mpsc::channel(10);
         let mut batches = Batches::new(receiver);
         sender.try_send(message(1)).unwrap();

@@ -1,4 +1,4 @@
-//! A batch on its way into the queue, and the result of each of its messages.
+//! Sends a batch to the queue, and returns the result of each message.
 
 use aws_sdk_sqs::Client;
 use redrive::internals::{Cause, fail_fast};
@@ -10,29 +10,29 @@ use crate::sqs::{Found, explained};
 /// A queue to send to.
 pub(crate) struct Queue {
     producer: Producer,
-    /// For errors.
+    /// The queue's name, for messages to the user.
     pub(crate) name: String,
     endpoint: String,
 }
 
-/// What has become of a message.
+/// The outcome of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Sent,
     Failed(String),
-    /// It may be in the queue or not.
+    /// The message may be in the queue or not.
     Unknown(String),
-    /// It was not sent, as nothing can be now.
+    /// The message was not sent, because no message can be sent now.
     Hopeless,
 }
 
-/// What has become of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Delivered {
     pub(crate) fates: Vec<(Place, Fate)>,
-    /// The ids that SQS gave those that were sent.
+    /// The ids of the sent messages, as SQS assigned them.
     pub(crate) ids: Vec<String>,
-    /// Why it is of no use to send more.
+    /// The reason if sending more is useless.
     pub(crate) hopeless: Option<String>,
 }
 
@@ -45,7 +45,7 @@ impl From<Found> for Queue {
 impl Queue {
     pub(crate) fn new(client: Client, url: String, name: String, endpoint: String) -> Self {
         let producer = Producer::builder(client, url)
-            // A message is sent as it is in the input: nothing is added to it.
+            // A message is sent exactly as it is in the input.
             .without_send_id()
             .content_based_deduplication()
             .trace_context(TraceContext::default);
@@ -56,7 +56,8 @@ impl Queue {
         self.name.ends_with(".fifo")
     }
 
-    /// Sends the batch. The messages of a group arrive in their order, and none is sent before the result of an earlier one is known.
+    /// Sends the batch. The messages of a group arrive in their order: each is sent only when the result of the one
+    /// before it is known.
     pub(crate) async fn deliver(&self, mut batch: Vec<Message>) -> Delivered {
         let mut delivered = Delivered::default();
         while !batch.is_empty() && delivered.hopeless.is_none() {
@@ -70,7 +71,7 @@ impl Queue {
                         delivered.ids.push(sent.message_id().to_owned());
                         delivered.fates.push((message.place, Fate::Sent));
                     }
-                    // The result of the one before it is known by now, and printed.
+                    // By now the result of the message before it is known and recorded.
                     Err((_, Cause { is_behind: true, .. })) => behind.push(message),
                     Err((true, cause)) => delivered.fates.push((message.place, Fate::Unknown(cause.text.to_owned()))),
                     Err((false, cause)) if delivered.hopeless.is_some() && is_for_all(&message, &cause) => {
@@ -85,7 +86,8 @@ impl Queue {
         delivered
     }
 
-    /// Why the next batch would fail as this one has. Where some messages of it were sent, the others failed for what they are.
+    /// Returns why the next batch would fail like this one. If some messages of this batch were sent, the others failed
+    /// for reasons of their own.
     fn why_hopeless(&self, batch: &[Message], results: &[Result<redrive::Sent, SendError>]) -> Option<String> {
         if results.iter().any(Result::is_ok) {
             return None;
@@ -101,15 +103,15 @@ impl Queue {
     }
 }
 
-/// Whether the message failed for what others fail for too.
+/// Returns whether the message failed for a cause that other messages share.
 fn is_for_all(message: &Message, cause: &Cause<'_>) -> bool {
     cause.trouble.is_some() || lacks_id(message, cause)
 }
 
 const LACKS_IDS: &str =
-    "it has no content-based deduplication, so each message needs an id of its own; pass --deduplication-id";
+    "it has no content-based deduplication, so each message needs its own id; pass --deduplication-id";
 
-/// Whether the message failed for want of a deduplication id. SQS has no code for it alone.
+/// Returns whether the message failed because it has no deduplication id. SQS has no separate code for that.
 fn lacks_id(message: &Message, cause: &Cause<'_>) -> bool {
     message.outgoing.get_deduplication_id().is_none() && cause.text.contains("ContentBasedDeduplication")
 }

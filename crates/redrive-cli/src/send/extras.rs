@@ -1,30 +1,30 @@
-//! What the command line adds to every message.
+//! Adds the options of the command line to every message.
 
 use std::time::Duration;
 
 use super::attribute::Attribute;
 use super::message::{Message, Place, Unsendable};
 
-/// It goes before what a record of an event says itself.
+/// The options of the command line. They take precedence over the fields of a record.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
     pub(super) attributes: Vec<Attribute>,
     pub(super) group: Option<String>,
     pub(super) deduplication_id: Option<String>,
     pub(super) delay: Option<Duration>,
-    /// Whether the queue is a FIFO one.
+    /// Whether the queue is a FIFO queue.
     pub(super) is_fifo: bool,
 }
 
 impl Extras {
-    /// Refuses what such a queue takes from nobody.
+    /// Refuses options that this kind of queue never accepts.
     pub(super) fn check(&self, queue: &str) -> Result<(), String> {
         if self.is_fifo && self.delay.is_some() {
-            return Err(format!("{queue} is a FIFO queue, which delays no single message; leave --delay out"));
+            return Err(format!("{queue} is a FIFO queue, which cannot delay single messages; leave --delay out"));
         }
         if !self.is_fifo && self.deduplication_id.is_some() {
             return Err(format!(
-                "{queue} is a standard queue, which finds no duplicates; leave --deduplication-id out"
+                "{queue} is a standard queue, which has no deduplication; leave --deduplication-id out"
             ));
         }
         Ok(())
@@ -43,7 +43,7 @@ impl Extras {
         if let Some(id) = &self.deduplication_id {
             outgoing = outgoing.deduplication_id(match place {
                 Place::Whole => id.clone(),
-                // With the same id all but the first would count as duplicates, and be dropped.
+                // With the same id, all messages but the first would be dropped as duplicates.
                 place => format!("{id}-{}", place.number()),
             });
         }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_goes_before_the_event() {
+    fn the_command_line_takes_precedence_over_the_event() {
         let extras = Extras {
             attributes: vec![attribute("a=new").unwrap()],
             group: Some("g".to_owned()),
@@ -82,14 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn each_line_has_a_deduplication_id_of_its_own() {
+    fn each_line_gets_its_own_deduplication_id() {
         let extras = Extras { deduplication_id: Some("run".to_owned()), ..fifo() };
         let id = |place| extras.add_to(message(place)).unwrap().outgoing.get_deduplication_id().unwrap().to_owned();
         assert_eq!([id(Place::Line(1)), id(Place::Line(2)), id(Place::Whole)], ["run-1", "run-2", "run"]);
     }
 
     #[test]
-    fn what_the_queue_does_not_know_is_refused_before_anything_is_sent() {
+    fn an_option_that_the_queue_does_not_support_is_refused() {
         let delayed = Extras { delay: Some(Duration::from_secs(5)), ..fifo() };
         assert!(delayed.check("orders.fifo").unwrap_err().contains("leave --delay out"));
         let deduplicated = Extras { deduplication_id: Some("a".to_owned()), ..Extras::default() };

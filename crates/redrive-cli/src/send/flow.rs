@@ -1,4 +1,4 @@
-//! From the input into the queue, several batches at a time.
+//! Sends the messages of the input to the queue, several batches at a time.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,22 +11,23 @@ use super::deliver::{Delivered, Queue};
 use super::input::Item;
 use super::report::Report;
 
-/// Batches in flight. On a FIFO queue there is one, as another might overtake it.
+/// The most batches in flight on a standard queue. On a FIFO queue it is one, because a second batch could overtake the
+/// first.
 const IN_FLIGHT: usize = 8;
 
-/// How it came to its end.
+/// How sending ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
     Complete,
-    /// What could be read is sent.
+    /// The input could not be read to its end. The messages before the error were sent.
     Broken(String),
-    /// Nothing more would arrive.
+    /// No further message could be sent.
     Hopeless(String),
-    /// Somebody stopped it.
+    /// The user stopped the command.
     Interrupted,
 }
 
-/// Sends what comes until it ends, or somebody stops it; what is under way then comes to its end.
+/// Sends the items until the input ends or `stop` completes. Calls under way then finish.
 pub(super) async fn flow(
     queue: Arc<Queue>,
     items: mpsc::Receiver<Item>,
@@ -45,7 +46,7 @@ pub(super) async fn flow(
                 fates.sort_by_key(|(place, _)| *place);
                 report.batch(fates);
                 if let Some(problem) = hopeless {
-                    // The first of them says it: the others have it from the same cause.
+                    // The first problem is enough: the others have the same cause.
                     end = Some(match end.take() {
                         Some(End::Hopeless(first)) => End::Hopeless(first),
                         _ => End::Hopeless(problem),
@@ -69,7 +70,7 @@ pub(super) async fn flow(
     end.unwrap_or(End::Complete)
 }
 
-/// A task's result. Nobody cancels one, and a panic is a fault of ours.
+/// Returns a task's result. Tasks are never cancelled, and a panic is a bug of this command.
 fn done(delivered: Result<Delivered, tokio::task::JoinError>) -> Delivered {
     match delivered {
         Ok(delivered) => delivered,

@@ -1,4 +1,4 @@
-//! A message of the input.
+//! Defines a message of the input and its place.
 
 use std::fmt;
 
@@ -10,17 +10,17 @@ pub(crate) struct Message {
     pub(crate) outgoing: Outgoing,
 }
 
-/// Where in the input a message is.
+/// The place of a message in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
-    /// Counted from 1.
+    /// A line, counted from 1.
     Line(u64),
-    /// A record of an event, counted from 0 as its path is.
+    /// A record of an event, counted from 0 like its index in `Records`.
     Record(u64),
     Whole,
 }
 
-/// A message that is not sent, and why.
+/// A message that cannot be sent, and the cause.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unsendable {
     pub(crate) place: Place,
@@ -32,12 +32,12 @@ impl Message {
         Self { place, outgoing: Outgoing::text(body) }
     }
 
-    /// Refuses what a producer refuses in words of its own, and the command in those of its options.
+    /// Refuses messages that a producer would refuse, with an error that names the command's options.
     pub(crate) fn checked(self, is_fifo: bool) -> Result<Self, Unsendable> {
         let cause = if self.outgoing.get_body().is_empty() {
-            "it is empty, and SQS takes no such message"
+            "it is empty, and SQS refuses empty messages; pass a body"
         } else if is_fifo && self.outgoing.get_group().is_none() {
-            "a FIFO queue takes no message without a group; pass --group"
+            "a FIFO queue refuses messages without a group; pass --group"
         } else {
             return Ok(self);
         };
@@ -46,7 +46,7 @@ impl Message {
 }
 
 impl Place {
-    /// For a deduplication id: which message of the input this is, from 1.
+    /// Returns the number of the message in the input, from 1, for a deduplication id.
     pub(crate) fn number(self) -> u64 {
         match self {
             Self::Line(line) => line,

@@ -1,4 +1,4 @@
-//! `redrive send`.
+//! Implements `redrive send`.
 
 mod attribute;
 mod batch;
@@ -26,54 +26,56 @@ use super::Done;
 use super::interrupt::interrupted;
 use super::sqs::{Target, variable};
 
-/// Send bodies, or the messages of a sample event, to a queue
+/// Send message bodies or the records of a sample event to a queue
 ///
-/// What is one message: an input that begins as an SQS event does, {"Records": [...]} or [{"messageId": ...}], has a message a record,
-/// with the record's body, message attributes, AWSTraceHeader (without its Lineage), MessageGroupId and, to a FIFO queue,
-/// MessageDeduplicationId. Any other
-/// input has a body a line: text or JSON, in UTF-8; empty lines are skipped, and counted. JSON that goes on over several
-/// lines is refused: --whole takes all of the input as one body, to the last byte, and --lines takes lines, whatever they look
-/// like. --body takes the body from the command line.
+/// An input that begins as an SQS event, {"Records": [...]} or [{"messageId": ...}], sends one message for each record.
+/// The message keeps the record's body, message attributes, AWSTraceHeader (without its Lineage) and MessageGroupId.
+/// For a FIFO queue it also keeps MessageDeduplicationId.
 ///
-/// Messages go in tens and up to 1 MiB a call. On a FIFO queue those of a group go one after the other, in the order of the input. A
-/// message that fails for no fault of its own is sent again for up to a minute. Every other failure is printed with its line or record
-/// and its cause. The later messages of its group then follow without it.
+/// Any other input sends each line as a body. A body is text or JSON in UTF-8. Empty lines are skipped and counted.
+/// JSON that spans several lines is refused: pass --whole to send the input as one body, byte for byte, or --lines to
+/// send each line as a body. --body takes the body from the command line.
 ///
-/// Region and credentials are found as the AWS CLI finds them: from AWS_REGION, AWS_ACCESS_KEY_ID and so on, from AWS_PROFILE and
-/// single sign-on, and from the role of a machine at AWS. An SQS on this machine needs none.
+/// A call sends at most ten messages and 1 MiB. On a FIFO queue the messages of a group are sent one after the other,
+/// in input order. Temporary failures are retried for up to a minute. Every other failure is printed with its line or
+/// record and its cause, and the later messages of its group are still sent.
 ///
-/// Exits with 0 where everything was sent, with 1 where a message failed or may not have arrived, or on Ctrl-C, and with 2
-/// where nothing could be sent or the input could not be read to its end.
+/// Region and credentials are found as the AWS CLI finds them: in AWS_REGION, AWS_ACCESS_KEY_ID and related variables,
+/// in AWS_PROFILE and single sign-on, and from the role of an AWS machine. An SQS on this machine needs none.
+///
+/// Exits with 0 if everything was sent. Exits with 1 if a message failed or its outcome is unknown, or on Ctrl-C. Exits
+/// with 2 if nothing could be sent or the input could not be read to its end.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The queue's name, or its URL
     queue: String,
-    /// What to send; without it, or where it is -, what comes from stdin
+    /// The file to send; without it, or with -, the input is stdin
     file: Option<PathBuf>,
-    /// The SQS that has the queue: without it that of the queue's URL, or AWS_ENDPOINT_URL_SQS, or http://127.0.0.1:9324, where
-    /// `redrive dev` serves
+    /// The URL of the SQS endpoint. The default is the endpoint of the queue's URL, then AWS_ENDPOINT_URL_SQS, then
+    /// http://127.0.0.1:9324, where `redrive dev` serves
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
-    /// Send this body, and read no input
+    /// Send this body instead of an input
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["file", "lines", "whole"])]
     body: Option<String>,
-    /// Send all of the input as one body
+    /// Send the whole input as one body
     #[arg(long, conflicts_with = "lines")]
     whole: bool,
-    /// Send each line as a body, though the input begins as an event
+    /// Send each line as a body, even if the input begins as an event
     #[arg(long)]
     lines: bool,
-    /// A message attribute for every message, as text or of a type: weight:Number=1.5, or logo:Binary= and base64
+    /// A message attribute for every message. The default type is String. Write weight:Number=1.5, or logo:Binary= and
+    /// base64
     #[arg(short, long = "attribute", value_name = "NAME[:TYPE]=VALUE", value_parser = attribute)]
     attributes: Vec<Attribute>,
-    /// The message group of every message: a FIFO queue needs one, a fair queue takes one
+    /// The message group of every message. A FIFO queue requires one; on a standard queue it is for fair queues
     #[arg(long, value_name = "ID")]
     group: Option<String>,
-    /// The deduplication id of a body; of lines and records it is ID-1, ID-2 and so on. A FIFO queue drops a message whose id
-    /// it has had in the last 5 minutes, and says that it was sent
+    /// The deduplication id of a body. Lines and records get ID-1, ID-2 and so on. A FIFO queue drops a message with an
+    /// id of the last 5 minutes and answers that it was sent
     #[arg(long, value_name = "ID")]
     deduplication_id: Option<String>,
-    /// How long every message stays hidden, in seconds up to 900; not on a FIFO queue
+    /// How long each message stays hidden, in seconds from 0 to 900. Not for a FIFO queue
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=900))]
     delay: Option<u64>,
 }
@@ -93,7 +95,7 @@ async fn send(arguments: &Arguments) -> Result<Done, String> {
     let items = input.start(arguments.form(), extras)?;
     let stop = async {
         let signal = interrupted().await;
-        eprintln!("redrive: {signal}: what is under way comes to its end; once more ends it now");
+        eprintln!("redrive: {signal}: waiting for the calls under way; a second signal ends the command now");
     };
     let twice = async {
         interrupted().await;
@@ -110,7 +112,7 @@ async fn send(arguments: &Arguments) -> Result<Done, String> {
     finished(&report, end)
 }
 
-/// `None`: somebody was in a hurry.
+/// Returns the result of the command. `end` is `None` if a second signal ended it.
 fn finished(report: &Report, end: Option<End>) -> Result<Done, String> {
     match end {
         Some(End::Complete) => Ok(Done { output: format!("{}\n", report.summary()), is_good: report.is_good() }),

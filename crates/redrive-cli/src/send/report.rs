@@ -1,4 +1,4 @@
-//! What was sent, what was not, and why.
+//! Counts what was sent and reports failures.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,23 +10,23 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::deliver::Fate;
 use super::message::{Message, Place, Unsendable};
 
-/// What is over sooner needs no progress.
+/// A send that ends sooner shows no progress bar.
 const LONG: Duration = Duration::from_millis(500);
 
-/// Counts, and tells each failure at once.
+/// Counts the outcomes and prints each failure at once.
 pub(super) struct Report {
-    /// For people: where messages come from, and where they go.
+    /// The names of the input and the queue, for messages to the user.
     input: String,
     queue: String,
     sent: u64,
     failed: u64,
     unknown: u64,
     empty_lines: u64,
-    /// Whether a failure was.
+    /// Whether a failure was printed.
     has_told: bool,
-    /// What is in calls that are not over.
+    /// The messages in unfinished calls.
     under_way: BTreeSet<Place>,
-    /// Nothing behind it has been in a call.
+    /// The last message of the input that has been in a call.
     last: Option<Place>,
     progress: Progress,
 }
@@ -56,26 +56,26 @@ impl Report {
         self.empty_lines += 1;
     }
 
-    /// A batch goes.
+    /// Notes that a batch is being sent.
     pub(super) fn begins(&mut self, batch: &[Message]) {
         self.under_way.extend(batch.iter().map(|message| message.place));
         self.last = self.last.max(self.under_way.last().copied());
     }
 
-    /// Nobody waits for what is under way.
+    /// Counts the unfinished calls as unknown outcomes, because the command does not wait for them.
     pub(super) fn abandon(&mut self) {
         let under_way = std::mem::take(&mut self.under_way);
         if let (Some(first), Some(last)) = (under_way.first(), under_way.last()) {
             let (input, count) = (&self.input, under_way.len());
-            self.progress.tell(&format!("{input}: from {first} to {last}: {count} may be sent or not: no answer yet"));
+            self.progress.tell(&format!("{input}: from {first} to {last}: {count} may have been sent: no answer yet"));
             self.unknown += count as u64;
         }
     }
 
-    /// What has become of a batch, in its order.
+    /// Records the outcomes of a batch, in its order.
     pub(super) fn batch(&mut self, fates: Vec<(Place, Fate)>) {
         let hopeless = || fates.iter().filter(|(_, fate)| *fate == Fate::Hopeless).map(|(place, _)| *place);
-        // Where nothing was sent at all, the error at the end says enough.
+        // If nothing was sent at all, the error at the end is enough.
         if self.sent > 0
             && let (Some(first), Some(last)) = (hopeless().next(), hopeless().next_back())
         {
@@ -97,13 +97,13 @@ impl Report {
             }
             Fate::Unknown(cause) => {
                 (self.unknown, self.has_told) = (self.unknown + 1, true);
-                self.progress.tell(&format!("{input}: {place} may be sent or not: {cause}"));
+                self.progress.tell(&format!("{input}: {place} may have been sent: {cause}"));
             }
         }
         self.progress.show(self.sent);
     }
 
-    /// Whether nothing was sent, nor told to have failed.
+    /// Returns whether nothing was sent and no failure was printed.
     pub(super) fn is_empty(&self) -> bool {
         self.sent == 0 && !self.has_told
     }
@@ -123,9 +123,9 @@ impl Report {
         text
     }
 
-    /// The same, where it ended before the input did.
+    /// Returns the summary of a command that ended before its input.
     pub(super) fn summary_and_rest(&self) -> String {
-        let rest = self.last.map_or("the input".to_owned(), |last| format!("what comes after {last}"));
+        let rest = self.last.map_or("the input".to_owned(), |last| format!("the input after {last}"));
         format!("{}; {rest} was not sent", self.summary())
     }
 
@@ -134,7 +134,7 @@ impl Report {
     }
 }
 
-/// A line that changes, where errors go to a terminal.
+/// A progress line, shown if stderr is a terminal.
 pub(super) struct Progress {
     bar: ProgressBar,
     began: Instant,
@@ -147,7 +147,7 @@ impl Progress {
             Some(length) => (ProgressBar::new(length), "{bar:30} {percent}%, {msg}, {eta} left"),
             None => (ProgressBar::new_spinner(), "{spinner} {bytes} read, {msg}, {elapsed}"),
         };
-        // A template that it cannot read is a fault of ours, and no reason to send nothing.
+        // A template that cannot be parsed is a bug of this command, and no reason to send nothing.
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
         Self { bar, began: Instant::now(), read_bytes }

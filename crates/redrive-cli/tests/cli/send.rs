@@ -208,7 +208,7 @@ fn interrupted_send_reports_what_was_sent() {
     let pid = child.id().to_string();
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     let ran = ran(child.wait_with_output().unwrap());
-    assert_eq!(ran.stdout, "orders: 3 sent, 0 failed; what comes after line 3 was not sent\n", "{}", ran.stderr);
+    assert_eq!(ran.stdout, "orders: 3 sent, 0 failed; the input after line 3 was not sent\n", "{}", ran.stderr);
     assert!(ran.status == 1 && ran.stderr.contains("Ctrl-C"), "{}", ran.stderr);
     drop(input);
 }

@@ -15,10 +15,10 @@ use tokio::time::{Duration, Instant};
 
 use super::*;
 
-/// What a call is answered with, given how many there were before it and the bodies it has. `None`: the connection breaks.
+/// Returns the answer to a call, given the number of earlier calls and the bodies in it. `None` breaks the connection.
 type Script = fn(usize, &[String]) -> Option<(u16, Value)>;
 
-/// An SQS by a script, which keeps the bodies of each call.
+/// An SQS that answers by a script and records the bodies of each call.
 #[derive(Clone, Debug)]
 struct Scripted {
     script: Script,
@@ -79,7 +79,7 @@ fn of_groups(bodies: &[(&str, &str)]) -> Vec<Message> {
     (1..).zip(bodies).map(message).collect()
 }
 
-/// For so long a message is sent again, and a little longer.
+/// A little longer than a message is retried.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(61);
 
 fn sent(id: usize) -> Value {
@@ -90,7 +90,7 @@ fn failed(id: usize, senders: bool) -> Value {
     json!({"Id": id.to_string(), "Code": "Broken", "Message": "no", "SenderFault": senders})
 }
 
-/// In the order of the input.
+/// Returns the outcomes in the order of the input.
 fn fates(delivered: Delivered) -> Vec<Fate> {
     let mut fates = delivered.fates;
     fates.sort_by_key(|(place, _)| *place);
@@ -98,7 +98,7 @@ fn fates(delivered: Delivered) -> Vec<Fate> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_that_failed_for_no_fault_of_its_own_is_sent_again_and_no_other() {
+async fn only_an_entry_without_sender_fault_is_sent_again() {
     let (queue, calls) = scripted("orders", |before, _| match before {
         0 => Some((200, json!({"Successful": [sent(0)], "Failed": [failed(1, false), failed(2, true)]}))),
         _ => Some((200, json!({"Successful": [sent(0)], "Failed": []}))),
@@ -109,30 +109,30 @@ async fn an_entry_that_failed_for_no_fault_of_its_own_is_sent_again_and_no_other
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_that_keeps_failing_is_given_up_and_told() {
+async fn an_entry_that_keeps_failing_is_given_up_and_reported() {
     let (queue, calls) =
         scripted("orders", |_, _| Some((200, json!({"Successful": [], "Failed": [failed(0, false)]}))));
     let began = Instant::now();
     let delivered = queue.deliver(messages(&["a"])).await;
-    assert_eq!(delivered.hopeless, None, "others may still arrive");
+    assert_eq!(delivered.hopeless, None, "other messages may still arrive");
     let attempts = calls.lock().unwrap().len();
     assert_eq!(fates(delivered), [Fate::Failed(format!("Broken: no (after {attempts} attempts)"))]);
     assert!(attempts >= 4 && began.elapsed() < GIVEN_UP_AFTER, "{attempts} in {:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_in_neither_list_is_of_unknown_outcome() {
+async fn an_entry_in_neither_list_has_an_unknown_outcome() {
     let (queue, calls) = scripted("orders", |_, _| Some((200, json!({"Successful": [sent(1)], "Failed": []}))));
     let fates = fates(queue.deliver(messages(&["a", "b"])).await);
     assert!(
-        matches!(&fates[..], [Fate::Unknown(cause), Fate::Sent] if cause.contains("not said what became of it")),
+        matches!(&fates[..], [Fate::Unknown(cause), Fate::Sent] if cause.contains("the answer of SQS does not name it")),
         "{fates:?}"
     );
-    assert_eq!(calls.lock().unwrap().len(), 1, "sent again it might be there twice");
+    assert_eq!(calls.lock().unwrap().len(), 1, "a second send could store the message twice");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_is_not_sent_after_a_later_one_of_its_group() {
+async fn a_message_of_a_group_is_sent_only_after_the_one_before_it() {
     let (queue, calls) = scripted("orders.fifo", |before, _| match before {
         0 => Some((200, json!({"Successful": [], "Failed": [failed(0, false)]}))),
         _ => Some((200, json!({"Successful": [sent(0)], "Failed": []}))),
@@ -143,7 +143,7 @@ async fn a_message_is_not_sent_after_a_later_one_of_its_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_later_messages_of_a_group_are_sent_once_an_earlier_one_is_given_up() {
+async fn the_later_messages_of_a_group_are_sent_after_an_earlier_one_is_given_up() {
     let (queue, calls) = scripted("orders.fifo", |_, bodies| match bodies[0].as_str() {
         "a" => Some((200, json!({"Successful": [sent(0)], "Failed": []}))),
         "b" => Some((200, json!({"Successful": [], "Failed": [failed(0, false)]}))),
@@ -155,7 +155,7 @@ async fn the_later_messages_of_a_group_are_sent_once_an_earlier_one_is_given_up(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_group_of_a_fair_queue_orders_nothing() {
+async fn messages_of_one_group_on_a_fair_queue_are_sent_in_any_order() {
     let (queue, _) = scripted("orders", |before, _| match before {
         0 => Some((200, json!({"Successful": [sent(1)], "Failed": [failed(0, false)]}))),
         _ => Some((200, json!({"Successful": [sent(0)], "Failed": []}))),
@@ -164,7 +164,7 @@ async fn the_group_of_a_fair_queue_orders_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_without_an_answer_leaves_the_outcome_open() {
+async fn a_call_without_an_answer_has_an_unknown_outcome() {
     let (queue, calls) = scripted("orders", |_, _| None);
     let began = Instant::now();
     let delivered = queue.deliver(messages(&["a"])).await;
@@ -175,14 +175,14 @@ async fn a_call_without_an_answer_leaves_the_outcome_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_answer_follows_in_the_end_is_known() {
+async fn a_late_answer_settles_an_earlier_unknown_outcome() {
     let (queue, _) =
         scripted("orders", |before, _| (before > 0).then(|| (200, json!({"Successful": [sent(0)], "Failed": []}))));
     assert_eq!(fates(queue.deliver(messages(&["a"])).await), [Fate::Sent]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_message_that_is_refused_does_not_cost_the_others() {
+async fn the_others_are_sent_if_one_message_is_refused() {
     let (queue, calls) = scripted("orders", |_, bodies| {
         if bodies.iter().any(|body| body == "bad") {
             Some((400, json!({"__type": "com.amazonaws.sqs#InvalidMessageContents", "message": "no"})))
@@ -198,7 +198,7 @@ async fn one_message_that_is_refused_does_not_cost_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_message_that_is_refused_after_a_throttle_is_no_reason_to_send_no_more() {
+async fn sending_continues_if_a_message_is_refused_after_a_throttle() {
     let (queue, _) = scripted("orders", |before, _| {
         let code = if before == 0 { "RequestThrottled" } else { "InvalidMessageContents" };
         Some((400, json!({"__type": format!("com.amazonaws.sqs#{code}"), "message": "no"})))
@@ -209,7 +209,7 @@ async fn one_message_that_is_refused_after_a_throttle_is_no_reason_to_send_no_mo
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttle_at_the_last_attempt_is_hopeless_only_where_no_other_was_answered() {
+async fn a_throttle_at_the_last_attempt_is_hopeless_only_without_another_answer() {
     let (queue, _) = scripted("orders", |before, _| match before {
         0 => Some((200, json!({"Successful": [], "Failed": [failed(0, false)]}))),
         _ => Some((400, json!({"__type": "com.amazonaws.sqs#RequestThrottled", "message": "no"}))),
@@ -223,7 +223,7 @@ async fn a_throttle_at_the_last_attempt_is_hopeless_only_where_no_other_was_answ
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_queue_that_wants_ids_is_one_error_however_it_says_so() {
+async fn missing_deduplication_ids_are_one_error_in_either_form_of_the_answer() {
     let (queue, calls) = scripted("orders.fifo", |_, _| {
         let failed = |id: usize| {
             json!({"Id": id.to_string(), "Code": "InvalidParameterValue", "SenderFault": true,
@@ -244,19 +244,19 @@ async fn a_fifo_queue_that_wants_ids_is_one_error_however_it_says_so() {
     });
     let delivered = queue.deliver(two_groups()).await;
     assert!(delivered.hopeless.as_ref().unwrap().contains("pass --deduplication-id"), "{delivered:?}");
-    // A call that is refused as a whole is refused for one of its messages, most often.
+    // A call that is refused as a whole is usually refused for one of its messages, so each is tried alone.
     assert_eq!((fates(delivered), calls.lock().unwrap().len()), (vec![Fate::Hopeless, Fate::Hopeless], 3));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_is_not_there_is_asked_once() {
+async fn a_missing_queue_is_hopeless() {
     let delivered = queue_of(Sqs::with_seed(1).client(), "orders").deliver(messages(&["a", "b"])).await;
     assert!(delivered.hopeless.as_ref().unwrap().contains("no such queue"), "{delivered:?}");
     assert_eq!(fates(delivered), [Fate::Hopeless, Fate::Hopeless]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_message_of_a_long_run_of_faults_is_in_the_queue_or_told() {
+async fn each_message_of_a_long_run_of_faults_is_in_the_queue_or_reported() {
     let sqs = Sqs::with_seed(7);
     sqs.client().create_queue().queue_name("orders").send().await.unwrap();
     sqs.set_faults(Faults::none().throttles(0.2).lost_answers(0.2).failed_entries(0.3).refused_entries(0.1));
@@ -266,9 +266,9 @@ async fn every_message_of_a_long_run_of_faults_is_in_the_queue_or_told() {
         for fate in fates(queue.deliver(messages(&["a", "b", "c"])).await) {
             match fate {
                 Fate::Sent => expected += 1,
-                // Unknown: an attempt was not answered, and the next one was refused.
+                // An outcome is unknown if one attempt was not answered and the next one was refused.
                 Fate::Failed(_) | Fate::Unknown(_) => told += 1,
-                Fate::Hopeless => panic!("others are sent"),
+                Fate::Hopeless => panic!("other messages can be sent"),
             }
         }
     }
@@ -277,7 +277,7 @@ async fn every_message_of_a_long_run_of_faults_is_in_the_queue_or_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_message_that_a_proxy_refuses_does_not_cost_the_others() {
+async fn the_others_are_sent_if_a_proxy_refuses_one_message() {
     fn taken(bodies: &[String]) -> Option<(u16, Value)> {
         Some((200, json!({"Successful": (0..bodies.len()).map(sent).collect::<Vec<_>>(), "Failed": []})))
     }
@@ -302,16 +302,16 @@ async fn one_message_that_a_proxy_refuses_does_not_cost_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_a_proxy_refuses_everything_nothing_more_is_sent() {
+async fn sending_stops_if_a_proxy_refuses_everything() {
     let (queue, calls) = scripted("orders", |_, _| Some((403, json!("<html>"))));
     let delivered = queue.deliver(messages(&["a", "b"])).await;
     assert!(delivered.hopeless.as_ref().unwrap().contains("does not allow it"), "{delivered:?}");
     assert_eq!(fates(delivered), [Fate::Hopeless, Fate::Hopeless]);
-    // Twice: a proxy may have had a moment of its own.
+    // Each is tried twice, because a proxy's refusal may be temporary.
     assert!(calls.lock().unwrap().len() <= 6, "{calls:?}");
 }
 
-/// An account with a queue that takes 2,048 bytes.
+/// Returns an account with a queue that accepts 2,048 bytes.
 async fn small_queue() -> (Sqs, Queue) {
     let sqs = Sqs::with_seed(1);
     let limit = aws_sdk_sqs::types::QueueAttributeName::MaximumMessageSize;
@@ -321,7 +321,7 @@ async fn small_queue() -> (Sqs, Queue) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_moved_message_that_is_too_large_with_what_a_producer_added_is_sent_without_it() {
+async fn a_moved_message_is_sent_without_its_added_attributes_if_it_is_too_large_with_them() {
     let (sqs, queue) = small_queue().await;
     let moved = |line| Message {
         place: Place::Line(line),
@@ -335,7 +335,7 @@ async fn a_moved_message_that_is_too_large_with_what_a_producer_added_is_sent_wi
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_too_large_for_its_queue_is_told_with_the_limit_and_costs_no_other() {
+async fn a_message_that_is_too_large_fails_alone_and_names_the_limit() {
     let (_, queue) = small_queue().await;
     let large = "x".repeat(2_049);
     let fates = fates(queue.deliver(messages(&["a", &large, "c"])).await);
@@ -344,7 +344,7 @@ async fn a_message_that_is_too_large_for_its_queue_is_told_with_the_limit_and_co
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_has_1_mib_and_not_a_byte_more() {
+async fn a_call_contains_at_most_1_mib() {
     let (queue, calls) = scripted("orders", |_, bodies| {
         Some((200, json!({"Successful": (0..bodies.len()).map(sent).collect::<Vec<_>>(), "Failed": []})))
     });
@@ -357,8 +357,8 @@ async fn a_call_has_1_mib_and_not_a_byte_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_sqs_never_takes_is_not_sent() {
-    let (queue, calls) = scripted("orders", |_, _| panic!("it is not sent"));
+async fn a_message_that_sqs_always_refuses_is_not_sent() {
+    let (queue, calls) = scripted("orders", |_, _| panic!("the message was sent"));
     let with_attributes = |count| {
         (0..count)
             .fold(Outgoing::text("a"), |outgoing, n| outgoing.attribute(n.to_string(), AttributeValue::string("b")))
@@ -378,7 +378,7 @@ async fn what_sqs_never_takes_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_arrives_as_it_is_in_the_input() {
+async fn a_message_arrives_exactly_as_in_the_input() {
     let sqs = Sqs::with_seed(1);
     sqs.client().create_queue().queue_name("orders").send().await.unwrap();
     let queue = queue_of(sqs.client(), "orders");
@@ -392,9 +392,9 @@ async fn a_message_arrives_as_it_is_in_the_input() {
     let received = sqs.client().receive_message().queue_url("http://sqs.localhost/000000000000/orders");
     let received = received.message_attribute_names("All").message_system_attribute_names("All".into());
     let message = received.send().await.unwrap().messages.unwrap().remove(0);
-    assert_eq!(message.message_attributes, None, "a producer would add one");
+    assert_eq!(message.message_attributes, None, "a producer would add an attribute");
     let system = message.attributes.unwrap();
     assert_eq!(system[&"MessageGroupId".into()], "g");
-    // A standard queue refuses the one that an event of a FIFO queue has.
+    // A standard queue refuses the deduplication id that an event of a FIFO queue contains.
     assert!(!system.contains_key(&"MessageDeduplicationId".into()));
 }

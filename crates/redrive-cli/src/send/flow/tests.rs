@@ -26,7 +26,7 @@ fn report() -> Report {
     Report::new("stdin".to_owned(), "orders".to_owned(), Progress::new(None, Arc::new(AtomicU64::new(0))))
 }
 
-/// An input that has come to its end.
+/// Returns an input that has ended.
 fn input(items: impl IntoIterator<Item = Item>) -> mpsc::Receiver<Item> {
     let (sender, receiver) = mpsc::channel(1_000);
     items.into_iter().for_each(|item| sender.try_send(item).unwrap());
@@ -34,7 +34,7 @@ fn input(items: impl IntoIterator<Item = Item>) -> mpsc::Receiver<Item> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fifo_queue_keeps_the_order_of_the_input_whatever_goes_wrong_with_calls() {
+async fn a_fifo_queue_keeps_the_input_order_though_calls_fail() {
     let sqs = Sqs::with_seed(3);
     let queue = queue(&sqs, "orders.fifo").await;
     sqs.set_faults(Faults::none().throttles(0.2).lost_requests(0.1).lost_answers(0.1));
@@ -46,7 +46,7 @@ async fn a_fifo_queue_keeps_the_order_of_the_input_whatever_goes_wrong_with_call
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standard_queue_has_several_calls_at_a_time() {
+async fn a_standard_queue_gets_several_calls_at_a_time() {
     let sqs = Sqs::with_seed(3);
     let queue = queue(&sqs, "orders").await;
     let second = std::time::Duration::from_secs(1);
@@ -59,22 +59,22 @@ async fn a_standard_queue_has_several_calls_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_stops_it_hears_what_was_sent_and_from_where_to_go_on() {
+async fn a_stopped_command_reports_what_was_sent_and_where_to_continue() {
     let sqs = Sqs::with_seed(3);
     let queue = queue(&sqs, "orders").await;
     let (sender, receiver) = mpsc::channel(100);
     (1..=12).for_each(|line| sender.try_send(message(line)).unwrap());
     let mut report = report();
-    // The input has not come to its end, and never does.
+    // The input never ends.
     let stop = tokio::time::sleep(std::time::Duration::from_secs(1));
     assert_eq!(flow(queue, receiver, &mut report, stop).await, End::Interrupted);
-    assert_eq!(report.summary_and_rest(), "orders: 12 sent, 0 failed; what comes after line 12 was not sent");
+    assert_eq!(report.summary_and_rest(), "orders: 12 sent, 0 failed; the input after line 12 was not sent");
     assert_eq!(sqs.messages("orders").len(), 12);
     drop(sender);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_sent_is_counted_and_the_rest_goes_on() {
+async fn a_message_that_fails_is_counted_and_the_rest_is_sent() {
     let sqs = Sqs::with_seed(3);
     let queue = queue(&sqs, "orders").await;
     let bad = Item::Unsendable(Unsendable { place: Place::Line(2), cause: "bad".to_owned() });
@@ -85,7 +85,7 @@ async fn what_is_not_sent_is_counted_and_the_rest_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_more_is_sent_where_nothing_can_arrive() {
+async fn sending_stops_if_the_queue_is_gone() {
     let sqs = Sqs::with_seed(3);
     let queue = queue(&sqs, "orders").await;
     sqs.client().delete_queue().queue_url("http://sqs.localhost/000000000000/orders").send().await.unwrap();
@@ -94,11 +94,11 @@ async fn nothing_more_is_sent_where_nothing_can_arrive() {
     let mut report = report();
     let end = flow(queue, receiver, &mut report, std::future::pending()).await;
     assert!(matches!(&end, End::Hopeless(problem) if problem.contains("no such queue")), "{end:?}");
-    assert!(report.is_empty(), "one error says it");
+    assert!(report.is_empty(), "the final error is the only report");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_read_before_the_input_broke_is_sent() {
+async fn messages_before_a_read_error_are_sent() {
     let sqs = Sqs::with_seed(3);
     let queue = queue(&sqs, "orders").await;
     let broken = Item::Broken("cannot read".to_owned());
@@ -109,7 +109,7 @@ async fn what_was_read_before_the_input_broke_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_waits_for_may_be_sent_or_not() {
+async fn an_abandoned_call_has_an_unknown_outcome() {
     let sqs = Sqs::with_seed(3);
     let queue = queue(&sqs, "orders").await;
     sqs.set_faults(Faults::none().slow_calls(1.0, std::time::Duration::from_secs(60)));
@@ -124,6 +124,6 @@ async fn what_nobody_waits_for_may_be_sent_or_not() {
     report.abandon();
     assert_eq!(
         report.summary_and_rest(),
-        "orders: 0 sent, 0 failed, 12 of unknown outcome; what comes after line 12 was not sent"
+        "orders: 0 sent, 0 failed, 12 of unknown outcome; the input after line 12 was not sent"
     );
 }

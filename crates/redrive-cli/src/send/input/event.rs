@@ -1,4 +1,4 @@
-//! The messages of an SQS event, as its records have them.
+//! Reads the messages of an SQS event, one from each record.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -13,7 +13,7 @@ use crate::send::attribute::value;
 use crate::send::message::{Message, Place};
 use crate::trace_header::without_lineage;
 
-/// Split, not parsed: one bad record costs one message.
+/// The records are split here and parsed one by one, so that a bad record affects only its own message.
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(rename = "Records", borrow)]
@@ -28,7 +28,7 @@ struct Record {
     message_attributes: Option<BTreeMap<String, Option<Attribute>>>,
 }
 
-/// Those that a sender can give. The others are SQS's own.
+/// The system attributes that a sender can set. SQS sets the others.
 #[derive(Default, Deserialize)]
 struct SystemAttributes {
     #[serde(rename = "AWSTraceHeader")]
@@ -55,7 +55,8 @@ impl Reading {
         }
         let name = &self.name;
         if json.len() as u64 > MAX_EVENT_BYTES {
-            let problem = format!("{name} is longer than an event of {MAX_EVENT_BYTES} bytes; send it with --lines");
+            let problem =
+                format!("{name} is longer than {MAX_EVENT_BYTES} bytes, the limit for an event; send it with --lines");
             return self.tell(Item::Broken(problem));
         }
         let is_list = json.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
@@ -68,13 +69,13 @@ impl Reading {
             Ok(records) => records,
             Err(error) => {
                 let problem = format!(
-                    "{name} begins as an SQS event and is none: {error}; to send each line as a body pass --lines, to \
-                     send all of it as one --whole"
+                    "{name} begins as an SQS event and cannot be parsed: {error}; pass --lines to send each line as a \
+                     body, or --whole to send the input as one body"
                 );
                 return self.tell(Item::Broken(problem));
             }
         };
-        // All of it is read by now. What counts is how much of it has gone.
+        // The input is read completely by now. From here on the progress counts the records that are handed on.
         self.read_bytes.store(0, Ordering::Relaxed);
         for (number, record) in (0..).zip(records) {
             let place = Place::Record(number);
@@ -89,9 +90,10 @@ impl Reading {
 }
 
 fn message(place: Place, json: &str) -> Result<Message, String> {
-    let record: Record = serde_json::from_str(json).map_err(|error| format!("it is no SQS record: {error}"))?;
+    let record: Record =
+        serde_json::from_str(json).map_err(|error| format!("it is not an SQS record: {error}; check the event"))?;
     let Some(body) = record.body else {
-        return Err("it has no body, so it is no SQS record; to send the event itself pass --whole".to_owned());
+        return Err("it has no body, so it is not an SQS record; pass --whole to send the event itself".to_owned());
     };
     let system = record.attributes.unwrap_or_default();
     let attributes = record.message_attributes.unwrap_or_default().into_iter();
@@ -106,7 +108,7 @@ fn message(place: Place, json: &str) -> Result<Message, String> {
         let (name, value) = attribute?;
         outgoing = outgoing.attribute(name, value);
     }
-    // Whoever sends it is no function that could be in a loop.
+    // The lineage detects loops between functions, and this command is not a function.
     if let Some(header) = system.trace_header.and_then(|header| without_lineage(&header)) {
         outgoing = outgoing.trace_header(header);
     }
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_keeps_what_a_sender_can_give() {
+    fn a_record_keeps_all_fields_that_a_sender_can_set() {
         let sent = message(
             Place::Record(0),
             r#"{"body": "a", "messageId": "1", "attributes": {"ApproximateReceiveCount": "2", "AWSTraceHeader": "Root=1",
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_cost_nothing() {
+    fn null_fields_count_as_absent() {
         let sent = message(
             Place::Record(0),
             r#"{"body": "a", "attributes": {"AWSTraceHeader": null}, "messageAttributes": {"none": null,
@@ -156,17 +158,17 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_sent_without_its_lineage() {
+    fn a_trace_header_is_sent_without_its_lineage() {
         let json = r#"{"body": "a", "attributes": {"AWSTraceHeader": "Root=1;Lineage=a:16:1"}}"#;
         assert_eq!(message(Place::Record(0), json).unwrap().outgoing.get_trace_header(), Some("Root=1"));
     }
 
     #[test]
-    fn a_record_that_cannot_be_sent_says_why() {
+    fn a_record_that_cannot_be_sent_fails_with_its_cause() {
         let cause = |json| message(Place::Record(0), json).unwrap_err();
         assert!(cause(r#"{"s3": {}}"#).contains("--whole"));
-        assert!(cause(r#"{"body": 5}"#).contains("no SQS record"));
-        assert!(cause("5").contains("no SQS record"));
+        assert!(cause(r#"{"body": 5}"#).contains("not an SQS record"));
+        assert!(cause("5").contains("not an SQS record"));
         let odd = r#"{"body": "a", "messageAttributes": {"b": {"binaryValue": "%", "dataType": "Binary"}}}"#;
         assert!(cause(odd).contains("\"b\": the value is not base64"));
     }

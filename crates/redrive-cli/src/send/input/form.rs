@@ -1,27 +1,27 @@
-//! Whether an input is an event.
+//! Detects whether an input is an SQS event.
 
 use std::io::{self, BufRead, Read};
 
-/// So much white space may stand round an event's first key.
+/// The most bytes, white space included, that are read to find the first key of an event.
 const MAX_BYTES: usize = 4096;
 
-/// What some editors put before UTF-8. It is no part of the text.
+/// The byte order mark, which some editors write before UTF-8 text. It is not part of the text.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// How an event begins, without the white space that may stand before each of these. The second is the list of records alone,
-/// with which EventBridge Pipes invoke a function.
+/// The tokens at the start of an event. White space may precede each of them. The second form is the bare list of
+/// records with which EventBridge Pipes invoke a function.
 const BEGINNINGS: [&[&[u8]]; 2] = [&[b"{", b"\"Records\"", b":"], &[b"[", b"{", b"\"messageId\"", b":"]];
 
-/// How much of a beginning has come.
+/// The progress through one of the beginnings.
 #[derive(Clone, Copy)]
 struct Begun {
     left: &'static [&'static [u8]],
-    /// Bytes of the first of those.
+    /// The bytes that were read of the first token in `left`.
     taken: usize,
 }
 
 impl Begun {
-    /// Takes the next byte, if it belongs there.
+    /// Takes the next byte. Returns whether it fits this beginning.
     fn take(&mut self, byte: u8) -> bool {
         let Some(part) = self.left.first() else { return true };
         if self.taken == 0 && byte.is_ascii_whitespace() {
@@ -36,9 +36,9 @@ impl Begun {
     }
 }
 
-/// Whether an event begins here, as `{"Records":` or `[{"messageId":`, with any white space between. Takes as few bytes as tell
-/// that, so that a line that has come is sent though the next one has not, and gives them back in `beginning`, without the
-/// mark that may stand before all.
+/// Returns whether the input begins as an event: `{"Records":` or `[{"messageId":`, with any white space between the
+/// tokens. It reads as few bytes as the decision needs, so that a line is sent before the next one arrives. The bytes
+/// are returned in `beginning`, without a byte order mark.
 pub(super) fn begins_an_event(from: &mut impl BufRead, beginning: &mut Vec<u8>) -> io::Result<bool> {
     let mut possible: Vec<_> = BEGINNINGS.map(|left| Begun { left, taken: 0 }).into();
     for byte in from.by_ref().bytes().take(MAX_BYTES) {
@@ -65,12 +65,12 @@ mod tests {
     fn begins(text: &str) -> bool {
         let (mut from, mut beginning) = (text.as_bytes(), Vec::new());
         let begins = begins_an_event(&mut from, &mut beginning).unwrap();
-        assert_eq!([&beginning, from].concat(), text.as_bytes(), "nothing is lost");
+        assert_eq!([&beginning, from].concat(), text.as_bytes(), "no byte is lost");
         begins
     }
 
     #[test]
-    fn an_event_is_known_by_its_first_key() {
+    fn an_event_is_recognized_by_its_first_key() {
         assert!(begins(r#"{"Records":[]}"#));
         assert!(begins(" \r\n{\n\t\"Records\" :\n []"));
         assert!(begins("[ {\n\"messageId\" : \"1\"}]"));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_before_a_text_is_left_out() {
+    fn the_byte_order_mark_is_left_out() {
         for (text, is_event) in [("\u{feff}{\"Records\":", true), ("\u{feff}a", false), ("\u{feff}", false)] {
             let (mut from, mut beginning) = (text.as_bytes(), Vec::new());
             assert_eq!(begins_an_event(&mut from, &mut beginning).unwrap(), is_event);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_not_kept_waiting_for_the_next() {
+    fn the_decision_does_not_wait_for_the_next_line() {
         let (mut from, mut beginning) = (&b"{\"a\": 1}\n"[..], Vec::new());
         assert!(!begins_an_event(&mut from, &mut beginning).unwrap());
         assert_eq!(beginning, b"{\"a");

@@ -1,4 +1,4 @@
-//! A body a line.
+//! Reads one body from each line.
 
 use std::io::{self, BufRead, Read};
 
@@ -8,11 +8,11 @@ use serde::de::IgnoredAny;
 use super::{Gone, Item, Reading, no_text, too_long};
 use crate::send::message::{Message, Place};
 
-/// The longest body, and the end of its line.
+/// The longest body plus the end of its line.
 const MAX_LINE_BYTES: usize = MAX_MESSAGE_BYTES + 2;
 
 impl Reading {
-    /// `is_asked`: it is lines that are wanted, whatever they look like.
+    /// Reads lines. If `is_asked` is set, the user asked for lines, and JSON that spans lines is accepted.
     pub(super) fn lines(&self, mut from: impl BufRead, is_asked: bool) -> Result<(), Gone> {
         self.check_group()?;
         let mut line = Vec::new();
@@ -21,8 +21,8 @@ impl Reading {
             match next_line(&mut from, &mut line) {
                 Ok(Some(Line::Whole)) if !is_judged && is_cut_off(&line) => {
                     return self.tell(Item::Broken(format!(
-                        "{}: line {number} begins JSON that does not end on it; to send all of the input as one body \
-                         pass --whole, to send each line as a body --lines",
+                        "{}: line {number} begins JSON that does not end on that line; pass --whole to send the input \
+                         as one body, or --lines to send each line as a body",
                         self.name
                     )));
                 }
@@ -47,7 +47,7 @@ impl Reading {
     }
 }
 
-/// Whether it is JSON whose end is on another line: a document, of which no line is a message.
+/// Returns whether the line begins JSON that ends on a later line. Such a line is part of a document and not a message.
 fn is_cut_off(line: &[u8]) -> bool {
     matches!(line.trim_ascii_start().first(), Some(b'{' | b'['))
         && serde_json::from_slice::<IgnoredAny>(line).is_err_and(|error| error.is_eof())
@@ -56,11 +56,11 @@ fn is_cut_off(line: &[u8]) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
     Whole,
-    /// The rest of it is skipped.
+    /// The line is too long. Its rest is skipped.
     TooLong,
 }
 
-/// The next line without its end. `None` where there is none.
+/// Reads the next line without its end. Returns `None` at the end of the input.
 fn next_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<Line>> {
     line.clear();
     let read = from.by_ref().take(MAX_LINE_BYTES as u64).read_until(b'\n', line)?;
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_as_on_any_system_and_the_last_one_with_the_input() {
+    fn a_line_ends_with_lf_crlf_or_the_end_of_the_input() {
         let whole = |text: &str| (Line::Whole, text.as_bytes().to_vec());
         assert_eq!(lines(b"a\r\n\nb \nc"), [whole("a"), whole(""), whole("b "), whole("c")]);
         assert_eq!(lines(b"a\n"), [whole("a")]);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn json_that_goes_on_over_lines_is_known_by_the_first() {
+    fn json_over_several_lines_is_recognized_by_its_first_line() {
         for cut_off in ["{", " [ ", "{\"a\":", "[{\"a\": 1},"] {
             assert!(is_cut_off(cut_off.as_bytes()), "{cut_off}");
         }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_costs_itself_alone() {
+    fn a_line_that_is_too_long_fails_alone() {
         let long = [vec![b'x'; MAX_LINE_BYTES * 2], b"\nb\n".to_vec()].concat();
         let lines = lines(&long);
         assert_eq!(lines.iter().map(|(what, _)| what).collect::<Vec<_>>(), [&Line::TooLong, &Line::Whole]);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_body_fits_with_either_end() {
+    fn the_longest_body_fits_with_each_line_end() {
         for end in ["\n", "\r\n", ""] {
             let text = [vec![b'x'; MAX_MESSAGE_BYTES], end.into()].concat();
             assert_eq!(lines(&text)[0].1.len(), MAX_MESSAGE_BYTES, "{end:?}");

@@ -1,7 +1,7 @@
-//! From a file or a pipe to messages, as they come.
+//! Reads messages from a file or a pipe as they arrive.
 //!
-//! It reads on a thread of its own: nothing else can be done while a pipe has nothing to read, and a thread that waits for one
-//! is left behind when the process ends.
+//! The reader has its own thread, because a read from an idle pipe blocks. A blocked thread does not keep the process
+//! from ending.
 
 mod event;
 mod form;
@@ -21,36 +21,36 @@ use self::form::begins_an_event;
 use super::extras::Extras;
 use super::message::{Message, Place, Unsendable};
 
-/// How many messages wait to be sent. Whoever reads waits when there are so many.
+/// The most messages that wait to be sent. The reader waits when there are this many.
 const MAX_WAITING: usize = 100;
-/// Of an event as Lambda makes them there are 6 MB at most.
+/// The longest event that is read. Lambda's events have at most 6 MB.
 const MAX_EVENT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What is read, one after the other.
+/// One item of the input.
 #[derive(Debug, PartialEq)]
 pub(super) enum Item {
     Message(Message),
     Unsendable(Unsendable),
-    /// Between lines, and no message.
+    /// An empty line, which is skipped and counted.
     EmptyLine,
-    /// Nothing comes after it.
+    /// The input cannot be read further. This is the last item.
     Broken(String),
 }
 
-/// How the input is to be taken.
+/// How the input is split into messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// An event, if it begins as one, and else lines.
+    /// An event if the input begins as one, otherwise lines.
     AsItIs,
     Lines,
     Whole,
 }
 
-/// Something to read from, and how far that has come.
+/// An input, and how far it has been read.
 pub(super) struct Input {
-    /// For people.
+    /// The input's name, for messages to the user.
     pub(super) name: String,
-    /// Where that is known.
+    /// The length in bytes, if it is known.
     pub(super) length_bytes: Option<u64>,
     pub(super) read_bytes: Arc<AtomicU64>,
     from: Box<dyn Read + Send>,
@@ -78,7 +78,7 @@ impl Input {
         Self { name, length_bytes: None, read_bytes, from: Box::new(from) }
     }
 
-    /// Begins to read.
+    /// Starts the reader.
     pub(super) fn start(self, form: Form, extras: Extras) -> Result<mpsc::Receiver<Item>, String> {
         let (sender, items) = mpsc::channel(MAX_WAITING);
         let reader = std::thread::Builder::new().name("input".to_owned());
@@ -103,7 +103,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// Nobody waits for more.
+/// The receiver is gone, so reading stops.
 struct Gone;
 
 struct Reading {
@@ -115,7 +115,7 @@ struct Reading {
 
 impl Reading {
     fn read(&self, form: Form, mut from: impl BufRead) {
-        // It is over either way.
+        // Reading ends in either case.
         let _: Result<(), Gone> = match form {
             Form::Whole => self.whole(from),
             Form::Lines => self.lines(from, true),
@@ -133,7 +133,7 @@ impl Reading {
     fn whole(&self, from: impl Read) -> Result<(), Gone> {
         self.check_group()?;
         let mut bytes = Vec::new();
-        // One more than there may be, to see that there are too many.
+        // One byte more than allowed shows that the body is too long.
         if let Err(error) = from.take(MAX_MESSAGE_BYTES as u64 + 1).read_to_end(&mut bytes) {
             return self.broken(&error);
         }
@@ -146,10 +146,10 @@ impl Reading {
         }
     }
 
-    /// Bodies have no group of their own. Better one error than one a line.
+    /// Bodies contain no group. One error is better than one for each line.
     fn check_group(&self) -> Result<(), Gone> {
         if self.extras.is_fifo && self.extras.group.is_none() {
-            self.tell(Item::Broken("a FIFO queue takes no message without a group; pass --group".to_owned()))?;
+            self.tell(Item::Broken("a FIFO queue refuses messages without a group; pass --group".to_owned()))?;
             return Err(Gone);
         }
         Ok(())
@@ -173,9 +173,9 @@ impl Reading {
 }
 
 fn too_long() -> String {
-    format!("it is longer than {MAX_MESSAGE_BYTES} bytes, and SQS takes no such message")
+    format!("it is longer than {MAX_MESSAGE_BYTES} bytes, the limit of SQS; shorten it")
 }
 
 fn no_text(error: Utf8Error) -> String {
-    format!("it is no text: byte {} of it is not UTF-8, and SQS takes nothing else; encode it", error.valid_up_to())
+    format!("it is not text: byte {} is not UTF-8, and SQS accepts only UTF-8; encode it", error.valid_up_to())
 }
