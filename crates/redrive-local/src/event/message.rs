@@ -172,7 +172,7 @@ pub struct Incomplete {
 
 impl fmt::Display for Incomplete {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the queue handed out a message without {}; check that the endpoint speaks SQS", self.lacks)
+        write!(f, "received a message without {}; check that the endpoint speaks SQS", self.lacks)
     }
 }
 
