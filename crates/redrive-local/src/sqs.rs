@@ -61,6 +61,8 @@ struct State {
     /// Whether long polls end at once.
     ends_polls: bool,
     watcher: Option<Watcher>,
+    /// The ids of received messages that an injected fault left visible, until they are logged.
+    duplicated: Vec<String>,
 }
 
 /// The result of a look for messages.
@@ -128,6 +130,7 @@ impl Sqs {
             changed: Arc::default(),
             ends_polls: false,
             watcher: None,
+            duplicated: Vec::new(),
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), clock }) }
     }
@@ -186,7 +189,11 @@ impl Sqs {
     /// may be slow or call this SQS, so they run without the lock.
     fn unlock_and_tell(mut state: MutexGuard<'_, State>) {
         let (happenings, watcher) = (state.account.take_happenings(), state.watcher.clone());
+        let duplicated = std::mem::take(&mut state.duplicated);
         drop(state);
+        for message_id in duplicated {
+            tracing::debug!(message_id, "received a message that stays visible: an injected fault");
+        }
         for happening in happenings {
             match &watcher {
                 Some(Watcher(watcher)) => watcher(happening),
@@ -318,6 +325,7 @@ impl State {
         for message in &received.messages {
             if self.dice.duplicates() {
                 self.account.duplicate(&request.queue_url, &message.receipt_handle, now);
+                self.duplicated.push(message.message_id.to_string());
             }
         }
         self.wake_changed();

@@ -105,7 +105,7 @@ impl Shared {
     /// Records events that only the logs of the embedded queue and of workers show.
     pub(super) fn hear(&self, logged: &Logged) {
         let what = match logged.message.as_str() {
-            "a message is handed out, and stays visible: an injected fault" => What::Duplicated,
+            "received a message that stays visible: an injected fault" => What::Duplicated,
             "lost the lease on a running message; another consumer may receive it" => What::Lost,
             _ => return,
         };
