@@ -74,7 +74,8 @@ impl<H, Args, S, E> Consumer<Each<H, Args, S, E>> {
     /// ```
     /// use redrive::Outcome;
     ///
-    /// #     /// #[derive(Debug)]
+    /// # use std::fmt;
+    /// #[derive(Debug)]
     /// enum OrderError { Invalid(&'static str), Database }
     /// # impl fmt::Display for OrderError {
     /// #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("it failed") }
