@@ -265,13 +265,41 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
+    use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
+    use aws_sdk_sqs::error::BoxError;
     use aws_sdk_sqs::types::QueueAttributeName::FifoQueue;
     use redrive::Outgoing;
     use redrive::internals::set_wall_clock_ahead;
     use redrive_local::Sqs;
     use sqlx::sqlite::SqlitePoolOptions;
 
+    use super::*;
     use crate::{Outbox, Relay};
+
+    /// Suspends the process for an hour while its first call is under way.
+    #[derive(Debug, Default)]
+    struct SuspendOnce(AtomicBool);
+
+    impl Intercept for SuspendOnce {
+        fn name(&self) -> &'static str {
+            "SuspendOnce"
+        }
+
+        fn read_before_transmit(
+            &self,
+            _: &BeforeTransmitInterceptorContextRef<'_>,
+            _: &RuntimeComponents,
+            _: &mut ConfigBag,
+        ) -> Result<(), BoxError> {
+            if !self.0.swap(true, Ordering::Relaxed) {
+                set_wall_clock_ahead(Duration::from_secs(3_600));
+            }
+            Ok(())
+        }
+    }
 
     #[tokio::test]
     async fn round_ends_when_a_suspend_outlasts_its_lease() {
@@ -285,14 +313,9 @@ mod tests {
             outbox.enqueue(&mut transaction, Outgoing::text(body).group("a")).await.unwrap();
         }
         transaction.commit().await.unwrap();
-        let suspended = async {
-            while sqs.messages("orders.fifo").is_empty() {
-                sqs.next_change().await;
-            }
-            set_wall_clock_ahead(std::time::Duration::from_secs(3_600));
-            while Outbox::status(&pool).await.unwrap().pending > 0 {}
-        };
-        Relay::new(pool.clone(), sqs.client()).run_until(suspended).await.unwrap();
+        let all_sent = async { while Outbox::status(&pool).await.unwrap().pending > 0 {} };
+        let config = sqs.client().config().to_builder().interceptor(SuspendOnce::default()).build();
+        Relay::new(pool.clone(), Client::from_conf(config)).run_until(all_sent).await.unwrap();
         let claims = sqlx::query_scalar::<_, i64>("select max(claims) from redrive_outbox_lane");
         assert_eq!(claims.fetch_one(&pool).await.unwrap(), 2, "the second message is sent under another lease");
     }
