@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::sqs::Backoff;
+
 /// The first pause between two empty polls. It doubles with each empty poll.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -10,23 +12,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The pause of one poller. A long poll waits at SQS and needs no pause. Without a pause, a poll that does not wait, or
 /// a server that always answers at once, would cause a thousand calls a second.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct IdlePause {
-    next: Duration,
-}
-
-impl Default for IdlePause {
-    fn default() -> Self {
-        Self { next: FIRST_PAUSE }
-    }
+    empty_polls: u32,
 }
 
 impl IdlePause {
     /// Returns the pause after an empty poll. `took` is the duration of that poll.
     pub(crate) fn after_empty(&mut self, took: Duration) -> Duration {
-        let pause = self.next;
-        self.next = (pause * 2).min(LONGEST_PAUSE);
-        pause.saturating_sub(took)
+        self.empty_polls = self.empty_polls.saturating_add(1);
+        Backoff::exponential(FIRST_PAUSE..LONGEST_PAUSE).max_delay(self.empty_polls).saturating_sub(took)
     }
 
     /// Starts again with the shortest pause: after a message there may be more.
