@@ -7,6 +7,7 @@ pub use crate::moment::set_wall_clock_ahead;
 pub use crate::moment::{Deadline, Moment};
 #[cfg(feature = "producer")]
 pub use crate::producer::{Stored, TraceSource};
+pub use crate::record::{Incomplete, ReceivedMessage};
 pub use crate::sqs::{
     call_error, client, coalesce, delete, entries, hex, limits, note, region, safe_text, size_limit, source, visibility,
 };

@@ -11,6 +11,9 @@ mod event;
 mod parts;
 #[cfg(feature = "worker")]
 mod received;
+#[cfg(feature = "sqs")]
+#[allow(missing_docs, reason = "a seam")]
+mod received_message;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -26,7 +29,9 @@ pub use self::event::Event;
 pub(crate) use self::event::EventRecords;
 pub(crate) use self::parts::EventRecord;
 #[cfg(feature = "worker")]
-pub(crate) use self::received::{Received, ReceivedMessage, ReceivedMessages};
+pub(crate) use self::received::{Received, ReceivedMessages};
+#[cfg(feature = "sqs")]
+pub use self::received_message::{Incomplete, ReceivedMessage};
 use crate::json::JsonError;
 use crate::outcome::BoxError;
 use crate::per_lane::PerLane;

@@ -5,60 +5,47 @@
 //! examples do not show, follows events recorded on AWS.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use redrive::internals::source::Source;
+use redrive::internals::{Incomplete, ReceivedMessage};
 
 use super::object::Object;
 
-/// A message with all parts that SQS always sends.
-pub(crate) struct CompleteMessage {
-    pub(crate) message_id: String,
-    pub(crate) receipt_handle: String,
-    body: String,
-    /// The other parts.
-    rest: Message,
-}
+/// A message with all parts that SQS always sends, for a record.
+pub(crate) struct CompleteMessage(pub(super) ReceivedMessage);
 
 impl CompleteMessage {
     /// # Errors
     ///
-    /// Returns an error if a part is missing. A message without an id cannot be reported, and one without a receipt
-    /// handle cannot be deleted.
-    pub(crate) fn new(mut message: Message) -> Result<Self, Incomplete> {
-        let lacks = |lacks| move || Incomplete { lacks };
-        Ok(Self {
-            message_id: message.message_id.take().filter(|id| !id.is_empty()).ok_or_else(lacks("MessageId"))?,
-            receipt_handle: message.receipt_handle.take().ok_or_else(lacks("ReceiptHandle"))?,
-            body: message.body.take().ok_or_else(lacks("Body"))?,
-            rest: message,
-        })
+    /// Returns an error if a part is missing.
+    pub(crate) fn new(message: Message) -> Result<Self, Incomplete> {
+        ReceivedMessage::new(message).map(Self)
     }
 
     /// Returns the receive count, if the queue sent it.
     pub(super) fn receive_count(&self) -> Option<u32> {
-        self.rest.attributes.as_ref()?.get(&System::ApproximateReceiveCount)?.parse().ok()
+        self.0.rest.attributes.as_ref()?.get(&System::ApproximateReceiveCount)?.parse().ok()
     }
 
     /// Returns the sequence number of a FIFO queue's message.
     pub(super) fn sequence_number(&self) -> Option<u128> {
-        self.rest.attributes.as_ref()?.get(&System::SequenceNumber)?.parse().ok()
+        self.0.rest.attributes.as_ref()?.get(&System::SequenceNumber)?.parse().ok()
     }
 
     /// Returns the expected size of the record.
     pub(super) fn expected_bytes(&self) -> usize {
         // Quotation marks make a JSON body grow. A text that outgrows its room is copied, several times if it starts
         // without room.
-        self.body.len() + self.body.len() / 4 + self.receipt_handle.len() + OTHER_BYTES
+        self.0.body.len() + self.0.body.len() / 4 + self.0.receipt_handle.len() + OTHER_BYTES
     }
 
     /// Writes the record.
     pub(super) fn write(&self, source: &Source, text: &mut String) {
-        let Self { message_id, receipt_handle, body, rest } = self;
+        let ReceivedMessage { message_id, receipt_handle, body, rest } = &self.0;
         let message_attributes = message_attributes(rest);
         let md5_of_message_attributes = rest.md5_of_message_attributes().filter(|_| !message_attributes.is_empty());
         let mut record = Object::begin(text);
@@ -163,20 +150,6 @@ pub(super) fn write_event<T>(
     event.push_str(TAIL);
     event
 }
-
-/// The error of a message that lacks a part which SQS always sends.
-#[derive(Debug)]
-pub struct Incomplete {
-    lacks: &'static str,
-}
-
-impl fmt::Display for Incomplete {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "received a message without {}; check that the endpoint speaks SQS", self.lacks)
-    }
-}
-
-impl std::error::Error for Incomplete {}
 
 #[cfg(test)]
 mod tests {

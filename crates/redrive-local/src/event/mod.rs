@@ -7,10 +7,11 @@ use std::fmt;
 
 use aws_sdk_sqs::types::Message;
 
+use redrive::internals::Incomplete;
 use redrive::internals::source::Source;
 
 pub use self::message::SYSTEM_ATTRIBUTES;
-use self::message::{CompleteMessage, HEAD_AND_TAIL_BYTES, Incomplete, write_event};
+use self::message::{CompleteMessage, HEAD_AND_TAIL_BYTES, write_event};
 
 /// A message as a record of an event, with the values that the worker needs.
 #[derive(Clone)]
@@ -37,8 +38,8 @@ impl Record {
             group,
             receive_count: message.receive_count(),
             sequence_number: message.sequence_number(),
-            message_id: message.message_id,
-            receipt_handle: message.receipt_handle,
+            message_id: message.0.message_id,
+            receipt_handle: message.0.receipt_handle,
             json,
         })
     }
