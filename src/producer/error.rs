@@ -43,7 +43,7 @@ impl SendError {
         Self { kind, trouble: None, text, send_id: None }
     }
 
-    /// Of a call that failed as a whole.
+    /// Notes why the whole call failed.
     pub(super) fn of_call(self, trouble: impl Into<Option<Trouble>>) -> Self {
         Self { trouble: trouble.into(), ..self }
     }

@@ -55,7 +55,7 @@ impl NumberAttribute {
         self.row().2
     }
 
-    /// What a queue has where nothing is set.
+    /// Returns the value of a queue without this attribute.
     pub const fn default(self) -> i64 {
         self.row().3
     }
