@@ -15,7 +15,7 @@ use super::body_source::{BodySource, Wanted, WithBody};
 use super::cancel::{Cancel, Wait};
 use super::context::BatchContext;
 use super::guard::{Panicked, catch, guard};
-use super::lease::LeaseHolder;
+use super::lease_holder::LeaseHolder;
 use super::pool::LaneSlot;
 use super::service::{RecordResult, ServiceTemplate};
 use super::verdict::{Run, Verdict};

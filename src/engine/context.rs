@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::cancel::{Cancel, CancelAt, Wait};
-use super::lease::LeaseHolder;
+use super::lease_holder::LeaseHolder;
 use super::options::Options;
 use super::state::{BatchState, Status};
 use crate::record::Origin;

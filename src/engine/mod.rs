@@ -16,7 +16,7 @@ mod finish;
 mod guard;
 mod lane;
 #[cfg_attr(not(feature = "worker"), allow(dead_code, reason = "only the worker holds leases"))]
-mod lease;
+mod lease_holder;
 #[cfg_attr(not(feature = "sqs"), allow(dead_code, reason = "`sqs` implements the trait"))]
 mod on_failure;
 mod options;
@@ -49,7 +49,7 @@ pub use self::fifo::Fifo;
 pub use self::guard::guard;
 pub(crate) use self::guard::note_places;
 #[cfg(feature = "worker")]
-pub(crate) use self::lease::LeaseHolder;
+pub(crate) use self::lease_holder::LeaseHolder;
 #[cfg(feature = "sqs")]
 pub(crate) use self::on_failure::{Failed, Failure, Leased, OnFailure, QueueAction};
 pub(crate) use self::options::Options;

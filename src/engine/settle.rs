@@ -4,7 +4,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::context::BatchContext;
-use super::lease::LeaseHolder;
+use super::lease_holder::LeaseHolder;
 use super::on_failure::{Failed, Leased, QueueAction};
 use super::settlement::Settlement;
 use super::state::{RecordSet, Status};

@@ -1,4 +1,4 @@
-//! Collects entries of concurrent requests into batch calls.
+//! Collects entries of concurrent requests into batch calls, and repeats entries that may succeed later.
 
 use std::future::Future;
 use std::mem;

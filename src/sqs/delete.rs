@@ -1,4 +1,4 @@
-//! Deletes messages.
+//! Deletes messages, in one attempt. `coalesce` repeats the entries that fail.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry as Entry;

@@ -1,4 +1,4 @@
-//! Implements GetQueueAttributes and SetQueueAttributes.
+//! Implements GetQueueAttributes and SetQueueAttributes. The attributes that a caller can set are in `settings`.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! The leases of a host that settles each record on its own, and may lose a record while it runs.
 //!
-//! Lambda holds no leases here: one answer settles the whole batch, and until then Lambda itself keeps the messages.
+//! The worker implements the trait; heartbeats are in `worker/lease.rs`. Lambda holds no leases here: one answer settles
+//! the whole batch, and until then Lambda itself keeps the messages.
 
 use std::fmt;
 use std::time::Duration;
