@@ -23,7 +23,7 @@
 //! [`ReportBatchItemFailures`](https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting).
 //! Without it Lambda ignores the answer and deletes every record.
 //!
-//! # Where to look
+//! # Contents
 //!
 //! - Arguments of a handler: [`FromRecord`] and the extractors that implement it.
 //! - Return values of a handler: [`IntoOutcome`]. An [`Outcome`] delays, discards or dead-letters a record.

@@ -128,7 +128,7 @@ impl Effects {
     /// It counts runs that this process has seen fail. A message that was received but not run, such as one behind a
     /// poison message of its FIFO group, has not failed. On Lambda it counts receives for a standard queue, where each
     /// receive is a run except for throttles and timeouts. [The chapter on
-    /// effects](crate::docs::effects#when-a-record-has-failed-too-often) has the details.
+    /// effects](crate::docs::effects#limit-of-failed-runs) has the details.
     ///
     /// Choose a number below the `maxReceiveCount` of the queue's RedrivePolicy. Beyond that SQS moves a message
     /// itself, without a reason. A handler learns from [`LastReceive`](crate::LastReceive) whether a failure will be
