@@ -94,7 +94,6 @@ pub enum GroupOrder {
     /// The messages of a group are sent one after the other, each when the previous one has arrived. If a message
     /// fails, the messages that wait behind it fail too, as do those behind it in the same [`Producer::send_all`]. None
     /// of them reaches the queue before it. A message that SQS refuses for its content does not hold others.
-    /// what it is.
     #[default]
     Strict,
     /// Messages are sent as they come, several of a group in one call and in several calls at a time.
