@@ -47,6 +47,38 @@
 //! | `producer` | sends messages in batches and reports the result of each: `Producer` | no |
 //! | `large-messages` | messages over 1 MiB, with bodies in S3: `LargeMessages` | no |
 //! | `worker` | runs the same handler as a worker that polls the queue: `Worker` | no |
+//!
+//! # Stability
+//!
+//! Redrive follows [semantic versioning as Cargo defines it](https://doc.rust-lang.org/cargo/reference/semver.html):
+//! before 1.0 a breaking release raises the minor version. Its public API contains types and traits of these crates:
+//!
+//! | Crate | Major version | In the API of redrive | Feature |
+//! |---|---|---|---|
+//! | `serde` | 1 | bounds `Serialize` and `DeserializeOwned`; some types implement `Deserialize` | |
+//! | `serde_json` | 1 | `Error`, which converts into [`JsonError`] | |
+//! | `tower` | 0.5 | `Layer` and `Service` in [`Consumer::layer`]; `BoxCloneService`, which is [`RecordService`] | |
+//! | `aws_lambda_events` | 1 | `SqsMessage` in [`Message`]; `SqsBatchResponse`, the answer of a consumer | |
+//! | `lambda_runtime` | 1 | `Context`, the only re-export; `LambdaEvent`; `Diagnostic` | `lambda` |
+//! | `aws-sdk-sqs` | 1 | `Client` for effects, workers and producers; `MessageAttributeValue`, which converts into [`AttributeValue`] | `sqs` |
+//! | `aws-sdk-s3` | 1 | `Client` for large messages | `large-messages` |
+//! | `tokio` | 1 | `TcpListener` for probes. Every host needs a runtime of this version | `worker` |
+//! | `tracing` | 0.1 | no type, but a subscriber of this version receives the logs | |
+//!
+//! A breaking version of one of these crates reaches redrive in a breaking release of redrive. Until then keep the old
+//! version for the values that you pass to redrive. Cargo can build both versions into one program. All other
+//! dependencies may change in any release.
+//!
+//! The minimum Rust version is `rust-version` in the manifest: the highest minimum of the dependencies, usually that of
+//! the AWS SDK. Raising it is not a breaking change. Cargo's resolver 3 prefers releases that fit an older compiler.
+//!
+//! These parts may change in any release:
+//!
+//! - `internals`, the feature `test-util`, and everything else that is hidden in the documentation;
+//! - the texts of errors (`Display` and `Debug`): use the predicates, such as [`Error::is_invalid_event`];
+//! - the texts, levels, spans and fields of logs;
+//! - defaults, limits, and the number and timing of calls to AWS;
+//! - implementations of [`Handler`] by hand.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

@@ -6,6 +6,17 @@
 //!
 //! A row is sent at least once. It is marked after the send, so a relay that dies in between causes a copy under the
 //! same id.
+//!
+//! # Stability
+//!
+//! The API contains types of three crates. A breaking version of one of them needs a breaking release of this crate:
+//!
+//! - `sqlx` 0.9: `Pool`, `Transaction`, `Postgres`, `Sqlite` and `Error`;
+//! - `aws-sdk-sqs` 1: `Client`;
+//! - `redrive` 0.1: `IntoOutgoing`, `TraceContext`, `Backoff` and `SendError`.
+//!
+//! None is re-exported. The [policy of `redrive`](redrive#stability) applies otherwise, also to the minimum Rust
+//! version. The tables change only through numbered [migrations](Outbox::migrations).
 
 mod access;
 mod chores;
