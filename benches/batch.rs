@@ -7,11 +7,16 @@
 //!
 //! `cargo bench` measures all of them. After `--`, `--quick` only checks that everything runs, and `--check` fails the
 //! run if a figure misses its limit.
+//!
+//! Most Lambda functions have less than one core. So a second pass (`--one-core`) prints the ratios with everything
+//! pinned to one core: the functions, and the server that sends them events.
 
 #[path = "batch/event.rs"]
 mod event;
 #[path = "batch/function.rs"]
 mod function;
+#[path = "batch/one_core.rs"]
+mod one_core;
 #[path = "batch/report.rs"]
 mod report;
 #[path = "../tests/support/runtime_api.rs"]
@@ -85,8 +90,9 @@ const QUICK: Effort =
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
-    if let Some(unknown) = args.iter().find(|arg| !["--bench", "--quick", "--check"].contains(&arg.as_str())) {
-        eprintln!("unknown option {unknown}; pass --quick or --check");
+    let known = ["--bench", "--quick", "--check", one_core::FLAG];
+    if let Some(unknown) = args.iter().find(|arg| !known.contains(&arg.as_str())) {
+        eprintln!("unknown option {unknown}; pass --quick, --check or {}", one_core::FLAG);
         return ExitCode::FAILURE;
     }
     let has = |flag| args.iter().any(|arg| arg == flag);
@@ -94,9 +100,14 @@ async fn main() -> ExitCode {
     let effort = if has("--quick") || !has("--bench") { &QUICK } else { &FULL };
 
     let programs = function::build();
+    if has(one_core::FLAG) {
+        one_core::measure(&programs, effort).await;
+        return ExitCode::SUCCESS;
+    }
     report::print_machine();
     let figures = measure(&programs, effort).await;
     let all_met = report::print_bars(&figures);
+    one_core::run(&args);
     if has("--check") && !all_met { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 

@@ -28,15 +28,19 @@ pub(crate) struct PerBatch {
 pub(crate) fn print_machine() {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     println!(
-        "\n{cores} cores; behind each figure its ratio to aws-example's; the last column is redrive's to the floor's"
+        "\ncores: {cores}; behind each figure its ratio to aws-example's; the last column is redrive's to the floor's"
     );
 }
 
 pub(crate) fn print_per_batch(handler: &str, figures: &PerBatch) {
-    print_head(&format!("p50 of a batch in us, {handler}"));
-    RECORDS.iter().zip(&figures.p50).for_each(|(records, row)| print_row(&format!("{records} records"), row));
+    print_p50(handler, &figures.p50);
     print_head(&format!("peak memory in MiB, {handler}"));
     RECORDS.iter().zip(&figures.peak).for_each(|(records, row)| print_row(&format!("{records} records"), row));
+}
+
+pub(crate) fn print_p50(handler: &str, p50: &[Row; RECORDS.len()]) {
+    print_head(&format!("p50 of a batch in us, {handler}"));
+    RECORDS.iter().zip(p50).for_each(|(records, row)| print_row(&format!("{records} records"), row));
 }
 
 pub(crate) fn print_process(start_up: &Row, size: &Row, wait: &Row) {
