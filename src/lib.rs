@@ -60,7 +60,7 @@
 //! | `tower` | 0.5 | `Layer` and `Service` in [`Consumer::layer`]; `BoxCloneService`, which is [`RecordService`] | |
 //! | `aws_lambda_events` | 1 | `SqsMessage` in [`Message`]; `SqsBatchResponse`, the answer of a consumer | |
 //! | `lambda_runtime` | 1 | `Context`, the only re-export; `LambdaEvent`; `Diagnostic` | `lambda` |
-//! | `aws-sdk-sqs` | 1 | `Client` for effects, workers and producers; `MessageAttributeValue`, which converts into [`AttributeValue`] | `sqs` |
+//! | `aws-sdk-sqs` | 1 | `Client` for effects, workers and producers | `sqs` |
 //! | `aws-sdk-s3` | 1 | `Client` for large messages | `large-messages` |
 //! | `tokio` | 1 | `TcpListener` for probes. Every host needs a runtime of this version | `worker` |
 //! | `tracing` | 0.1 | no type, but a subscriber of this version receives the logs | |
@@ -77,8 +77,10 @@
 //! - `internals`, the feature `test-util`, and everything else that is hidden in the documentation;
 //! - the texts of errors (`Display` and `Debug`): use the predicates, such as [`Error::is_invalid_event`];
 //! - the texts, levels, spans and fields of logs;
-//! - defaults, limits, and the number and timing of calls to AWS;
+//! - the number, order and timing of calls to AWS;
 //! - implementations of [`Handler`] by hand.
+//!
+//! A default changes in a breaking release only, and the changelog names it.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

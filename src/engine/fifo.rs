@@ -8,6 +8,7 @@ use crate::record::{Batch, Record};
 
 /// Selects which records a failure stops on a FIFO queue. The stopped records are not run and are retried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Fifo {
     /// Stops the rest of its message group. Groups run in parallel, each in order. This is the default.
     #[default]

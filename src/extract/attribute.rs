@@ -176,8 +176,8 @@ impl From<Wire> for AttributeValue {
 }
 
 #[cfg(feature = "worker")]
-impl From<&MessageAttributeValue> for AttributeValue {
-    fn from(value: &MessageAttributeValue) -> Self {
+impl AttributeValue {
+    fn of_sdk(value: &MessageAttributeValue) -> Self {
         Self {
             data_type: value.data_type().to_owned(),
             text: value.string_value().map(str::to_owned),
@@ -199,7 +199,7 @@ impl Record {
                 Ok(wire.map(AttributeValue::from))
             }
             #[cfg(feature = "worker")]
-            Some(RawAttribute::Received(value)) => Ok(Some(value.into())),
+            Some(RawAttribute::Received(value)) => Ok(Some(AttributeValue::of_sdk(value))),
             None => Ok(None),
         }
     }
@@ -213,9 +213,10 @@ impl Record {
                 json => attributes_from_json(json)?,
             },
             #[cfg(feature = "worker")]
-            Backing::Received(received) => {
-                received.message_attributes().map(|(name, value)| (name.clone(), value.into())).collect()
-            }
+            Backing::Received(received) => received
+                .message_attributes()
+                .map(|(name, value)| (name.clone(), AttributeValue::of_sdk(value)))
+                .collect(),
         };
         // SQS refuses an attribute without a value, so it is left out.
         let hidden = self.hidden_attribute();
