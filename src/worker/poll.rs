@@ -1,5 +1,6 @@
 //! Runs one poller, which repeatedly takes permits and receives the messages for them.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -25,8 +26,12 @@ use crate::sqs::random::random;
 /// minutes.
 const ATTEMPT_ID_TIME: Duration = Duration::from_secs(4 * 60);
 
-/// The longest time that an answer is assumed to travel, for the start of its leases.
-const ANSWER_TIME: Duration = Duration::from_secs(1);
+/// For the start of its leases, an answer is assumed to travel for one part in this many of a lease. With a longer time,
+/// messages from long polls would need their first heartbeat sooner.
+const ANSWER_FRACTION: u32 = 6;
+
+/// The shortest and the longest of these times.
+const ANSWER_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(10);
 
 /// Polls until the worker closes, or until the other pollers suffice.
 ///
@@ -123,6 +128,10 @@ pub(super) struct Received {
     since: Moment,
 }
 
+fn answer_time(lease: Duration) -> Duration {
+    (lease / ANSWER_FRACTION).clamp(*ANSWER_TIME.start(), *ANSWER_TIME.end())
+}
+
 impl Shared {
     /// Waits for `pause`, or until a shutdown.
     async fn rest(&self, pause: Duration) {
@@ -148,11 +157,11 @@ impl Shared {
         let answer = receive.send().await.map_err(|error| Fault::of("sqs:ReceiveMessage", &queue.url, error))?;
         // SQS counts a lease from when it hands a message out, which is not before the request. But a poll may have
         // waited for 20 s, longer than a lease may be, and new messages would count as lost. An answer leaves as soon
-        // as there is a message, so a lease begins at most `ANSWER_TIME` before now. The exception is a process that
-        // was suspended: the answer may have waited for it since the request.
+        // as there is a message, so a lease begins at most as long before now as an answer travels. The exception is a
+        // process that was suspended: the answer may have waited for it since the request.
         let since = match asked.was_suspended_since() {
             true => asked,
-            false => asked.or_later(Moment::now().before(ANSWER_TIME)),
+            false => asked.or_later(Moment::now().before(answer_time(queue.lease.as_duration()))),
         };
         Ok(Received { messages: answer.messages.unwrap_or_default(), since })
     }

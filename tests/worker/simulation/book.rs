@@ -61,6 +61,8 @@ pub(super) struct Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Received,
+    /// The message reached its host late.
+    Arrived,
     /// SQS handed the message out and left it visible.
     Duplicated,
     Begun,

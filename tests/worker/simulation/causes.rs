@@ -17,6 +17,8 @@ pub(super) enum Cause {
     ChangedByCopy,
     /// The lease was lost because heartbeats failed.
     LostLease,
+    /// The message reached its worker so late that the worker expected the lease to end later, and heartbeats failed.
+    ArrivedLate,
     /// The handler panicked or was cut off, by its function's timeout or at its worker's end.
     CutOff,
     /// The message was to become a dead letter, and SQS did not confirm it or did not return the queue's URL.
@@ -61,6 +63,8 @@ pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) 
         Cause::ChangedByCopy
     } else if window.iter().any(|event| event.what == What::Lost) {
         Cause::LostLease
+    } else if story.get(until).is_some_and(|again| late_lease_end(window, hosts, last) <= again.after) {
+        Cause::ArrivedLate
     } else if of_last(window, What::CutOff) {
         Cause::CutOff
     } else if of_last(window, What::Dead)
@@ -105,12 +109,28 @@ fn is_changed_by_copy(story: &[Event], window: &[Event], run: &Event) -> bool {
     window.iter().filter(is_copy).filter_map(received).any(was_double)
 }
 
-/// Returns whether the host knew the dead-letter queue's URL while the message of that run was hidden. The window
-/// begins with the run's receive.
+/// Returns whether the host knew the dead-letter queue's URL early enough to send the message of that run there. The
+/// window begins with the run's receive.
 fn knew_where_letters_go(window: &[Event], hosts: &Hosts, run: &Event) -> bool {
+    let lease = hosts.leases[&run.host];
     let received = window.first().map_or(Duration::ZERO, |received| received.after);
     let told = hosts.dead_letter_queues.get(&run.host);
-    told.is_some_and(|told| *told < received + hosts.leases[&run.host])
+    // A worker assumes that a lease begins up to a sixth earlier, and gives up an effect before the lease ends.
+    told.is_some_and(|told| *told < received + lease * 3 / 4)
+}
+
+/// Returns when the lease of that run's message ended, if the message arrived so late that its worker expected a later
+/// end, and no heartbeat corrected it. Otherwise the worker knows the end or an earlier time.
+fn late_lease_end(window: &[Event], hosts: &Hosts, run: &Event) -> Duration {
+    let of_run = |what| {
+        let is_it = move |event: &&Event| event.host == run.host && event.receipt == run.receipt && event.what == what;
+        window.iter().find(is_it).map(|event| event.after)
+    };
+    let lease = hosts.leases[&run.host];
+    let (Some(received), Some(arrived)) = (of_run(What::Received), of_run(What::Arrived)) else { return Duration::MAX };
+    let is_extended = of_run(What::Confirmed(Ask::Visibility)).is_some();
+    // A worker expects that an answer travels for a sixth of a lease.
+    if arrived - received <= lease / 6 || is_extended { Duration::MAX } else { received + lease }
 }
 
 /// Returns until when the message of that run was hidden, as SQS has confirmed it. It applies if heartbeats have failed
@@ -149,18 +169,27 @@ pub(super) fn is_ours(story: &[Event], hosts: &Hosts, host: usize, receipt: &str
     };
     let Some(begun) = of_it(What::Begun) else { return false };
     let is_lost = story[begun..].iter().any(|event| event.what == What::Lost);
-    let received = of_it(What::Received).map_or(Duration::ZERO, |received| story[received].after);
-    let is_hidden = !hosts.mappings.contains(&host) || now < received + hosts.leases[&host];
+    let received = of_it(What::Received).unwrap_or(0);
+    let ends = match hosts.mappings.contains(&host) {
+        true => story[received].after + hosts.leases[&host],
+        false => late_lease_end(&story[received..], hosts, &story[begun]),
+    };
+    let is_hidden = now < ends;
     !hosts.crashed.contains(&host) && !is_lost && is_hidden
 }
 
-/// Returns whether a lease that is lost now was lost during its run without a failed heartbeat.
+/// Returns whether a lease is lost now without a failed heartbeat. The log does not name the worker that lost it, which
+/// need not be the last one that ran the message. So a failed heartbeat of any holder counts.
 pub(super) fn lost_for_nothing(story: &[Event]) -> bool {
-    let Some(begun) = story.iter().rposition(|event| event.what == What::Begun) else { return false };
-    let run = &story[begun];
-    let of_run = |what| story.iter().filter(|event| event.receipt == run.receipt && event.what == what).count();
-    let has_ended = [What::Done, What::Dead, What::Failed, What::CutOff].into_iter().any(|what| of_run(what) > 0);
-    let have_failed = of_run(What::Tried(Ask::Visibility)) > of_run(What::Confirmed(Ask::Visibility));
+    let Some(run) = story.iter().rfind(|event| event.what == What::Begun) else { return false };
+    let count =
+        |receipt: &str, what| story.iter().filter(|event| &*event.receipt == receipt && event.what == what).count();
+    let has_ended = |receipt: &str| {
+        [What::Done, What::Dead, What::Failed, What::CutOff].into_iter().any(|what| count(receipt, what) > 0)
+    };
+    let has_failed =
+        |receipt: &str| count(receipt, What::Tried(Ask::Visibility)) > count(receipt, What::Confirmed(Ask::Visibility));
+    let mut holders = story.iter().filter(|event| event.what == What::Received && !has_ended(&event.receipt));
     let is_double = story.iter().any(|event| event.what == What::Duplicated);
-    !has_ended && !have_failed && !is_double
+    !is_double && !has_ended(&run.receipt) && !holders.any(|holder| has_failed(&holder.receipt))
 }

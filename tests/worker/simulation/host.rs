@@ -33,6 +33,9 @@ pub(super) struct Host {
     late_until: Arc<Mutex<(Instant, Duration)>>,
 }
 
+/// An answer that travels for this long is late. A worker expects all others.
+const LATE: Duration = Duration::from_secs(1);
+
 /// The duration of a call that does not arrive.
 const UNTIL_IT_BREAKS: Duration = Duration::from_secs(1);
 
@@ -116,16 +119,29 @@ impl Host {
     async fn exchange(&self, call: Call, asked: &Asked) -> Answered {
         let answered = self.reach(call).await;
         // The queue has carried out the call by now, whenever the host learns of it. A lease, however, is only as long
-        // as the host has learned.
-        let is_lease = matches!(asked, Asked::Entries(Ask::Visibility, _));
-        if !is_lease {
+        // as the host has learned, and a URL is known only then.
+        let is_learned = matches!(asked, Asked::Entries(Ask::Visibility, _) | Asked::DeadLetterQueue);
+        if !is_learned {
             self.hear_of(asked, &answered);
         }
+        let answered_at = Instant::now();
         self.arrives().await;
-        if is_lease {
+        if is_learned {
             self.hear_of(asked, &answered);
+        }
+        if matches!(asked, Asked::Messages) && answered_at.elapsed() >= LATE {
+            self.note_arrival(&answered);
         }
         answered
+    }
+
+    /// Records that these messages reached the host late.
+    fn note_arrival(&self, answered: &Answered) {
+        let body = answered.as_ref().ok().and_then(|response| response.body().bytes()).unwrap_or_default();
+        let received = serde_json::from_slice::<Received<'_>>(body).unwrap_or_default();
+        for message in received.messages {
+            self.book.open().called(self.number, &message.receipt_handle, What::Arrived);
+        }
     }
 
     fn hear_of(&self, asked: &Asked, answered: &Answered) {
