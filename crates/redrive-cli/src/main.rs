@@ -4,6 +4,7 @@ mod check;
 mod dev;
 mod dlq;
 mod format;
+mod function;
 mod iam;
 mod input;
 mod interrupt;

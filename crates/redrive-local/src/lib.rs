@@ -43,6 +43,8 @@ pub mod template;
 mod wire;
 
 pub use self::callers::Callers;
+#[doc(hidden)]
+pub use self::callers::{RefusedCaller, guarded};
 pub use self::error::Error;
 pub use self::faults::Faults;
 pub use self::kit::{DeadLetter, Delivery, Kit, Mapping, QueueBuilder, Stack, TemplateBuilder, TestQueue};

@@ -16,7 +16,7 @@ use http_body::Frame;
 use redrive::internals::hex::hex;
 use tokio::net::TcpListener;
 
-use super::callers::{Callers, Refused, guarded};
+use super::callers::{Callers, RefusedCaller, guarded};
 use super::queue::{Code, SqsError};
 use super::sqs::{Call, Sqs};
 use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, REQUEST_ID, TARGET, TRACE_ID};
@@ -76,10 +76,10 @@ impl Sqs {
 }
 
 /// Returns a refusal as an error of SQS, so that SDKs show it.
-fn refusal(refused: &Refused) -> Response {
+fn refusal(refused: &RefusedCaller) -> Response {
     let code = match refused {
-        Refused::NoHost => Code::InvalidAddress,
-        Refused::Host(_) | Refused::Origin(_) | Refused::Page => Code::AccessDenied,
+        RefusedCaller::NoHost => Code::InvalidAddress,
+        RefusedCaller::Host(_) | RefusedCaller::Origin(_) | RefusedCaller::Page => Code::AccessDenied,
     };
     response(Answer::refused(SqsError::new(code, refused.message("this SQS"))))
 }

@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 
 use tokio::process::Command;
 
-use redrive_local::function::ProcessGroup;
+use crate::function::ProcessGroup;
 
 /// Runs cargo to its end.
 ///

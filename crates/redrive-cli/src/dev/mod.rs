@@ -21,9 +21,6 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use clap::Args;
 use redrive_local::Callers;
-use redrive_local::function::{
-    DEFAULT_CONCURRENCY, DEFAULT_PATIENCE, Function, InvokeUrl, LogLine, Processes, Settings,
-};
 use redrive_local::plan::{PlannedMapping, make_queues};
 use redrive_local::poller::{Mapping, News, NewsSink};
 use tokio::sync::watch;
@@ -36,6 +33,9 @@ use self::screen::{Screen, Told, error_in};
 use self::show::Show;
 use self::site::Site;
 use super::Done;
+use super::function::{
+    DEFAULT_CONCURRENCY, DEFAULT_PATIENCE, InvokeUrl, LogLine, Processes, RunningFunction, Settings,
+};
 use super::input::TemplateArguments;
 use super::interrupt::interrupted;
 
@@ -231,7 +231,7 @@ async fn start_functions(
     site: &Site,
     screen: &Arc<Screen>,
     account: &Arc<Account>,
-) -> Result<Vec<(String, Function)>, String> {
+) -> Result<Vec<(String, RunningFunction)>, String> {
     let mut functions = Vec::new();
     for planned in &plan.functions {
         let function = match &arguments.invoke_url {
@@ -244,10 +244,11 @@ async fn start_functions(
     Ok(functions)
 }
 
-fn served_elsewhere(url: &str, planned: &PlannedFunction, arguments: &Arguments) -> Result<Function, String> {
+fn served_elsewhere(url: &str, planned: &PlannedFunction, arguments: &Arguments) -> Result<RunningFunction, String> {
     let binary = planned.binary.as_deref().unwrap_or("_");
     let function = InvokeUrl::new(url, binary, arguments.invoke_concurrency).map_err(|error| error.to_string())?;
-    Ok(function.with_patience(Duration::from_secs(arguments.invoke_patience)).into())
+    let function = function.with_patience(Duration::from_secs(arguments.invoke_patience));
+    Ok(RunningFunction::AtUrl(Arc::new(function)))
 }
 
 async fn in_processes(
@@ -255,7 +256,7 @@ async fn in_processes(
     site: &Site,
     screen: &Arc<Screen>,
     account: &Arc<Account>,
-) -> Result<Function, String> {
+) -> Result<RunningFunction, String> {
     screen.say(&format!("building {}", planned.name));
     let executable = build::build(planned).await?;
     let settings = Settings {
@@ -272,7 +273,8 @@ async fn in_processes(
         }
         screen.log(line);
     });
-    Ok(Processes::new(planned.program(executable), settings, planned.concurrency, sink).into())
+    let processes = Processes::new(planned.program(executable), settings, planned.concurrency, sink);
+    Ok(RunningFunction::InProcesses(Arc::new(processes)))
 }
 
 fn news(told: Told, show: Show, account: Arc<Account>, breaks: watch::Sender<Option<String>>) -> NewsSink {
@@ -290,13 +292,13 @@ fn news(told: Told, show: Show, account: Arc<Account>, breaks: watch::Sender<Opt
 fn mapping(
     planned: PlannedMapping,
     client: &Client,
-    functions: &[(String, Function)],
+    functions: &[(String, RunningFunction)],
     settled: &Arc<AtomicU64>,
     news: NewsSink,
 ) -> Result<Mapping, String> {
     let function = functions.iter().find(|(name, _)| *name == planned.function);
     let (_, function) = function.ok_or_else(|| format!("there is no function {}", planned.function))?;
-    Ok(planned.with(client, function.clone(), settled, news))
+    Ok(planned.with(client, function.to_function(), settled, news))
 }
 
 /// Resolves with the reason when a function never becomes ready and the run should end.
@@ -332,7 +334,12 @@ async fn rest(site: &Site, queues: &[String], settled: &AtomicU64, skips: bool, 
     }
 }
 
-async fn drain(site: &Site, stop: &watch::Sender<bool>, mut mappings: JoinSet<()>, functions: &[(String, Function)]) {
+async fn drain(
+    site: &Site,
+    stop: &watch::Sender<bool>,
+    mut mappings: JoinSet<()>,
+    functions: &[(String, RunningFunction)],
+) {
     stop.send_replace(true);
     site.end_polls();
     while mappings.join_next().await.is_some() {}

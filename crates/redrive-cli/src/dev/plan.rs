@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use redrive_local::function::Program;
 use redrive_local::plan::{self, LeftOut, Origin, PlannedMapping, PlannedQueue};
 use redrive_local::template::{self, Kind, Problem, Setting, Template};
+
+use crate::function::Program;
 
 /// Queues, the functions that read from them, and their mappings.
 pub(super) struct Plan {

@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anstyle::AnsiColor as Colour;
-use redrive_local::function::LogLine;
 use redrive_local::mapping::answer::problem::Severity;
 use redrive_local::plan::LeftOut;
 use redrive_local::poller::{BatchNews, News};
@@ -13,6 +12,7 @@ use redrive_local::queue::Happening;
 use serde_json::{Value, json};
 
 use super::output::Output;
+use crate::function::LogLine;
 
 /// Prints lines one at a time, each as a whole.
 pub(super) struct Screen {

@@ -8,10 +8,10 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
-use super::{Callers, Refused};
+use super::{Callers, RefusedCaller};
 
 /// Turns a refusal into the server's own error response.
-pub(crate) type Refusal = fn(&Refused) -> Response;
+type Refusal = fn(&RefusedCaller) -> Response;
 
 #[derive(Clone)]
 struct Guard {
@@ -20,7 +20,8 @@ struct Guard {
 }
 
 /// Returns a router that answers only these callers.
-pub(crate) fn guarded(router: Router, callers: Callers, refusal: Refusal) -> Router {
+#[doc(hidden)]
+pub fn guarded(router: Router, callers: Callers, refusal: Refusal) -> Router {
     router.layer(from_fn_with_state(Guard { callers: Arc::new(callers), refusal }, guard))
 }
 
@@ -65,8 +66,8 @@ fn readable_by(origin: HeaderValue, mut response: Response) -> Response {
     response
 }
 
-impl Refused {
-    pub(crate) fn status(&self) -> StatusCode {
+impl RefusedCaller {
+    pub fn status(&self) -> StatusCode {
         match self {
             Self::NoHost => StatusCode::BAD_REQUEST,
             Self::Host(_) | Self::Origin(_) | Self::Page => StatusCode::FORBIDDEN,

@@ -10,7 +10,7 @@ mod guard;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 
 use self::authority::Authority;
-pub(crate) use self::guard::guarded;
+pub use self::guard::guarded;
 use crate::error::Error;
 
 /// The callers that a [served](super::Sqs::serve_to) SQS answers.
@@ -35,7 +35,8 @@ pub struct Callers {
 
 /// The reason for refusing a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+#[doc(hidden)]
+pub enum RefusedCaller {
     /// The `Host` header is missing or occurs more than once.
     NoHost,
     /// The request names a host outside loopback, or the value is not a host.
@@ -90,30 +91,30 @@ impl Callers {
     }
 
     /// Checks the target and the sender of a request. Returns the page's origin if it is an allowed one.
-    pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refused> {
+    pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<HeaderValue>, RefusedCaller> {
         let mut hosts = headers.get_all(header::HOST).iter();
-        let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Refused::NoHost) };
+        let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(RefusedCaller::NoHost) };
         self.check_host(host.as_bytes())?;
         // A request line with a whole URL decides the host. The header may differ.
         uri.authority().map_or(Ok(()), |authority| self.check_host(authority.as_str().as_bytes()))?;
 
         if let Some(unknown) = headers.get_all(header::ORIGIN).iter().find(|origin| !self.allows_origin(origin)) {
-            return Err(Refused::Origin(shown(unknown.as_bytes())));
+            return Err(RefusedCaller::Origin(shown(unknown.as_bytes())));
         }
         let origin = headers.get(header::ORIGIN).cloned();
         let is_own = |site: &HeaderValue| matches!(site.as_bytes(), b"none" | b"same-origin");
         if origin.is_none() && !headers.get_all(SEC_FETCH_SITE).iter().all(is_own) {
-            return Err(Refused::Page);
+            return Err(RefusedCaller::Page);
         }
         Ok(origin)
     }
 
-    fn check_host(&self, host: &[u8]) -> Result<(), Refused> {
+    fn check_host(&self, host: &[u8]) -> Result<(), RefusedCaller> {
         let authority = str::from_utf8(host).ok().and_then(Authority::parse);
         let is_allowed = |authority: &Authority| {
             authority.is_loopback() || self.hosts.iter().any(|allowed| allowed.covers(authority))
         };
-        if authority.as_ref().is_some_and(is_allowed) { Ok(()) } else { Err(Refused::Host(shown(host))) }
+        if authority.as_ref().is_some_and(is_allowed) { Ok(()) } else { Err(RefusedCaller::Host(shown(host))) }
     }
 
     fn allows_origin(&self, origin: &HeaderValue) -> bool {
@@ -122,9 +123,9 @@ impl Callers {
     }
 }
 
-impl Refused {
+impl RefusedCaller {
     /// Returns a text that says what was refused, why, and what to do.
-    pub(crate) fn message(&self, server: &str) -> String {
+    pub fn message(&self, server: &str) -> String {
         match self {
             Self::NoHost => format!(
                 "The request has no Host header, or more than one, and {server} needs the name under which it was \
@@ -159,7 +160,7 @@ fn shown(value: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn check(callers: &Callers, uri: &str, headers: &[(&'static str, &str)]) -> Result<Option<String>, Refused> {
+    fn check(callers: &Callers, uri: &str, headers: &[(&'static str, &str)]) -> Result<Option<String>, RefusedCaller> {
         let mut map = HeaderMap::new();
         for &(name, value) in headers {
             map.append(name, value.parse().unwrap());
@@ -168,7 +169,7 @@ mod tests {
         Ok(origin.map(|origin| origin.to_str().unwrap().to_owned()))
     }
 
-    fn host(callers: &Callers, host: &str) -> Result<Option<String>, Refused> {
+    fn host(callers: &Callers, host: &str) -> Result<Option<String>, RefusedCaller> {
         check(callers, "/", &[("host", host)])
     }
 
@@ -214,7 +215,7 @@ mod tests {
             "2130706433",
             "0x7f.0.0.1",
         ] {
-            assert_eq!(host(&Callers::new(), bad), Err(Refused::Host(bad.to_owned())), "{bad}");
+            assert_eq!(host(&Callers::new(), bad), Err(RefusedCaller::Host(bad.to_owned())), "{bad}");
         }
     }
 
@@ -242,15 +243,15 @@ mod tests {
             "[127.0.0.1]",
             "[::1%lo]",
         ] {
-            assert_eq!(host(&Callers::new(), bad), Err(Refused::Host(bad.to_owned())), "{bad:?}");
+            assert_eq!(host(&Callers::new(), bad), Err(RefusedCaller::Host(bad.to_owned())), "{bad:?}");
         }
     }
 
     #[test]
     fn missing_or_repeated_host_header_is_refused() {
-        assert_eq!(check(&Callers::new(), "/", &[]), Err(Refused::NoHost));
+        assert_eq!(check(&Callers::new(), "/", &[]), Err(RefusedCaller::NoHost));
         let twice = [("host", "localhost"), ("host", "localhost")];
-        assert_eq!(check(&Callers::new(), "/", &twice), Err(Refused::NoHost));
+        assert_eq!(check(&Callers::new(), "/", &twice), Err(RefusedCaller::NoHost));
     }
 
     #[test]
@@ -258,7 +259,7 @@ mod tests {
         let headers = [("host", "localhost")];
         assert_eq!(check(&Callers::new(), "http://localhost:9324/", &headers), Ok(None));
         let other = check(&Callers::new(), "http://evil.example/", &headers);
-        assert_eq!(other, Err(Refused::Host("evil.example".to_owned())));
+        assert_eq!(other, Err(RefusedCaller::Host("evil.example".to_owned())));
         let evil = [("host", "evil.example")];
         assert!(check(&Callers::new(), "http://localhost/", &evil).is_err());
     }
@@ -270,7 +271,7 @@ mod tests {
             assert_eq!(host(&callers, good), Ok(None), "{good}");
         }
         for bad in ["a.queue.test", "queue.tes", "10.0.0.1", "10.0.0.1:9325"] {
-            assert_eq!(host(&callers, bad), Err(Refused::Host(bad.to_owned())), "{bad}");
+            assert_eq!(host(&callers, bad), Err(RefusedCaller::Host(bad.to_owned())), "{bad}");
         }
     }
 
@@ -287,7 +288,7 @@ mod tests {
         }
     }
 
-    fn origin(callers: &Callers, origins: &[&str]) -> Result<Option<String>, Refused> {
+    fn origin(callers: &Callers, origins: &[&str]) -> Result<Option<String>, RefusedCaller> {
         let origins = origins.iter().map(|&origin| ("origin", origin));
         check(callers, "/", &[("host", "localhost")].into_iter().chain(origins).collect::<Vec<_>>())
     }
@@ -296,7 +297,7 @@ mod tests {
     fn origins_are_refused_unless_they_are_allowed() {
         for bad in ["http://evil.example", "null", "", "http://localhost", "http://localhost:9324", "http://127.0.0.1"]
         {
-            assert_eq!(origin(&Callers::new(), &[bad]), Err(Refused::Origin(bad.to_owned())), "{bad}");
+            assert_eq!(origin(&Callers::new(), &[bad]), Err(RefusedCaller::Origin(bad.to_owned())), "{bad}");
         }
         let callers = Callers::new().allow_origin("HTTP://App.test:3000").unwrap();
         let callers = callers.allow_origin("https://app.test:443").unwrap().allow_origin("app://x").unwrap();
@@ -304,17 +305,17 @@ mod tests {
             assert_eq!(origin(&callers, &[good]), Ok(Some(good.to_owned())), "{good}");
         }
         for bad in ["http://app.test", "https://app.test:3000", "http://app.test:3000.evil.example", "null"] {
-            assert_eq!(origin(&callers, &[bad]), Err(Refused::Origin(bad.to_owned())), "{bad}");
+            assert_eq!(origin(&callers, &[bad]), Err(RefusedCaller::Origin(bad.to_owned())), "{bad}");
         }
         let second = origin(&callers, &["https://app.test", "http://evil.example"]);
-        assert_eq!(second, Err(Refused::Origin("http://evil.example".to_owned())));
+        assert_eq!(second, Err(RefusedCaller::Origin("http://evil.example".to_owned())));
     }
 
     #[test]
     fn page_without_an_origin_is_detected_by_its_fetch_site() {
         let site = |site| check(&Callers::new(), "/", &[("host", "localhost"), ("sec-fetch-site", site)]);
         for bad in ["cross-site", "same-site", "something-new"] {
-            assert_eq!(site(bad), Err(Refused::Page), "{bad}");
+            assert_eq!(site(bad), Err(RefusedCaller::Page), "{bad}");
         }
         assert_eq!((site("none"), site("same-origin")), (Ok(None), Ok(None)));
         let callers = Callers::new().allow_origin("http://app.test").unwrap();

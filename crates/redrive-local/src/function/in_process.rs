@@ -2,7 +2,7 @@
 
 use std::any::type_name;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,16 +10,16 @@ use axum::body::Bytes;
 use redrive::internals::guard;
 use redrive::{BoxError, Consumer, Context};
 
-use super::error::FunctionError;
-use super::places::Places;
-use super::report::Report;
-use super::{Invocation, PAYLOAD_LIMIT_BYTES};
+use super::error::InvokeError;
+use super::error_report::ErrorReport;
+use super::slots::Slots;
+use super::{BoxFuture, Function, Invocation, Invoker, PAYLOAD_LIMIT_BYTES};
 use crate::mapping::config::MaximumConcurrency;
 
 /// The default concurrency of a mapping, so that only the mapping limits the invocations.
-const PLACES: usize = MaximumConcurrency::WHERE_ABSENT;
+const SLOTS: usize = MaximumConcurrency::WHERE_ABSENT;
 
-type Answer = Pin<Box<dyn Future<Output = Result<Bytes, Report>> + Send>>;
+type Run = BoxFuture<'static, Result<Bytes, ErrorReport>>;
 
 /// A function on the runtime of its caller, with that runtime's clock. On a paused clock its timeout takes no real
 /// time.
@@ -28,21 +28,21 @@ type Answer = Pin<Box<dyn Future<Output = Result<Bytes, Report>> + Send>>;
 /// because there is no process to kill.
 #[derive(Clone)]
 pub struct InProcess {
-    places: Places,
-    function: Arc<dyn Fn(Invocation) -> Answer + Send + Sync>,
+    slots: Slots,
+    function: Arc<dyn Fn(Invocation) -> Run + Send + Sync>,
 }
 
 impl InProcess {
     /// Creates a function from a consumer. Its engine receives the same deadline and Lambda context as on Lambda.
     pub fn consumer<K: redrive::Kind>(consumer: &Consumer<K>) -> Self {
         let consume = redrive::internals::function(consumer);
-        let function = move |invocation: Invocation| -> Answer {
+        let function = move |invocation: Invocation| -> Run {
             let (context, timeout) = (context(&invocation), invocation.timeout);
             let answer = consume(invocation.event.into(), context, timeout);
             Box::pin(async move {
-                let answer = answer.await.map_err(|error| Report::new("redrive::Error", error.to_string()))?;
+                let answer = answer.await.map_err(|error| ErrorReport::new("redrive::Error", error.to_string()))?;
                 let answer = serde_json::to_vec(&answer);
-                answer.map(Bytes::from).map_err(|error| Report::new("serde_json::Error", error.to_string()))
+                answer.map(Bytes::from).map_err(|error| ErrorReport::new("serde_json::Error", error.to_string()))
             })
         };
         Self::new(Arc::new(function))
@@ -57,40 +57,56 @@ impl InProcess {
         E: Into<BoxError>,
     {
         let function = Arc::new(function);
-        let function = move |invocation: Invocation| -> Answer {
+        let function = move |invocation: Invocation| -> Run {
             let function = function.clone();
             // The guard also covers the call of the closure, which may panic before its first await.
             Box::pin(async move {
                 let answer = function(invocation.event).await;
-                answer.map(A::into).map_err(|error| Report::new(type_name::<E>(), error.into().to_string()))
+                answer.map(A::into).map_err(|error| ErrorReport::new(type_name::<E>(), error.into().to_string()))
             })
         };
         Self::new(Arc::new(function))
     }
 
-    fn new(function: Arc<dyn Fn(Invocation) -> Answer + Send + Sync>) -> Self {
-        Self { places: Places::new(PLACES), function }
+    fn new(function: Arc<dyn Fn(Invocation) -> Run + Send + Sync>) -> Self {
+        Self { slots: Slots::new(SLOTS), function }
     }
 
-    /// Replaces the places, which other functions may share.
-    pub fn with_places(self, places: Places) -> Self {
-        Self { places, ..self }
+    /// Reslots the slots, which other functions may share.
+    pub fn with_slots(self, slots: Slots) -> Self {
+        Self { slots, ..self }
     }
 
-    pub(super) fn places(&self) -> &Places {
-        &self.places
-    }
-
-    pub(super) async fn invoke(&self, invocation: Invocation) -> Result<Bytes, FunctionError> {
+    async fn run(&self, invocation: Invocation) -> Result<Bytes, InvokeError> {
         let timeout = invocation.timeout;
         let answer = tokio::time::timeout(timeout, guard(pin!(Some((self.function)(invocation))))).await;
-        let answer = answer.map_err(|_| FunctionError::TimedOut { timeout })?;
-        let answer = answer.unwrap_or_else(|panicked| Err(Report::new("Panicked", panicked.to_string())));
-        let answer = answer.map_err(FunctionError::Raised)?;
+        let answer = answer.map_err(|_| InvokeError::TimedOut { timeout })?;
+        let answer = answer.unwrap_or_else(|panicked| Err(ErrorReport::new("Panicked", panicked.to_string())));
+        let answer = answer.map_err(InvokeError::Raised)?;
         if answer.len() > PAYLOAD_LIMIT_BYTES {
-            return Err(FunctionError::Raised(Report::too_large()));
+            return Err(InvokeError::Raised(ErrorReport::too_large()));
         }
         Ok(answer)
+    }
+}
+
+impl Function for InProcess {
+    fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    fn ready(self: Arc<Self>) -> BoxFuture<'static, Result<Box<dyn Invoker>, InvokeError>> {
+        Box::pin(async { Ok(Box::new(self) as Box<dyn Invoker>) })
+    }
+
+    fn try_ready(self: Arc<Self>) -> Option<Box<dyn Invoker>> {
+        Some(Box::new(self))
+    }
+}
+
+impl Invoker for Arc<InProcess> {
+    fn invoke<'a>(&'a mut self, invocation: &'a Invocation) -> BoxFuture<'a, Result<Bytes, InvokeError>> {
+        Box::pin(self.run(invocation.clone()))
     }
 }
 
@@ -123,9 +139,9 @@ mod tests {
         if body == "good" { Ok(()) } else { Err("it is bad".into()) }
     }
 
-    fn raised(result: Result<Bytes, FunctionError>) -> Report {
+    fn raised(result: Result<Bytes, InvokeError>) -> ErrorReport {
         match result {
-            Err(FunctionError::Raised(report)) => report,
+            Err(InvokeError::Raised(report)) => report,
             other => panic!("expected an error of the function, got {other:?}"),
         }
     }
@@ -133,7 +149,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn consumer_answers_with_the_failed_records() {
         let function = InProcess::consumer(&redrive::handler(good));
-        let answer = function.invoke(invocation(EVENT)).await.unwrap();
+        let answer = function.run(invocation(EVENT)).await.unwrap();
         let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
         assert_eq!(answer, serde_json::json!({"batchItemFailures": [{"itemIdentifier": "2"}]}));
     }
@@ -142,7 +158,7 @@ mod tests {
     async fn consumer_answers_before_the_timeout_when_a_handler_hangs() {
         let function = InProcess::consumer(&redrive::handler(|Body(_): Body| pending::<()>()));
         let began = tokio::time::Instant::now();
-        let answer = function.invoke(invocation(EVENT)).await.unwrap();
+        let answer = function.run(invocation(EVENT)).await.unwrap();
         assert!(String::from_utf8_lossy(&answer).contains(r#""2""#));
         let took = began.elapsed();
         assert!(took < invocation(EVENT).timeout && took > invocation(EVENT).timeout / 2, "{took:?}");
@@ -150,7 +166,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn consumer_raises_an_error_for_an_event_that_is_not_from_sqs() {
-        let report = raised(InProcess::consumer(&redrive::handler(good)).invoke(invocation("{}")).await);
+        let report = raised(InProcess::consumer(&redrive::handler(good)).run(invocation("{}")).await);
         assert_eq!(report.error_type, "redrive::Error");
         assert!(report.message.contains("not an SQS event"), "{report}");
     }
@@ -164,20 +180,20 @@ mod tests {
             assert_eq!(context.invoked_function_arn, invocation("").function_arn);
             assert_eq!(context.xray_trace_id, invocation("").trace_header);
         };
-        let answer = InProcess::consumer(&redrive::handler(handler)).invoke(invocation(EVENT)).await.unwrap();
+        let answer = InProcess::consumer(&redrive::handler(handler)).run(invocation(EVENT)).await.unwrap();
         assert_eq!(String::from_utf8_lossy(&answer), r#"{"batchItemFailures":[]}"#);
     }
 
     #[tokio::test(start_paused = true)]
     async fn answer_of_a_closure_is_returned_unchanged() {
         let function = InProcess::closure(|event: Bytes| async move { Ok::<_, BoxError>(event) });
-        assert_eq!(function.invoke(invocation("not JSON")).await.unwrap(), "not JSON");
+        assert_eq!(function.run(invocation("not JSON")).await.unwrap(), "not JSON");
     }
 
     #[tokio::test(start_paused = true)]
     async fn error_of_a_closure_has_its_type() {
         let function = InProcess::closure(|_| async { Err::<Bytes, _>(std::fmt::Error) });
-        assert_eq!(raised(function.invoke(invocation("")).await).error_type, "core::fmt::Error");
+        assert_eq!(raised(function.run(invocation("")).await).error_type, "core::fmt::Error");
     }
 
     #[tokio::test(start_paused = true)]
@@ -189,8 +205,8 @@ mod tests {
             }
             async { Ok::<_, BoxError>("") }
         });
-        assert!(raised(in_future.invoke(invocation("")).await).message.contains("within"));
-        assert!(raised(in_call.invoke(invocation("")).await).message.contains("before"));
+        assert!(raised(in_future.run(invocation("")).await).message.contains("within"));
+        assert!(raised(in_call.run(invocation("")).await).message.contains("before"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -199,16 +215,16 @@ mod tests {
         let mut invocation = invocation("");
         invocation.timeout = Duration::from_secs(900);
         let began = tokio::time::Instant::now();
-        let timed_out = FunctionError::TimedOut { timeout: invocation.timeout };
-        assert_eq!(function.invoke(invocation).await, Err(timed_out));
+        let timed_out = InvokeError::TimedOut { timeout: invocation.timeout };
+        assert_eq!(function.run(invocation).await, Err(timed_out));
         assert_eq!(began.elapsed(), Duration::from_secs(900));
     }
 
     #[tokio::test(start_paused = true)]
     async fn answer_over_the_limit_is_an_error() {
         let of = |bytes: usize| InProcess::closure(move |_| async move { Ok::<_, BoxError>(vec![b' '; bytes]) });
-        assert!(of(PAYLOAD_LIMIT_BYTES).invoke(invocation("")).await.is_ok());
-        let report = raised(of(PAYLOAD_LIMIT_BYTES + 1).invoke(invocation("")).await);
-        assert_eq!(report, Report::too_large());
+        assert!(of(PAYLOAD_LIMIT_BYTES).run(invocation("")).await.is_ok());
+        let report = raised(of(PAYLOAD_LIMIT_BYTES + 1).run(invocation("")).await);
+        assert_eq!(report, ErrorReport::too_large());
     }
 }

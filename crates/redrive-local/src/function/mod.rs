@@ -1,56 +1,77 @@
-//! Represents the target of an event source mapping: a function in this process, in its own processes, or on a server.
+//! Defines the target of an event source mapping.
+//!
+//! ```text
+//! Slot::take: a permit of Slots -> Function::ready -> Invoker          then: receive messages -> Slot::invoke
+//! ```
+//!
+//! A [`Function`] says how many invocations it runs at a time, and prepares an [`Invoker`] for each of them. A mapping
+//! gets the invoker only inside a [`Slot`], which it takes before it receives messages. This crate runs functions in
+//! this process. The command `redrive` implements the trait for child processes and for a URL.
 
-mod child;
-mod environment;
 mod error;
-mod http;
+mod error_report;
 mod in_process;
-mod invoke_url;
-mod log;
-mod places;
-mod process_group;
-mod processes;
-mod program;
-mod report;
-mod runtime_api;
+mod slots;
 #[cfg(test)]
-mod test_function;
+pub(crate) mod test_function;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
 
-use self::places::Turn;
-use self::processes::ReadyProcess;
-
-pub use self::error::FunctionError;
-#[cfg(test)]
-use self::error::NeverPolled;
+pub use self::error::InvokeError;
+pub use self::error_report::ErrorReport;
 pub use self::in_process::InProcess;
-#[cfg(test)]
-use self::invoke_url::InvokeUrlError;
-pub use self::invoke_url::{DEFAULT_CONCURRENCY, DEFAULT_PATIENCE, InvokeUrl};
-#[cfg(test)]
-use self::log::Stream;
-pub use self::log::{LogLine, LogSink};
-pub use self::places::Places;
-pub use self::process_group::ProcessGroup;
-pub use self::processes::Processes;
-pub use self::program::{Program, Settings};
-pub use self::report::Report;
+pub use self::slots::{SlotPermit, Slots};
 
 /// Lambda's limit for a function's answer, in bytes. Events have the same limit.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const PAYLOAD_LIMIT_BYTES: usize = 6 * 1024 * 1024 + 100;
 
-/// A function, wherever it runs. Clones refer to the same function.
-#[derive(Clone)]
-pub enum Function {
-    InProcess(InProcess),
-    Processes(Arc<Processes>),
-    InvokeUrl(Arc<InvokeUrl>),
+/// A boxed future, so that [`Function`] can be a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A function, wherever it runs.
+///
+/// A mapping never calls [`ready`](Self::ready) and [`try_ready`](Self::try_ready) itself. It takes a [`Slot`], which
+/// has a permit of [`slots`](Self::slots) first.
+pub trait Function: Send + Sync {
+    /// Returns the slots that all mappings of this function share.
+    fn slots(&self) -> &Slots;
+
+    /// Waits until an invocation can start at once: a process polls, or a server accepts connections.
+    fn ready(self: Arc<Self>) -> BoxFuture<'static, Result<Box<dyn Invoker>, InvokeError>>;
+
+    /// Returns another invoker if that needs no wait and starts no process.
+    fn try_ready(self: Arc<Self>) -> Option<Box<dyn Invoker>>;
+
+    /// Returns whether an invocation may take longer than its timeout, for example because a server builds the function
+    /// first.
+    fn may_outlast_timeout(&self) -> bool {
+        false
+    }
+}
+
+/// A part of a function that can run an invocation at once, for example a process that polls. It runs one at a time.
+pub trait Invoker: Send + Sync {
+    /// Returns the answer unchanged; it may not be JSON. An error fails the whole batch, unless the function
+    /// [has not run](InvokeError::NotRun). In that case the caller may invoke again.
+    ///
+    /// Dropping the future ends the invocation where that is possible.
+    fn invoke<'a>(&'a mut self, invocation: &'a Invocation) -> BoxFuture<'a, Result<Bytes, InvokeError>>;
+}
+
+/// The right to one invocation of a function at a time, together with the invoker that will run it.
+///
+/// A mapping takes a slot before it receives messages. Nothing else invokes a function.
+#[must_use = "a dropped slot becomes free again"]
+pub struct Slot {
+    /// Declared first, so that it is dropped before the permit. The next owner of the permit then finds the process.
+    invoker: Box<dyn Invoker>,
+    _permit: SlotPermit,
 }
 
 /// One invocation of a function.
@@ -67,101 +88,23 @@ pub struct Invocation {
     pub trace_header: Option<String>,
 }
 
-/// The right to one invocation of a function, with the process that will run it if the function has processes.
-///
-/// A mapping takes a place before it receives messages: [`Function::invoke`] requires one.
-#[must_use = "a dropped place becomes free again"]
-pub struct Place {
-    /// Declared first, so that it is dropped before the turn. The next owner of the turn then finds the process.
-    process: Option<ReadyProcess>,
-    _turn: Turn,
-}
-
-impl Function {
-    /// Checks before the first batch whether there is a function to invoke.
-    pub async fn check(&self) -> Result<(), FunctionError> {
-        self.ready().await.map(drop)
+impl Slot {
+    /// Waits for a slot at which an invocation can start at once.
+    pub async fn take(function: &Arc<dyn Function>) -> Result<Self, InvokeError> {
+        let permit = function.slots().take().await;
+        let invoker = function.clone().ready().await?;
+        Ok(Self { invoker, _permit: permit })
     }
 
-    /// Returns the places that all mappings of this function share.
-    pub fn places(&self) -> &Places {
-        match self {
-            Self::InProcess(function) => function.places(),
-            Self::Processes(processes) => processes.places(),
-            Self::InvokeUrl(url) => url.places(),
-        }
+    /// Returns another slot if one is free and no process has to be started.
+    pub fn try_take(function: &Arc<dyn Function>) -> Option<Self> {
+        let permit = function.slots().try_take()?;
+        let invoker = function.clone().try_ready()?;
+        Some(Self { invoker, _permit: permit })
     }
 
-    /// Waits for a place at which an invocation can start at once: a process that polls, or a server that accepts
-    /// connections.
-    pub async fn ready(&self) -> Result<Place, FunctionError> {
-        let turn = self.places().take().await.ok_or(FunctionError::ShutDown)?;
-        let process = match self {
-            Self::InProcess(_) => None,
-            Self::Processes(processes) => Some(processes.ready().await?),
-            Self::InvokeUrl(url) => {
-                url.check().await?;
-                None
-            }
-        };
-        Ok(Place { process, _turn: turn })
-    }
-
-    /// Returns another place if one is free and no process has to be started.
-    pub fn try_ready(&self) -> Option<Place> {
-        let turn = self.places().try_take()?;
-        let process = match self {
-            Self::InProcess(_) | Self::InvokeUrl(_) => None,
-            Self::Processes(processes) => Some(processes.try_ready()?),
-        };
-        Some(Place { process, _turn: turn })
-    }
-
-    /// Returns the answer unchanged; it may not be JSON. An error fails the whole batch, unless the function
-    /// [has not run](FunctionError::has_not_run). In that case the caller may use the same place again.
-    pub async fn invoke(&self, place: &mut Place, invocation: &Invocation) -> Result<Bytes, FunctionError> {
-        match self {
-            Self::InProcess(function) => function.invoke(invocation.clone()).await,
-            Self::Processes(processes) => processes.invoke(&mut place.process, invocation).await,
-            Self::InvokeUrl(url) => url.invoke(invocation).await,
-        }
-    }
-
-    /// Returns whether an invocation may take longer than its timeout, for example because a server builds the function
-    /// first.
-    pub fn may_outlast_timeout(&self) -> bool {
-        matches!(self, Self::InvokeUrl(_))
-    }
-
-    #[cfg(test)]
-    pub async fn call(&self, invocation: Invocation) -> Result<Bytes, FunctionError> {
-        let mut place = self.ready().await?;
-        self.invoke(&mut place, &invocation).await
-    }
-
-    /// Stops accepting invocations, waits for running ones, and cancels them at the drain limit.
-    pub async fn shut_down(&self, drain_limit: Duration) {
-        match self {
-            Self::InProcess(_) | Self::InvokeUrl(_) => {}
-            Self::Processes(processes) => processes.shut_down(drain_limit).await,
-        }
-    }
-}
-
-impl From<InProcess> for Function {
-    fn from(function: InProcess) -> Self {
-        Self::InProcess(function)
-    }
-}
-
-impl From<Processes> for Function {
-    fn from(processes: Processes) -> Self {
-        Self::Processes(Arc::new(processes))
-    }
-}
-
-impl From<InvokeUrl> for Function {
-    fn from(url: InvokeUrl) -> Self {
-        Self::InvokeUrl(Arc::new(url))
+    /// Invokes the function, as [`Invoker::invoke`] does.
+    pub async fn invoke(&mut self, invocation: &Invocation) -> Result<Bytes, InvokeError> {
+        self.invoker.invoke(invocation).await
     }
 }

@@ -24,7 +24,7 @@ use crate::poller::{self, News, NewsSink};
 pub struct Mapping {
     queue: TestQueue,
     client: Client,
-    function: Function,
+    function: Arc<dyn Function>,
     batch_size: i64,
     window: Duration,
     maximum_concurrency: Option<i64>,
@@ -55,7 +55,7 @@ impl Mapping {
         Self {
             client: queue.client.clone(),
             queue,
-            function: function.into(),
+            function: Arc::new(function),
             batch_size: 10,
             window: Duration::ZERO,
             maximum_concurrency: None,

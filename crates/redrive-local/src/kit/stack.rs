@@ -12,7 +12,7 @@ use super::mapping::{observed, run, tell};
 use super::queue::TestQueue;
 use crate::connector::BASE_URL;
 use crate::error::Error;
-use crate::function::{InProcess, Places};
+use crate::function::{InProcess, Slots};
 use crate::plan::{Origin, Plan, PlannedMapping, PlannedQueue, make_queues};
 use crate::template::{Inputs, Problem, Template};
 
@@ -91,17 +91,17 @@ impl TemplateBuilder {
 
         let client = self.kit.sqs().client();
         make_queues(&client, &plan.queues).await.map_err(local)?;
-        let (mut queues, mut places) = (Vec::new(), HashMap::new());
+        let (mut queues, mut slots) = (Vec::new(), HashMap::new());
         for PlannedQueue { id, name, url, .. } in plan.queues {
             let queue = TestQueue::of(&self.kit, client.clone(), name, url).await?;
             // Found by name, because an id may be the name of another queue.
             for (mapping, handler, reserved) in mappings.extract_if(.., |(mapping, ..)| mapping.queue == queue.name) {
                 let mut function = handler(&queue);
                 if let Some(reserved) = reserved {
-                    let of_function = places.entry(mapping.function.clone()).or_insert_with(|| Places::new(reserved));
-                    function = function.with_places(of_function.clone());
+                    let of_function = slots.entry(mapping.function.clone()).or_insert_with(|| Slots::new(reserved));
+                    function = function.with_slots(of_function.clone());
                 }
-                run(&queue, mapping.with(&client, function.into(), &Arc::default(), tell(&queue)));
+                run(&queue, mapping.with(&client, Arc::new(function), &Arc::default(), tell(&queue)));
             }
             queues.push((id, queue));
         }

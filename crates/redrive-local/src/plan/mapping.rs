@@ -71,7 +71,13 @@ impl PlannedMapping {
     }
 
     /// Returns a mapping that polls for this function and reports to this sink.
-    pub fn with(self, client: &Client, function: Function, settled: &Arc<AtomicU64>, news: NewsSink) -> Mapping {
+    pub fn with(
+        self,
+        client: &Client,
+        function: Arc<dyn Function>,
+        settled: &Arc<AtomicU64>,
+        news: NewsSink,
+    ) -> Mapping {
         Mapping {
             client: client.clone(),
             queue_url: self.queue_url,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::hide::Lease;
 use super::{BatchNews, Mapping, News, backoff, stop};
-use crate::function::{FunctionError, Invocation, Place};
+use crate::function::{Invocation, InvokeError, Slot};
 use crate::mapping::answer::problem::Severity;
 use crate::mapping::answer::{Failed, judge};
 use crate::mapping::gather::Batch;
@@ -23,15 +23,15 @@ pub(super) struct Finished {
     pub(super) batch: Batch,
     /// The positions of the messages that are retried.
     pub(super) come_back: Vec<usize>,
-    /// The place, free for the next batch.
-    pub(super) place: Place,
+    /// The slot, free for the next batch.
+    pub(super) slot: Slot,
 }
 
 impl Mapping {
     pub(super) async fn run_batch(
         self: Arc<Self>,
         batch: Batch,
-        mut place: Place,
+        mut slot: Slot,
         received_at: Instant,
         stopped: watch::Receiver<bool>,
     ) -> Finished {
@@ -48,10 +48,10 @@ impl Mapping {
             trace_header: None,
         };
         let began = Instant::now();
-        let Some(result) = self.invoke(&mut place, &invocation, records, &mut lease, stopped).await else {
+        let Some(result) = self.invoke(&mut slot, &invocation, records, &mut lease, stopped).await else {
             self.give_back(records, &lease).await;
             let come_back = (0..records.len()).collect();
-            return Finished { batch, come_back, place };
+            return Finished { batch, come_back, slot };
         };
         let verdict = judge(records, self.reports_item_failures, result.as_deref().map_err(failed));
         let mut news = BatchNews::new(invocation.request_id, records, &verdict, began.elapsed());
@@ -64,28 +64,28 @@ impl Mapping {
         self.settle(records.len());
         let mut come_back = verdict.come_back;
         come_back.extend(verdict.deleted.into_iter().filter(is_kept));
-        Finished { batch, come_back, place }
+        Finished { batch, come_back, slot }
     }
 
     /// Invokes the function until it runs. A function that did not start has seen no message, so no message has failed,
     /// and the messages stay hidden. Returns `None` if the mapping stops first.
     async fn invoke(
         &self,
-        place: &mut Place,
+        slot: &mut Slot,
         invocation: &Invocation,
         records: &[Record],
         lease: &mut Lease,
         stopped: watch::Receiver<bool>,
-    ) -> Option<Result<Bytes, FunctionError>> {
+    ) -> Option<Result<Bytes, InvokeError>> {
         let mut attempts = 0_u32;
         loop {
-            let call = self.function.invoke(place, invocation);
+            let call = slot.invoke(invocation);
             let result = match self.function.may_outlast_timeout() {
                 true => self.while_hidden(records, lease, call).await,
                 false => call.await,
             };
             let Err(error) = &result else { return Some(result) };
-            if !error.has_not_run() || lease.is_over() {
+            if !matches!(error, InvokeError::NotRun(_)) || lease.is_over() {
                 return Some(result);
             }
             attempts = attempts.saturating_add(1);
@@ -107,9 +107,9 @@ fn request_id(records: &[Record]) -> String {
     format!("{}-{receives}", first.map(Record::message_id).unwrap_or_default())
 }
 
-fn failed(error: &FunctionError) -> Failed {
+fn failed(error: &InvokeError) -> Failed {
     match error {
-        FunctionError::TimedOut { timeout } => Failed::TimedOut(*timeout),
+        InvokeError::TimedOut { timeout } => Failed::TimedOut(*timeout),
         error => Failed::Raised(error.to_string()),
     }
 }

@@ -1,7 +1,7 @@
 //! Decides what a mapping does next.
 //!
-//! A mapping takes a place at the function before it receives messages, and their batch keeps the place. Messages that
-//! wait for the end of their window keep a place as well. Every received batch can therefore start on time.
+//! A mapping takes a slot at the function before it receives messages, and their batch keeps the slot. Messages that
+//! wait for the end of their window keep a slot as well. Every received batch can therefore start on time.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use super::batch::Finished;
 use super::hide::Lease;
 use super::receive::{Outcome, Poll, Polled};
 use super::{Mapping, backoff, done, sleep_until};
-use crate::function::Place;
+use crate::function::Slot;
 use crate::mapping::gather::{Batch, Gatherer, Permits, Waiting};
 
-/// The longest pause between polls of an empty queue when mappings wait for each other's places. A long poll would hold
-/// a place for its whole wait.
+/// The longest pause between polls of an empty queue when mappings wait for each other's slots. A long poll would hold
+/// a slot for its whole wait.
 const MAX_IDLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// SQS waits for messages in whole seconds.
@@ -28,8 +28,8 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(super) struct Driver {
     mapping: Arc<Mapping>,
     gatherer: Gatherer,
-    /// The places of messages that wait for their batch.
-    hand: Vec<Place>,
+    /// The slots of messages that wait for their batch.
+    hand: Vec<Slot>,
     /// The running poll, at most one.
     polls: JoinSet<Polled>,
     batches: JoinSet<Finished>,
@@ -60,11 +60,11 @@ impl Driver {
     }
 
     pub(super) async fn run(mut self, mut shutdown: Pin<&mut impl Future<Output = ()>>) {
-        let _sharing = self.mapping.function.places().share();
+        let _sharing = self.mapping.function.slots().share();
         loop {
             if !self.stops() {
                 self.dispatch();
-                // Waiting messages need one place per batch, so surplus places become free.
+                // Waiting messages need one slot per batch, so surplus slots become free.
                 self.hand.truncate(self.gatherer.batches());
                 self.poll();
             } else if self.polls.is_empty() && self.batches.is_empty() {
@@ -88,27 +88,27 @@ impl Driver {
         *self.stopped.borrow()
     }
 
-    /// Returns when a window ends. Places that a poll borrowed return with the poll.
+    /// Returns when a window ends. Slots that a poll borrowed return with the poll.
     fn wake_at(&self) -> Option<Instant> {
         let wake_at = self.gatherer.wake_at().filter(|_| !self.stops() && !self.hand.is_empty());
         wake_at.map(|at| self.began + at)
     }
 
-    /// Starts the batches that are ready and have a place.
+    /// Starts the batches that are ready and have a slot.
     fn dispatch(&mut self) {
         while !self.hand.is_empty()
             && let Some(batch) = self.next_batch()
-            && let Some(place) = self.hand.pop()
+            && let Some(slot) = self.hand.pop()
         {
             let received_at = self.began + batch.since();
-            let batch = self.mapping.clone().run_batch(batch, place, received_at, self.stopped.subscribe());
+            let batch = self.mapping.clone().run_batch(batch, slot, received_at, self.stopped.subscribe());
             self.batches.spawn(batch);
         }
     }
 
-    /// Returns the next batch. If other mappings wait for the place, its window ends once the queue is empty.
+    /// Returns the next batch. If other mappings wait for the slot, its window ends once the queue is empty.
     fn next_batch(&mut self) -> Option<Batch> {
-        if self.mapping.function.places().are_crowded() && !self.has_backlog {
+        if self.mapping.function.slots().are_crowded() && !self.has_backlog {
             return self.gatherer.next_batch_without_window();
         }
         self.gatherer.next_batch(self.began.elapsed())
@@ -131,12 +131,12 @@ impl Driver {
     fn next_poll(&mut self) -> Option<Poll> {
         let (in_hand, waiting) = (self.hand.len(), self.gatherer.waiting());
         let poll = Poll {
-            places: Vec::new(),
+            slots: Vec::new(),
             may_take: self.gatherer.free().saturating_sub(in_hand),
             in_hand,
             waiting,
             has_backlog: self.has_backlog,
-            // A batch without a place starts before the mapping receives more messages.
+            // A batch without a slot starts before the mapping receives more messages.
             receives: in_hand > 0 || self.gatherer.batches() == 0,
             ends: None,
         };
@@ -145,27 +145,27 @@ impl Driver {
             return (poll.may_take > 0 && has_use).then_some(poll);
         }
         if poll.may_take > 0
-            && self.mapping.function.places().has_spare()
-            && let Some(place) = self.mapping.function.try_ready()
+            && self.mapping.function.slots().has_spare()
+            && let Some(slot) = Slot::try_take(&self.mapping.function)
         {
-            let (places, may_take) = (vec![place], poll.may_take - 1);
-            return Some(Poll { places, may_take, ..poll });
+            let (slots, may_take) = (vec![slot], poll.may_take - 1);
+            return Some(Poll { slots, may_take, ..poll });
         }
         self.borrowing(poll)
     }
 
-    /// Returns a poll for more messages of the waiting batches, with their places. It ends with their window.
+    /// Returns a poll for more messages of the waiting batches, with their slots. It ends with their window.
     fn borrowing(&mut self, poll: Poll) -> Option<Poll> {
         let ends = self.began + self.gatherer.wake_at()?;
         let is_nearly_over = ends.saturating_duration_since(Instant::now()) < SECOND;
         if self.gatherer.room(self.hand.len()) == 0 || (self.idle > 0 && is_nearly_over) {
             return None;
         }
-        Some(Poll { places: std::mem::take(&mut self.hand), may_take: 0, in_hand: 0, ends: Some(ends), ..poll })
+        Some(Poll { slots: std::mem::take(&mut self.hand), may_take: 0, in_hand: 0, ends: Some(ends), ..poll })
     }
 
-    fn polled(&mut self, Polled { places, outcome }: Polled) {
-        self.hand.extend(places);
+    fn polled(&mut self, Polled { slots, outcome }: Polled) {
+        self.hand.extend(slots);
         match outcome {
             Outcome::Unasked => self.failures = 0,
             Outcome::Failed => self.failures = self.failures.saturating_add(1),
@@ -178,9 +178,9 @@ impl Driver {
         }
     }
 
-    async fn finished(&mut self, Finished { batch, come_back, place }: Finished) {
-        // Messages that waited for this batch reuse its place.
-        self.hand.push(place);
+    async fn finished(&mut self, Finished { batch, come_back, slot }: Finished) {
+        // Messages that waited for this batch reuse its slot.
+        self.hand.push(slot);
         let released = self.gatherer.finish(batch, &come_back);
         give_back(&self.mapping, self.began, released).await;
     }

@@ -1,10 +1,10 @@
 //! Runs the event source mapping: it polls, invokes the function, and deletes messages by the function's answer.
 //!
 //! ```text
-//! place at the function -> receive -> gather -> invoke -> delete
+//! slot at the function -> receive -> gather -> invoke -> delete
 //! ```
 //!
-//! The place comes first, so a received batch can start at once. [`mapping`](super::mapping) makes the decisions. This
+//! The slot comes first, so a received batch can start at once. [`mapping`](super::mapping) makes the decisions. This
 //! module does the I/O and reports events.
 
 mod batch;
@@ -52,7 +52,7 @@ pub struct Mapping {
     pub filter: FilterCriteria,
     /// `FunctionResponseTypes: [ReportBatchItemFailures]`.
     pub reports_item_failures: bool,
-    pub function: Function,
+    pub function: Arc<dyn Function>,
     pub function_arn: String,
     pub timeout: FunctionTimeout,
     /// The time for which the queue hides a received message.

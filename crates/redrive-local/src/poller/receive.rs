@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Mapping, News, limited, stop};
-use crate::function::Place;
+use crate::function::Slot;
 
 /// SQS's limit for waiting for a message.
 const MAX_WAIT: Duration = Duration::from_secs(20);
@@ -19,25 +19,25 @@ const MAX_MESSAGES: usize = 10;
 
 /// A planned poll.
 pub(super) struct Poll {
-    /// The places that the poll has. Without one, it waits for a place first.
-    pub(super) places: Vec<Place>,
-    /// The number of places that it may take in addition.
+    /// The slots that the poll has. Without one, it waits for a slot first.
+    pub(super) slots: Vec<Slot>,
+    /// The number of slots that it may take in addition.
     pub(super) may_take: usize,
-    /// The number of places that earlier messages hold while they wait for their batch.
+    /// The number of slots that earlier messages hold while they wait for their batch.
     pub(super) in_hand: usize,
     /// The number of these earlier messages.
     pub(super) waiting: usize,
     /// Whether the queue probably has more messages.
     pub(super) has_backlog: bool,
-    /// Whether the poll receives messages. Otherwise it only takes a place.
+    /// Whether the poll receives messages. Otherwise it only takes a slot.
     pub(super) receives: bool,
-    /// The end of the poll, if its places are borrowed from messages whose window ends then.
+    /// The end of the poll, if its slots are borrowed from messages whose window ends then.
     pub(super) ends: Option<Instant>,
 }
 
-/// A finished poll with its places.
+/// A finished poll with its slots.
 pub(super) struct Polled {
-    pub(super) places: Vec<Place>,
+    pub(super) slots: Vec<Slot>,
     pub(super) outcome: Outcome,
 }
 
@@ -57,7 +57,7 @@ pub(super) enum Outcome {
 }
 
 impl Mapping {
-    /// Receives once, at most as many messages as can start. A stop ends only the wait for a place, and never a running
+    /// Receives once, at most as many messages as can start. A stop ends only the wait for a slot, and never a running
     /// receive, because SQS may already have delivered messages.
     pub(super) async fn poll(
         self: Arc<Self>,
@@ -75,15 +75,15 @@ impl Mapping {
             Ok(()) => self.receive(&poll).await,
             Err(outcome) => outcome,
         };
-        Polled { places: poll.places, outcome }
+        Polled { slots: poll.slots, outcome }
     }
 
-    /// Takes a place, and further places if the queue has more messages.
+    /// Takes a slot, and further slots if the queue has more messages.
     async fn prepare(&self, poll: &mut Poll, pause: Duration, failures: u32) -> Result<(), Outcome> {
         tokio::time::sleep(pause).await;
-        if poll.places.is_empty() {
-            match self.function.ready().await {
-                Ok(place) => poll.places.push(place),
+        if poll.slots.is_empty() {
+            match Slot::take(&self.function).await {
+                Ok(slot) => poll.slots.push(slot),
                 Err(error) => {
                     self.tell(News::NotReady { error: error.to_string(), attempts: failures.saturating_add(1) });
                     return Err(Outcome::Failed);
@@ -93,19 +93,19 @@ impl Mapping {
         }
         // On a FIFO queue a second batch of a receive could wait for the first, because they may share a group.
         let most = if self.source.is_fifo() { 1 } else { MAX_MESSAGES.div_ceil(self.batching.size()) };
-        while poll.places.len() < most
+        while poll.slots.len() < most
             && poll.may_take > 0
-            && (poll.has_backlog || self.function.places().has_spare())
-            && let Some(place) = self.function.try_ready()
+            && (poll.has_backlog || self.function.slots().has_spare())
+            && let Some(slot) = Slot::try_take(&self.function)
         {
-            poll.places.push(place);
+            poll.slots.push(slot);
             poll.may_take -= 1;
         }
         if poll.receives && self.room(poll) > 0 { Ok(()) } else { Err(Outcome::Unasked) }
     }
 
     fn room(&self, poll: &Poll) -> usize {
-        let room = (poll.places.len() + poll.in_hand).saturating_mul(self.batching.size());
+        let room = (poll.slots.len() + poll.in_hand).saturating_mul(self.batching.size());
         room.saturating_sub(poll.waiting).min(MAX_MESSAGES)
     }
 
@@ -134,13 +134,13 @@ impl Mapping {
         Outcome::Received { records, asked, found, waited: wait_seconds > 0 }
     }
 
-    /// Returns how long the receive waits. A poll does not wait if another mapping may need its place.
+    /// Returns how long the receive waits. A poll does not wait if another mapping may need its slot.
     fn wait(&self, poll: &Poll) -> Duration {
-        let places = self.function.places();
+        let slots = self.function.slots();
         match poll.ends {
-            Some(_) if places.are_crowded() => Duration::ZERO,
+            Some(_) if slots.are_crowded() => Duration::ZERO,
             Some(ends) => ends.saturating_duration_since(Instant::now()).min(MAX_WAIT),
-            None if places.are_plenty() => MAX_WAIT,
+            None if slots.are_plenty() => MAX_WAIT,
             None => Duration::ZERO,
         }
     }

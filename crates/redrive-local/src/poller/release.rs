@@ -47,7 +47,7 @@ mod tests {
             maximum_concurrency: None,
             filter: FilterCriteria::parse::<String>(&[]).unwrap(),
             reports_item_failures: true,
-            function: InProcess::closure(never).into(),
+            function: Arc::new(InProcess::closure(never)),
             function_arn: String::new(),
             timeout: FunctionTimeout::new(Duration::from_secs(3), Duration::from_secs(30)).unwrap(),
             visibility_timeout: Duration::from_secs(30),

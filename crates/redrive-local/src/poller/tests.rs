@@ -1,19 +1,17 @@
-//! Tests mappings of functions with few places, on a paused clock.
+//! Tests mappings of functions with few slots, on a paused clock.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::body::Bytes;
 use redrive::BoxError;
 use redrive::internals::set_wall_clock_ahead;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::*;
 use crate::Sqs;
-use crate::function::{InProcess, InvokeUrl, LogSink, Places, Processes, Program, Settings};
+use crate::function::test_function::Scripted;
+use crate::function::{InProcess, InvokeError, Slots};
 use crate::mapping::config::{BatchSize, Window};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -80,12 +78,12 @@ impl Bench {
         send.message_group_id(group).message_deduplication_id(body).send().await.unwrap();
     }
 
-    fn map(&mut self, queue: &str, function: &Function, shape: &Shape) {
+    fn map(&mut self, queue: &str, function: &Arc<dyn Function>, shape: &Shape) {
         let mapping = self.mapping(queue, function, shape);
         self.running.spawn(mapping.run(std::future::pending()));
     }
 
-    fn mapping(&self, queue: &str, function: &Function, shape: &Shape) -> Mapping {
+    fn mapping(&self, queue: &str, function: &Arc<dyn Function>, shape: &Shape) -> Mapping {
         let source = Source::from_arn(&format!("arn:aws:sqs:us-east-1:000000000000:{queue}")).unwrap();
         let (size, window) = (BatchSize::new(shape.batch_size).unwrap(), Window::new(shape.window).unwrap());
         let news = self.news.clone();
@@ -143,29 +141,29 @@ impl Runs {
     }
 }
 
-/// Returns a function with this many places whose invocations take this long.
-fn function(places: usize, takes: Duration, runs: &Runs) -> Function {
+/// Returns a function with this many slots whose invocations take this long.
+fn function(slots: usize, takes: Duration, runs: &Runs) -> Arc<dyn Function> {
     let runs = runs.clone();
-    let function = move |event: axum::body::Bytes| {
+    let function = move |event: Bytes| {
         runs.add(&event);
         async move {
             tokio::time::sleep(takes).await;
             Ok::<_, BoxError>(String::new())
         }
     };
-    InProcess::closure(function).with_places(Places::new(places)).into()
+    Arc::new(InProcess::closure(function).with_slots(Slots::new(slots)))
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_of_a_thousand_messages_runs_once_with_few_places() {
-    for (places, batch_size) in [(1, 1), (4, 1), (4, 10)] {
+async fn each_of_a_thousand_messages_runs_once_with_few_slots() {
+    for (slots, batch_size) in [(1, 1), (4, 1), (4, 10)] {
         let (mut bench, runs) = (Bench::with(&["orders"]).await, Runs::default());
         bench.send("orders", 1_000).await;
-        let function = function(places, SECOND / 10, &runs);
+        let function = function(slots, SECOND / 10, &runs);
         bench.map("orders", &function, &Shape { batch_size, ..ONE_BY_ONE });
         bench.until_empty("orders").await;
-        assert_eq!((runs.count(), bench.dead("orders")), (1_000, 0), "{places} places");
-        let least = 1_000.0 / (places as f64 * batch_size as f64) / 10.0;
+        assert_eq!((runs.count(), bench.dead("orders")), (1_000, 0), "{slots} slots");
+        let least = 1_000.0 / (slots as f64 * batch_size as f64) / 10.0;
         assert!(bench.seconds() < least + 1.0, "took {} s, and {least} s is enough", bench.seconds());
     }
 }
@@ -188,7 +186,7 @@ async fn backlog_of_one_mapping_does_not_delay_another_mapping() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn empty_queue_is_polled_with_pauses_while_its_mapping_waits_for_places() {
+async fn empty_queue_is_polled_with_pauses_while_its_mapping_waits_for_slots() {
     let (mut bench, runs) = (Bench::with(&["one", "two"]).await, Runs::default());
     let function = function(1, SECOND, &runs);
     bench.map("one", &function, &ONE_BY_ONE);
@@ -221,7 +219,7 @@ async fn window_of_one_mapping_does_not_delay_another_mapping() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn window_lasts_its_full_time_when_places_are_plenty() {
+async fn window_lasts_its_full_time_when_slots_are_plenty() {
     let (mut bench, runs) = (Bench::with(&["slow", "prompt"]).await, Runs::default());
     let function = function(2, SECOND / 10, &runs);
     bench.map("slow", &function, &Shape { batch_size: 100, window: 9 });
@@ -242,7 +240,7 @@ async fn retry_of_a_group_runs_when_its_batch_has_ended() {
     let mut bench = Bench::with(&["orders.fifo"]).await;
     let (client, url, runs) = (bench.client.clone(), bench.url("orders.fifo"), Runs::default());
     let of_function = runs.clone();
-    let function = move |event: axum::body::Bytes| {
+    let function = move |event: Bytes| {
         of_function.add(&event);
         let (client, url) = (client.clone(), url.clone());
         async move {
@@ -258,7 +256,8 @@ async fn retry_of_a_group_runs_when_its_batch_has_ended() {
     };
     bench.send_to("orders.fifo", "a", "a").await;
     bench.send_to("orders.fifo", "b", "b").await;
-    bench.map("orders.fifo", &InProcess::closure(function).into(), &Shape { batch_size: 10, ..ONE_BY_ONE });
+    let function: Arc<dyn Function> = Arc::new(InProcess::closure(function));
+    bench.map("orders.fifo", &function, &Shape { batch_size: 10, ..ONE_BY_ONE });
     bench.until_empty("orders.fifo").await;
     assert!(bench.seconds() < 3.0, "the retry waited for the visibility timeout: {}", bench.seconds());
     assert_eq!(*runs.0.lock().unwrap(), ["a", "b", "a"]);
@@ -267,10 +266,8 @@ async fn retry_of_a_group_runs_when_its_batch_has_ended() {
 #[tokio::test(start_paused = true)]
 async fn no_message_is_received_while_the_function_does_not_start() {
     let mut bench = Bench::with(&["orders"]).await;
-    let sink: LogSink = Arc::new(|_| {});
-    let processes = Processes::new(Program::new("/no/such/function"), Settings::default(), 4, sink);
     bench.send("orders", 3).await;
-    bench.map("orders", &processes.into(), &ONE_BY_ONE);
+    bench.map("orders", &Scripted::never_ready(4), &ONE_BY_ONE);
     tokio::time::sleep(600 * SECOND).await;
     let messages = bench.sqs.messages("orders");
     assert_eq!(messages.iter().map(|message| message.receive_count).collect::<Vec<_>>(), [0, 0, 0]);
@@ -311,34 +308,20 @@ async fn messages_of_a_suspended_mapping_are_not_released() {
     assert_eq!(receive().await.unwrap().messages().len(), 0, "the other consumer lost its message");
 }
 
-/// Serves one kind of answer on the paused clock.
-async fn served<F, Fut>(running: &mut JoinSet<()>, respond: F) -> String
-where
-    F: Fn(axum::body::Bytes) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = axum::response::Response> + Send,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = Router::new().fallback(move |event: axum::body::Bytes| respond(event));
-    running.spawn(async move { axum::serve(listener, router).await.unwrap() });
-    url
-}
-
 #[tokio::test(start_paused = true)]
 async fn messages_stay_hidden_while_their_function_is_built() {
     let (mut bench, runs) = (Bench::with(&["orders"]).await, Runs::default());
     let counter = runs.clone();
-    let url = served(&mut bench.running, move |event| {
+    let function = Scripted::answering(2, move |event| {
         counter.add(&event);
         async {
             tokio::time::sleep(10 * VISIBILITY_TIMEOUT).await;
-            StatusCode::OK.into_response()
+            Ok(Bytes::new())
         }
-    })
-    .await;
+    });
     bench.send("orders", 1).await;
-    // The second place is free. The mapping would receive the message with it if the message were visible.
-    bench.map("orders", &InvokeUrl::new(&url, "orders", 2).unwrap().into(), &ONE_BY_ONE);
+    // The second slot is free. The mapping would receive the message with it if the message were visible.
+    bench.map("orders", &function, &ONE_BY_ONE);
     bench.until_empty("orders").await;
     assert_eq!((runs.count(), bench.dead("orders")), (1, 0));
     assert!(bench.seconds() >= 120.0, "{}", bench.seconds());
@@ -348,14 +331,12 @@ async fn messages_stay_hidden_while_their_function_is_built() {
 async fn throttled_function_is_retried_without_a_failed_batch() {
     let (mut bench, asked) = (Bench::with(&["orders"]).await, Arc::new(AtomicUsize::new(0)));
     let counter = asked.clone();
-    let url = served(&mut bench.running, move |_| {
+    let function = Scripted::answering(1, move |_| {
         let number = counter.fetch_add(1, Ordering::Relaxed);
-        let status = if number < 20 { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
-        async move { status.into_response() }
-    })
-    .await;
+        async move { if number < 20 { Err(InvokeError::NotRun("throttled".to_owned())) } else { Ok(Bytes::new()) } }
+    });
     bench.send("orders", 1).await;
-    bench.map("orders", &InvokeUrl::new(&url, "orders", 1).unwrap().into(), &ONE_BY_ONE);
+    bench.map("orders", &function, &ONE_BY_ONE);
     bench.until_empty("orders").await;
     assert_eq!((asked.load(Ordering::Relaxed), bench.dead("orders")), (21, 0));
     let news = bench.news.lock().unwrap();

@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 
-use redrive_local::function::{Function, FunctionError, Processes};
 use tokio::task::JoinSet;
 
 use self::changes::Changes;
@@ -25,6 +24,7 @@ use self::sources::Sources;
 use super::build::build;
 use super::plan::PlannedFunction;
 use super::screen::Screen;
+use crate::function::{FunctionError, Processes, RunningFunction};
 
 /// The watched files: the functions' packages and the template.
 pub(super) struct Watch {
@@ -57,7 +57,7 @@ type Started = (String, Result<(), FunctionError>);
 pub(super) async fn run(
     watch: Option<Result<Watch, String>>,
     planned: &[PlannedFunction],
-    functions: &[(String, Function)],
+    functions: &[(String, RunningFunction)],
     screen: &Screen,
 ) {
     match watch {
@@ -94,7 +94,7 @@ impl Watch {
         self.changes.watch(directories.chain([self.template.directory()]))
     }
 
-    async fn run(mut self, planned: &[PlannedFunction], functions: &[(String, Function)], screen: &Screen) {
+    async fn run(mut self, planned: &[PlannedFunction], functions: &[(String, RunningFunction)], screen: &Screen) {
         let running = |planned| running(planned, functions);
         let running: Vec<Running<'_>> = planned.iter().filter_map(running).collect();
         let mut starts = JoinSet::new();
@@ -138,11 +138,11 @@ impl Watch {
     }
 }
 
-fn running<'f>(planned: &'f PlannedFunction, functions: &'f [(String, Function)]) -> Option<Running<'f>> {
+fn running<'f>(planned: &'f PlannedFunction, functions: &'f [(String, RunningFunction)]) -> Option<Running<'f>> {
     match functions.iter().find(|(name, _)| *name == planned.name)? {
-        (_, Function::Processes(processes)) => Some((planned, processes)),
-        // These functions are not built here.
-        (_, Function::InProcess(_) | Function::InvokeUrl(_)) => None,
+        (_, RunningFunction::InProcesses(processes)) => Some((planned, processes)),
+        // The function is not built here.
+        (_, RunningFunction::AtUrl(_)) => None,
     }
 }
 

@@ -64,10 +64,10 @@ impl Gatherer {
         Self { batching, permits, waiting: VecDeque::new(), groups_in_flight: HashSet::new() }
     }
 
-    /// Returns how many messages may be received with this many places at the function. A further message would wait
-    /// for a place while its visibility timeout runs.
-    pub fn room(&self, places: usize) -> usize {
-        (places.min(self.permits.free()) * self.batching.size()).saturating_sub(self.waiting.len())
+    /// Returns how many messages may be received with this many slots at the function. A further message would wait
+    /// for a slot while its visibility timeout runs.
+    pub fn room(&self, slots: usize) -> usize {
+        (slots.min(self.permits.free()) * self.batching.size()).saturating_sub(self.waiting.len())
     }
 
     /// Returns how many more batches may be in flight.
@@ -76,7 +76,7 @@ impl Gatherer {
     }
 
     /// Returns how many batches the waiting messages need. Messages of a group in flight follow its batch and use the
-    /// same place.
+    /// same slot.
     pub fn batches(&self) -> usize {
         self.waiting.iter().filter(|waiting| !self.is_held_back(waiting)).count().div_ceil(self.batching.size())
     }

@@ -16,14 +16,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
+use redrive_local::function::{ErrorReport, Invocation, PAYLOAD_LIMIT_BYTES};
+use redrive_local::{Callers, guarded};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use self::desk::{Desk, Handed};
-use super::report::Report;
-use super::{Invocation, PAYLOAD_LIMIT_BYTES};
-use crate::callers::{Callers, guarded};
+use super::error_report::report_of;
 
 /// A Runtime API on its own port. Dropping it ends the server.
 pub(super) struct RuntimeApi {
@@ -36,7 +36,7 @@ pub(super) struct RuntimeApi {
 }
 
 /// A function's answer to an invocation.
-pub(super) type Answer = Result<Bytes, Report>;
+pub(super) type Answer = Result<Bytes, ErrorReport>;
 
 impl RuntimeApi {
     pub(super) async fn start() -> io::Result<Self> {
@@ -66,12 +66,12 @@ impl RuntimeApi {
     }
 
     /// Waits until the function reports that it failed to start.
-    pub(super) async fn init_error(&self) -> Report {
+    pub(super) async fn init_error(&self) -> ErrorReport {
         self.desk.init_error().await
     }
 
     /// Returns the error that the function has reported so far.
-    pub(super) fn init_error_so_far(&self) -> Option<Report> {
+    pub(super) fn init_error_so_far(&self) -> Option<ErrorReport> {
         self.desk.init_error_so_far()
     }
 
@@ -127,8 +127,8 @@ async fn response(
     match body {
         Ok(body) => acknowledge(desk.settle(&id, Ok(body))),
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            desk.settle(&id, Err(Report::too_large()));
-            let report = Report::too_large();
+            desk.settle(&id, Err(ErrorReport::too_large()));
+            let report = ErrorReport::too_large();
             refusal(StatusCode::PAYLOAD_TOO_LARGE, &report.error_type, &report.message)
         }
         // An interrupted request contains no answer, so the invocation stays open.
@@ -137,11 +137,11 @@ async fn response(
 }
 
 async fn error(State(desk): State<Arc<Desk>>, Path(id): Path<String>, body: Bytes) -> Response {
-    acknowledge(desk.settle(&id, Err(Report::of(&body))))
+    acknowledge(desk.settle(&id, Err(report_of(&body))))
 }
 
 async fn init_error(State(desk): State<Arc<Desk>>, body: Bytes) -> Response {
-    desk.fail_to_start(Report::of(&body));
+    desk.fail_to_start(report_of(&body));
     acknowledge(true)
 }
 

@@ -5,57 +5,55 @@
 mod answer;
 mod url;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::Full;
+use redrive_local::function::{BoxFuture, Function, Invocation, InvokeError, Invoker, PAYLOAD_LIMIT_BYTES, Slots};
 use tokio::net::TcpStream;
 
 use self::answer::read_answer;
-pub(super) use self::url::InvokeUrlError;
-use self::url::Target;
+use self::url::{InvokeUrlError, Target};
 use super::error::FunctionError;
 use super::http::{HttpError, exchange};
-use super::places::Places;
-use super::{Invocation, PAYLOAD_LIMIT_BYTES};
 
 /// The concurrency of `cargo lambda watch` without `--concurrency`. Further invocations would wait at the server while
 /// the visibility timeout of their messages runs.
-pub const DEFAULT_CONCURRENCY: u32 = 1;
+pub(crate) const DEFAULT_CONCURRENCY: u32 = 1;
 
 /// The limit for opening a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The default wait beyond a function's timeout. `cargo lambda watch` builds a function at its first invocation. The
 /// server keeps an abandoned call and runs it later, after the batch has been retried.
-pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(300);
 
 const TRACE_HEADER: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 /// A function behind a URL.
-pub struct InvokeUrl {
+pub(crate) struct InvokeUrl {
     target: Target,
-    places: Places,
+    slots: Slots,
     /// The wait beyond the function's timeout.
     patience: Duration,
 }
 
+/// Runs invocations at the URL. Each has its own connection.
+struct UrlInvoker(Arc<InvokeUrl>);
+
 impl InvokeUrl {
     /// Creates a function at a server such as `http://localhost:9000`. `concurrency` is the number of invocations that
     /// the server runs at a time (0 counts as 1).
-    pub fn new(url: &str, function: &str, concurrency: u32) -> Result<Self, InvokeUrlError> {
-        let (target, places) = (Target::parse(url, function)?, Places::new(concurrency as usize));
-        Ok(Self { target, places, patience: DEFAULT_PATIENCE })
+    pub(crate) fn new(url: &str, function: &str, concurrency: u32) -> Result<Self, InvokeUrlError> {
+        let (target, slots) = (Target::parse(url, function)?, Slots::new(concurrency as usize));
+        Ok(Self { target, slots, patience: DEFAULT_PATIENCE })
     }
 
     /// Sets how long a call waits beyond the function's timeout.
-    pub fn with_patience(self, patience: Duration) -> Self {
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
-    }
-
-    pub(super) fn places(&self) -> &Places {
-        &self.places
     }
 
     /// Checks whether a server accepts connections. It sends no request, because `cargo lambda watch` treats even `GET
@@ -65,7 +63,7 @@ impl InvokeUrl {
     }
 
     /// Invokes the function. Wait for the result: dropping the future abandons the call, and the server still runs it.
-    pub(super) async fn invoke(&self, invocation: &Invocation) -> Result<Bytes, FunctionError> {
+    async fn call(&self, invocation: &Invocation) -> Result<Bytes, FunctionError> {
         let stream = self.connect().await?;
         let waited = invocation.timeout.saturating_add(self.patience);
         let response = exchange(stream, self.request(invocation), PAYLOAD_LIMIT_BYTES);
@@ -109,6 +107,33 @@ impl InvokeUrl {
             HttpError::NotConnected(problem) => FunctionError::Unreachable { address, problem },
             HttpError::Broken(problem) => FunctionError::Broken { address, problem },
         }
+    }
+}
+
+impl Function for InvokeUrl {
+    fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    fn ready(self: Arc<Self>) -> BoxFuture<'static, Result<Box<dyn Invoker>, InvokeError>> {
+        Box::pin(async move {
+            self.check().await?;
+            Ok(Box::new(UrlInvoker(self)) as Box<dyn Invoker>)
+        })
+    }
+
+    fn try_ready(self: Arc<Self>) -> Option<Box<dyn Invoker>> {
+        Some(Box::new(UrlInvoker(self)))
+    }
+
+    fn may_outlast_timeout(&self) -> bool {
+        true
+    }
+}
+
+impl Invoker for UrlInvoker {
+    fn invoke<'a>(&'a mut self, invocation: &'a Invocation) -> BoxFuture<'a, Result<Bytes, InvokeError>> {
+        Box::pin(async move { Ok(self.0.call(invocation).await?) })
     }
 }
 

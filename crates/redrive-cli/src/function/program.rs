@@ -40,27 +40,27 @@ const INHERITED: [&str; 21] = [
 
 /// An executable and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
-    pub executable: PathBuf,
-    pub arguments: Vec<OsString>,
+pub(crate) struct Program {
+    pub(crate) executable: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
     /// The working directory, by default that of this process.
-    pub directory: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
 }
 
 /// The settings for a function's environment.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
-    pub name: String,
-    pub region: String,
-    pub memory_mb: u32,
+pub(crate) struct Settings {
+    pub(crate) name: String,
+    pub(crate) region: String,
+    pub(crate) memory_mb: u32,
     /// The variables of the template.
-    pub variables: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, String>,
     /// Local replacements for these variables: an endpoint and fake credentials.
-    pub overrides: BTreeMap<String, String>,
+    pub(crate) overrides: BTreeMap<String, String>,
 }
 
 impl Program {
-    pub fn new(executable: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(executable: impl Into<PathBuf>) -> Self {
         Self { executable: executable.into(), arguments: Vec::new(), directory: None }
     }
 

@@ -12,20 +12,20 @@ pub(super) const LINE_LIMIT_BYTES: usize = 64 * 1024;
 const READ_BYTES: usize = 8 * 1024;
 
 /// Receives the lines of all processes of a function. It must not block.
-pub type LogSink = Arc<dyn Fn(LogLine) + Send + Sync>;
+pub(crate) type LogSink = Arc<dyn Fn(LogLine) + Send + Sync>;
 
 /// A line of a function's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogLine {
+pub(crate) struct LogLine {
     /// The latest invocation of the process when the line was read, or `None` before its first.
-    pub request_id: Option<String>,
+    pub(crate) request_id: Option<String>,
     /// The text without its line ending. Bytes that are not UTF-8 are replaced.
-    pub line: String,
-    pub stream: Stream,
+    pub(crate) line: String,
+    pub(crate) stream: Stream,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub(crate) enum Stream {
     Stdout,
     Stderr,
 }

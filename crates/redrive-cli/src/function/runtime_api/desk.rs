@@ -4,10 +4,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use redrive_local::function::{ErrorReport, Invocation};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Answer;
-use crate::function::{Invocation, Report};
 
 /// The state that the server and its owner share.
 pub(super) struct Desk {
@@ -18,7 +18,7 @@ pub(super) struct Desk {
     pollers: watch::Sender<usize>,
     /// The invocation that the function is processing.
     out: Mutex<Option<Out>>,
-    init_error: watch::Sender<Option<Report>>,
+    init_error: watch::Sender<Option<ErrorReport>>,
 }
 
 /// An invocation that waits for a poll.
@@ -76,11 +76,11 @@ impl Desk {
         let _ = self.pollers.subscribe().wait_for(|&pollers| pollers == 0).await;
     }
 
-    pub(super) fn fail_to_start(&self, report: Report) {
+    pub(super) fn fail_to_start(&self, report: ErrorReport) {
         self.init_error.send_replace(Some(report));
     }
 
-    pub(super) async fn init_error(&self) -> Report {
+    pub(super) async fn init_error(&self) -> ErrorReport {
         loop {
             let mut changed = self.init_error.subscribe();
             if let Some(report) = self.init_error_so_far() {
@@ -90,7 +90,7 @@ impl Desk {
         }
     }
 
-    pub(super) fn init_error_so_far(&self) -> Option<Report> {
+    pub(super) fn init_error_so_far(&self) -> Option<ErrorReport> {
         self.init_error.borrow().clone()
     }
 

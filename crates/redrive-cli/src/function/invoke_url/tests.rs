@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use redrive_local::function::{ErrorReport, Slot};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::function::error_report::report_of;
 use crate::function::test_function::invocation;
-use crate::function::{Function, InvokeUrlError, Report};
 
 const PATH: &str = "/2015-03-31/functions/orders/invocations";
 
@@ -55,12 +56,12 @@ impl Server {
     }
 
     async fn invoke(&self) -> Result<Bytes, FunctionError> {
-        self.function().invoke(&invocation("{}")).await
+        self.function().call(&invocation("{}")).await
     }
 }
 
-fn report() -> Report {
-    Report::new("Config", "is missing")
+fn report() -> ErrorReport {
+    ErrorReport::new("Config", "is missing")
 }
 
 const REPORT: &str = r#"{"errorType": "Config", "errorMessage": "is missing"}"#;
@@ -68,8 +69,9 @@ const REPORT: &str = r#"{"errorType": "Config", "errorMessage": "is missing"}"#;
 #[tokio::test]
 async fn answer_is_returned_unchanged() {
     let mut server = Server::start("not JSON").await;
-    let function = Function::from(server.function());
-    assert_eq!(function.call(invocation("the event")).await.unwrap(), "not JSON");
+    let function: Arc<dyn Function> = Arc::new(server.function());
+    let mut slot = Slot::take(&function).await.unwrap();
+    assert_eq!(slot.invoke(&invocation("the event")).await.unwrap(), "not JSON");
     let (uri, headers, body) = server.requests.recv().await.unwrap();
     assert_eq!((uri.path(), &*body), (PATH, &b"the event"[..]));
     assert_eq!(headers["content-type"], "application/json");
@@ -97,7 +99,7 @@ async fn status_500_without_a_header_is_a_function_error() {
 #[tokio::test]
 async fn status_200_with_a_function_error_header_is_a_function_error() {
     let answers = r#"{"batchItemFailures": []}"#;
-    for (body, report) in [(REPORT, report()), (answers, Report::of(answers.as_bytes()))] {
+    for (body, report) in [(REPORT, report()), (answers, report_of(answers.as_bytes()))] {
         let server = Server::start(([("X-Amz-Function-Error", "Unhandled")], body)).await;
         assert_eq!(server.invoke().await, Err(FunctionError::Raised(report)));
     }
@@ -134,7 +136,7 @@ async fn call_waits_beyond_the_timeout_and_reports_an_unanswered_invocation() {
     let began = tokio::time::Instant::now();
     let mut invocation = invocation("{}");
     invocation.timeout = Duration::from_secs(900);
-    let error = function.invoke(&invocation).await.unwrap_err();
+    let error = function.call(&invocation).await.unwrap_err();
     let waited = invocation.timeout + DEFAULT_PATIENCE;
     assert_eq!(error, FunctionError::Unanswered { timeout: invocation.timeout, waited });
     assert!(began.elapsed() >= waited && waited > invocation.timeout, "{:?}", began.elapsed());
@@ -159,11 +161,14 @@ async fn concurrent_invocations_are_limited_to_the_concurrency() {
             })
             .await
         };
-        let function = Function::from(InvokeUrl::new(&server.url, "orders", concurrency).unwrap());
+        let function: Arc<dyn Function> = Arc::new(InvokeUrl::new(&server.url, "orders", concurrency).unwrap());
         let mut calls = JoinSet::new();
         for _ in 0..6 {
             let function = function.clone();
-            calls.spawn(async move { function.call(invocation("{}")).await.unwrap() });
+            calls.spawn(async move {
+                let mut slot = Slot::take(&function).await.unwrap();
+                slot.invoke(&invocation("{}")).await.unwrap()
+            });
         }
         calls.join_all().await;
         assert_eq!(most.load(Ordering::SeqCst), concurrency.max(1) as usize);
@@ -186,7 +191,7 @@ async fn address_without_a_server_is_named() {
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
     let function = InvokeUrl::new(&format!("http://{address}"), "orders", 1).unwrap();
-    for error in [function.check().await.unwrap_err(), function.invoke(&invocation("")).await.unwrap_err()] {
+    for error in [function.check().await.unwrap_err(), function.call(&invocation("")).await.unwrap_err()] {
         assert!(matches!(&error, FunctionError::Unreachable { address: named, .. } if *named == address), "{error:?}");
     }
 }
@@ -196,7 +201,7 @@ async fn broken_connection_does_not_say_whether_the_function_ran() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let function = InvokeUrl::new(&format!("http://{}", listener.local_addr().unwrap()), "orders", 1).unwrap();
     let invocation = invocation("{}");
-    let (result, ()) = tokio::join!(function.invoke(&invocation), async {
+    let (result, ()) = tokio::join!(function.call(&invocation), async {
         let (mut stream, _) = listener.accept().await.unwrap();
         tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 64]).await.unwrap();
     });
@@ -216,7 +221,7 @@ async fn trace_header_that_http_cannot_hold_is_left_out() {
     let mut server = Server::start("").await;
     let mut invocation = invocation("{}");
     invocation.trace_header = Some("Root=1\nX: y".to_owned());
-    server.function().invoke(&invocation).await.unwrap();
+    server.function().call(&invocation).await.unwrap();
     assert_eq!(server.requests.recv().await.unwrap().1.get("x-amzn-trace-id"), None);
 }
 

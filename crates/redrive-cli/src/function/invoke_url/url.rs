@@ -69,7 +69,7 @@ fn port(authority: &Authority) -> Option<u16> {
 
 /// The error for an invalid `--invoke-url` or function name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvokeUrlError {
+pub(crate) struct InvokeUrlError {
     url: String,
     problem: Problem,
 }

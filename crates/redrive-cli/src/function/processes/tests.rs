@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use redrive_local::function::{ErrorReport, Invocation};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{FunctionError, Invocation, Processes, Program};
+use super::{FunctionError, Processes, Program};
+use crate::function::Settings;
+use crate::function::error::NeverPolled;
+use crate::function::log::{LogLine, LogSink, Stream};
 use crate::function::test_function::{self, INIT, invocation};
-use crate::function::{Function, LogLine, LogSink, NeverPolled, Report, Settings, Stream};
 
 /// Shorter than the work of any process in a test, and long enough for a busy machine.
 const SHORT: Duration = Duration::from_millis(300);
@@ -56,7 +59,7 @@ async fn answer(processes: &Processes, invocation: Invocation) -> Value {
 }
 
 async fn checked(processes: &Processes) -> Result<(), FunctionError> {
-    processes.ready().await.map(drop)
+    processes.ready_process().await.map(drop)
 }
 
 async fn pid(processes: &Processes) -> u64 {
@@ -129,7 +132,7 @@ async fn error_of_the_function_is_reported_and_its_process_is_reused() {
     let processes = processes(1, &[], &Log::default());
     let before = pid(&processes).await;
     let raised = processes.call(&event(json!({"do": "raise"}))).await;
-    assert_eq!(raised, Err(FunctionError::Raised(Report::new("Database", "is away"))));
+    assert_eq!(raised, Err(FunctionError::Raised(ErrorReport::new("Database", "is away"))));
     assert_eq!(pid(&processes).await, before);
 }
 
@@ -197,7 +200,7 @@ async fn answer_of_a_process_that_stops_polling_counts_and_the_process_is_replac
 async fn exit_before_the_first_poll_is_reported() {
     let log = Log::default();
     let processes = processes(1, &[(INIT, "exit")], &log);
-    match processes.ready().await.map(drop) {
+    match processes.ready_process().await.map(drop) {
         Err(FunctionError::NeverPolled(NeverPolled::Exited { status })) => assert!(status.contains('3'), "{status}"),
         other => panic!("{other:?}"),
     }
@@ -218,16 +221,16 @@ async fn process_that_never_polls_is_reported_after_the_limit() {
 #[tokio::test]
 async fn start_failure_that_the_function_reports_is_returned() {
     let processes = processes(1, &[(INIT, "fail")], &Log::default());
-    let failed = Err(FunctionError::InitFailed(Report::new("Config", "is missing")));
+    let failed = Err(FunctionError::InitFailed(ErrorReport::new("Config", "is missing")));
     assert_eq!(processes.call(&event(json!({"do": "answer"}))).await.map(drop), failed);
-    assert_eq!(processes.ready().await.map(drop), failed);
+    assert_eq!(processes.ready_process().await.map(drop), failed);
 }
 
 #[tokio::test]
 async fn missing_executable_is_named() {
     let program = Program::new("/no/such/function");
     let processes = Processes::new(program, settings(&[]), 1, Log::default().sink());
-    match processes.ready().await.map(drop) {
+    match processes.ready_process().await.map(drop) {
         Err(FunctionError::NotStarted { executable, .. }) => assert_eq!(executable, PathBuf::from("/no/such/function")),
         other => panic!("{other:?}"),
     }
@@ -287,7 +290,7 @@ async fn new_program_that_fails_to_start_does_not_take_over() {
 async fn ready_process_of_an_old_program_does_not_run_an_invocation_of_a_new_one() {
     let processes = processes(1, &[], &Log::default());
     let before = pid(&processes).await;
-    let mut ready = Some(processes.ready().await.unwrap());
+    let mut ready = Some(processes.ready_process().await.unwrap());
     processes.replace(test_function::program()).await.unwrap();
     let answer = processes.invoke(&mut ready, &event(json!({"do": "answer"}))).await.unwrap();
     let answer: Value = serde_json::from_slice(&answer).unwrap();
@@ -307,9 +310,9 @@ async fn idle_process_of_an_old_program_is_not_used_for_a_new_one() {
 #[tokio::test]
 async fn shutdown_waits_for_running_invocations_and_leaves_no_process() {
     let (lives, idle) = (Lives::listen().await, Lives::listen().await);
-    let function = Function::from(processes(2, &[("REDRIVE_TEST_ALIVE", &idle.address())], &Log::default()));
+    let function = Arc::new(processes(2, &[("REDRIVE_TEST_ALIVE", &idle.address())], &Log::default()));
     let slow = event(json!({"do": "answer when told", "alive": lives.address()}));
-    let (answered, life) = tokio::join!(function.call(slow), async {
+    let (answered, life) = tokio::join!(function.call(&slow), async {
         let mut life = lives.begun().await;
         tokio::join!(function.shut_down(LONG), async { life.write_all(b"!").await.unwrap() });
         life
@@ -317,7 +320,7 @@ async fn shutdown_waits_for_running_invocations_and_leaves_no_process() {
     assert!(answered.is_ok(), "{answered:?}");
     ended(life).await;
     ended(idle.begun().await).await;
-    assert_eq!(function.call(event(json!({"do": "answer"}))).await, Err(FunctionError::ShutDown));
+    assert_eq!(function.call(&event(json!({"do": "answer"}))).await, Err(FunctionError::ShutDown));
     assert_eq!(function.check().await, Err(FunctionError::ShutDown));
 }
 
@@ -341,7 +344,7 @@ async fn shutdown_cancels_running_invocations_at_the_drain_limit() {
 #[tokio::test]
 async fn idle_process_ends_when_its_owner_is_dropped() {
     let lives = Lives::listen().await;
-    let function = Function::from(processes(1, &[("REDRIVE_TEST_ALIVE", &lives.address())], &Log::default()));
+    let function = Arc::new(processes(1, &[("REDRIVE_TEST_ALIVE", &lives.address())], &Log::default()));
     let (checked, life) = tokio::join!(function.check(), lives.begun());
     checked.unwrap();
     drop(function);

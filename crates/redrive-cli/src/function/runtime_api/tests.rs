@@ -49,7 +49,7 @@ async fn error_is_returned_as_the_function_reported_it() {
     let answer = api.hand_in(&numbered("1"));
     call(api.address(), "GET", "invocation/next", "").await;
     call(api.address(), "POST", "invocation/1/error", r#"{"errorType": "T", "errorMessage": "m"}"#).await;
-    assert_eq!(answered(answer).await, Err(Report::new("T", "m")));
+    assert_eq!(answered(answer).await, Err(ErrorReport::new("T", "m")));
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn payloads_of_the_full_size_pass_and_larger_answers_are_refused() {
     let larger = Bytes::from(vec![b' '; PAYLOAD_LIMIT_BYTES + 1]);
     let status = call(api.address(), "POST", "invocation/2/response", larger).await.status();
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(answered(answer).await, Err(Report::too_large()));
+    assert_eq!(answered(answer).await, Err(ErrorReport::too_large()));
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn start_failure_of_a_function_is_reported() {
     let report = r#"{"errorType": "Config", "errorMessage": "is missing"}"#;
     let (heard, response) = tokio::join!(api.init_error(), call(api.address(), "POST", "init/error", report));
     assert_eq!(response.status(), StatusCode::ACCEPTED);
-    assert_eq!(heard, Report::new("Config", "is missing"));
+    assert_eq!(heard, ErrorReport::new("Config", "is missing"));
     assert_eq!(api.init_error_so_far(), Some(heard));
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use redrive_local::function::Invocation;
 use tokio::time::Instant;
 
-use super::Invocation;
 use super::child::Process;
 use super::error::{FunctionError, NeverPolled};
 use super::log::LogSink;

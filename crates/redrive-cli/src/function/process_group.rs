@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 ///
 /// A separate group also protects the processes from Ctrl-C. A terminal sends that signal to every process of its own
 /// group, and would end functions before their invocations are finished.
-pub struct ProcessGroup {
+pub(crate) struct ProcessGroup {
     #[cfg(unix)]
     leader: Option<rustix::process::Pid>,
     #[cfg(unix)]
@@ -23,14 +23,14 @@ const GUARD: &str = "read _; kill -KILL 0";
 
 impl ProcessGroup {
     /// Makes the command start a new group.
-    pub fn prepare(command: &mut Command) {
+    pub(crate) fn prepare(command: &mut Command) {
         #[cfg(unix)]
         command.process_group(0);
         // Other systems have no groups, so only the process itself is killed.
         command.kill_on_drop(true);
     }
 
-    pub fn of(child: &Child) -> Self {
+    pub(crate) fn of(child: &Child) -> Self {
         #[cfg(not(unix))]
         let _ = child;
         Self {
@@ -62,7 +62,7 @@ impl ProcessGroup {
 
     /// Kills the remaining processes of the group. Call it as soon as the leader has exited, because another process
     /// may later get the same process id.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         #[cfg(unix)]
         if let Some(leader) = self.leader.take() {
             // The call fails if no process is left, which is the desired state.
@@ -71,7 +71,7 @@ impl ProcessGroup {
     }
 
     /// Leaves the remaining processes of the group running.
-    pub fn release(mut self) {
+    pub(crate) fn release(mut self) {
         #[cfg(unix)]
         let _ = self.leader.take();
         #[cfg(not(unix))]

@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
+use redrive_local::function::{BoxFuture, Function, Invocation, InvokeError, Invoker, Slots};
 use tokio::sync::watch;
 
-use super::Invocation;
 use super::environment::{Environment, Invoked, NotTaken};
 use super::error::FunctionError;
 use super::log::LogSink;
-use super::places::Places;
 use super::program::{Program, Settings};
 
 /// The limit for a process until its first poll. Lambda allows 10 s. A debug build on a busy laptop is slower than a
@@ -24,11 +23,11 @@ const INIT_LIMIT: Duration = Duration::from_secs(30);
 ///
 /// Dropping this value ends all processes, and dropping an invocation ends its process. [`shut_down`](Self::shut_down)
 /// lets running invocations finish.
-pub struct Processes {
+pub(crate) struct Processes {
     settings: Settings,
     sink: LogSink,
     init_limit: Duration,
-    places: Places,
+    slots: Slots,
     phase: watch::Sender<Phase>,
     pool: Arc<Mutex<Pool>>,
 }
@@ -44,9 +43,15 @@ struct Pool {
 }
 
 /// A process that polls for an invocation. Dropping it returns it to the pool, unless its program has been replaced.
-pub(super) struct ReadyProcess {
+struct ReadyProcess {
     pool: Arc<Mutex<Pool>>,
     environment: Option<Environment>,
+}
+
+/// Runs one invocation after the other, each in a process that was ready before.
+struct ProcessInvoker {
+    processes: Arc<Processes>,
+    ready: Option<ReadyProcess>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,32 +64,34 @@ enum Phase {
 }
 
 impl Processes {
-    /// Creates a function without processes. They start on demand in [`ready`](Self::ready). A concurrency of 0 counts
+    /// Creates a function without processes. They start on demand before an invocation. A concurrency of 0 counts
     /// as 1.
-    pub fn new(program: Program, settings: Settings, concurrency: u32, sink: LogSink) -> Self {
+    pub(crate) fn new(program: Program, settings: Settings, concurrency: u32, sink: LogSink) -> Self {
         let pool = Pool { program: Arc::new(program), programs: 0, current: 0, idle: Vec::new() };
         Self {
             settings,
             sink,
             init_limit: INIT_LIMIT,
-            places: Places::new(usize::try_from(concurrency).unwrap_or(usize::MAX)),
+            slots: Slots::new(usize::try_from(concurrency).unwrap_or(usize::MAX)),
             phase: watch::Sender::new(Phase::Running),
             pool: Arc::new(Mutex::new(pool)),
         }
     }
 
     #[cfg(test)]
-    pub fn with_init_limit(mut self, limit: Duration) -> Self {
+    pub(crate) fn with_init_limit(mut self, limit: Duration) -> Self {
         self.init_limit = limit;
         self
     }
 
-    pub(super) fn places(&self) -> &Places {
-        &self.places
+    /// Checks that the program starts. Its process stays ready for the first invocation.
+    pub(crate) async fn check(&self) -> Result<(), FunctionError> {
+        let _permit = self.slots.take().await;
+        self.ready_process().await.map(drop)
     }
 
     /// Returns a process that waits for an invocation, and starts one if necessary.
-    pub(super) async fn ready(&self) -> Result<ReadyProcess, FunctionError> {
+    async fn ready_process(&self) -> Result<ReadyProcess, FunctionError> {
         self.unless_shut_down(async {
             let environment = match self.take_idle().await {
                 Some(environment) => environment,
@@ -96,18 +103,14 @@ impl Processes {
     }
 
     /// Returns an idle process if there is one.
-    pub(super) fn try_ready(&self) -> Option<ReadyProcess> {
+    fn idle_process(&self) -> Option<ReadyProcess> {
         let mut environment = self.pool().idle.pop()?;
         // Dropping an exited process reaps it.
         (!environment.has_exited()).then(|| self.keep(environment))
     }
 
     /// Runs an invocation in the ready process. Afterwards the process is ready again, unless it has exited.
-    pub(super) async fn invoke(
-        &self,
-        ready: &mut Option<ReadyProcess>,
-        invocation: &Invocation,
-    ) -> Result<Bytes, FunctionError> {
+    async fn invoke(&self, ready: &mut Option<ReadyProcess>, invocation: &Invocation) -> Result<Bytes, FunctionError> {
         self.unless_shut_down(async {
             let Invoked { result, environment } = self.run(ready.take(), invocation).await?;
             if let Some(environment) = environment {
@@ -120,14 +123,14 @@ impl Processes {
 
     #[cfg(test)]
     async fn call(&self, invocation: &Invocation) -> Result<Bytes, FunctionError> {
-        let _turn = self.places.take().await;
-        let mut ready = Some(self.ready().await?);
+        let _permit = self.slots.take().await;
+        let mut ready = Some(self.ready_process().await?);
         self.invoke(&mut ready, invocation).await
     }
 
-    /// Replaces the program, for example after a build. The new program has to start first; if it fails, the old one
+    /// Reslots the program, for example after a build. The new program has to start first; if it fails, the old one
     /// stays. Running invocations finish with the old program.
-    pub async fn replace(&self, program: Program) -> Result<(), FunctionError> {
+    pub(crate) async fn replace(&self, program: Program) -> Result<(), FunctionError> {
         let number = {
             let mut pool = self.pool();
             pool.programs += 1;
@@ -152,13 +155,13 @@ impl Processes {
 
     /// Stops accepting invocations, waits for running ones, and cancels them at the drain limit. No process is left
     /// afterwards.
-    pub async fn shut_down(&self, drain_limit: Duration) {
+    pub(crate) async fn shut_down(&self, drain_limit: Duration) {
         self.phase.send_replace(Phase::Draining);
         // Invocations that already wait for a place get it first, and then find the phase changed.
-        if tokio::time::timeout(drain_limit, self.places.take_all()).await.is_err() {
+        if tokio::time::timeout(drain_limit, self.slots.take_all()).await.is_err() {
             self.phase.send_replace(Phase::Ending);
-            // The cancelled invocations now return their places.
-            self.places.take_all().await;
+            // The cancelled invocations now return their slots.
+            drop(self.slots.take_all().await);
         }
         let idle = mem::take(&mut self.pool().idle);
         end_all(idle).await;
@@ -236,6 +239,30 @@ impl Processes {
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
         lock(&self.pool)
+    }
+}
+
+impl Function for Processes {
+    fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    fn ready(self: Arc<Self>) -> BoxFuture<'static, Result<Box<dyn Invoker>, InvokeError>> {
+        Box::pin(async move {
+            let ready = Some(self.ready_process().await?);
+            Ok(Box::new(ProcessInvoker { processes: self, ready }) as Box<dyn Invoker>)
+        })
+    }
+
+    fn try_ready(self: Arc<Self>) -> Option<Box<dyn Invoker>> {
+        let ready = Some(self.idle_process()?);
+        Some(Box::new(ProcessInvoker { processes: self, ready }))
+    }
+}
+
+impl Invoker for ProcessInvoker {
+    fn invoke<'a>(&'a mut self, invocation: &'a Invocation) -> BoxFuture<'a, Result<Bytes, InvokeError>> {
+        Box::pin(async move { Ok(self.processes.invoke(&mut self.ready, invocation).await?) })
     }
 }
 
