@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::queue::{Code, Failed, SqsError};
+use super::queue::{BatchResultErrorEntry, Code, SqsError};
 
 /// The probabilities of faults in calls to the queue, each from 0 to 1. The default is 0.
 ///
@@ -105,7 +105,7 @@ impl Dice {
     }
 
     /// Returns the failure of a batch entry, if it fails.
-    pub(super) fn entry(&mut self, id: &str) -> Option<Failed> {
+    pub(super) fn entry(&mut self, id: &str) -> Option<BatchResultErrorEntry> {
         let (refused, failed) = (self.faults.refused_entries, self.faults.failed_entries);
         let error = if self.comes(refused) {
             SqsError::new(Code::InvalidParameterValue, "This entry is refused: an injected fault.")
@@ -114,7 +114,7 @@ impl Dice {
         } else {
             return None;
         };
-        Some(Failed::new(id.to_owned(), error))
+        Some(BatchResultErrorEntry::new(id.to_owned(), error))
     }
 
     pub(super) fn duplicates(&mut self) -> bool {

@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn later_receive_with_the_same_id_replaces_the_receipts_and_the_age() {
-        let receipt = |place| vec![Receipt { queue: 1, place, receive_count: 1 }];
+        let receipt = |position| vec![Receipt { queue: 1, position, receive_count: 1 }];
         let at = |age: u32| Time::from_millis(0) + DEDUPLICATION_INTERVAL * age / 10;
         let mut attempts = Attempts::default();
         attempts.insert("again".to_owned(), receipt(1), at(0));

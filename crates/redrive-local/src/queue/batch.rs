@@ -17,12 +17,12 @@ pub struct BatchResult<T> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub successful: Vec<T>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub failed: Vec<Failed>,
+    pub failed: Vec<BatchResultErrorEntry>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Failed {
+pub struct BatchResultErrorEntry {
     pub id: String,
     pub sender_fault: bool,
     pub code: &'static str,
@@ -42,14 +42,14 @@ impl<T> BatchResult<T> {
         for (id, result) in results {
             match result {
                 Ok(success) => batch.successful.push(success),
-                Err(error) => batch.failed.push(Failed::new(id, error)),
+                Err(error) => batch.failed.push(BatchResultErrorEntry::new(id, error)),
             }
         }
         batch
     }
 }
 
-impl Failed {
+impl BatchResultErrorEntry {
     pub fn new(id: String, SqsError { code, message }: SqsError) -> Self {
         Self { id, sender_fault: code.is_sender_fault(), code: code.query_code(), message }
     }

@@ -27,7 +27,7 @@ mod tag;
 mod time;
 
 pub use self::account::{Account, Happening, QueueId};
-pub use self::batch::{BatchResult, Failed};
+pub use self::batch::{BatchResult, BatchResultErrorEntry};
 pub use self::error::{Code, SqsError};
 pub use self::message::Message;
 pub use self::message::check_body;

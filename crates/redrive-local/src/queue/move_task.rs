@@ -243,19 +243,19 @@ impl Account {
             return;
         }
         let oldest = self.queue_by_arn(&task.source_arn).and_then(|queue| queue.store.oldest_receivable());
-        let Some((place, message)) = oldest else {
+        let Some((position, message)) = oldest else {
             // The remaining messages were deleted or are in flight.
             task.status = Status::Completed;
             return;
         };
         let destination = task.destination_arn.as_deref().or(message.dead_letter_source.as_deref()).map(str::to_owned);
-        // A message without a destination keeps its place: put back, it would stand behind later messages.
+        // A message without a destination keeps its position: put back, it would stand behind later messages.
         let Some(destination) = destination else { return task.fail("CouldNotDetermineMessageSource") };
         if self.queue_by_arn(&destination).is_none() {
             return task.fail("AWS.SimpleQueueService.NonExistentQueue");
         }
         let id = MessageId::random(&mut self.rng);
-        let message = self.queue_by_arn(&task.source_arn).and_then(|queue| queue.store.remove(place));
+        let message = self.queue_by_arn(&task.source_arn).and_then(|queue| queue.store.remove(position));
         if let (Some(message), Some(queue)) = (message, self.queue_by_arn(&destination)) {
             queue.adopt(renewed(message, id, now), now);
             let queue = queue.id;

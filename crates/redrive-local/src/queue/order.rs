@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::store::Place;
+use super::store::Position;
 
 /// The visible messages, oldest first.
 #[derive(Debug)]
 pub(super) enum Order {
     /// A standard queue may deliver any message at any time. AWS promises no order; this implementation delivers oldest
     /// first.
-    Any(BTreeSet<Place>),
+    Any(BTreeSet<Position>),
     /// In a FIFO queue a message in flight holds back the later messages of its group.
     ByGroup(Groups),
 }
@@ -30,8 +30,8 @@ type Turn = u64;
 #[derive(Debug)]
 struct Group {
     turn: Turn,
-    visible: BTreeSet<Place>,
-    in_flight: BTreeSet<Place>,
+    visible: BTreeSet<Position>,
+    in_flight: BTreeSet<Position>,
 }
 
 /// The messages of one group that one receive may take.
@@ -40,7 +40,7 @@ pub(super) struct Share {
     group: Arc<str>,
     /// The oldest message in flight before the receive. Messages that the receive itself takes hold nothing back from
     /// it.
-    before: Option<Place>,
+    before: Option<Position>,
 }
 
 impl Group {
@@ -48,8 +48,8 @@ impl Group {
         Self { turn, visible: BTreeSet::new(), in_flight: BTreeSet::new() }
     }
 
-    fn holds_back(&self, place: Place) -> bool {
-        self.in_flight.first().is_some_and(|first| *first < place)
+    fn holds_back(&self, position: Position) -> bool {
+        self.in_flight.first().is_some_and(|first| *first < position)
     }
 
     fn is_waiting(&self) -> bool {
@@ -73,14 +73,14 @@ impl Groups {
     }
 
     /// Returns the oldest remaining message of a share.
-    pub(super) fn next_of(&self, share: &Share) -> Option<Place> {
+    pub(super) fn next_of(&self, share: &Share) -> Option<Position> {
         let oldest = self.groups.get(&share.group)?.visible.first().copied();
-        oldest.filter(|&place| share.before.is_none_or(|before| place < before))
+        oldest.filter(|&position| share.before.is_none_or(|before| position < before))
     }
 
     /// Returns whether an earlier message of the group is in flight and holds this message back.
-    pub(super) fn holds_back(&self, place: Place, group: Option<&Arc<str>>) -> bool {
-        group.and_then(|group| self.groups.get(group)).is_some_and(|group| group.holds_back(place))
+    pub(super) fn holds_back(&self, position: Position, group: Option<&Arc<str>>) -> bool {
+        group.and_then(|group| self.groups.get(group)).is_some_and(|group| group.holds_back(position))
     }
 
     fn new_turn(&mut self) -> Turn {
@@ -110,42 +110,42 @@ impl Order {
     }
 
     /// Marks a message as visible.
-    pub(super) fn show(&mut self, place: Place, group: Option<&Arc<str>>) {
+    pub(super) fn show(&mut self, position: Position, group: Option<&Arc<str>>) {
         match (self, group) {
             (Self::Any(visible), _) => {
-                visible.insert(place);
+                visible.insert(position);
             }
             (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| {
-                group.in_flight.remove(&place);
-                group.visible.insert(place);
+                group.in_flight.remove(&position);
+                group.visible.insert(position);
             }),
             (Self::ByGroup(_), None) => {}
         }
     }
 
     /// Marks a message as in flight.
-    pub(super) fn take(&mut self, place: Place, group: Option<&Arc<str>>) {
+    pub(super) fn take(&mut self, position: Position, group: Option<&Arc<str>>) {
         match (self, group) {
             (Self::Any(visible), _) => {
-                visible.remove(&place);
+                visible.remove(&position);
             }
             (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| {
-                group.visible.remove(&place);
-                group.in_flight.insert(place);
+                group.visible.remove(&position);
+                group.in_flight.insert(position);
             }),
             (Self::ByGroup(_), None) => {}
         }
     }
 
     /// Removes a message.
-    pub(super) fn remove(&mut self, place: Place, group: Option<&Arc<str>>) {
+    pub(super) fn remove(&mut self, position: Position, group: Option<&Arc<str>>) {
         match (self, group) {
             (Self::Any(visible), _) => {
-                visible.remove(&place);
+                visible.remove(&position);
             }
             (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| {
-                group.visible.remove(&place);
-                group.in_flight.remove(&place);
+                group.visible.remove(&position);
+                group.in_flight.remove(&position);
             }),
             (Self::ByGroup(_), None) => {}
         }

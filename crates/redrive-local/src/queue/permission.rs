@@ -45,7 +45,7 @@ impl Account {
         let queue = self.queue(&request.queue_url, now)?;
         request.check()?;
         let label = request.label;
-        let mut policy = Policy::of(queue);
+        let mut policy = QueuePolicy::of(queue);
         if policy.statements.iter().any(|statement| statement["Sid"] == *label) {
             return Err(SqsError::parameter("Label", &label, "Already exists."));
         }
@@ -56,7 +56,7 @@ impl Account {
 
     pub fn remove_permission(&mut self, request: RemovePermission, now: Time) -> Result<Nothing, SqsError> {
         let queue = self.queue(&request.queue_url, now)?;
-        let mut policy = Policy::of(queue);
+        let mut policy = QueuePolicy::of(queue);
         let Some(labelled) = policy.statements.iter().position(|statement| statement["Sid"] == *request.label) else {
             return Err(SqsError::parameter("Label", request.label, "can't find label."));
         };
@@ -93,13 +93,13 @@ impl AddPermission {
 }
 
 /// A queue's policy. The owner, these two calls, or both may have written it.
-struct Policy {
+struct QueuePolicy {
     statements: Vec<Value>,
     /// Everything except the statements.
     rest: Map<String, Value>,
 }
 
-impl Policy {
+impl QueuePolicy {
     fn of(queue: &Queue) -> Self {
         let written = queue.settings.policy().and_then(|text| serde_json::from_str(text).ok());
         let mut rest: Map<_, _> = written.unwrap_or_else(|| {

@@ -4,14 +4,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE as BASE64;
 
 use super::error::{Code, SqsError};
-use super::store::Place;
+use super::store::Position;
 
 /// One receive of one message. A later receive of the same message has another receipt and makes this one stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Receipt {
     /// The queue of the receive. Handles of other queues, and of deleted queues, are refused.
     pub queue: u64,
-    pub place: Place,
+    pub position: Position,
     pub receive_count: u32,
 }
 
@@ -21,7 +21,7 @@ impl Receipt {
     pub(super) fn to_handle(self) -> String {
         let mut bytes = [0; BYTES];
         bytes[..8].copy_from_slice(&self.queue.to_be_bytes());
-        bytes[8..16].copy_from_slice(&self.place.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.position.to_be_bytes());
         bytes[16..].copy_from_slice(&self.receive_count.to_be_bytes());
         BASE64.encode(bytes)
     }
@@ -40,10 +40,10 @@ impl Receipt {
 fn parse(handle: &str) -> Option<Receipt> {
     let bytes = BASE64.decode(handle).ok()?;
     let (queue, rest) = bytes.split_first_chunk()?;
-    let (place, rest) = rest.split_first_chunk()?;
+    let (position, rest) = rest.split_first_chunk()?;
     Some(Receipt {
         queue: u64::from_be_bytes(*queue),
-        place: Place::from_be_bytes(*place),
+        position: Position::from_be_bytes(*position),
         receive_count: u32::from_be_bytes(rest.try_into().ok()?),
     })
 }
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn handle_decodes_to_its_receipt_and_only_in_its_queue() {
-        let receipt = Receipt { queue: 7, place: 1 << 40, receive_count: 3 };
+        let receipt = Receipt { queue: 7, position: 1 << 40, receive_count: 3 };
         let handle = receipt.to_handle();
         assert_eq!(Receipt::of_handle(&handle, 7), Ok(receipt));
         assert_eq!(Receipt::of_handle(&handle, 8).unwrap_err().code, Code::ReceiptHandleIsInvalid);

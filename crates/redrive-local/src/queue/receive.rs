@@ -13,7 +13,7 @@ use super::number::bounded;
 use super::receipt::Receipt;
 use super::send::check_token;
 use super::settle::visibility_timeout;
-use super::store::{Place, Taken};
+use super::store::{Position, Taken};
 use super::time::Time;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -94,7 +94,7 @@ impl Account {
             && !queue.is_fifo()
             && let Ok(receipt) = Receipt::of_handle(handle, queue.id)
         {
-            queue.store.duplicate(receipt.place);
+            queue.store.duplicate(receipt.position);
             let id = queue.id;
             self.has_changed(id);
         }
@@ -195,30 +195,30 @@ impl Queue {
         let id = request.receive_request_attempt_id.as_deref()?;
         let receipts = self.attempts.get(id, now)?.to_vec();
         let unchanged = |receipt: &Receipt| {
-            let flight = self.store.flight(receipt.place);
-            let count = self.store.message(receipt.place).map(|message| message.receive_count);
+            let flight = self.store.flight(receipt.position);
+            let count = self.store.message(receipt.position).map(|message| message.receive_count);
             flight.is_some_and(|flight| !flight.changed) && count == Some(receipt.receive_count)
         };
         if !receipts.iter().all(unchanged) {
             return None;
         }
         for receipt in &receipts {
-            self.store.renew(receipt.place, now, now + wanted.visibility_timeout);
+            self.store.renew(receipt.position, now, now + wanted.visibility_timeout);
         }
         Some(receipts)
     }
 
-    fn receipts(&self, places: &[Place]) -> Vec<Receipt> {
-        let receipt = |&place| {
-            let receive_count = self.store.message(place)?.receive_count;
-            Some(Receipt { queue: self.id, place, receive_count })
+    fn receipts(&self, positions: &[Position]) -> Vec<Receipt> {
+        let receipt = |&position| {
+            let receive_count = self.store.message(position)?.receive_count;
+            Some(Receipt { queue: self.id, position, receive_count })
         };
-        places.iter().filter_map(receipt).collect()
+        positions.iter().filter_map(receipt).collect()
     }
 
     fn show(&self, receipts: &[Receipt], request: &ReceiveMessage) -> Received {
         let messages = receipts.iter().filter_map(|receipt| {
-            let message = self.store.message(receipt.place)?;
+            let message = self.store.message(receipt.position)?;
             Some(ReceivedMessage::of(message, *receipt, request))
         });
         Received { messages: messages.collect() }

@@ -115,13 +115,13 @@ impl Queue {
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteMessage.html>
     fn delete(&mut self, handle: &str) -> Result<(), SqsError> {
         let receipt = Receipt::of_handle(handle, self.id)?;
-        let Some(message) = self.store.message(receipt.place) else { return Ok(()) };
+        let Some(message) = self.store.message(receipt.position) else { return Ok(()) };
         let is_latest = message.receive_count == receipt.receive_count;
-        if self.is_fifo() && !(is_latest && self.store.flight(receipt.place).is_some()) {
+        if self.is_fifo() && !(is_latest && self.store.flight(receipt.position).is_some()) {
             return Err(SqsError::parameter("ReceiptHandle", handle, "The receipt handle has expired."));
         }
         if is_latest {
-            self.store.remove(receipt.place);
+            self.store.remove(receipt.position);
         }
         Ok(())
     }
@@ -136,7 +136,7 @@ impl Queue {
             let reason = "Message does not exist or is not available for visibility timeout change.";
             SqsError::parameter("ReceiptHandle", handle, reason)
         };
-        let message = self.store.message(receipt.place).ok_or_else(unavailable)?;
+        let message = self.store.message(receipt.position).ok_or_else(unavailable)?;
         let is_good = match self.is_fifo() {
             true => message.receive_count == receipt.receive_count,
             false => message.was_handed_out_here(receipt.receive_count),
@@ -144,14 +144,14 @@ impl Queue {
         if !is_good {
             return Err(unavailable());
         }
-        let Some(flight) = self.store.flight(receipt.place) else {
+        let Some(flight) = self.store.flight(receipt.position) else {
             return if self.is_fifo() { Err(unavailable()) } else { Ok(()) };
         };
         if now + timeout > flight.received + MAX_IN_FLIGHT_TIME {
             let reason = "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]";
             return Err(SqsError::parameter("VisibilityTimeout", timeout.as_secs(), reason));
         }
-        self.store.hide_until(receipt.place, now, now + timeout);
+        self.store.hide_until(receipt.position, now, now + timeout);
         Ok(())
     }
 }

@@ -8,29 +8,29 @@ use super::order::{Order, Share};
 use super::time::Time;
 
 /// The position of a message in its queue. Later messages have greater positions.
-pub(super) type Place = u64;
+pub(super) type Position = u64;
 
 #[derive(Debug)]
 pub(super) struct Store {
     // Boxed, because a half-full B-tree node would otherwise reserve the room of several messages.
-    slots: BTreeMap<Place, Box<Slot>>,
-    next_place: Place,
+    messages: BTreeMap<Position, Box<StoredMessage>>,
+    next_position: Position,
     order: Order,
     /// The in-flight and delayed messages, by the time at which they become visible.
-    hidden: BTreeSet<(Time, Place)>,
+    hidden: BTreeSet<(Time, Position)>,
     in_flight: usize,
     /// All messages by send time, the order in which their retention ends.
-    by_age: BTreeSet<(Time, Place)>,
+    by_age: BTreeSet<(Time, Position)>,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct StoredMessage {
     message: Message,
-    state: State,
+    state: MessageState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum MessageState {
     Visible,
     Delayed { since: Time, until: Time },
     InFlight(Flight),
@@ -48,7 +48,7 @@ pub(super) struct Flight {
 /// The messages that a receive took out of a queue.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
-    pub received: Vec<Place>,
+    pub received: Vec<Position>,
     /// Messages that exceeded maxReceiveCount. They are no longer in this queue.
     pub dead: Vec<Message>,
 }
@@ -64,8 +64,8 @@ pub(super) struct Counts {
 impl Store {
     pub(super) fn new(fifo: bool) -> Self {
         Self {
-            slots: BTreeMap::new(),
-            next_place: 0,
+            messages: BTreeMap::new(),
+            next_position: 0,
             order: Order::new(fifo),
             hidden: BTreeSet::new(),
             in_flight: 0,
@@ -74,28 +74,28 @@ impl Store {
     }
 
     pub(super) fn insert(&mut self, message: Message, now: Time, delay: Duration) {
-        let place = self.next_place;
-        self.next_place += 1;
-        self.by_age.insert((message.sent, place));
+        let position = self.next_position;
+        self.next_position += 1;
+        self.by_age.insert((message.sent, position));
         let state = if delay.is_zero() {
-            self.order.show(place, message.group.as_ref());
-            State::Visible
+            self.order.show(position, message.group.as_ref());
+            MessageState::Visible
         } else {
             let until = now + delay;
-            self.hidden.insert((until, place));
-            State::Delayed { since: now, until }
+            self.hidden.insert((until, position));
+            MessageState::Delayed { since: now, until }
         };
-        self.slots.insert(place, Box::new(Slot { message, state }));
+        self.messages.insert(position, Box::new(StoredMessage { message, state }));
     }
 
     /// Advances the time: due messages become visible, and expired messages are removed and returned.
     pub(super) fn advance(&mut self, now: Time, retention: Duration) -> Vec<Message> {
-        while let Some(&(_, place)) = self.hidden.first().filter(|(due, _)| *due <= now) {
-            self.show(place);
+        while let Some(&(_, position)) = self.hidden.first().filter(|(due, _)| *due <= now) {
+            self.show(position);
         }
         let mut expired = Vec::new();
-        while let Some(&(_, place)) = self.by_age.first().filter(|(sent, _)| *sent + retention <= now) {
-            expired.extend(self.remove(place));
+        while let Some(&(_, position)) = self.by_age.first().filter(|(sent, _)| *sent + retention <= now) {
+            expired.extend(self.remove(position));
         }
         expired
     }
@@ -111,25 +111,25 @@ impl Store {
         let mut taken = Taken::default();
         let mut share = None;
         while taken.received.len() < max
-            && let Some(place) = self.next(&mut share)
+            && let Some(position) = self.next(&mut share)
         {
-            let Some(slot) = self.slots.get(&place) else { break };
-            if max_receive_count.is_some_and(|most| slot.message.received_here() >= most) {
-                taken.dead.extend(self.remove(place));
+            let Some(stored) = self.messages.get(&position) else { break };
+            if max_receive_count.is_some_and(|most| stored.message.received_here() >= most) {
+                taken.dead.extend(self.remove(position));
             } else {
-                self.take(place, now, until);
-                taken.received.push(place);
+                self.take(position, now, until);
+                taken.received.push(position);
             }
         }
         if until <= now {
             // The messages become visible after the loop. Otherwise this receive would take them again.
-            taken.received.iter().for_each(|&place| self.show(place));
+            taken.received.iter().for_each(|&position| self.show(position));
         }
         taken
     }
 
     /// Returns the next message for a receive. A receive takes all it can from one group before the next group.
-    fn next(&mut self, share: &mut Option<Share>) -> Option<Place> {
+    fn next(&mut self, share: &mut Option<Share>) -> Option<Position> {
         match &mut self.order {
             Order::Any(visible) => visible.first().copied(),
             Order::ByGroup(groups) => {
@@ -142,81 +142,83 @@ impl Store {
         }
     }
 
-    fn take(&mut self, place: Place, now: Time, until: Time) {
-        let Some(slot) = self.slots.get_mut(&place) else { return };
-        slot.message.receive_count += 1;
-        slot.message.first_received.get_or_insert(now);
-        slot.state = State::InFlight(Flight { received: now, until, changed: false });
-        self.order.take(place, slot.message.group.as_ref());
-        self.hidden.insert((until, place));
+    fn take(&mut self, position: Position, now: Time, until: Time) {
+        let Some(stored) = self.messages.get_mut(&position) else { return };
+        stored.message.receive_count += 1;
+        stored.message.first_received.get_or_insert(now);
+        stored.state = MessageState::InFlight(Flight { received: now, until, changed: false });
+        self.order.take(position, stored.message.group.as_ref());
+        self.hidden.insert((until, position));
         self.in_flight += 1;
     }
 
     /// Makes a hidden message visible.
-    fn show(&mut self, place: Place) {
-        let Some(slot) = self.slots.get_mut(&place) else { return };
-        match slot.state {
-            State::Visible => return,
-            State::Delayed { until, .. } => {
-                self.hidden.remove(&(until, place));
+    fn show(&mut self, position: Position) {
+        let Some(stored) = self.messages.get_mut(&position) else { return };
+        match stored.state {
+            MessageState::Visible => return,
+            MessageState::Delayed { until, .. } => {
+                self.hidden.remove(&(until, position));
             }
-            State::InFlight(Flight { until, .. }) => {
-                self.hidden.remove(&(until, place));
+            MessageState::InFlight(Flight { until, .. }) => {
+                self.hidden.remove(&(until, position));
                 self.in_flight -= 1;
             }
         }
-        slot.state = State::Visible;
-        self.order.show(place, slot.message.group.as_ref());
+        stored.state = MessageState::Visible;
+        self.order.show(position, stored.message.group.as_ref());
     }
 
     /// Returns all messages, oldest first.
     pub(super) fn messages(&self) -> impl Iterator<Item = &Message> {
-        self.slots.values().map(|slot| &slot.message)
+        self.messages.values().map(|stored| &stored.message)
     }
 
-    pub(super) fn message(&self, place: Place) -> Option<&Message> {
-        self.slots.get(&place).map(|slot| &slot.message)
+    pub(super) fn message(&self, position: Position) -> Option<&Message> {
+        self.messages.get(&position).map(|stored| &stored.message)
     }
 
     /// Returns the flight, or `None` if the message is not in flight.
-    pub(super) fn flight(&self, place: Place) -> Option<Flight> {
-        match self.slots.get(&place)?.state {
-            State::InFlight(flight) => Some(flight),
-            State::Visible | State::Delayed { .. } => None,
+    pub(super) fn flight(&self, position: Position) -> Option<Flight> {
+        match self.messages.get(&position)?.state {
+            MessageState::InFlight(flight) => Some(flight),
+            MessageState::Visible | MessageState::Delayed { .. } => None,
         }
     }
 
     /// Changes the time until which a message in flight is hidden.
-    pub(super) fn hide_until(&mut self, place: Place, now: Time, until: Time) {
-        let Some(slot) = self.slots.get_mut(&place) else { return };
-        let State::InFlight(flight) = &mut slot.state else { return };
-        self.hidden.remove(&(flight.until, place));
+    pub(super) fn hide_until(&mut self, position: Position, now: Time, until: Time) {
+        let Some(stored) = self.messages.get_mut(&position) else { return };
+        let MessageState::InFlight(flight) = &mut stored.state else { return };
+        self.hidden.remove(&(flight.until, position));
         *flight = Flight { until, changed: true, ..*flight };
-        self.hidden.insert((until, place));
+        self.hidden.insert((until, position));
         if until <= now {
-            self.show(place);
+            self.show(position);
         }
     }
 
     /// Hides the messages of a repeated receive for a full timeout.
-    pub(super) fn renew(&mut self, place: Place, now: Time, until: Time) {
-        self.hide_until(place, now, until);
-        if let Some(Slot { state: State::InFlight(flight), .. }) = self.slots.get_mut(&place).map(AsMut::as_mut) {
+    pub(super) fn renew(&mut self, position: Position, now: Time, until: Time) {
+        self.hide_until(position, now, until);
+        if let Some(StoredMessage { state: MessageState::InFlight(flight), .. }) =
+            self.messages.get_mut(&position).map(AsMut::as_mut)
+        {
             flight.changed = false;
         }
     }
 
-    pub(super) fn remove(&mut self, place: Place) -> Option<Message> {
-        let Slot { message, state } = *self.slots.remove(&place)?;
-        self.by_age.remove(&(message.sent, place));
-        self.order.remove(place, message.group.as_ref());
+    pub(super) fn remove(&mut self, position: Position) -> Option<Message> {
+        let StoredMessage { message, state } = *self.messages.remove(&position)?;
+        self.by_age.remove(&(message.sent, position));
+        self.order.remove(position, message.group.as_ref());
         match state {
-            State::Visible => {}
-            State::Delayed { until, .. } => {
-                self.hidden.remove(&(until, place));
+            MessageState::Visible => {}
+            MessageState::Delayed { until, .. } => {
+                self.hidden.remove(&(until, position));
             }
-            State::InFlight(Flight { until, .. }) => {
-                self.hidden.remove(&(until, place));
+            MessageState::InFlight(Flight { until, .. }) => {
+                self.hidden.remove(&(until, position));
                 self.in_flight -= 1;
             }
         }
@@ -224,17 +226,20 @@ impl Store {
     }
 
     /// Returns the oldest receivable message, for a move to another queue.
-    pub(super) fn oldest_receivable(&self) -> Option<(Place, &Message)> {
-        let place = match &self.order {
+    pub(super) fn oldest_receivable(&self) -> Option<(Position, &Message)> {
+        let position = match &self.order {
             Order::Any(visible) => visible.first().copied(),
             Order::ByGroup(groups) => {
-                let is_receivable = |place, slot: &Slot| {
-                    slot.state == State::Visible && !groups.holds_back(place, slot.message.group.as_ref())
+                let is_receivable = |position, stored: &StoredMessage| {
+                    stored.state == MessageState::Visible && !groups.holds_back(position, stored.message.group.as_ref())
                 };
-                self.slots.iter().find(|(place, slot)| is_receivable(**place, slot)).map(|(place, _)| *place)
+                self.messages
+                    .iter()
+                    .find(|(position, stored)| is_receivable(**position, stored))
+                    .map(|(position, _)| *position)
             }
         }?;
-        Some((place, self.message(place)?))
+        Some((position, self.message(position)?))
     }
 
     /// Returns whether a receive would find a message.
@@ -244,29 +249,29 @@ impl Store {
 
     /// Sets the delay of a FIFO queue, which also applies to messages already in the queue.
     pub(super) fn set_delay(&mut self, delay: Duration) {
-        for (&place, slot) in &mut self.slots {
-            if let State::Delayed { since, until } = &mut slot.state {
-                self.hidden.remove(&(*until, place));
+        for (&position, stored) in &mut self.messages {
+            if let MessageState::Delayed { since, until } = &mut stored.state {
+                self.hidden.remove(&(*until, position));
                 *until = *since + delay;
-                self.hidden.insert((*until, place));
+                self.hidden.insert((*until, position));
             }
         }
     }
 
     /// Makes a message in flight visible to others while its consumer still processes it.
-    pub(super) fn duplicate(&mut self, place: Place) {
-        self.show(place);
+    pub(super) fn duplicate(&mut self, position: Position) {
+        self.show(position);
     }
 
     pub(super) fn clear(&mut self) {
         let fifo = matches!(self.order, Order::ByGroup(_));
         // Positions continue: an old handle must not identify a new message.
-        *self = Self { next_place: self.next_place, ..Self::new(fifo) };
+        *self = Self { next_position: self.next_position, ..Self::new(fifo) };
     }
 
     pub(super) fn counts(&self) -> Counts {
         Counts {
-            visible: self.slots.len() - self.hidden.len(),
+            visible: self.messages.len() - self.hidden.len(),
             in_flight: self.in_flight,
             delayed: self.hidden.len() - self.in_flight,
         }

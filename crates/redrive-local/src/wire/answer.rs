@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::queue::{Code, Failed, SqsError};
+use crate::queue::{BatchResultErrorEntry, Code, SqsError};
 
 /// An answer, ready for HTTP.
 #[derive(Debug)]
@@ -39,11 +39,12 @@ impl Answer {
     }
 
     /// Adds failed entries to the answer of a batch call.
-    pub(crate) fn with_failed(mut self, failed: &[Failed]) -> Self {
+    pub(crate) fn with_failed(mut self, failed: &[BatchResultErrorEntry]) -> Self {
         let answer = serde_json::from_slice::<Value>(&self.body).ok().filter(|_| self.status == 200);
         if let Some(mut answer) = answer
             && let Some(answer_of_batch) = answer.as_object_mut()
-            && let Some(list) = answer_of_batch.entry("Failed").or_insert_with(|| json!([])).as_array_mut()
+            && let Some(list) =
+                answer_of_batch.entry("Failed").or_insert_with(|| json!([])).as_array_mut()
         {
             list.extend(failed.iter().map(|entry| json!(entry)));
             self.body = answer.to_string().into_bytes();
