@@ -3,7 +3,7 @@
 mod key;
 
 use clap::Args;
-use redrive_local::template::{Queue, Setting};
+use redrive_local::template::{QueueResource, Setting};
 use serde_json::{Map, Value, json};
 
 use super::Done;
@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
 }
 
 /// Returns the policies of all programs that use the queue.
-fn policies(queue: &Queue, queues: &[Queue], arguments: &Arguments) -> Value {
+fn policies(queue: &QueueResource, queues: &[QueueResource], arguments: &Arguments) -> Value {
     let resource = resource(queue, arguments);
     let mut producer = vec![allow(&producer_actions(arguments.queue_url), &resource)];
     producer.extend(key::allowed(&key::SEND, queue, arguments));
@@ -61,7 +61,7 @@ fn policies(queue: &Queue, queues: &[Queue], arguments: &Arguments) -> Value {
 }
 
 /// Returns the ARN of all objects of the bucket, or of those under a prefix, in the queue's partition.
-fn objects(bucket: &str, queue: &Queue, arguments: &Arguments) -> Value {
+fn objects(bucket: &str, queue: &QueueResource, arguments: &Arguments) -> Value {
     let objects = if bucket.contains('/') { format!("{bucket}*") } else { format!("{bucket}/*") };
     let partition = queue.arn.split(':').nth(1).filter(|_| arguments.account.is_some());
     match partition {
@@ -70,7 +70,7 @@ fn objects(bucket: &str, queue: &Queue, arguments: &Arguments) -> Value {
     }
 }
 
-fn resource(queue: &Queue, arguments: &Arguments) -> Value {
+fn resource(queue: &QueueResource, arguments: &Arguments) -> Value {
     match arguments.account {
         Some(_) => json!(deployed_arn(queue, &arguments.template.stack_name)),
         None => json!({ "Fn::GetAtt": [queue.id, "Arn"] }),
@@ -78,7 +78,7 @@ fn resource(queue: &Queue, arguments: &Arguments) -> Value {
 }
 
 /// Returns the permissions for sending to the queue's dead-letter queue, if it names one.
-fn to_dead_letter_queue(queue: &Queue, queues: &[Queue], arguments: &Arguments) -> Vec<Value> {
+fn to_dead_letter_queue(queue: &QueueResource, queues: &[QueueResource], arguments: &Arguments) -> Vec<Value> {
     let Some(arn) = queue.redrive.as_ref().and_then(|redrive| redrive.target.known()) else { return Vec::new() };
     let ours = queues.iter().find(|each| each.arn == *arn);
     let arn = ours.map_or_else(|| json!(arn), |queue| resource(queue, arguments));
@@ -111,7 +111,7 @@ fn allow(actions: &[&str], resource: &Value) -> Value {
 
 /// Returns the ARN after a deployment. A queue without a name gets one that begins with the names of the stack and the
 /// resource, and ends in random characters.
-fn deployed_arn(queue: &Queue, stack_name: &str) -> String {
+fn deployed_arn(queue: &QueueResource, stack_name: &str) -> String {
     if queue.queue_name.as_ref().and_then(Setting::known).is_some() {
         return queue.arn.clone();
     }

@@ -65,7 +65,7 @@ impl Plan {
 
 /// Leaves out functions without a cargo package, if they may not be Rust programs and others are.
 fn with_packages<'t>(mut plan: plan::Plan<'t>, root: &Path) -> Result<plan::Plan<'t>, Problem> {
-    let (mut lacking, mut has_any): (Vec<(&template::Function, PathBuf)>, bool) = (Vec::new(), false);
+    let (mut lacking, mut has_any): (Vec<(&template::FunctionResource, PathBuf)>, bool) = (Vec::new(), false);
     for Origin { function, .. } in plan.mappings.iter().map(|(_, origin)| *origin) {
         let directory = directory(function, root)?;
         if directory.join("Cargo.toml").exists() {
@@ -88,13 +88,13 @@ fn with_packages<'t>(mut plan: plan::Plan<'t>, root: &Path) -> Result<plan::Plan
     Ok(plan)
 }
 
-fn directory(function: &template::Function, root: &Path) -> Result<PathBuf, Problem> {
+fn directory(function: &template::FunctionResource, root: &Path) -> Result<PathBuf, Problem> {
     let code = function.code.as_ref().map(|code| code.need(&format!("the code of `{}`", function.id))).transpose()?;
     Ok(code.map_or_else(|| root.to_owned(), |code| root.join(code)))
 }
 
 /// Returns how many concurrent invocations a mapping may make, of those that a laptop can run.
-fn bound(mapping: &template::Mapping) -> u32 {
+fn bound(mapping: &template::MappingResource) -> u32 {
     known(mapping.maximum_concurrency.as_ref()).unwrap_or(PROCESSES).min(PROCESSES)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html>
 
-use redrive_local::template::Queue;
+use redrive_local::template::QueueResource;
 use serde_json::{Value, json};
 
 use super::{Arguments, allow};
@@ -13,7 +13,7 @@ pub(super) const RECEIVE: [&str; 1] = ["kms:Decrypt"];
 
 /// Allows these actions on the queue's key. The key that AWS manages for SQS needs no permission and accepts none: its
 /// own policy allows everyone in the account who may use the queue. A queue without a KMS key needs none either.
-pub(super) fn allowed(actions: &[&str], queue: &Queue, arguments: &Arguments) -> Option<Value> {
+pub(super) fn allowed(actions: &[&str], queue: &QueueResource, arguments: &Arguments) -> Option<Value> {
     let key = queue.kms_key()?;
     let Some(key) = key.known() else { return Some(any_through_sqs(actions, queue, arguments)) };
     let alias = key.find("alias/").map(|begin| &key[begin..]);
@@ -27,14 +27,14 @@ pub(super) fn allowed(actions: &[&str], queue: &Queue, arguments: &Arguments) ->
 }
 
 /// Allows the key by its alias, as a condition: a policy names keys by id, and an alias can move to another key.
-fn with_alias(actions: &[&str], alias: &str, queue: &Queue, arguments: &Arguments) -> Value {
+fn with_alias(actions: &[&str], alias: &str, queue: &QueueResource, arguments: &Arguments) -> Value {
     let mut statement = allow(actions, &keys("*", queue, arguments));
     statement["Condition"] = json!({ "ForAnyValue:StringEquals": { "kms:ResourceAliases": alias } });
     statement
 }
 
 /// Allows any key that is used through SQS, because only the deployment determines the key.
-fn any_through_sqs(actions: &[&str], queue: &Queue, arguments: &Arguments) -> Value {
+fn any_through_sqs(actions: &[&str], queue: &QueueResource, arguments: &Arguments) -> Value {
     let mut statement = allow(actions, &keys("*", queue, arguments));
     let sqs = match arguments.account {
         Some(_) => json!(format!("sqs.{}.amazonaws.com", queue.arn.split(':').nth(3).unwrap_or_default())),
@@ -45,7 +45,7 @@ fn any_through_sqs(actions: &[&str], queue: &Queue, arguments: &Arguments) -> Va
 }
 
 /// Returns the ARN of keys in the queue's account and region.
-fn keys(id: &str, queue: &Queue, arguments: &Arguments) -> Value {
+fn keys(id: &str, queue: &QueueResource, arguments: &Arguments) -> Value {
     match (arguments.account.as_ref(), queue.arn.split(':').collect::<Vec<_>>().as_slice()) {
         (Some(_), [arn, partition, _, region, account, ..]) => {
             json!(format!("{arn}:{partition}:kms:{region}:{account}:key/{id}"))

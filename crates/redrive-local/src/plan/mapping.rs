@@ -29,9 +29,9 @@ pub struct PlannedMapping {
 
 impl PlannedMapping {
     pub(super) fn of(
-        mapping: &template::Mapping,
-        queue: &template::Queue,
-        function: &template::Function,
+        mapping: &template::MappingResource,
+        queue: &template::QueueResource,
+        function: &template::FunctionResource,
     ) -> Result<Self, Problem> {
         let what = |setting: &str| format!("`{setting}` of the mapping `{}`", mapping.id);
         let number = |name: &str, setting: &Option<Setting<i64>>, default: i64| {
@@ -96,7 +96,7 @@ impl PlannedMapping {
     }
 }
 
-fn reports_item_failures(mapping: &template::Mapping) -> Result<bool, Problem> {
+fn reports_item_failures(mapping: &template::MappingResource) -> Result<bool, Problem> {
     let Some(types) = &mapping.response_types else { return Ok(false) };
     let what = format!("`FunctionResponseTypes` of the mapping `{}`", mapping.id);
     let types = types.need(&what)?;

@@ -25,8 +25,8 @@ pub struct Plan<'t> {
 /// The parts of the template from which a mapping was planned.
 #[derive(Clone, Copy)]
 pub struct Origin<'t> {
-    pub function: &'t template::Function,
-    pub mapping: &'t template::Mapping,
+    pub function: &'t template::FunctionResource,
+    pub mapping: &'t template::MappingResource,
 }
 
 /// A function that is not run, and the queues of its mappings.
@@ -90,7 +90,10 @@ impl fmt::Display for LeftOut {
     }
 }
 
-fn queue_of<'t>(template: &'t Template, mapping: &template::Mapping) -> Result<&'t template::Queue, Problem> {
+fn queue_of<'t>(
+    template: &'t Template,
+    mapping: &template::MappingResource,
+) -> Result<&'t template::QueueResource, Problem> {
     let arn = mapping.source.need(&format!("the queue of the mapping `{}`", mapping.id))?;
     template.queue(arn).ok_or_else(|| {
         let text = format!("the mapping `{}` reads from {arn}, which this template does not make; add it", mapping.id);
@@ -98,7 +101,10 @@ fn queue_of<'t>(template: &'t Template, mapping: &template::Mapping) -> Result<&
     })
 }
 
-fn function_of<'t>(template: &'t Template, mapping: &template::Mapping) -> Result<&'t template::Function, Problem> {
+fn function_of<'t>(
+    template: &'t Template,
+    mapping: &template::MappingResource,
+) -> Result<&'t template::FunctionResource, Problem> {
     let name = mapping.function.need(&format!("the function of the mapping `{}`", mapping.id))?;
     template.function(name).ok_or_else(|| {
         let text = format!("the mapping `{}` invokes {name}, which this template does not make; add it", mapping.id);

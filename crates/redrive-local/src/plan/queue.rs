@@ -18,7 +18,7 @@ pub struct PlannedQueue {
 }
 
 impl PlannedQueue {
-    pub(super) fn of(queue: &template::Queue) -> Result<Self, Problem> {
+    pub(super) fn of(queue: &template::QueueResource) -> Result<Self, Problem> {
         let mut attributes = queue.attributes()?;
         // Messages are not encrypted here, and the key exists only on AWS.
         attributes.remove("KmsMasterKeyId");

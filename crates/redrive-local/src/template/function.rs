@@ -10,7 +10,7 @@ const TIMEOUT_S: i64 = 3;
 
 /// A function of a template, including values of `Globals`.
 #[derive(Clone, Debug)]
-pub struct Function {
+pub struct FunctionResource {
     pub id: String,
     pub place: Place,
     pub name: String,
@@ -30,7 +30,7 @@ pub struct Function {
     pub binary: Option<String>,
 }
 
-impl Function {
+impl FunctionResource {
     pub(super) fn read(
         id: &str,
         place: Place,
@@ -60,7 +60,7 @@ impl Function {
     }
 }
 
-impl Function {
+impl FunctionResource {
     /// Returns `ReservedConcurrentExecutions` if it is set and known.
     pub fn reserved_concurrency(&self) -> Option<usize> {
         let reserved = self.reserved_concurrency.as_ref()?.known()?;

@@ -6,7 +6,7 @@ use super::value::{Data, Setting, Unknown, Value};
 
 /// An event source mapping: it polls a queue and invokes a function.
 #[derive(Clone, Debug)]
-pub struct Mapping {
+pub struct MappingResource {
     /// The logical id of the resource. A SAM event has the joined ids of its function and itself, as in SAM.
     pub id: String,
     pub place: Place,
@@ -25,7 +25,7 @@ pub struct Mapping {
     pub enabled: Option<Setting<bool>>,
 }
 
-impl Mapping {
+impl MappingResource {
     /// Reads a SAM event. Returns `None` if it is not an event of SQS.
     pub(super) fn of_event(
         function: (&str, &str),

@@ -31,11 +31,11 @@ mod yaml;
 
 pub use self::alarm::Watched;
 pub use self::code::Kind;
-pub use self::function::Function;
-pub use self::mapping::Mapping;
-pub use self::policy::{Policy, Statement, Written};
+pub use self::function::FunctionResource;
+pub use self::mapping::MappingResource;
+pub use self::policy::{PolicyResource, Statement, Written};
 pub use self::problem::{Place, Problem, TemplateError};
-pub use self::queue::{Queue, RETENTION, Redrive, VISIBILITY_TIMEOUT};
+pub use self::queue::{QueueResource, RETENTION, Redrive, VISIBILITY_TIMEOUT};
 pub use self::value::{Setting, Unknown};
 
 use self::fields::Fields;
@@ -76,17 +76,17 @@ impl Default for Inputs {
 #[derive(Clone, Debug, Default)]
 pub struct Template {
     pub file: String,
-    pub queues: Vec<Queue>,
-    pub functions: Vec<Function>,
-    pub mappings: Vec<Mapping>,
+    pub queues: Vec<QueueResource>,
+    pub functions: Vec<FunctionResource>,
+    pub mappings: Vec<MappingResource>,
     pub watched: Vec<Watched>,
-    pub policies: Vec<Policy>,
-    pub broken: Vec<Broken>,
+    pub policies: Vec<PolicyResource>,
+    pub broken: Vec<BrokenReference>,
 }
 
 /// A reference to a name that does not exist.
 #[derive(Clone, Debug)]
-pub struct Broken {
+pub struct BrokenReference {
     /// The resource that contains the reference.
     pub resource: String,
     pub place: Place,
@@ -100,12 +100,12 @@ impl Template {
     }
 
     /// Returns the queue with an ARN.
-    pub fn queue(&self, arn: &str) -> Option<&Queue> {
+    pub fn queue(&self, arn: &str) -> Option<&QueueResource> {
         self.queues.iter().find(|queue| queue.arn == arn)
     }
 
     /// Returns the function with a name.
-    pub fn function(&self, name: &str) -> Option<&Function> {
+    pub fn function(&self, name: &str) -> Option<&FunctionResource> {
         self.functions.iter().find(|function| function.name == name)
     }
 
@@ -127,7 +127,7 @@ impl Template {
         for (place, why) in scope.take_broken() {
             // A queue's name is evaluated at each use, so a broken reference in it would be reported repeatedly.
             if !self.broken.iter().any(|known| known.place == place) {
-                self.broken.push(Broken { resource: id.to_owned(), place, why });
+                self.broken.push(BrokenReference { resource: id.to_owned(), place, why });
             }
         }
     }
@@ -140,7 +140,7 @@ impl Template {
                 let of = format!("the queue `{id}`");
                 let name = scope.queue_name(declared)?;
                 let names = Names { arn: scope.queue_arn(&name), url: scope.queue_url(&name), name };
-                self.queues.push(Queue::read(id, place, names, &Fields::of(&of, &value)?)?);
+                self.queues.push(QueueResource::read(id, place, names, &Fields::of(&of, &value)?)?);
             }
             SAM_FUNCTION => {
                 let own = properties(scope, declared)?;
@@ -154,11 +154,11 @@ impl Template {
             "AWS::Lambda::EventSourceMapping" => {
                 let value = properties(scope, declared)?;
                 let of = format!("the mapping `{id}`");
-                self.mappings.extend(Mapping::of_resource(id, place, &Fields::of(&of, &value)?)?);
+                self.mappings.extend(MappingResource::of_resource(id, place, &Fields::of(&of, &value)?)?);
             }
             "AWS::CloudWatch::Alarm" => self.watched.extend(alarm::watched(&properties(scope, declared)?)),
             kind if policy::has_any(kind) => {
-                self.policies.push(Policy::of(id, kind, &properties(scope, declared)?, declared.properties));
+                self.policies.push(PolicyResource::of(id, kind, &properties(scope, declared)?, declared.properties));
             }
             _ => {}
         }
@@ -173,11 +173,11 @@ impl Template {
         let metadata = declared.metadata.map(|metadata| scope.value(metadata)).transpose()?;
         if let Some(events) = fields.map("Events")?.filter(|_| kind == SAM_FUNCTION) {
             for event in events.properties() {
-                self.mappings.extend(Mapping::of_event((id, &name), &event.key, event.place, &event.value)?);
+                self.mappings.extend(MappingResource::of_event((id, &name), &event.key, event.place, &event.value)?);
             }
         }
-        self.policies.push(Policy::of(id, kind, value, declared.properties));
-        let mut function = Function::read(id, place, name, &fields, metadata.as_ref())?;
+        self.policies.push(PolicyResource::of(id, kind, value, declared.properties));
+        let mut function = FunctionResource::read(id, place, name, &fields, metadata.as_ref())?;
         let role = declared.properties.and_then(|properties| properties.get("Role"));
         function.role = role.and_then(|role| policy::named_resources(role).pop());
         self.functions.push(function);

@@ -8,7 +8,7 @@ use super::value::{Data, Value};
 
 /// The policy statements of one resource, and the managed policies that it names.
 #[derive(Clone, Debug)]
-pub struct Policy {
+pub struct PolicyResource {
     pub id: String,
     /// Whether it is a queue policy, which says who may use a queue.
     pub is_of_queue: bool,
@@ -58,7 +58,7 @@ pub(super) fn has_any(kind: &str) -> bool {
     HOLDERS.contains(&kind) || POLICIES.contains(&kind)
 }
 
-impl Policy {
+impl PolicyResource {
     /// Reads the policies of a resource.
     pub(super) fn of(id: &str, kind: &str, properties: &Value, written: Option<&Node>) -> Self {
         let policies = properties.get("Policies").map(Value::items).unwrap_or_default();

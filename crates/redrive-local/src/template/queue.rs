@@ -10,7 +10,7 @@ use crate::queue::NumberAttribute;
 
 /// A queue of a template. Settings without a value have SQS's defaults.
 #[derive(Clone, Debug)]
-pub struct Queue {
+pub struct QueueResource {
     pub id: String,
     pub place: Place,
     /// The queue's local name. Without a known name in the template it is the resource's logical id.
@@ -56,7 +56,7 @@ pub(super) struct Names {
     pub(super) url: String,
 }
 
-impl Queue {
+impl QueueResource {
     pub(super) fn read(id: &str, place: Place, names: Names, fields: &Fields<'_>) -> Result<Self, Problem> {
         let Names { name, arn, url } = names;
         let mut numbers = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! Rules for missing alarms.
 
-use redrive_local::template::{Queue, Template};
+use redrive_local::template::{QueueResource, Template};
 
 use super::consumed_queues;
 use super::finding::Report;
@@ -39,6 +39,6 @@ pub(super) fn age_alarm(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-fn is_watched(template: &Template, queue: &Queue, metric: &str) -> bool {
+fn is_watched(template: &Template, queue: &QueueResource, metric: &str) -> bool {
     template.watched.iter().any(|watched| watched.metric == metric && watched.queue == queue.name)
 }

@@ -1,10 +1,10 @@
 //! Rules for FIFO queues.
 
-use redrive_local::template::{Mapping, Queue, Setting, Template, Written};
+use redrive_local::template::{MappingResource, QueueResource, Setting, Template, Written};
 
 use super::finding::Report;
 use super::permissions::allows;
-use super::{Policy, consumed, function_of};
+use super::{PolicyResource, consumed, function_of};
 
 /// A receive of a FIFO batch counts for each message in it, so a message that always fails takes the later ones along.
 /// A function that dead-letters poison itself has permission to send to the dead-letter queue. Without that permission
@@ -38,7 +38,7 @@ pub(super) fn poison_head(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-fn fix(template: &Template, mapping: &Mapping, queue: &Queue) -> String {
+fn fix(template: &Template, mapping: &MappingResource, queue: &QueueResource) -> String {
     let alone = format!("set `BatchSize: 1` on the mapping `{}`", mapping.id);
     if function_of(template, mapping).is_some_and(|function| function.kind.other().is_some()) {
         return alone;
@@ -52,7 +52,7 @@ fn fix(template: &Template, mapping: &Mapping, queue: &Queue) -> String {
 }
 
 /// Returns whether each record is received alone, without the records behind it.
-fn is_alone(mapping: &Mapping) -> bool {
+fn is_alone(mapping: &MappingResource) -> bool {
     mapping.batch_size.as_ref().is_some_and(|size| size.known().is_none_or(|size| *size <= 1))
 }
 
@@ -91,13 +91,18 @@ pub(super) fn recursive_loop(template: &Template, report: &mut Report<'_>) {
 }
 
 /// Returns where a policy of the function or of its role allows sending to a queue.
-fn sending<'t>(template: &'t Template, function: &str, role: Option<&str>, queue: &Queue) -> Option<&'t Written> {
+fn sending<'t>(
+    template: &'t Template,
+    function: &str,
+    role: Option<&str>,
+    queue: &QueueResource,
+) -> Option<&'t Written> {
     let is_holder = |id: &str| id == function || role == Some(id);
     let attached: Vec<&String> = {
         let holders = template.policies.iter().filter(|policy| is_holder(&policy.id));
         holders.flat_map(|policy| &policy.attaches).collect()
     };
-    let applies = |policy: &&Policy| {
+    let applies = |policy: &&PolicyResource| {
         let is_attached = policy.attached_to.iter().any(|role| is_holder(role)) || attached.contains(&&policy.id);
         !policy.is_of_queue && (is_holder(&policy.id) || is_attached)
     };
@@ -105,7 +110,7 @@ fn sending<'t>(template: &'t Template, function: &str, role: Option<&str>, queue
 }
 
 /// Returns where a policy allows sending to the queue with this ARN.
-fn policy_sends<'t>(policy: &'t Policy, arn: &str, queue: Option<&Queue>) -> Option<&'t Written> {
+fn policy_sends<'t>(policy: &'t PolicyResource, arn: &str, queue: Option<&QueueResource>) -> Option<&'t Written> {
     let is_queue =
         |written: &&Written| queue.is_some_and(|queue| written.text == queue.name || written.text == queue.url);
     let mut statements = policy.statements.iter().filter(|statement| allows(statement, "SendMessage", arn));

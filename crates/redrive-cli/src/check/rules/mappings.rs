@@ -1,6 +1,6 @@
 //! Rules for event source mappings.
 
-use redrive_local::template::{Mapping, Setting, Template};
+use redrive_local::template::{MappingResource, Setting, Template};
 
 use super::finding::Report;
 use super::function_of;
@@ -22,7 +22,7 @@ pub(super) fn report_batch_item_failures(template: &Template, report: &mut Repor
     }
 }
 
-fn lost(report: &mut Report<'_>, mapping: &Mapping, place: redrive_local::template::Place) {
+fn lost(report: &mut Report<'_>, mapping: &MappingResource, place: redrive_local::template::Place) {
     report.error(
         &mapping.id,
         place,
@@ -137,6 +137,6 @@ pub(super) fn concurrency_bound(template: &Template, report: &mut Report<'_>) {
 }
 
 /// A queue is FIFO if and only if its name ends in `.fifo`.
-fn is_fifo(mapping: &Mapping) -> bool {
+fn is_fifo(mapping: &MappingResource) -> bool {
     mapping.source.known().is_some_and(|arn| arn.ends_with(".fifo"))
 }

@@ -11,7 +11,7 @@ mod queues;
 mod redrive;
 mod timing;
 
-use redrive_local::template::{Function, Mapping, Policy, Queue, Template};
+use redrive_local::template::{FunctionResource, MappingResource, PolicyResource, QueueResource, Template};
 
 pub(crate) use self::finding::{Finding, Severity};
 
@@ -58,16 +58,16 @@ pub(crate) fn check(template: &Template) -> Vec<Finding> {
 }
 
 /// Returns the mappings whose queue is in the template, with their queues.
-fn consumed(template: &Template) -> impl Iterator<Item = (&Mapping, &Queue)> {
-    let queue = |mapping: &Mapping| template.queue(mapping.source.known()?);
+fn consumed(template: &Template) -> impl Iterator<Item = (&MappingResource, &QueueResource)> {
+    let queue = |mapping: &MappingResource| template.queue(mapping.source.known()?);
     template.mappings.iter().filter_map(move |mapping| Some((mapping, queue(mapping)?)))
 }
 
 /// Returns each consumed queue once.
-fn consumed_queues(template: &Template) -> impl Iterator<Item = &Queue> {
+fn consumed_queues(template: &Template) -> impl Iterator<Item = &QueueResource> {
     template.queues.iter().filter(|queue| consumed(template).any(|(_, consumed)| consumed.id == queue.id))
 }
 
-fn function_of<'t>(template: &'t Template, mapping: &Mapping) -> Option<&'t Function> {
+fn function_of<'t>(template: &'t Template, mapping: &MappingResource) -> Option<&'t FunctionResource> {
     template.function(mapping.function.known()?)
 }

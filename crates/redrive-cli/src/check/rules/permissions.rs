@@ -1,6 +1,6 @@
 //! Rules for policies.
 
-use redrive_local::template::{Policy, Statement, Template, Written};
+use redrive_local::template::{PolicyResource, Statement, Template, Written};
 
 use super::finding::Report;
 
@@ -52,7 +52,7 @@ pub(super) fn wide_policy(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-fn wide_actions(policy: &Policy, statement: &Statement, report: &mut Report<'_>) {
+fn wide_actions(policy: &PolicyResource, statement: &Statement, report: &mut Report<'_>) {
     // All actions on a bucket include no action on a queue.
     let is_for_queues = policy.is_of_queue
         || statement.resources.iter().any(|resource| resource.text == "*" || resource.text.contains(":sqs:"));
@@ -68,7 +68,7 @@ fn wide_actions(policy: &Policy, statement: &Statement, report: &mut Report<'_>)
     }
 }
 
-fn wide_resources(policy: &Policy, statement: &Statement, report: &mut Report<'_>) {
+fn wide_resources(policy: &PolicyResource, statement: &Statement, report: &mut Report<'_>) {
     // Listing queues cannot be limited to a queue.
     let needs_queue =
         |action: &Written| action_of_sqs(action).is_some_and(|name| !name.eq_ignore_ascii_case("ListQueues"));

@@ -1,7 +1,7 @@
 //! Rules for settings that SQS refuses.
 
 use redrive_local::queue::NumberAttribute;
-use redrive_local::template::{Broken, Queue, Setting, Template};
+use redrive_local::template::{BrokenReference, QueueResource, Setting, Template};
 
 use super::finding::Report;
 
@@ -28,7 +28,7 @@ pub(super) fn queue_name(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-fn name_fix(queue: &Queue, name: &str) -> Option<String> {
+fn name_fix(queue: &QueueResource, name: &str) -> Option<String> {
     // An unknown `FifoQueue` may fit any name.
     let is_known = queue.fifo_queue.as_ref().is_none_or(|setting| setting.known().is_some());
     match (queue.is_fifo(), name.ends_with(".fifo")) {
@@ -74,7 +74,9 @@ pub(super) fn attribute_range(template: &Template, report: &mut Report<'_>) {
 pub(super) fn unresolved_reference(template: &Template, report: &mut Report<'_>) {
     let targets: Vec<_> =
         template.queues.iter().filter_map(|queue| Some(queue.redrive.as_ref()?.target.place)).collect();
-    for Broken { resource, place, why } in template.broken.iter().filter(|broken| !targets.contains(&broken.place)) {
+    for BrokenReference { resource, place, why } in
+        template.broken.iter().filter(|broken| !targets.contains(&broken.place))
+    {
         let fix = "correct the name, or declare what it names under the same condition";
         report.error(resource, *place, format!("AWS refuses the template: {why}"), fix);
     }

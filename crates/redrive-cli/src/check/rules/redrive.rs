@@ -1,13 +1,14 @@
 //! Rules for dead-letter queues.
 
-use redrive_local::template::{ACCOUNT, Queue, RETENTION, Redrive, Setting, Template};
+use redrive_local::template::{ACCOUNT, QueueResource, RETENTION, Redrive, Setting, Template};
 
 use super::consumed_queues;
 use super::finding::Report;
 
 /// A consumed dead-letter queue ends the chain and needs no dead-letter queue of its own.
 pub(super) fn dead_letter_queue(template: &Template, report: &mut Report<'_>) {
-    let is_target = |queue: &Queue| redriven(template).any(|(_, redrive)| redrive.target.known() == Some(&queue.arn));
+    let is_target =
+        |queue: &QueueResource| redriven(template).any(|(_, redrive)| redrive.target.known() == Some(&queue.arn));
     for queue in consumed_queues(template).filter(|queue| queue.redrive.is_none() && !is_target(queue)) {
         report.error(
             &queue.id,
@@ -126,6 +127,6 @@ pub(super) fn dead_letter_retention(template: &Template, report: &mut Report<'_>
     }
 }
 
-fn redriven(template: &Template) -> impl Iterator<Item = (&Queue, &Redrive)> {
+fn redriven(template: &Template) -> impl Iterator<Item = (&QueueResource, &Redrive)> {
     template.queues.iter().filter_map(|queue| Some((queue, queue.redrive.as_ref()?)))
 }

@@ -43,7 +43,7 @@ pub(super) fn visibility_six_timeouts(template: &Template, report: &mut Report<'
     }
 }
 
-fn times(template: &Template, mapping: &super::Mapping, queue: &super::Queue) -> Option<(i64, i64)> {
+fn times(template: &Template, mapping: &super::MappingResource, queue: &super::QueueResource) -> Option<(i64, i64)> {
     let timeout_s = *function_of(template, mapping)?.timeout_s.known()?;
     Some((queue.number(VISIBILITY_TIMEOUT)?, timeout_s))
 }
