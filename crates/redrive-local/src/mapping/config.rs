@@ -14,16 +14,16 @@ impl Batching {
     /// # Errors
     ///
     /// Returns an error when AWS accepts size and window separately, but not together or not on this type of queue.
-    pub fn new(is_fifo: bool, size: BatchSize, window: Window) -> Result<Self, Refused> {
+    pub fn new(is_fifo: bool, size: BatchSize, window: Window) -> Result<Self, InvalidSetting> {
         let (messages, seconds) = (size.0, window.0);
         if is_fifo && seconds > 0 {
-            return Err(Refused::WindowOnFifo { seconds });
+            return Err(InvalidSetting::WindowOnFifo { seconds });
         }
         if is_fifo && messages > BatchSize::MAX_FIFO {
-            return Err(Refused::SizeOnFifo { messages });
+            return Err(InvalidSetting::SizeOnFifo { messages });
         }
         if messages > BatchSize::MAX_WITHOUT_WINDOW && seconds == 0 {
-            return Err(Refused::SizeWithoutWindow { messages });
+            return Err(InvalidSetting::SizeWithoutWindow { messages });
         }
         Ok(Self { size, window })
     }
@@ -49,7 +49,7 @@ impl BatchSize {
     /// # Errors
     ///
     /// Returns an error when AWS refuses this size on every queue.
-    pub fn new(messages: i64) -> Result<Self, Refused> {
+    pub fn new(messages: i64) -> Result<Self, InvalidSetting> {
         bounded("BatchSize", "messages", messages, 1, Self::MAX).map(Self)
     }
 }
@@ -68,7 +68,7 @@ impl Window {
     /// # Errors
     ///
     /// Returns an error when AWS refuses this window.
-    pub fn new(seconds: i64) -> Result<Self, Refused> {
+    pub fn new(seconds: i64) -> Result<Self, InvalidSetting> {
         bounded("MaximumBatchingWindowInSeconds", "seconds", seconds, 0, 300).map(Self)
     }
 }
@@ -84,7 +84,7 @@ impl MaximumConcurrency {
     /// # Errors
     ///
     /// Returns an error when AWS refuses this limit.
-    pub fn new(batches: i64) -> Result<Self, Refused> {
+    pub fn new(batches: i64) -> Result<Self, InvalidSetting> {
         bounded("ScalingConfig.MaximumConcurrency", "batches", batches, 2, 1_000).map(Self)
     }
 
@@ -101,9 +101,9 @@ impl FunctionTimeout {
     /// # Errors
     ///
     /// Returns an error when the queue would deliver messages again while the function still processes them.
-    pub fn new(function: Duration, visibility: Duration) -> Result<Self, Refused> {
+    pub fn new(function: Duration, visibility: Duration) -> Result<Self, InvalidSetting> {
         match function > visibility {
-            true => Err(Refused::FunctionOutlivesVisibility { function, visibility }),
+            true => Err(InvalidSetting::FunctionOutlivesVisibility { function, visibility }),
             false => Ok(Self(function)),
         }
     }
@@ -115,7 +115,7 @@ impl FunctionTimeout {
 
 /// A setting with which AWS refuses to create a mapping.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum InvalidSetting {
     OutOfBounds { setting: &'static str, unit: &'static str, found: i64, least: i64, most: i64 },
     SizeOnFifo { messages: u16 },
     WindowOnFifo { seconds: u16 },
@@ -123,7 +123,7 @@ pub enum Refused {
     FunctionOutlivesVisibility { function: Duration, visibility: Duration },
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for InvalidSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfBounds { setting, unit, found, least, most } => {
@@ -152,10 +152,16 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for InvalidSetting {}
 
-fn bounded(setting: &'static str, unit: &'static str, found: i64, least: i64, most: i64) -> Result<u16, Refused> {
-    let refused = Refused::OutOfBounds { setting, unit, found, least, most };
+fn bounded(
+    setting: &'static str,
+    unit: &'static str,
+    found: i64,
+    least: i64,
+    most: i64,
+) -> Result<u16, InvalidSetting> {
+    let refused = InvalidSetting::OutOfBounds { setting, unit, found, least, most };
     u16::try_from(found).ok().filter(|_| (least..=most).contains(&found)).ok_or(refused)
 }
 
@@ -192,7 +198,7 @@ mod tests {
 
     #[test]
     fn more_than_ten_messages_without_a_window_are_refused() {
-        assert_eq!(Batching::new(false, size(11), window(0)), Err(Refused::SizeWithoutWindow { messages: 11 }));
+        assert_eq!(Batching::new(false, size(11), window(0)), Err(InvalidSetting::SizeWithoutWindow { messages: 11 }));
         assert!(Batching::new(false, size(10), window(0)).is_ok());
         let batching = Batching::new(false, size(10_000), window(1)).unwrap();
         assert_eq!((batching.size(), batching.window()), (10_000, Duration::from_secs(1)));
@@ -200,8 +206,8 @@ mod tests {
 
     #[test]
     fn window_and_large_batches_are_refused_on_a_fifo_queue() {
-        assert_eq!(Batching::new(true, size(10), window(1)), Err(Refused::WindowOnFifo { seconds: 1 }));
-        assert_eq!(Batching::new(true, size(11), window(0)), Err(Refused::SizeOnFifo { messages: 11 }));
+        assert_eq!(Batching::new(true, size(10), window(1)), Err(InvalidSetting::WindowOnFifo { seconds: 1 }));
+        assert_eq!(Batching::new(true, size(11), window(0)), Err(InvalidSetting::SizeOnFifo { messages: 11 }));
         assert!(Batching::new(true, size(10), window(0)).is_ok());
     }
 
@@ -216,9 +222,9 @@ mod tests {
     #[test]
     fn every_refusal_says_what_to_do() {
         let refusals = [
-            (Refused::SizeOnFifo { messages: 20 }, "BatchSize is 20, but AWS accepts at most 10"),
-            (Refused::WindowOnFifo { seconds: 5 }, "leave it out"),
-            (Refused::SizeWithoutWindow { messages: 20 }, "to 1 or more, or BatchSize to 10 or less"),
+            (InvalidSetting::SizeOnFifo { messages: 20 }, "BatchSize is 20, but AWS accepts at most 10"),
+            (InvalidSetting::WindowOnFifo { seconds: 5 }, "leave it out"),
+            (InvalidSetting::SizeWithoutWindow { messages: 20 }, "to 1 or more, or BatchSize to 10 or less"),
         ];
         for (refused, text) in refusals {
             assert!(refused.to_string().contains(text), "{refused}");

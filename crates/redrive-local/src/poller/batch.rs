@@ -12,7 +12,7 @@ use super::hide::Lease;
 use super::{BatchNews, Mapping, News, backoff, stop};
 use crate::function::{Invocation, InvokeError, Slot};
 use crate::mapping::answer::problem::Severity;
-use crate::mapping::answer::{Failed, judge};
+use crate::mapping::answer::{FailedInvocation, judge};
 use crate::mapping::gather::Batch;
 
 /// The limit for an ordinary delay after the window. A batch that waited longer is hidden for its full timeout again.
@@ -107,10 +107,10 @@ fn request_id(records: &[Record]) -> String {
     format!("{}-{receives}", first.map(Record::message_id).unwrap_or_default())
 }
 
-fn failed(error: &InvokeError) -> Failed {
+fn failed(error: &InvokeError) -> FailedInvocation {
     match error {
-        InvokeError::TimedOut { timeout } => Failed::TimedOut(*timeout),
-        error => Failed::Raised(error.to_string()),
+        InvokeError::TimedOut { timeout } => FailedInvocation::TimedOut(*timeout),
+        error => FailedInvocation::Raised(error.to_string()),
     }
 }
 

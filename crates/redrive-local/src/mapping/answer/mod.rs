@@ -3,7 +3,7 @@
 //! The rules follow AWS's page
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting>).
 //! For cases that AWS does not document, the code follows recorded behaviour. Without a recording it keeps the
-//! messages. Both cases are reported in a [`Problem`].
+//! messages. Both cases are reported in a [`AnswerProblem`].
 
 pub mod problem;
 #[cfg(test)]
@@ -15,11 +15,11 @@ use std::time::Duration;
 use crate::event::Record;
 use serde_json::{Map, Value};
 
-use self::problem::{Cause, Problem};
+use self::problem::{AnswerProblem, Cause};
 
 /// An invocation without an answer.
 #[derive(Debug)]
-pub enum Failed {
+pub enum FailedInvocation {
     /// The function raised an error. The text contains its type and message.
     Raised(String),
     TimedOut(Duration),
@@ -32,12 +32,12 @@ pub struct Verdict {
     /// Messages that stay in flight until the visibility timeout expires. Lambda does not shorten it.
     pub come_back: Vec<usize>,
     /// The problems to report to the user.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<AnswerProblem>,
 }
 
 /// Decides on a batch by the result of its invocation. `reports_item_failures` says whether the mapping has
 /// `ReportBatchItemFailures` on.
-pub fn judge(batch: &[Record], reports_item_failures: bool, result: Result<&[u8], Failed>) -> Verdict {
+pub fn judge(batch: &[Record], reports_item_failures: bool, result: Result<&[u8], FailedInvocation>) -> Verdict {
     let answer = match result {
         Err(failed) => return whole_batch_failed(batch, Cause::Function(failed)),
         Ok(answer) => answer,
@@ -55,24 +55,24 @@ pub fn judge(batch: &[Record], reports_item_failures: bool, result: Result<&[u8]
 }
 
 fn whole_batch_failed(batch: &[Record], cause: Cause) -> Verdict {
-    let problem = Problem::BatchFailed { messages: batch.len(), cause };
+    let problem = AnswerProblem::BatchFailed { messages: batch.len(), cause };
     Verdict { deleted: Vec::new(), come_back: (0..batch.len()).collect(), problems: vec![problem] }
 }
 
 /// Applies an identifier to every copy of its message.
-fn verdict(batch: &[Record], failed: &HashSet<String>, problems: Vec<Problem>) -> Verdict {
+fn verdict(batch: &[Record], failed: &HashSet<String>, problems: Vec<AnswerProblem>) -> Verdict {
     let (come_back, deleted) = (0..batch.len()).partition(|&position| failed.contains(batch[position].message_id()));
     Verdict { deleted, come_back, problems }
 }
 
 /// Without the setting Lambda ignores the answer. Messages that the answer reports as failed are lost.
-fn ignored(batch: &[Record], answer: &[u8]) -> Option<Problem> {
+fn ignored(batch: &[Record], answer: &[u8]) -> Option<AnswerProblem> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let items = answer.get(FAILURES)?.as_array().filter(|items| !items.is_empty())?;
     let named: HashSet<&str> = items.iter().filter_map(|item| item.get(IDENTIFIER)?.as_str()).collect();
     let named = |record: &&Record| named.contains(record.message_id());
     let lost = batch.iter().filter(named).map(|record| record.message_id().to_owned()).collect();
-    Some(Problem::AnswerIgnored { items: items.len(), lost })
+    Some(AnswerProblem::AnswerIgnored { items: items.len(), lost })
 }
 
 const FAILURES: &str = "batchItemFailures";
@@ -83,7 +83,7 @@ const IDENTIFIER: &str = "itemIdentifier";
 struct Reading {
     /// The identifiers of failed messages. The batch contains every one of them.
     failed: HashSet<String>,
-    problems: Vec<Problem>,
+    problems: Vec<AnswerProblem>,
 }
 
 fn read(batch: &[Record], answer: &[u8]) -> Result<Reading, Cause> {
@@ -96,7 +96,7 @@ fn read(batch: &[Record], answer: &[u8]) -> Result<Reading, Cause> {
         // AWS does not document this case. A function of a stream that returned an empty list had its batch taken as
         // done on AWS (LocalStack's recorded test `test_dynamodb_report_batch_item_success_scenarios`).
         Ok(Value::Array(items)) if items.is_empty() => {
-            return Ok(Reading { problems: vec![Problem::EmptyList], ..Reading::default() });
+            return Ok(Reading { problems: vec![AnswerProblem::EmptyList], ..Reading::default() });
         }
         Ok(Value::Object(answer)) => answer,
         // AWS does not document this case, and there is no recording.
@@ -113,15 +113,15 @@ fn read(batch: &[Record], answer: &[u8]) -> Result<Reading, Cause> {
 }
 
 /// Reports keys that Lambda ignores. It reads only one key, so it ignores misspelled keys and those of HTTP responses.
-fn unread_keys(answer: &Map<String, Value>) -> Option<Problem> {
+fn unread_keys(answer: &Map<String, Value>) -> Option<AnswerProblem> {
     let keys: Vec<String> = answer.keys().filter(|&key| key != FAILURES).cloned().collect();
     if keys.is_empty() {
         return None;
     }
     let misplaced = answer.iter().filter(|&(key, _)| key != FAILURES).any(|(key, value)| reports_failures(key, value));
     Some(match answer.get(FAILURES).is_none_or(Value::is_null) && misplaced {
-        true => Problem::FailuresUnread { keys },
-        false => Problem::UnknownKeys { keys },
+        true => AnswerProblem::FailuresUnread { keys },
+        false => AnswerProblem::UnknownKeys { keys },
     })
 }
 
@@ -144,11 +144,11 @@ fn read_items(batch: &[Record], items: &[Value]) -> Result<Reading, Cause> {
             return Err(Cause::IdentifierUnknown { position, identifier: identifier.to_owned() });
         }
         if !reading.failed.insert(identifier.to_owned()) {
-            reading.problems.push(Problem::Repeated { position, identifier: identifier.to_owned() });
+            reading.problems.push(AnswerProblem::Repeated { position, identifier: identifier.to_owned() });
         }
         if item.len() > 1 {
             let fields = item.keys().filter(|&key| key != IDENTIFIER).cloned().collect();
-            reading.problems.push(Problem::ExtraFields { position, fields });
+            reading.problems.push(AnswerProblem::ExtraFields { position, fields });
         }
     }
     Ok(reading)
@@ -166,7 +166,7 @@ fn identifier(position: usize, item: &Map<String, Value>) -> Result<&str, Cause>
 
 /// Reports messages that are deleted although an earlier message of their group failed. Such a message was processed
 /// before an earlier one.
-fn broken_orders(batch: &[Record], failed: &HashSet<String>) -> Vec<Problem> {
+fn broken_orders(batch: &[Record], failed: &HashSet<String>) -> Vec<AnswerProblem> {
     let mut problems: Vec<(&str, String, Vec<String>)> = Vec::new();
     for record in batch {
         let Some(group) = record.group() else { continue };
@@ -178,7 +178,7 @@ fn broken_orders(batch: &[Record], failed: &HashSet<String>) -> Vec<Problem> {
         }
     }
     let broken = problems.into_iter().filter(|(.., later)| !later.is_empty());
-    broken.map(|(group, failed, later)| Problem::OrderBroken { group: group.to_owned(), failed, later }).collect()
+    broken.map(|(group, failed, later)| AnswerProblem::OrderBroken { group: group.to_owned(), failed, later }).collect()
 }
 
 fn kind(value: &Value) -> &'static str {

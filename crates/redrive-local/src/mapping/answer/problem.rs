@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::Failed;
+use super::FailedInvocation;
 
 /// A problem of an answer. `Display` writes the log line.
 #[derive(Debug)]
-pub enum Problem {
+pub enum AnswerProblem {
     /// The answer reports failures, but `ReportBatchItemFailures` is off.
     AnswerIgnored {
         items: usize,
@@ -45,7 +45,7 @@ pub enum Problem {
 /// The reason for retrying the whole batch. The variants cover the rows of AWS's table and the undocumented answers.
 #[derive(Debug)]
 pub enum Cause {
-    Function(Failed),
+    Function(FailedInvocation),
     NotJson(String),
     IdentifierEmpty { position: usize },
     IdentifierNull { position: usize },
@@ -57,7 +57,7 @@ pub enum Cause {
     ItemNotAnObject { position: usize, found: &'static str },
 }
 
-/// The severity of a [`Problem`], in ascending order.
+/// The severity of a [`AnswerProblem`], in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// AWS does not document the answer, but it had no effect.
@@ -67,7 +67,7 @@ pub enum Severity {
     MessagesLost,
 }
 
-impl Problem {
+impl AnswerProblem {
     pub fn severity(&self) -> Severity {
         match self {
             Self::AnswerIgnored { .. } | Self::FailuresUnread { .. } => Severity::MessagesLost,
@@ -93,7 +93,7 @@ impl Cause {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for AnswerProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AnswerIgnored { items, lost } => write!(
@@ -149,8 +149,8 @@ const EXAMPLE: &str = r#"{"batchItemFailures":[{"itemIdentifier":MESSAGE_ID}]}"#
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Function(Failed::Raised(error)) => write!(f, "the function raised an error: {error}"),
-            Self::Function(Failed::TimedOut(after)) => write!(
+            Self::Function(FailedInvocation::Raised(error)) => write!(f, "the function raised an error: {error}"),
+            Self::Function(FailedInvocation::TimedOut(after)) => write!(
                 f,
                 "the function timed out after {after:?}; answer before the deadline, or raise the function's timeout"
             ),

@@ -80,8 +80,8 @@ fn problems_name_answers_that_aws_does_not_document() {
 #[test]
 fn error_and_timeout_retry_the_whole_batch_with_or_without_the_setting() {
     for setting in [true, false] {
-        let raised = judge(&batch("a b"), setting, Err(Failed::Raised("Boom: no database".into())));
-        let timed_out = judge(&batch("a b"), setting, Err(Failed::TimedOut(Duration::from_secs(30))));
+        let raised = judge(&batch("a b"), setting, Err(FailedInvocation::Raised("Boom: no database".into())));
+        let timed_out = judge(&batch("a b"), setting, Err(FailedInvocation::TimedOut(Duration::from_secs(30))));
         assert_eq!((raised.come_back.len(), timed_out.come_back.len()), (2, 2));
         assert!(prose(&raised).contains("raised an error: Boom: no database"));
         assert!(prose(&timed_out).contains("timed out after 30s"));
@@ -180,8 +180,8 @@ fn message_deleted_after_a_failure_of_its_group_breaks_the_order() {
 #[test]
 fn problem_of_ten_thousand_messages_is_one_short_line() {
     let ids: Vec<String> = (0..10_000).map(|id| id.to_string()).collect();
-    let problem = Problem::AnswerIgnored { items: ids.len(), lost: ids };
+    let problem = AnswerProblem::AnswerIgnored { items: ids.len(), lost: ids };
     assert!(problem.to_string().contains(r#""9" and 9990 more"#));
-    let long = Problem::Repeated { position: 0, identifier: "x".repeat(5_000) };
+    let long = AnswerProblem::Repeated { position: 0, identifier: "x".repeat(5_000) };
     assert!(long.to_string().len() < 300);
 }

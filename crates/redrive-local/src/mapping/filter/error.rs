@@ -1,4 +1,4 @@
-//! Describes errors of patterns and their places.
+//! Describes errors of patterns and their paths.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ pub enum PatternError {
     TooMany { found: usize, most: usize },
     TooLong { index: usize, chars: usize, most: usize },
     NotJson { index: usize, error: String },
-    Wrong { place: Place, problem: String },
+    Wrong { path: PatternPath, problem: String },
 }
 
 impl fmt::Display for PatternError {
@@ -23,7 +23,7 @@ impl fmt::Display for PatternError {
             Self::NotJson { index, error } => {
                 write!(f, "filter pattern {} is not JSON ({error}); use a pattern like {EXAMPLE}", index + 1)
             }
-            Self::Wrong { place, problem } => write!(f, "{place}: {problem}"),
+            Self::Wrong { path, problem } => write!(f, "{path}: {problem}"),
         }
     }
 }
@@ -32,14 +32,14 @@ const EXAMPLE: &str = r#"{"body":{"kind":["order"]}}"#;
 
 impl std::error::Error for PatternError {}
 
-/// A place in a pattern. `Display` writes it for a user.
+/// The path of a part of a pattern. `Display` writes it for a user.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct PatternPath {
     index: usize,
     path: String,
 }
 
-impl Place {
+impl PatternPath {
     pub(super) fn root(index: usize) -> Self {
         Self { index, path: String::new() }
     }
@@ -54,11 +54,11 @@ impl Place {
     }
 
     pub(super) fn wrong(&self, problem: impl Into<String>) -> PatternError {
-        PatternError::Wrong { place: self.clone(), problem: problem.into() }
+        PatternError::Wrong { path: self.clone(), problem: problem.into() }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for PatternPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
             "" => write!(f, "filter pattern {}", self.index + 1),

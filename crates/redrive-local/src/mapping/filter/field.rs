@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::error::{PatternError, Place};
+use super::error::{PatternError, PatternPath};
 use super::rule::{Rule, is_operator};
 
-/// Fields that must all match, and lists of alternatives. One alternative of each list must match.
+/// Fields of an object that must all match, and lists of alternatives. One alternative of each list must match.
 #[derive(Debug)]
-pub(super) struct Fields {
+pub(super) struct ObjectPattern {
     fields: Vec<(String, Expected)>,
-    any_of: Vec<Vec<Fields>>,
+    any_of: Vec<Vec<ObjectPattern>>,
 }
 
 /// The requirement for a field.
@@ -18,29 +18,29 @@ pub(super) enum Expected {
     /// At least one of these rules matches the value.
     OneOf(Vec<Rule>),
     /// The value is an object whose fields match, or a list that contains such an object.
-    Object(Fields),
+    Object(ObjectPattern),
 }
 
 const OR: &str = "$or";
 
-impl Fields {
-    pub(super) fn parse(json: &Value, place: &Place) -> Result<Self, PatternError> {
+impl ObjectPattern {
+    pub(super) fn parse(json: &Value, path: &PatternPath) -> Result<Self, PatternError> {
         let Value::Object(json) = json else {
-            return Err(place.wrong("expected an object with fields, such as {\"body\":{\"kind\":[\"order\"]}}"));
+            return Err(path.wrong("expected an object with fields, such as {\"body\":{\"kind\":[\"order\"]}}"));
         };
         if json.is_empty() {
-            return Err(place.wrong("the object is empty; add at least one field"));
+            return Err(path.wrong("the object is empty; add at least one field"));
         }
         let mut parsed = Self { fields: Vec::new(), any_of: Vec::new() };
         for (name, value) in json {
-            let place = place.field(name);
+            let path = path.field(name);
             match alternatives(name, value) {
                 Some(alternatives) => {
                     let each = alternatives.iter().enumerate();
-                    let each = each.map(|(position, fields)| Self::parse(fields, &place.item(position)));
+                    let each = each.map(|(position, fields)| Self::parse(fields, &path.item(position)));
                     parsed.any_of.push(each.collect::<Result<_, _>>()?);
                 }
-                None => parsed.fields.push((name.clone(), Expected::parse(value, &place)?)),
+                None => parsed.fields.push((name.clone(), Expected::parse(value, &path)?)),
             }
         }
         Ok(parsed)
@@ -70,18 +70,18 @@ fn alternatives<'a>(name: &str, value: &'a Value) -> Option<&'a [Value]> {
 }
 
 impl Expected {
-    fn parse(json: &Value, place: &Place) -> Result<Self, PatternError> {
+    fn parse(json: &Value, path: &PatternPath) -> Result<Self, PatternError> {
         match json {
-            Value::Object(_) => Fields::parse(json, place).map(Self::Object),
+            Value::Object(_) => ObjectPattern::parse(json, path).map(Self::Object),
             Value::Array(rules) if rules.is_empty() => {
-                Err(place.wrong("the list is empty and would match nothing; add at least one value or rule"))
+                Err(path.wrong("the list is empty and would match nothing; add at least one value or rule"))
             }
             Value::Array(rules) => {
-                let rules = rules.iter().enumerate().map(|(position, rule)| Rule::parse(rule, &place.item(position)));
+                let rules = rules.iter().enumerate().map(|(position, rule)| Rule::parse(rule, &path.item(position)));
                 Ok(Self::OneOf(rules.collect::<Result<_, _>>()?))
             }
             other => {
-                Err(place.wrong(format!("expected a list of values or an object; put the value in a list: [{other}]")))
+                Err(path.wrong(format!("expected a list of values or an object; put the value in a list: [{other}]")))
             }
         }
     }
@@ -120,11 +120,11 @@ mod tests {
     fn matches(pattern: &str, value: &str) -> bool {
         let pattern = serde_json::from_str(pattern).unwrap();
         let value = serde_json::from_str(value).unwrap();
-        Fields::parse(&pattern, &Place::root(0)).unwrap().match_object(Some(&value))
+        ObjectPattern::parse(&pattern, &PatternPath::root(0)).unwrap().match_object(Some(&value))
     }
 
     fn refusal(pattern: &str) -> String {
-        Fields::parse(&serde_json::from_str(pattern).unwrap(), &Place::root(0)).unwrap_err().to_string()
+        ObjectPattern::parse(&serde_json::from_str(pattern).unwrap(), &PatternPath::root(0)).unwrap_err().to_string()
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::event::Record;
 use serde_json::Value;
 
 pub use self::error::PatternError;
-use self::error::Place;
+use self::error::PatternPath;
 use self::pattern::Pattern;
 
 /// The patterns of a mapping. A message must match one of them. Without patterns all messages match.
@@ -36,7 +36,7 @@ impl FilterCriteria {
 
     /// # Errors
     ///
-    /// Returns an error when AWS would refuse a pattern. The error names the place and the problem.
+    /// Returns an error when AWS would refuse a pattern. The error names the path and the problem.
     pub fn parse<P: AsRef<str>>(patterns: &[P]) -> Result<Self, PatternError> {
         if patterns.len() > Self::MAX_PATTERNS {
             return Err(PatternError::TooMany { found: patterns.len(), most: Self::MAX_PATTERNS });
@@ -49,7 +49,7 @@ impl FilterCriteria {
             }
             let json: Value = serde_json::from_str(pattern)
                 .map_err(|error| PatternError::NotJson { index, error: error.to_string() })?;
-            Pattern::parse(&json, &Place::root(index))
+            Pattern::parse(&json, &PatternPath::root(index))
         });
         Ok(Self { patterns: patterns.collect::<Result<_, _>>()? })
     }

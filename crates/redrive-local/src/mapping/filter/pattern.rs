@@ -2,17 +2,17 @@
 
 use serde_json::{Map, Value};
 
-use super::error::{PatternError, Place};
-use super::field::{Expected, Fields};
+use super::error::{PatternError, PatternPath};
+use super::field::{Expected, ObjectPattern};
 use super::{BODY, Body};
 
 /// A pattern for records: all fields must match, and one alternative of each `$or`.
 #[derive(Debug)]
-pub(super) struct Pattern(Fields);
+pub(super) struct Pattern(ObjectPattern);
 
 impl Pattern {
-    pub(super) fn parse(json: &Value, place: &Place) -> Result<Self, PatternError> {
-        Fields::parse(json, place).map(Self)
+    pub(super) fn parse(json: &Value, path: &PatternPath) -> Result<Self, PatternError> {
+        ObjectPattern::parse(json, path).map(Self)
     }
 
     pub(super) fn matches(&self, record: &Map<String, Value>, body: &Body) -> bool {

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use serde_json::{Map, Value};
 
 use super::cidr::Cidr;
-use super::error::{PatternError, Place};
+use super::error::{PatternError, PatternPath};
 use super::wildcard::Wildcard;
 
 /// A rule for one value of a field.
@@ -59,30 +59,30 @@ fn is_of_text(operator: &str) -> bool {
 }
 
 impl Rule {
-    pub(super) fn parse(json: &Value, place: &Place) -> Result<Self, PatternError> {
+    pub(super) fn parse(json: &Value, path: &PatternPath) -> Result<Self, PatternError> {
         match json {
             Value::Object(rule) => match rule.iter().next() {
-                Some((operator, operand)) if rule.len() == 1 => Self::of(operator, operand, &place.field(operator)),
-                _ => Err(place.wrong("a rule has one operator, such as {\"prefix\":\"x\"}; put each into an object")),
+                Some((operator, operand)) if rule.len() == 1 => Self::of(operator, operand, &path.field(operator)),
+                _ => Err(path.wrong("a rule has one operator, such as {\"prefix\":\"x\"}; put each into an object")),
             },
-            Value::Array(_) => Err(place.wrong("found a list in a list; put its items into the outer list")),
+            Value::Array(_) => Err(path.wrong("found a list in a list; put its items into the outer list")),
             value => Ok(Self::Exactly(value.clone())),
         }
     }
 
-    fn of(operator: &str, operand: &Value, place: &Place) -> Result<Self, PatternError> {
+    fn of(operator: &str, operand: &Value, path: &PatternPath) -> Result<Self, PatternError> {
         match operator {
             "exists" => match operand {
                 Value::Bool(exists) => Ok(Self::Exists(*exists)),
-                _ => Err(place.wrong("expected true or false")),
+                _ => Err(path.wrong("expected true or false")),
             },
-            "numeric" => Range::parse(operand, place).map(Self::Numeric),
+            "numeric" => Range::parse(operand, path).map(Self::Numeric),
             "cidr" => {
-                let cidr = Cidr::parse(text(operand, place)?);
-                cidr.map(Self::Cidr).ok_or_else(|| place.wrong("expected an address range, such as \"10.0.0.0/24\""))
+                let cidr = Cidr::parse(text(operand, path)?);
+                cidr.map(Self::Cidr).ok_or_else(|| path.wrong("expected an address range, such as \"10.0.0.0/24\""))
             }
-            "anything-but" => Excluded::parse(operand, place).map(Self::AnythingBut),
-            _ => TextRule::parse(operator, operand, place).map(Self::Text),
+            "anything-but" => Excluded::parse(operand, path).map(Self::AnythingBut),
+            _ => TextRule::parse(operator, operand, path).map(Self::Text),
         }
     }
 
@@ -105,24 +105,24 @@ fn texts<'a>(values: &[&'a Value]) -> impl Iterator<Item = &'a str> {
     values.iter().filter_map(|value| value.as_str())
 }
 
-fn text<'a>(operand: &'a Value, place: &Place) -> Result<&'a str, PatternError> {
-    operand.as_str().ok_or_else(|| place.wrong("expected a string"))
+fn text<'a>(operand: &'a Value, path: &PatternPath) -> Result<&'a str, PatternError> {
+    operand.as_str().ok_or_else(|| path.wrong("expected a string"))
 }
 
 impl TextRule {
-    fn parse(operator: &str, operand: &Value, place: &Place) -> Result<Self, PatternError> {
+    fn parse(operator: &str, operand: &Value, path: &PatternPath) -> Result<Self, PatternError> {
         let ignoring_case =
             operand.get("equals-ignore-case").filter(|_| operand.as_object().is_some_and(|o| o.len() == 1));
         match (operator, ignoring_case) {
-            ("prefix", Some(nested)) => Ok(Self::PrefixIgnoreCase(text(nested, place)?.to_lowercase())),
-            ("suffix", Some(nested)) => Ok(Self::SuffixIgnoreCase(text(nested, place)?.to_lowercase())),
-            ("prefix", None) => Ok(Self::Prefix(text(operand, place)?.to_owned())),
-            ("suffix", None) => Ok(Self::Suffix(text(operand, place)?.to_owned())),
-            ("equals-ignore-case", _) => Ok(Self::EqualsIgnoreCase(text(operand, place)?.to_lowercase())),
+            ("prefix", Some(nested)) => Ok(Self::PrefixIgnoreCase(text(nested, path)?.to_lowercase())),
+            ("suffix", Some(nested)) => Ok(Self::SuffixIgnoreCase(text(nested, path)?.to_lowercase())),
+            ("prefix", None) => Ok(Self::Prefix(text(operand, path)?.to_owned())),
+            ("suffix", None) => Ok(Self::Suffix(text(operand, path)?.to_owned())),
+            ("equals-ignore-case", _) => Ok(Self::EqualsIgnoreCase(text(operand, path)?.to_lowercase())),
             ("wildcard", _) => {
-                Wildcard::parse(text(operand, place)?).map(Self::Wildcard).map_err(|problem| place.wrong(problem))
+                Wildcard::parse(text(operand, path)?).map(Self::Wildcard).map_err(|problem| path.wrong(problem))
             }
-            _ => Err(place.wrong(
+            _ => Err(path.wrong(
                 "unknown operator; use exists, anything-but, prefix, suffix, equals-ignore-case, wildcard, \
                  numeric or cidr",
             )),
@@ -142,35 +142,35 @@ impl TextRule {
 }
 
 impl Excluded {
-    fn parse(operand: &Value, place: &Place) -> Result<Self, PatternError> {
+    fn parse(operand: &Value, path: &PatternPath) -> Result<Self, PatternError> {
         match operand {
             Value::String(_) | Value::Number(_) => Ok(Self::Values(vec![operand.clone()])),
             Value::Array(values) if !values.is_empty() => {
                 match values.iter().all(Value::is_string) || values.iter().all(Value::is_number) {
                     true => Ok(Self::Values(values.clone())),
-                    false => Err(place.wrong("expected only strings or only numbers")),
+                    false => Err(path.wrong("expected only strings or only numbers")),
                 }
             }
             Value::Object(rule) if rule.len() == 1 && rule.keys().all(|operator| is_of_text(operator)) => {
-                Self::parse_texts(rule, place)
+                Self::parse_texts(rule, path)
             }
-            _ => Err(place.wrong(
+            _ => Err(path.wrong(
                 "expected a string, a number, a list of either, or an object with one of prefix, suffix, \
                  equals-ignore-case and wildcard",
             )),
         }
     }
 
-    fn parse_texts(rule: &Map<String, Value>, place: &Place) -> Result<Self, PatternError> {
+    fn parse_texts(rule: &Map<String, Value>, path: &PatternPath) -> Result<Self, PatternError> {
         let mut texts = Vec::new();
         for (operator, operand) in rule {
-            let place = place.field(operator);
+            let path = path.field(operator);
             let operands = operand.as_array().map_or(std::slice::from_ref(operand), Vec::as_slice);
             if operands.is_empty() {
-                return Err(place.wrong("the list is empty and would exclude nothing; add at least one string"));
+                return Err(path.wrong("the list is empty and would exclude nothing; add at least one string"));
             }
             for operand in operands {
-                texts.push(TextRule::parse(operator, operand, &place)?);
+                texts.push(TextRule::parse(operator, operand, &path)?);
             }
         }
         Ok(Self::Texts(texts))
@@ -192,14 +192,14 @@ impl Range {
     /// AWS's limit for compared numbers, positive and negative. A larger number matches no range.
     const LARGEST: f64 = 5.0e9;
 
-    fn parse(operand: &Value, place: &Place) -> Result<Self, PatternError> {
+    fn parse(operand: &Value, path: &PatternPath) -> Result<Self, PatternError> {
         let expected =
-            || place.wrong("expected an operator and a number, such as [\"=\",5], [\">\",0] or [\">\",0,\"<=\",5]");
+            || path.wrong("expected an operator and a number, such as [\"=\",5], [\">\",0] or [\">\",0,\"<=\",5]");
         let items = operand.as_array().ok_or_else(expected)?;
         let pairs: Vec<_> = items.chunks(2).map(|pair| Some((pair[0].as_str()?, pair.get(1)?.as_f64()?))).collect();
         let pairs: Vec<(&str, f64)> = pairs.into_iter().collect::<Option<_>>().ok_or_else(expected)?;
         if pairs.iter().any(|(_, number)| number.abs() > Self::LARGEST) {
-            return Err(place.wrong("AWS compares only numbers from -5.0e9 to 5.0e9"));
+            return Err(path.wrong("AWS compares only numbers from -5.0e9 to 5.0e9"));
         }
         let unbounded = Bound::Unbounded;
         let range = match pairs[..] {
@@ -209,7 +209,7 @@ impl Range {
             [(above @ (">" | ">="), low), (below @ ("<" | "<="), high)] if low < high => {
                 Self { lower: bound(above, low), upper: bound(below, high) }
             }
-            [(">" | ">=", _), ("<" | "<=", _)] => return Err(place.wrong("the lower bound is not below the upper one")),
+            [(">" | ">=", _), ("<" | "<=", _)] => return Err(path.wrong("the lower bound is not below the upper one")),
             _ => return Err(expected()),
         };
         Ok(range)

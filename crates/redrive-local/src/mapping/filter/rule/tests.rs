@@ -1,7 +1,7 @@
 use super::*;
 
 fn parse(rule: &str) -> Result<Rule, PatternError> {
-    Rule::parse(&serde_json::from_str(rule).unwrap(), &Place::root(0))
+    Rule::parse(&serde_json::from_str(rule).unwrap(), &PatternPath::root(0))
 }
 
 /// Asserts that the rule matches the first values and not the others. All values are JSON.
