@@ -29,22 +29,22 @@ impl Sqs {
             .endpoint_url(BASE_URL)
             // The protection uses the system's clock, and no stream can stall here.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .http_client(InProcess(self.clone()));
+            .http_client(InProcessClient(self.clone()));
         Client::from_conf(config.build())
     }
 }
 
 /// Answers requests of the SDK in this process.
 #[derive(Clone, Debug)]
-struct InProcess(Sqs);
+struct InProcessClient(Sqs);
 
-impl HttpClient for InProcess {
+impl HttpClient for InProcessClient {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
 
-impl HttpConnector for InProcess {
+impl HttpConnector for InProcessClient {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let sqs = self.0.clone();
         HttpConnectorFuture::new(async move {

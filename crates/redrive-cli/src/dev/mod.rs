@@ -22,7 +22,7 @@ use aws_sdk_sqs::Client;
 use clap::Args;
 use redrive_local::Callers;
 use redrive_local::plan::{PlannedMapping, make_queues};
-use redrive_local::poller::{Mapping, News, NewsSink};
+use redrive_local::poller::{EventSourceMapping, News, NewsSink};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -295,7 +295,7 @@ fn mapping(
     functions: &[(String, RunningFunction)],
     settled: &Arc<AtomicU64>,
     news: NewsSink,
-) -> Result<Mapping, String> {
+) -> Result<EventSourceMapping, String> {
     let function = functions.iter().find(|(name, _)| *name == planned.function);
     let (_, function) = function.ok_or_else(|| format!("there is no function {}", planned.function))?;
     Ok(planned.with(client, function.to_function(), settled, news))

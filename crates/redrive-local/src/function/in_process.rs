@@ -19,7 +19,7 @@ use crate::mapping::config::MaximumConcurrency;
 /// The default concurrency of a mapping, so that only the mapping limits the invocations.
 const SLOTS: usize = MaximumConcurrency::WHERE_ABSENT;
 
-type Run = BoxFuture<'static, Result<Bytes, ErrorReport>>;
+type InvocationFuture = BoxFuture<'static, Result<Bytes, ErrorReport>>;
 
 /// A function on the runtime of its caller, with that runtime's clock. On a paused clock its timeout takes no real
 /// time.
@@ -29,14 +29,14 @@ type Run = BoxFuture<'static, Result<Bytes, ErrorReport>>;
 #[derive(Clone)]
 pub struct InProcess {
     slots: Slots,
-    function: Arc<dyn Fn(Invocation) -> Run + Send + Sync>,
+    function: Arc<dyn Fn(Invocation) -> InvocationFuture + Send + Sync>,
 }
 
 impl InProcess {
     /// Creates a function from a consumer. Its engine receives the same deadline and Lambda context as on Lambda.
     pub fn consumer<K: redrive::Kind>(consumer: &Consumer<K>) -> Self {
         let consume = redrive::internals::function(consumer);
-        let function = move |invocation: Invocation| -> Run {
+        let function = move |invocation: Invocation| -> InvocationFuture {
             let (context, timeout) = (context(&invocation), invocation.timeout);
             let answer = consume(invocation.event.into(), context, timeout);
             Box::pin(async move {
@@ -57,7 +57,7 @@ impl InProcess {
         E: Into<BoxError>,
     {
         let function = Arc::new(function);
-        let function = move |invocation: Invocation| -> Run {
+        let function = move |invocation: Invocation| -> InvocationFuture {
             let function = function.clone();
             // The guard also covers the call of the closure, which may panic before its first await.
             Box::pin(async move {
@@ -68,7 +68,7 @@ impl InProcess {
         Self::new(Arc::new(function))
     }
 
-    fn new(function: Arc<dyn Fn(Invocation) -> Run + Send + Sync>) -> Self {
+    fn new(function: Arc<dyn Fn(Invocation) -> InvocationFuture + Send + Sync>) -> Self {
         Self { slots: Slots::new(SLOTS), function }
     }
 

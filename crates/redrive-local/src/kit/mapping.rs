@@ -129,13 +129,13 @@ impl Mapping {
         Ok(polls(&queue, mapping))
     }
 
-    fn checked(self) -> Result<poller::Mapping, BoxError> {
+    fn checked(self) -> Result<poller::EventSourceMapping, BoxError> {
         let queue = self.queue;
         let source = Source::from_arn(&queue.arn)?;
         let window = Window::new(i64::try_from(self.window.as_secs()).unwrap_or(i64::MAX))?;
         let timeout = self.timeout.unwrap_or(DEFAULT_TIMEOUT.min(queue.visibility_timeout));
         let news = tell(&queue);
-        Ok(poller::Mapping {
+        Ok(poller::EventSourceMapping {
             batching: Batching::new(source.is_fifo(), BatchSize::new(self.batch_size)?, window)?,
             source,
             client: self.client,
@@ -178,13 +178,13 @@ pub(super) fn tell(queue: &TestQueue) -> NewsSink {
 }
 
 /// Polls until the kit ends.
-pub(super) fn run(queue: &TestQueue, mapping: poller::Mapping) {
+pub(super) fn run(queue: &TestQueue, mapping: poller::EventSourceMapping) {
     // Created before the lock is taken, because it may log, and a slow log must not block others.
     let polls = polls(queue, mapping);
     lock(&queue.kit.inner.running).spawn(polls);
 }
 
-fn polls(queue: &TestQueue, mapping: poller::Mapping) -> impl Future<Output = ()> + Send + use<> {
+fn polls(queue: &TestQueue, mapping: poller::EventSourceMapping) -> impl Future<Output = ()> + Send + use<> {
     for key in mapping.filter.undocumented_keys() {
         tracing::warn!(key, "a filter pattern names a key that AWS no longer documents for SQS; use only `body`");
     }

@@ -10,7 +10,7 @@ use redrive::internals::source::Source;
 use crate::function::Function;
 use crate::mapping::config::{BatchSize, Batching, FunctionTimeout, MaximumConcurrency, Window};
 use crate::mapping::filter::FilterCriteria;
-use crate::poller::{Mapping, NewsSink};
+use crate::poller::{EventSourceMapping, NewsSink};
 use crate::queue::NumberAttribute;
 use crate::template::{self, ACCOUNT, Place, Problem, Setting, VISIBILITY_TIMEOUT};
 
@@ -77,8 +77,8 @@ impl PlannedMapping {
         function: Arc<dyn Function>,
         settled: &Arc<AtomicU64>,
         news: NewsSink,
-    ) -> Mapping {
-        Mapping {
+    ) -> EventSourceMapping {
+        EventSourceMapping {
             client: client.clone(),
             queue_url: self.queue_url,
             function_arn: format!("arn:aws:lambda:{}:{ACCOUNT}:function:{}", self.source.region(), self.function),

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::hide::Lease;
-use super::{BatchNews, Mapping, News, backoff, stop};
+use super::{BatchNews, EventSourceMapping, News, backoff, stop};
 use crate::function::{Invocation, InvokeError, Slot};
 use crate::mapping::answer::problem::Severity;
 use crate::mapping::answer::{FailedInvocation, judge};
@@ -27,7 +27,7 @@ pub(super) struct Finished {
     pub(super) slot: Slot,
 }
 
-impl Mapping {
+impl EventSourceMapping {
     pub(super) async fn run_batch(
         self: Arc<Self>,
         batch: Batch,

@@ -8,12 +8,12 @@ use redrive::internals::limits::MAX_ENTRIES;
 
 use crate::event::Record;
 
-use super::{CALL_LIMIT, Mapping, News, backoff};
+use super::{CALL_LIMIT, EventSourceMapping, News, backoff};
 
 /// The limit of attempts. After it the message runs again, which at-least-once delivery allows.
 const ATTEMPTS: u32 = 8;
 
-impl Mapping {
+impl EventSourceMapping {
     /// Deletes the messages of these records. Returns the ids of messages that could not be deleted.
     pub(super) async fn delete(&self, records: impl Iterator<Item = &Record>) -> Vec<String> {
         let records: Vec<_> = records.collect();

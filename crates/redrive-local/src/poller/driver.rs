@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::batch::Finished;
 use super::hide::Lease;
 use super::receive::{Outcome, Poll, Polled};
-use super::{Mapping, backoff, done, sleep_until};
+use super::{EventSourceMapping, backoff, done, sleep_until};
 use crate::function::Slot;
 use crate::mapping::gather::{Batch, Gatherer, Permits, Waiting};
 
@@ -26,7 +26,7 @@ const MAX_IDLE_PAUSE: Duration = Duration::from_secs(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) struct Driver {
-    mapping: Arc<Mapping>,
+    mapping: Arc<EventSourceMapping>,
     gatherer: Gatherer,
     /// The slots of messages that wait for their batch.
     hand: Vec<Slot>,
@@ -44,7 +44,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(mapping: Arc<Mapping>) -> Self {
+    pub(super) fn new(mapping: Arc<EventSourceMapping>) -> Self {
         Self {
             gatherer: Gatherer::new(mapping.batching, Permits::new(mapping.maximum_concurrency)),
             mapping,
@@ -187,7 +187,7 @@ impl Driver {
 }
 
 /// Makes messages visible again. Messages of one receive share a lease, so they go back together.
-async fn give_back(mapping: &Mapping, began: Instant, waiting: Vec<Waiting>) {
+async fn give_back(mapping: &EventSourceMapping, began: Instant, waiting: Vec<Waiting>) {
     for together in waiting.chunk_by(|one, next| one.since == next.since) {
         let lease = Lease::new(began + together[0].since, mapping.visibility_timeout);
         let records: Vec<_> = together.iter().map(|waiting| waiting.record.clone()).collect();

@@ -14,7 +14,7 @@ use redrive::internals::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TI
 use crate::event::Record;
 use tokio::time::{Instant, timeout};
 
-use super::{CALL_LIMIT, Mapping, sleep_until};
+use super::{CALL_LIMIT, EventSourceMapping, sleep_until};
 
 /// The longest time before its end at which a lease is renewed. It leaves time for the call.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ impl Lease {
     }
 }
 
-impl Mapping {
+impl EventSourceMapping {
     /// Waits for `work` and renews the lease in the meantime.
     pub(super) async fn while_hidden<T>(
         &self,

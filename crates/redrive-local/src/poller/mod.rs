@@ -43,7 +43,7 @@ use super::mapping::filter::FilterCriteria;
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// A queue, a function, and the settings that connect them.
-pub struct Mapping {
+pub struct EventSourceMapping {
     pub client: Client,
     pub queue_url: String,
     pub source: Source,
@@ -62,7 +62,7 @@ pub struct Mapping {
     pub settled: Arc<AtomicU64>,
 }
 
-impl Mapping {
+impl EventSourceMapping {
     /// Polls until the shutdown, and then waits for running receives and batches. Received messages without an
     /// invocation become visible again.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {

@@ -10,7 +10,7 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Mapping, News, limited, stop};
+use super::{EventSourceMapping, News, limited, stop};
 use crate::function::Slot;
 
 /// SQS's limit for waiting for a message.
@@ -56,7 +56,7 @@ pub(super) enum Outcome {
     Failed,
 }
 
-impl Mapping {
+impl EventSourceMapping {
     /// Receives once, at most as many messages as can start. A stop ends only the wait for a slot, and never a running
     /// receive, because SQS may already have delivered messages.
     pub(super) async fn poll(

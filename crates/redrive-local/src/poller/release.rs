@@ -4,10 +4,10 @@ use redrive::internals::visibility::VisibilityTimeout;
 
 use crate::event::Record;
 
-use super::Mapping;
+use super::EventSourceMapping;
 use super::hide::Lease;
 
-impl Mapping {
+impl EventSourceMapping {
     /// Makes these messages visible for the next receive. After a failure their visibility timeout has to expire first.
     pub(super) async fn give_back(&self, records: &[Record], lease: &Lease) {
         if let Err(error) = self.change_visibility(records, VisibilityTimeout::ZERO, lease).await {
@@ -39,7 +39,7 @@ mod tests {
         client.send_message().queue_url(&queue_url).message_body("an order").send().await.unwrap();
         let never = |_| async { panic!("invoked although the window is open") as Result<String, BoxError> };
         let (size, window) = (BatchSize::new(10).unwrap(), Window::new(300).unwrap());
-        let mapping = Mapping {
+        let mapping = EventSourceMapping {
             client: client.clone(),
             queue_url: queue_url.clone(),
             source: Source::from_arn("arn:aws:sqs:us-east-1:000000000000:orders").unwrap(),

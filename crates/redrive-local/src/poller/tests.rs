@@ -83,11 +83,11 @@ impl Bench {
         self.running.spawn(mapping.run(std::future::pending()));
     }
 
-    fn mapping(&self, queue: &str, function: &Arc<dyn Function>, shape: &Shape) -> Mapping {
+    fn mapping(&self, queue: &str, function: &Arc<dyn Function>, shape: &Shape) -> EventSourceMapping {
         let source = Source::from_arn(&format!("arn:aws:sqs:us-east-1:000000000000:{queue}")).unwrap();
         let (size, window) = (BatchSize::new(shape.batch_size).unwrap(), Window::new(shape.window).unwrap());
         let news = self.news.clone();
-        Mapping {
+        EventSourceMapping {
             client: self.client.clone(),
             queue_url: self.url(queue),
             batching: Batching::new(source.is_fifo(), size, window).unwrap(),
