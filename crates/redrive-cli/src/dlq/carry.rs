@@ -6,7 +6,7 @@ use super::counted;
 use super::hold::Hold;
 use super::letter::Letter;
 use super::place::{DeadLetterQueue, name_in};
-use crate::send::{Delivered, Fate, Message, Place, Queue as Destination};
+use crate::send::{Delivered, Destination, InputPosition, Message, SendOutcome};
 
 /// How many messages are named on stderr. Further ones are counted.
 const MAX_NAMED: usize = 1_000;
@@ -114,22 +114,23 @@ impl<'a> Carrier<'a> {
             Destination::new(sqs.client.clone(), url.to_owned(), name.to_owned(), sqs.endpoint.url().to_owned())
         });
         let is_fifo = destination.is_fifo();
-        let messages = (0..)
-            .zip(letters)
-            .map(|(position, letter)| Message { place: Place::Record(position), outgoing: letter.sent_back(is_fifo) });
-        let Delivered { fates, ids, hopeless, .. } = destination.deliver(messages.collect()).await;
+        let messages = (0..).zip(letters).map(|(position, letter)| Message {
+            position: InputPosition::Record(position),
+            outgoing: letter.sent_back(is_fifo),
+        });
+        let Delivered { outcomes, ids, hopeless, .. } = destination.deliver(messages.collect()).await;
         hold.seen.were_sent_back(&ids);
         let mut sent = Vec::new();
-        for (place, fate) in fates {
-            let Some(letter) = at(letters, place) else { continue };
-            match fate {
-                Fate::Sent => sent.push(letter.id.clone()),
-                Fate::Failed(cause) => self.stays(letter, &cause),
-                Fate::Hopeless => {
+        for (position, outcome) in outcomes {
+            let Some(letter) = at(letters, position) else { continue };
+            match outcome {
+                SendOutcome::Sent => sent.push(letter.id.clone()),
+                SendOutcome::Failed(cause) => self.stays(letter, &cause),
+                SendOutcome::Hopeless => {
                     self.stay += 1;
                     self.hold_back(letter);
                 }
-                Fate::Unknown(cause) => {
+                SendOutcome::Unknown(cause) => {
                     self.hold_back(letter);
                     self.is_doubtful(&letter.id, &format!("may be in {name} too, and stays here: {cause}"));
                 }
@@ -233,9 +234,9 @@ fn rounds(letters: Vec<Letter>, is_fifo: bool) -> Vec<Vec<Letter>> {
     rounds
 }
 
-fn at(letters: &[Letter], place: Place) -> Option<&Letter> {
-    match place {
-        Place::Record(position) => letters.get(usize::try_from(position).ok()?),
-        Place::Line(_) | Place::Whole => None,
+fn at(letters: &[Letter], position: InputPosition) -> Option<&Letter> {
+    match position {
+        InputPosition::Record(position) => letters.get(usize::try_from(position).ok()?),
+        InputPosition::Line(_) | InputPosition::Whole => None,
     }
 }

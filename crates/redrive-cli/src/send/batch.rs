@@ -4,7 +4,7 @@ use redrive::internals::limits::MAX_ENTRIES;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
-use super::input::Item;
+use super::input::InputItem;
 use super::message::{Message, Unsendable};
 
 /// How long a message waits for others to fill its batch. This is longer than reading ten messages from a file takes,
@@ -23,7 +23,7 @@ pub(super) enum Next {
 
 /// Fills batches.
 pub(super) struct Batches {
-    items: mpsc::Receiver<Item>,
+    items: mpsc::Receiver<InputItem>,
     /// At most as many messages as SQS accepts in a call, in input order.
     batch: Vec<Message>,
     /// The error that ended the input, reported after the last batch.
@@ -33,7 +33,7 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) fn new(items: mpsc::Receiver<Item>) -> Self {
+    pub(super) fn new(items: mpsc::Receiver<InputItem>) -> Self {
         Self { items, batch: Vec::new(), broken: None, goes_at: None }
     }
 
@@ -54,13 +54,13 @@ impl Batches {
                 None => self.items.recv().await,
             };
             match item {
-                Some(Item::Message(message)) => {
+                Some(InputItem::Message(message)) => {
                     self.goes_at.get_or_insert_with(|| Instant::now() + MAX_WAIT);
                     self.batch.push(message);
                 }
-                Some(Item::Unsendable(unsendable)) => return Next::Unsendable(unsendable),
-                Some(Item::EmptyLine) => return Next::EmptyLine,
-                Some(Item::Broken(problem)) => {
+                Some(InputItem::Unsendable(unsendable)) => return Next::Unsendable(unsendable),
+                Some(InputItem::EmptyLine) => return Next::EmptyLine,
+                Some(InputItem::Broken(problem)) => {
                     self.broken = Some(problem);
                     if !self.batch.is_empty() {
                         return self.take();
@@ -81,20 +81,20 @@ impl Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::send::message::Place;
+    use crate::send::message::InputPosition;
 
-    fn message(line: u64) -> Item {
-        Item::Message(Message::new(Place::Line(line), "x"))
+    fn message(line: u64) -> InputItem {
+        InputItem::Message(Message::new(InputPosition::Line(line), "x"))
     }
 
     /// Returns the line numbers of each batch that these items make.
-    async fn batches(items: Vec<Item>) -> Vec<Vec<u64>> {
+    async fn batches(items: Vec<InputItem>) -> Vec<Vec<u64>> {
         let (sender, receiver) = mpsc::channel(items.len());
         items.into_iter().for_each(|item| sender.try_send(item).unwrap());
         drop(sender);
         let (mut batches, mut all) = (Batches::new(receiver), Vec::new());
         while let Next::Batch(batch) = batches.next().await {
-            all.push(batch.iter().map(|message| message.place.number()).collect());
+            all.push(batch.iter().map(|message| message.position.number()).collect());
         }
         all
     }

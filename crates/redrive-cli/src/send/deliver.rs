@@ -4,11 +4,11 @@ use aws_sdk_sqs::Client;
 use redrive::internals::{Cause, fail_fast};
 use redrive::{Producer, SendError, TraceContext};
 
-use super::message::{Message, Place};
+use super::message::{InputPosition, Message};
 use crate::sqs::{Found, explained};
 
 /// A queue to send to.
-pub(crate) struct Queue {
+pub(crate) struct Destination {
     producer: Producer,
     /// The queue's name, for messages to the user.
     pub(crate) name: String,
@@ -17,7 +17,7 @@ pub(crate) struct Queue {
 
 /// The outcome of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum SendOutcome {
     Sent,
     Failed(String),
     /// The message may be in the queue or not.
@@ -29,20 +29,20 @@ pub(crate) enum Fate {
 /// The outcome of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Delivered {
-    pub(crate) fates: Vec<(Place, Fate)>,
+    pub(crate) outcomes: Vec<(InputPosition, SendOutcome)>,
     /// The ids of the sent messages, as SQS assigned them.
     pub(crate) ids: Vec<String>,
     /// The reason if sending more is useless.
     pub(crate) hopeless: Option<String>,
 }
 
-impl From<Found> for Queue {
+impl From<Found> for Destination {
     fn from(Found { sqs, name, url }: Found) -> Self {
         Self::new(sqs.client, url, name, sqs.endpoint.url().to_owned())
     }
 }
 
-impl Queue {
+impl Destination {
     pub(crate) fn new(client: Client, url: String, name: String, endpoint: String) -> Self {
         let producer = Producer::builder(client, url)
             // A message is sent exactly as it is in the input.
@@ -69,20 +69,24 @@ impl Queue {
                 match result.as_ref().map_err(|error| (error.is_unknown(), Cause::from(error))) {
                     Ok(sent) => {
                         delivered.ids.push(sent.message_id().to_owned());
-                        delivered.fates.push((message.place, Fate::Sent));
+                        delivered.outcomes.push((message.position, SendOutcome::Sent));
                     }
                     // By now the result of the message before it is known and recorded.
                     Err((_, Cause { is_behind: true, .. })) => behind.push(message),
-                    Err((true, cause)) => delivered.fates.push((message.place, Fate::Unknown(cause.text.to_owned()))),
-                    Err((false, cause)) if delivered.hopeless.is_some() && is_for_all(&message, &cause) => {
-                        delivered.fates.push((message.place, Fate::Hopeless));
+                    Err((true, cause)) => {
+                        delivered.outcomes.push((message.position, SendOutcome::Unknown(cause.text.to_owned())))
                     }
-                    Err((false, cause)) => delivered.fates.push((message.place, Fate::Failed(cause.text.to_owned()))),
+                    Err((false, cause)) if delivered.hopeless.is_some() && is_for_all(&message, &cause) => {
+                        delivered.outcomes.push((message.position, SendOutcome::Hopeless));
+                    }
+                    Err((false, cause)) => {
+                        delivered.outcomes.push((message.position, SendOutcome::Failed(cause.text.to_owned())))
+                    }
                 }
             }
             batch = behind;
         }
-        delivered.fates.extend(batch.into_iter().map(|message| (message.place, Fate::Hopeless)));
+        delivered.outcomes.extend(batch.into_iter().map(|message| (message.position, SendOutcome::Hopeless)));
         delivered
     }
 

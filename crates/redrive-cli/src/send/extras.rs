@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::attribute::Attribute;
-use super::message::{Message, Place, Unsendable};
+use super::message::{InputPosition, Message, Unsendable};
 
 /// The options of the command line. They take precedence over the fields of a record.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl Extras {
         Ok(())
     }
 
-    pub(super) fn add_to(&self, Message { place, mut outgoing }: Message) -> Result<Message, Unsendable> {
+    pub(super) fn add_to(&self, Message { position, mut outgoing }: Message) -> Result<Message, Unsendable> {
         for Attribute { name, value } in &self.attributes {
             outgoing = outgoing.attribute(name, value.clone());
         }
@@ -41,13 +41,13 @@ impl Extras {
             outgoing = outgoing.delay(delay);
         }
         if let Some(id) = &self.deduplication_id {
-            outgoing = outgoing.deduplication_id(match place {
-                Place::Whole => id.clone(),
+            outgoing = outgoing.deduplication_id(match position {
+                InputPosition::Whole => id.clone(),
                 // With the same id, all messages but the first would be dropped as duplicates.
-                place => format!("{id}-{}", place.number()),
+                position => format!("{id}-{}", position.number()),
             });
         }
-        Message { place, outgoing }.checked(self.is_fifo)
+        Message { position, outgoing }.checked(self.is_fifo)
     }
 }
 
@@ -58,8 +58,8 @@ mod tests {
     use super::*;
     use crate::send::attribute::attribute;
 
-    fn message(place: Place) -> Message {
-        Message { place, outgoing: Outgoing::text("a").group("own").deduplication_id("own") }
+    fn message(position: InputPosition) -> Message {
+        Message { position, outgoing: Outgoing::text("a").group("own").deduplication_id("own") }
     }
 
     fn fifo() -> Extras {
@@ -74,7 +74,7 @@ mod tests {
             deduplication_id: Some("run".to_owned()),
             ..fifo()
         };
-        let mut given = message(Place::Record(0));
+        let mut given = message(InputPosition::Record(0));
         given.outgoing = given.outgoing.attribute("a", attribute("a=old").unwrap().value);
         let sent = extras.add_to(given).unwrap().outgoing;
         assert_eq!(sent.get_attribute("a").unwrap().as_str(), Some("new"));
@@ -84,8 +84,12 @@ mod tests {
     #[test]
     fn each_line_gets_its_own_deduplication_id() {
         let extras = Extras { deduplication_id: Some("run".to_owned()), ..fifo() };
-        let id = |place| extras.add_to(message(place)).unwrap().outgoing.get_deduplication_id().unwrap().to_owned();
-        assert_eq!([id(Place::Line(1)), id(Place::Line(2)), id(Place::Whole)], ["run-1", "run-2", "run"]);
+        let id =
+            |position| extras.add_to(message(position)).unwrap().outgoing.get_deduplication_id().unwrap().to_owned();
+        assert_eq!(
+            [id(InputPosition::Line(1)), id(InputPosition::Line(2)), id(InputPosition::Whole)],
+            ["run-1", "run-2", "run"]
+        );
     }
 
     #[test]

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::batch::{Batches, Next};
-use super::deliver::{Delivered, Queue};
-use super::input::Item;
+use super::deliver::{Delivered, Destination};
+use super::input::InputItem;
 use super::report::Report;
 
 /// The most batches in flight on a standard queue. On a FIFO queue it is one, because a second batch could overtake the
@@ -29,8 +29,8 @@ pub(super) enum End {
 
 /// Sends the items until the input ends or `stop` completes. Calls under way then finish.
 pub(super) async fn flow(
-    queue: Arc<Queue>,
-    items: mpsc::Receiver<Item>,
+    queue: Arc<Destination>,
+    items: mpsc::Receiver<InputItem>,
     report: &mut Report,
     stop: impl Future<Output = ()>,
 ) -> End {
@@ -42,9 +42,9 @@ pub(super) async fn flow(
             biased;
             () = &mut stop, if end.is_none() => end = Some(End::Interrupted),
             Some(delivered) = calls.join_next() => {
-                let Delivered { mut fates, hopeless, .. } = done(delivered);
-                fates.sort_by_key(|(place, _)| *place);
-                report.batch(fates);
+                let Delivered { mut outcomes, hopeless, .. } = done(delivered);
+                outcomes.sort_by_key(|(position, _)| *position);
+                report.batch(outcomes);
                 if let Some(problem) = hopeless {
                     // The first problem is enough: the others have the same cause.
                     end = Some(match end.take() {

@@ -1,4 +1,4 @@
-//! Defines a message of the input and its place.
+//! Defines a message of the input and its position.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use redrive::Outgoing;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Message {
-    pub(crate) place: Place,
+    pub(crate) position: InputPosition,
     pub(crate) outgoing: Outgoing,
 }
 
-/// The place of a message in the input.
+/// The position of a message in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum InputPosition {
     /// A line, counted from 1.
     Line(u64),
     /// A record of an event, counted from 0 like its index in `Records`.
@@ -23,13 +23,13 @@ pub(crate) enum Place {
 /// A message that cannot be sent, and the cause.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unsendable {
-    pub(crate) place: Place,
+    pub(crate) position: InputPosition,
     pub(crate) cause: String,
 }
 
 impl Message {
-    pub(crate) fn new(place: Place, body: impl Into<String>) -> Self {
-        Self { place, outgoing: Outgoing::text(body) }
+    pub(crate) fn new(position: InputPosition, body: impl Into<String>) -> Self {
+        Self { position, outgoing: Outgoing::text(body) }
     }
 
     /// Refuses messages that a producer would refuse, with an error that names the command's options.
@@ -41,11 +41,11 @@ impl Message {
         } else {
             return Ok(self);
         };
-        Err(Unsendable { place: self.place, cause: cause.to_owned() })
+        Err(Unsendable { position: self.position, cause: cause.to_owned() })
     }
 }
 
-impl Place {
+impl InputPosition {
     /// Returns the number of the message in the input, from 1, for a deduplication id.
     pub(crate) fn number(self) -> u64 {
         match self {
@@ -56,7 +56,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for InputPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(line) => write!(f, "line {line}"),
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn an_empty_body_and_a_missing_group_are_refused_with_the_remedy() {
-        let cause = |body, is_fifo| Message::new(Place::Line(1), body).checked(is_fifo).unwrap_err().cause;
+        let cause = |body, is_fifo| Message::new(InputPosition::Line(1), body).checked(is_fifo).unwrap_err().cause;
         assert!(cause("", false).contains("it is empty"));
         assert!(cause("a", true).contains("--group"));
     }

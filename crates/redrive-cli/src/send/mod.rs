@@ -16,11 +16,11 @@ use std::time::Duration;
 use clap::Args;
 
 use self::attribute::{Attribute, attribute};
-pub(super) use self::deliver::{Delivered, Fate, Queue};
+pub(super) use self::deliver::{Delivered, Destination, SendOutcome};
 use self::extras::Extras;
 use self::flow::{End, flow};
 use self::input::{Form, Input};
-pub(super) use self::message::{Message, Place};
+pub(super) use self::message::{InputPosition, Message};
 use self::report::{Progress, Report};
 use super::Done;
 use super::interrupt::interrupted;
@@ -89,7 +89,7 @@ async fn send(arguments: &Arguments) -> Result<Done, String> {
     let target = Target::of(&arguments.queue, arguments.endpoint_url.as_deref(), variable)?;
     let extras = arguments.extras(&target)?;
     let input = arguments.input()?;
-    let queue = Arc::new(Queue::from(target.find(variable).await?));
+    let queue = Arc::new(Destination::from(target.find(variable).await?));
     let progress = Progress::new(input.length_bytes, input.read_bytes.clone());
     let mut report = Report::new(input.name.clone(), queue.name.clone(), progress);
     let items = input.start(arguments.form(), extras)?;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::deliver::Fate;
-use super::message::{Message, Place, Unsendable};
+use super::deliver::SendOutcome;
+use super::message::{InputPosition, Message, Unsendable};
 
 /// A send that ends sooner shows no progress bar.
 const LONG: Duration = Duration::from_millis(500);
@@ -25,9 +25,9 @@ pub(super) struct Report {
     /// Whether a failure was printed.
     has_told: bool,
     /// The messages in unfinished calls.
-    under_way: BTreeSet<Place>,
+    under_way: BTreeSet<InputPosition>,
     /// The last message of the input that has been in a call.
-    last: Option<Place>,
+    last: Option<InputPosition>,
     progress: Progress,
 }
 
@@ -48,8 +48,8 @@ impl Report {
         }
     }
 
-    pub(super) fn unsendable(&mut self, Unsendable { place, cause }: Unsendable) {
-        self.add(place, Fate::Failed(cause));
+    pub(super) fn unsendable(&mut self, Unsendable { position, cause }: Unsendable) {
+        self.add(position, SendOutcome::Failed(cause));
     }
 
     pub(super) fn empty_line(&mut self) {
@@ -58,7 +58,7 @@ impl Report {
 
     /// Notes that a batch is being sent.
     pub(super) fn begins(&mut self, batch: &[Message]) {
-        self.under_way.extend(batch.iter().map(|message| message.place));
+        self.under_way.extend(batch.iter().map(|message| message.position));
         self.last = self.last.max(self.under_way.last().copied());
     }
 
@@ -73,8 +73,9 @@ impl Report {
     }
 
     /// Records the outcomes of a batch, in its order.
-    pub(super) fn batch(&mut self, fates: Vec<(Place, Fate)>) {
-        let hopeless = || fates.iter().filter(|(_, fate)| *fate == Fate::Hopeless).map(|(place, _)| *place);
+    pub(super) fn batch(&mut self, outcomes: Vec<(InputPosition, SendOutcome)>) {
+        let hopeless =
+            || outcomes.iter().filter(|(_, outcome)| *outcome == SendOutcome::Hopeless).map(|(position, _)| *position);
         // If nothing was sent at all, the error at the end is enough.
         if self.sent > 0
             && let (Some(first), Some(last)) = (hopeless().next(), hopeless().next_back())
@@ -82,22 +83,22 @@ impl Report {
             let (input, count) = (&self.input, hopeless().count());
             self.progress.tell(&format!("{input}: from {first} to {last}: {count} not sent"));
         }
-        fates.into_iter().for_each(|(place, fate)| self.add(place, fate));
+        outcomes.into_iter().for_each(|(position, outcome)| self.add(position, outcome));
     }
 
-    fn add(&mut self, place: Place, fate: Fate) {
-        self.under_way.remove(&place);
+    fn add(&mut self, position: InputPosition, outcome: SendOutcome) {
+        self.under_way.remove(&position);
         let input = &self.input;
-        match fate {
-            Fate::Sent => self.sent += 1,
-            Fate::Hopeless => self.failed += 1,
-            Fate::Failed(cause) => {
+        match outcome {
+            SendOutcome::Sent => self.sent += 1,
+            SendOutcome::Hopeless => self.failed += 1,
+            SendOutcome::Failed(cause) => {
                 (self.failed, self.has_told) = (self.failed + 1, true);
-                self.progress.tell(&format!("{input}: {place} failed: {cause}"));
+                self.progress.tell(&format!("{input}: {position} failed: {cause}"));
             }
-            Fate::Unknown(cause) => {
+            SendOutcome::Unknown(cause) => {
                 (self.unknown, self.has_told) = (self.unknown + 1, true);
-                self.progress.tell(&format!("{input}: {place} may have been sent: {cause}"));
+                self.progress.tell(&format!("{input}: {position} may have been sent: {cause}"));
             }
         }
         self.progress.show(self.sent);

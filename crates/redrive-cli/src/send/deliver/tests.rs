@@ -46,12 +46,12 @@ impl HttpConnector for Scripted {
     }
 }
 
-fn queue_of(client: Client, name: &str) -> Queue {
+fn queue_of(client: Client, name: &str) -> Destination {
     let url = format!("http://sqs.localhost/000000000000/{name}");
-    Queue::new(client, url, name.to_owned(), "http://sqs.localhost".to_owned())
+    Destination::new(client, url, name.to_owned(), "http://sqs.localhost".to_owned())
 }
 
-fn scripted(name: &str, script: Script) -> (Queue, Arc<Mutex<Vec<Vec<String>>>>) {
+fn scripted(name: &str, script: Script) -> (Destination, Arc<Mutex<Vec<Vec<String>>>>) {
     let scripted = Scripted { script, calls: Arc::default() };
     let calls = scripted.calls.clone();
     let config = aws_sdk_sqs::Config::builder()
@@ -64,7 +64,7 @@ fn scripted(name: &str, script: Script) -> (Queue, Arc<Mutex<Vec<Vec<String>>>>)
 }
 
 fn messages(bodies: &[&str]) -> Vec<Message> {
-    (1..).zip(bodies).map(|(line, body)| Message::new(Place::Line(line), *body)).collect()
+    (1..).zip(bodies).map(|(line, body)| Message::new(InputPosition::Line(line), *body)).collect()
 }
 
 fn of_group(bodies: &[&str]) -> Vec<Message> {
@@ -73,7 +73,7 @@ fn of_group(bodies: &[&str]) -> Vec<Message> {
 
 fn of_groups(bodies: &[(&str, &str)]) -> Vec<Message> {
     let message = |(line, (body, group)): (u64, &(&str, &str))| Message {
-        place: Place::Line(line),
+        position: InputPosition::Line(line),
         outgoing: Outgoing::text(*body).group(*group),
     };
     (1..).zip(bodies).map(message).collect()
@@ -91,10 +91,10 @@ fn failed(id: usize, senders: bool) -> Value {
 }
 
 /// Returns the outcomes in the order of the input.
-fn fates(delivered: Delivered) -> Vec<Fate> {
-    let mut fates = delivered.fates;
-    fates.sort_by_key(|(place, _)| *place);
-    fates.into_iter().map(|(_, fate)| fate).collect()
+fn outcomes(delivered: Delivered) -> Vec<SendOutcome> {
+    let mut outcomes = delivered.outcomes;
+    outcomes.sort_by_key(|(position, _)| *position);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +104,10 @@ async fn only_an_entry_without_sender_fault_is_sent_again() {
         _ => Some((200, json!({"Successful": [sent(0)], "Failed": []}))),
     });
     let delivered = queue.deliver(messages(&["a", "b", "c"])).await;
-    assert_eq!(fates(delivered), [Fate::Sent, Fate::Sent, Fate::Failed("Broken: no".to_owned())]);
+    assert_eq!(
+        outcomes(delivered),
+        [SendOutcome::Sent, SendOutcome::Sent, SendOutcome::Failed("Broken: no".to_owned())]
+    );
     assert_eq!(*calls.lock().unwrap(), [vec!["a", "b", "c"], vec!["b"]]);
 }
 
@@ -116,17 +119,17 @@ async fn an_entry_that_keeps_failing_is_given_up_and_reported() {
     let delivered = queue.deliver(messages(&["a"])).await;
     assert_eq!(delivered.hopeless, None, "other messages may still arrive");
     let attempts = calls.lock().unwrap().len();
-    assert_eq!(fates(delivered), [Fate::Failed(format!("Broken: no (after {attempts} attempts)"))]);
+    assert_eq!(outcomes(delivered), [SendOutcome::Failed(format!("Broken: no (after {attempts} attempts)"))]);
     assert!(attempts >= 4 && began.elapsed() < GIVEN_UP_AFTER, "{attempts} in {:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_entry_in_neither_list_has_an_unknown_outcome() {
     let (queue, calls) = scripted("orders", |_, _| Some((200, json!({"Successful": [sent(1)], "Failed": []}))));
-    let fates = fates(queue.deliver(messages(&["a", "b"])).await);
+    let outcomes = outcomes(queue.deliver(messages(&["a", "b"])).await);
     assert!(
-        matches!(&fates[..], [Fate::Unknown(cause), Fate::Sent] if cause.contains("the answer of SQS does not name it")),
-        "{fates:?}"
+        matches!(&outcomes[..], [SendOutcome::Unknown(cause), SendOutcome::Sent] if cause.contains("the answer of SQS does not name it")),
+        "{outcomes:?}"
     );
     assert_eq!(calls.lock().unwrap().len(), 1, "a second send could store the message twice");
 }
@@ -137,8 +140,8 @@ async fn a_message_of_a_group_is_sent_only_after_the_one_before_it() {
         0 => Some((200, json!({"Successful": [], "Failed": [failed(0, false)]}))),
         _ => Some((200, json!({"Successful": [sent(0)], "Failed": []}))),
     });
-    let fates = fates(queue.deliver(of_group(&["a", "b", "c"])).await);
-    assert_eq!(fates, [Fate::Sent, Fate::Sent, Fate::Sent]);
+    let outcomes = outcomes(queue.deliver(of_group(&["a", "b", "c"])).await);
+    assert_eq!(outcomes, [SendOutcome::Sent, SendOutcome::Sent, SendOutcome::Sent]);
     assert_eq!(*calls.lock().unwrap(), [["a"], ["a"], ["b"], ["c"]]);
 }
 
@@ -149,8 +152,11 @@ async fn the_later_messages_of_a_group_are_sent_after_an_earlier_one_is_given_up
         "b" => Some((200, json!({"Successful": [], "Failed": [failed(0, false)]}))),
         _ => Some((200, json!({"Successful": [sent(0)], "Failed": []}))),
     });
-    let fates = fates(queue.deliver(of_group(&["a", "b", "c", "d"])).await);
-    assert!(matches!(&fates[..], [Fate::Sent, Fate::Failed(_), Fate::Sent, Fate::Sent]), "{fates:?}");
+    let outcomes = outcomes(queue.deliver(of_group(&["a", "b", "c", "d"])).await);
+    assert!(
+        matches!(&outcomes[..], [SendOutcome::Sent, SendOutcome::Failed(_), SendOutcome::Sent, SendOutcome::Sent]),
+        "{outcomes:?}"
+    );
     assert!(calls.lock().unwrap().ends_with(&[vec!["b".to_owned()], vec!["c".to_owned()], vec!["d".to_owned()]]));
 }
 
@@ -160,7 +166,7 @@ async fn messages_of_one_group_on_a_fair_queue_are_sent_in_any_order() {
         0 => Some((200, json!({"Successful": [sent(1)], "Failed": [failed(0, false)]}))),
         _ => Some((200, json!({"Successful": [sent(0)], "Failed": []}))),
     });
-    assert_eq!(fates(queue.deliver(of_group(&["a", "b"])).await), [Fate::Sent, Fate::Sent]);
+    assert_eq!(outcomes(queue.deliver(of_group(&["a", "b"])).await), [SendOutcome::Sent, SendOutcome::Sent]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,7 +175,7 @@ async fn a_call_without_an_answer_has_an_unknown_outcome() {
     let began = Instant::now();
     let delivered = queue.deliver(messages(&["a"])).await;
     assert!(delivered.hopeless.is_some());
-    assert!(matches!(fates(delivered)[..], [Fate::Unknown(_)]));
+    assert!(matches!(outcomes(delivered)[..], [SendOutcome::Unknown(_)]));
     let attempts = calls.lock().unwrap().len();
     assert!(attempts >= 4 && began.elapsed() < GIVEN_UP_AFTER, "{attempts} in {:?}", began.elapsed());
 }
@@ -178,7 +184,7 @@ async fn a_call_without_an_answer_has_an_unknown_outcome() {
 async fn a_late_answer_settles_an_earlier_unknown_outcome() {
     let (queue, _) =
         scripted("orders", |before, _| (before > 0).then(|| (200, json!({"Successful": [sent(0)], "Failed": []}))));
-    assert_eq!(fates(queue.deliver(messages(&["a"])).await), [Fate::Sent]);
+    assert_eq!(outcomes(queue.deliver(messages(&["a"])).await), [SendOutcome::Sent]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,8 +198,11 @@ async fn the_others_are_sent_if_one_message_is_refused() {
     });
     let delivered = queue.deliver(messages(&["a", "bad", "c"])).await;
     assert_eq!(delivered.hopeless, None);
-    let fates = fates(delivered);
-    assert!(matches!(&fates[..], [Fate::Sent, Fate::Failed(cause), Fate::Sent] if cause.contains("no")), "{fates:?}");
+    let outcomes = outcomes(delivered);
+    assert!(
+        matches!(&outcomes[..], [SendOutcome::Sent, SendOutcome::Failed(cause), SendOutcome::Sent] if cause.contains("no")),
+        "{outcomes:?}"
+    );
     assert_eq!(calls.lock().unwrap().len(), 4);
 }
 
@@ -205,7 +214,7 @@ async fn sending_continues_if_a_message_is_refused_after_a_throttle() {
     });
     let delivered = queue.deliver(messages(&["a"])).await;
     assert_eq!(delivered.hopeless, None);
-    assert_eq!(fates(delivered), [Fate::Failed("sqs:SendMessage: InvalidMessageContents: no".to_owned())]);
+    assert_eq!(outcomes(delivered), [SendOutcome::Failed("sqs:SendMessage: InvalidMessageContents: no".to_owned())]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,7 +228,7 @@ async fn a_throttle_at_the_last_attempt_is_hopeless_only_without_another_answer(
         Some((400, json!({"__type": "com.amazonaws.sqs#RequestThrottled", "message": "no"})))
     });
     let delivered = queue.deliver(messages(&["a"])).await;
-    assert!(delivered.hopeless.is_some() && delivered.fates[0].1 == Fate::Hopeless, "{delivered:?}");
+    assert!(delivered.hopeless.is_some() && delivered.outcomes[0].1 == SendOutcome::Hopeless, "{delivered:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,7 +243,10 @@ async fn missing_deduplication_ids_are_one_error_in_either_form_of_the_answer() 
     let two_groups = || of_groups(&[("a", "g"), ("b", "h")]);
     let delivered = queue.deliver(two_groups()).await;
     assert!(delivered.hopeless.as_ref().unwrap().contains("pass --deduplication-id"), "{delivered:?}");
-    assert_eq!((fates(delivered), calls.lock().unwrap().len()), (vec![Fate::Hopeless, Fate::Hopeless], 1));
+    assert_eq!(
+        (outcomes(delivered), calls.lock().unwrap().len()),
+        (vec![SendOutcome::Hopeless, SendOutcome::Hopeless], 1)
+    );
 
     let (queue, calls) = scripted("orders.fifo", |_, _| {
         Some((
@@ -245,14 +257,17 @@ async fn missing_deduplication_ids_are_one_error_in_either_form_of_the_answer() 
     let delivered = queue.deliver(two_groups()).await;
     assert!(delivered.hopeless.as_ref().unwrap().contains("pass --deduplication-id"), "{delivered:?}");
     // A call that is refused as a whole is usually refused for one of its messages, so each is tried alone.
-    assert_eq!((fates(delivered), calls.lock().unwrap().len()), (vec![Fate::Hopeless, Fate::Hopeless], 3));
+    assert_eq!(
+        (outcomes(delivered), calls.lock().unwrap().len()),
+        (vec![SendOutcome::Hopeless, SendOutcome::Hopeless], 3)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_queue_is_hopeless() {
     let delivered = queue_of(Sqs::with_seed(1).client(), "orders").deliver(messages(&["a", "b"])).await;
     assert!(delivered.hopeless.as_ref().unwrap().contains("no such queue"), "{delivered:?}");
-    assert_eq!(fates(delivered), [Fate::Hopeless, Fate::Hopeless]);
+    assert_eq!(outcomes(delivered), [SendOutcome::Hopeless, SendOutcome::Hopeless]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,12 +278,12 @@ async fn each_message_of_a_long_run_of_faults_is_in_the_queue_or_reported() {
     let queue = queue_of(sqs.client(), "orders");
     let (mut expected, mut told) = (0, 0);
     for _ in 0..50 {
-        for fate in fates(queue.deliver(messages(&["a", "b", "c"])).await) {
-            match fate {
-                Fate::Sent => expected += 1,
+        for outcome in outcomes(queue.deliver(messages(&["a", "b", "c"])).await) {
+            match outcome {
+                SendOutcome::Sent => expected += 1,
                 // An outcome is unknown if one attempt was not answered and the next one was refused.
-                Fate::Failed(_) | Fate::Unknown(_) => told += 1,
-                Fate::Hopeless => panic!("other messages can be sent"),
+                SendOutcome::Failed(_) | SendOutcome::Unknown(_) => told += 1,
+                SendOutcome::Hopeless => panic!("other messages can be sent"),
             }
         }
     }
@@ -294,8 +309,11 @@ async fn the_others_are_sent_if_a_proxy_refuses_one_message() {
             let (queue, calls) = scripted(name, script);
             let delivered = queue.deliver(of_group(&["a", "b", "c"])).await;
             assert_eq!(delivered.hopeless, None);
-            let fates = fates(delivered);
-            assert!(matches!(&fates[..], [Fate::Sent, Fate::Failed(_), Fate::Sent]), "{fates:?}");
+            let outcomes = outcomes(delivered);
+            assert!(
+                matches!(&outcomes[..], [SendOutcome::Sent, SendOutcome::Failed(_), SendOutcome::Sent]),
+                "{outcomes:?}"
+            );
             assert!(calls.lock().unwrap().len() <= most_calls, "{calls:?}");
         }
     }
@@ -306,13 +324,13 @@ async fn sending_stops_if_a_proxy_refuses_everything() {
     let (queue, calls) = scripted("orders", |_, _| Some((403, json!("<html>"))));
     let delivered = queue.deliver(messages(&["a", "b"])).await;
     assert!(delivered.hopeless.as_ref().unwrap().contains("does not allow it"), "{delivered:?}");
-    assert_eq!(fates(delivered), [Fate::Hopeless, Fate::Hopeless]);
+    assert_eq!(outcomes(delivered), [SendOutcome::Hopeless, SendOutcome::Hopeless]);
     // Each is tried twice, because a proxy's refusal may be temporary.
     assert!(calls.lock().unwrap().len() <= 6, "{calls:?}");
 }
 
 /// Returns an account with a queue that accepts 2,048 bytes.
-async fn small_queue() -> (Sqs, Queue) {
+async fn small_queue() -> (Sqs, Destination) {
     let sqs = Sqs::with_seed(1);
     let limit = aws_sdk_sqs::types::QueueAttributeName::MaximumMessageSize;
     sqs.client().create_queue().queue_name("orders").attributes(limit, "2048").send().await.unwrap();
@@ -324,13 +342,13 @@ async fn small_queue() -> (Sqs, Queue) {
 async fn a_moved_message_is_sent_without_its_added_attributes_if_it_is_too_large_with_them() {
     let (sqs, queue) = small_queue().await;
     let moved = |line| Message {
-        place: Place::Line(line),
+        position: InputPosition::Line(line),
         outgoing: Outgoing::text("x".repeat(2_020))
             .attribute("traceparent", AttributeValue::string("00-1-2-01"))
             .attribute("redrive.id", AttributeValue::string("7")),
     };
-    assert_eq!(fates(queue.deliver(vec![moved(1)]).await), [Fate::Sent]);
-    assert_eq!(fates(queue.deliver(vec![moved(2)]).await), [Fate::Sent]);
+    assert_eq!(outcomes(queue.deliver(vec![moved(1)]).await), [SendOutcome::Sent]);
+    assert_eq!(outcomes(queue.deliver(vec![moved(2)]).await), [SendOutcome::Sent]);
     assert_eq!(sqs.messages("orders").len(), 2);
 }
 
@@ -338,8 +356,10 @@ async fn a_moved_message_is_sent_without_its_added_attributes_if_it_is_too_large
 async fn a_message_that_is_too_large_fails_alone_and_names_the_limit() {
     let (_, queue) = small_queue().await;
     let large = "x".repeat(2_049);
-    let fates = fates(queue.deliver(messages(&["a", &large, "c"])).await);
-    let [Fate::Sent, Fate::Failed(cause), Fate::Sent] = &fates[..] else { panic!("{fates:?}") };
+    let outcomes = outcomes(queue.deliver(messages(&["a", &large, "c"])).await);
+    let [SendOutcome::Sent, SendOutcome::Failed(cause), SendOutcome::Sent] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
     assert!(cause.contains("2049 bytes") && cause.contains("its queue accepts 2048 bytes"), "{cause}");
 }
 
@@ -349,8 +369,8 @@ async fn a_call_contains_at_most_1_mib() {
         Some((200, json!({"Successful": (0..bodies.len()).map(sent).collect::<Vec<_>>(), "Failed": []})))
     });
     let half = "x".repeat(MAX_MESSAGE_BYTES / 2);
-    let fates = fates(queue.deliver(messages(&[&half, &half, &half, &format!("{half}x")])).await);
-    assert!(fates.iter().all(|fate| *fate == Fate::Sent), "{fates:?}");
+    let outcomes = outcomes(queue.deliver(messages(&[&half, &half, &half, &format!("{half}x")])).await);
+    assert!(outcomes.iter().all(|outcome| *outcome == SendOutcome::Sent), "{outcomes:?}");
     let mut sizes: Vec<_> = calls.lock().unwrap().iter().map(Vec::len).collect();
     sizes.sort_unstable();
     assert_eq!(sizes, [1, 1, 2]);
@@ -369,10 +389,10 @@ async fn a_message_that_sqs_always_refuses_is_not_sent() {
         (with_attributes(11), "11 attributes"),
         (large, "it has 1048584 bytes with its attributes, and SQS accepts 1048576"),
     ] {
-        let delivered = queue.deliver(vec![Message { place: Place::Whole, outgoing }]).await;
+        let delivered = queue.deliver(vec![Message { position: InputPosition::Whole, outgoing }]).await;
         assert_eq!(delivered.hopeless, None);
-        let fates = fates(delivered);
-        assert!(matches!(&fates[..], [Fate::Failed(cause)] if cause.contains(expected)), "{fates:?}");
+        let outcomes = outcomes(delivered);
+        assert!(matches!(&outcomes[..], [SendOutcome::Failed(cause)] if cause.contains(expected)), "{outcomes:?}");
     }
     assert!(calls.lock().unwrap().is_empty());
 }
@@ -384,11 +404,14 @@ async fn a_message_arrives_exactly_as_in_the_input() {
     let queue = queue_of(sqs.client(), "orders");
     let outgoing = Outgoing::text("a").group("g").deduplication_id("that of a FIFO queue");
     assert!(matches!(
-        fates(queue.deliver(vec![Message { place: Place::Whole, outgoing }]).await)[..],
-        [Fate::Failed(_)]
+        outcomes(queue.deliver(vec![Message { position: InputPosition::Whole, outgoing }]).await)[..],
+        [SendOutcome::Failed(_)]
     ));
     let outgoing = Outgoing::text("a").group("g").deduplication_id("d");
-    assert_eq!(fates(queue.deliver(vec![Message { place: Place::Whole, outgoing }]).await), [Fate::Sent]);
+    assert_eq!(
+        outcomes(queue.deliver(vec![Message { position: InputPosition::Whole, outgoing }]).await),
+        [SendOutcome::Sent]
+    );
     let received = sqs.client().receive_message().queue_url("http://sqs.localhost/000000000000/orders");
     let received = received.message_attribute_names("All").message_system_attribute_names("All".into());
     let message = received.send().await.unwrap().messages.unwrap().remove(0);

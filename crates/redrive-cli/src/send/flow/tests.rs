@@ -4,10 +4,10 @@ use redrive::Outgoing;
 use redrive_local::{Faults, Sqs};
 
 use super::*;
-use crate::send::message::{Message, Place, Unsendable};
+use crate::send::message::{InputPosition, Message, Unsendable};
 use crate::send::report::Progress;
 
-async fn queue(sqs: &Sqs, name: &str) -> Arc<Queue> {
+async fn queue(sqs: &Sqs, name: &str) -> Arc<Destination> {
     let create = sqs.client().create_queue().queue_name(name);
     let fifo = [("FifoQueue", "true"), ("ContentBasedDeduplication", "true")];
     let create = fifo
@@ -15,11 +15,14 @@ async fn queue(sqs: &Sqs, name: &str) -> Arc<Queue> {
         .filter(|_| name.ends_with(".fifo"))
         .fold(create, |create, (key, value)| create.attributes((*key).into(), *value));
     let url = create.send().await.unwrap().queue_url.unwrap();
-    Arc::new(Queue::new(sqs.client(), url, name.to_owned(), "http://sqs.localhost".to_owned()))
+    Arc::new(Destination::new(sqs.client(), url, name.to_owned(), "http://sqs.localhost".to_owned()))
 }
 
-fn message(line: u64) -> Item {
-    Item::Message(Message { place: Place::Line(line), outgoing: Outgoing::text(line.to_string()).group("g") })
+fn message(line: u64) -> InputItem {
+    InputItem::Message(Message {
+        position: InputPosition::Line(line),
+        outgoing: Outgoing::text(line.to_string()).group("g"),
+    })
 }
 
 fn report() -> Report {
@@ -27,7 +30,7 @@ fn report() -> Report {
 }
 
 /// Returns an input that has ended.
-fn input(items: impl IntoIterator<Item = Item>) -> mpsc::Receiver<Item> {
+fn input(items: impl IntoIterator<Item = InputItem>) -> mpsc::Receiver<InputItem> {
     let (sender, receiver) = mpsc::channel(1_000);
     items.into_iter().for_each(|item| sender.try_send(item).unwrap());
     receiver
@@ -77,9 +80,9 @@ async fn a_stopped_command_reports_what_was_sent_and_where_to_continue() {
 async fn a_message_that_fails_is_counted_and_the_rest_is_sent() {
     let sqs = Sqs::with_seed(3);
     let queue = queue(&sqs, "orders").await;
-    let bad = Item::Unsendable(Unsendable { place: Place::Line(2), cause: "bad".to_owned() });
+    let bad = InputItem::Unsendable(Unsendable { position: InputPosition::Line(2), cause: "bad".to_owned() });
     let mut report = report();
-    flow(queue, input([message(1), bad, Item::EmptyLine, message(4)]), &mut report, std::future::pending()).await;
+    flow(queue, input([message(1), bad, InputItem::EmptyLine, message(4)]), &mut report, std::future::pending()).await;
     assert_eq!(report.summary(), "orders: 2 sent, 1 failed, 1 empty lines skipped");
     assert!(!report.is_good());
 }
@@ -101,7 +104,7 @@ async fn sending_stops_if_the_queue_is_gone() {
 async fn messages_before_a_read_error_are_sent() {
     let sqs = Sqs::with_seed(3);
     let queue = queue(&sqs, "orders").await;
-    let broken = Item::Broken("cannot read".to_owned());
+    let broken = InputItem::Broken("cannot read".to_owned());
     let mut report = report();
     let end = flow(queue, input([message(1), broken]), &mut report, std::future::pending()).await;
     assert_eq!(end, End::Broken("cannot read".to_owned()));

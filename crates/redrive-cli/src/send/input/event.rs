@@ -8,9 +8,9 @@ use redrive::Outgoing;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Gone, Item, MAX_EVENT_BYTES, Reading};
+use super::{Gone, InputItem, MAX_EVENT_BYTES, Reading};
 use crate::send::attribute::value;
-use crate::send::message::{Message, Place};
+use crate::send::message::{InputPosition, Message};
 use crate::trace_header::without_lineage;
 
 /// The records are split here and parsed one by one, so that a bad record affects only its own message.
@@ -25,7 +25,7 @@ struct Event<'a> {
 struct Record {
     body: Option<String>,
     attributes: Option<SystemAttributes>,
-    message_attributes: Option<BTreeMap<String, Option<Attribute>>>,
+    message_attributes: Option<BTreeMap<String, Option<EventAttribute>>>,
 }
 
 /// The system attributes that a sender can set. SQS sets the others.
@@ -41,7 +41,7 @@ struct SystemAttributes {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Attribute {
+struct EventAttribute {
     data_type: Option<String>,
     string_value: Option<String>,
     binary_value: Option<String>,
@@ -57,7 +57,7 @@ impl Reading {
         if json.len() as u64 > MAX_EVENT_BYTES {
             let problem =
                 format!("{name} is longer than {MAX_EVENT_BYTES} bytes, the limit for an event; send it with --lines");
-            return self.tell(Item::Broken(problem));
+            return self.tell(InputItem::Broken(problem));
         }
         let is_list = json.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
         let read = if is_list {
@@ -72,16 +72,16 @@ impl Reading {
                     "{name} begins as an SQS event and cannot be parsed: {error}; pass --lines to send each line as a \
                      body, or --whole to send the input as one body"
                 );
-                return self.tell(Item::Broken(problem));
+                return self.tell(InputItem::Broken(problem));
             }
         };
         // The input is read completely by now. From here on the progress counts the records that are handed on.
         self.read_bytes.store(0, Ordering::Relaxed);
         for (number, record) in (0..).zip(records) {
-            let place = Place::Record(number);
-            match message(place, record.get()) {
+            let position = InputPosition::Record(number);
+            match message(position, record.get()) {
                 Ok(message) => self.message(message)?,
-                Err(cause) => self.unsendable(place, cause)?,
+                Err(cause) => self.unsendable(position, cause)?,
             }
             self.read_bytes.fetch_add(record.get().len() as u64, Ordering::Relaxed);
         }
@@ -89,7 +89,7 @@ impl Reading {
     }
 }
 
-fn message(place: Place, json: &str) -> Result<Message, String> {
+fn message(position: InputPosition, json: &str) -> Result<Message, String> {
     let record: Record =
         serde_json::from_str(json).map_err(|error| format!("it is not an SQS record: {error}; check the event"))?;
     let Some(body) = record.body else {
@@ -118,7 +118,7 @@ fn message(place: Place, json: &str) -> Result<Message, String> {
     if let Some(id) = system.deduplication_id {
         outgoing = outgoing.deduplication_id(id);
     }
-    Ok(Message { place, outgoing })
+    Ok(Message { position, outgoing })
 }
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_record_keeps_all_fields_that_a_sender_can_set() {
         let sent = message(
-            Place::Record(0),
+            InputPosition::Record(0),
             r#"{"body": "a", "messageId": "1", "attributes": {"ApproximateReceiveCount": "2", "AWSTraceHeader": "Root=1",
                 "MessageGroupId": "g", "MessageDeduplicationId": "d"}, "messageAttributes": {
                 "n": {"stringValue": "1", "dataType": "Number", "stringListValues": []},
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn null_fields_count_as_absent() {
         let sent = message(
-            Place::Record(0),
+            InputPosition::Record(0),
             r#"{"body": "a", "attributes": {"AWSTraceHeader": null}, "messageAttributes": {"none": null,
                 "a": {"stringValue": "x", "binaryValue": null, "stringListValues": null, "dataType": null}}}"#,
         );
@@ -154,18 +154,18 @@ mod tests {
         let attribute = sent.get_attribute("a").unwrap();
         assert_eq!((attribute.data_type(), attribute.as_str()), ("String", Some("x")));
         let without = r#"{"body": "a", "attributes": null, "messageAttributes": null}"#;
-        assert_eq!(message(Place::Record(0), without).unwrap().outgoing.get_attributes().count(), 0);
+        assert_eq!(message(InputPosition::Record(0), without).unwrap().outgoing.get_attributes().count(), 0);
     }
 
     #[test]
     fn a_trace_header_is_sent_without_its_lineage() {
         let json = r#"{"body": "a", "attributes": {"AWSTraceHeader": "Root=1;Lineage=a:16:1"}}"#;
-        assert_eq!(message(Place::Record(0), json).unwrap().outgoing.get_trace_header(), Some("Root=1"));
+        assert_eq!(message(InputPosition::Record(0), json).unwrap().outgoing.get_trace_header(), Some("Root=1"));
     }
 
     #[test]
     fn a_record_that_cannot_be_sent_fails_with_its_cause() {
-        let cause = |json| message(Place::Record(0), json).unwrap_err();
+        let cause = |json| message(InputPosition::Record(0), json).unwrap_err();
         assert!(cause(r#"{"s3": {}}"#).contains("--whole"));
         assert!(cause(r#"{"body": 5}"#).contains("not an SQS record"));
         assert!(cause("5").contains("not an SQS record"));

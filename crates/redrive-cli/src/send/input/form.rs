@@ -14,13 +14,13 @@ const BEGINNINGS: [&[&[u8]]; 2] = [&[b"{", b"\"Records\"", b":"], &[b"[", b"{", 
 
 /// The progress through one of the beginnings.
 #[derive(Clone, Copy)]
-struct Begun {
+struct BeginningMatcher {
     left: &'static [&'static [u8]],
     /// The bytes that were read of the first token in `left`.
     taken: usize,
 }
 
-impl Begun {
+impl BeginningMatcher {
     /// Takes the next byte. Returns whether it fits this beginning.
     fn take(&mut self, byte: u8) -> bool {
         let Some(part) = self.left.first() else { return true };
@@ -40,7 +40,7 @@ impl Begun {
 /// tokens. It reads as few bytes as the decision needs, so that a line is sent before the next one arrives. The bytes
 /// are returned in `beginning`, without a byte order mark.
 pub(super) fn begins_an_event(from: &mut impl BufRead, beginning: &mut Vec<u8>) -> io::Result<bool> {
-    let mut possible: Vec<_> = BEGINNINGS.map(|left| Begun { left, taken: 0 }).into();
+    let mut possible: Vec<_> = BEGINNINGS.map(|left| BeginningMatcher { left, taken: 0 }).into();
     for byte in from.by_ref().bytes().take(MAX_BYTES) {
         let byte = byte?;
         beginning.push(byte);

@@ -5,8 +5,8 @@ use std::io::{self, BufRead, Read};
 use redrive::internals::limits::MAX_MESSAGE_BYTES;
 use serde::de::IgnoredAny;
 
-use super::{Gone, Item, Reading, no_text, too_long};
-use crate::send::message::{Message, Place};
+use super::{Gone, InputItem, Reading, no_text, too_long};
+use crate::send::message::{InputPosition, Message};
 
 /// The longest body plus the end of its line.
 const MAX_LINE_BYTES: usize = MAX_MESSAGE_BYTES + 2;
@@ -20,7 +20,7 @@ impl Reading {
         for number in 1.. {
             match next_line(&mut from, &mut line) {
                 Ok(Some(Line::Whole)) if !is_judged && is_cut_off(&line) => {
-                    return self.tell(Item::Broken(format!(
+                    return self.tell(InputItem::Broken(format!(
                         "{}: line {number} begins JSON that does not end on that line; pass --whole to send the input \
                          as one body, or --lines to send each line as a body",
                         self.name
@@ -28,9 +28,9 @@ impl Reading {
                 }
                 Ok(Some(Line::Whole)) => {
                     is_judged |= !line.is_empty();
-                    self.line(Place::Line(number), &line)?;
+                    self.line(InputPosition::Line(number), &line)?;
                 }
-                Ok(Some(Line::TooLong)) => self.unsendable(Place::Line(number), too_long())?,
+                Ok(Some(Line::TooLong)) => self.unsendable(InputPosition::Line(number), too_long())?,
                 Ok(None) => break,
                 Err(error) => return self.broken(&error),
             }
@@ -38,11 +38,11 @@ impl Reading {
         Ok(())
     }
 
-    fn line(&self, place: Place, line: &[u8]) -> Result<(), Gone> {
+    fn line(&self, position: InputPosition, line: &[u8]) -> Result<(), Gone> {
         match std::str::from_utf8(line) {
-            Ok("") => self.tell(Item::EmptyLine),
-            Ok(body) => self.message(Message::new(place, body.to_owned())),
-            Err(error) => self.unsendable(place, no_text(error)),
+            Ok("") => self.tell(InputItem::EmptyLine),
+            Ok(body) => self.message(Message::new(position, body.to_owned())),
+            Err(error) => self.unsendable(position, no_text(error)),
         }
     }
 }

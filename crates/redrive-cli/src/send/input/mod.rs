@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use self::form::begins_an_event;
 use super::extras::Extras;
-use super::message::{Message, Place, Unsendable};
+use super::message::{InputPosition, Message, Unsendable};
 
 /// The most messages that wait to be sent. The reader waits when there are this many.
 const MAX_WAITING: usize = 100;
@@ -28,7 +28,7 @@ const MAX_EVENT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// One item of the input.
 #[derive(Debug, PartialEq)]
-pub(super) enum Item {
+pub(super) enum InputItem {
     Message(Message),
     Unsendable(Unsendable),
     /// An empty line, which is skipped and counted.
@@ -79,7 +79,7 @@ impl Input {
     }
 
     /// Starts the reader.
-    pub(super) fn start(self, form: Form, extras: Extras) -> Result<mpsc::Receiver<Item>, String> {
+    pub(super) fn start(self, form: Form, extras: Extras) -> Result<mpsc::Receiver<InputItem>, String> {
         let (sender, items) = mpsc::channel(MAX_WAITING);
         let reader = std::thread::Builder::new().name("input".to_owned());
         let Self { name, read_bytes, from, .. } = self;
@@ -110,7 +110,7 @@ struct Reading {
     name: String,
     extras: Extras,
     read_bytes: Arc<AtomicU64>,
-    items: mpsc::Sender<Item>,
+    items: mpsc::Sender<InputItem>,
 }
 
 impl Reading {
@@ -138,36 +138,36 @@ impl Reading {
             return self.broken(&error);
         }
         if bytes.len() > MAX_MESSAGE_BYTES {
-            return self.unsendable(Place::Whole, too_long());
+            return self.unsendable(InputPosition::Whole, too_long());
         }
         match String::from_utf8(bytes) {
-            Ok(body) => self.message(Message::new(Place::Whole, body)),
-            Err(error) => self.unsendable(Place::Whole, no_text(error.utf8_error())),
+            Ok(body) => self.message(Message::new(InputPosition::Whole, body)),
+            Err(error) => self.unsendable(InputPosition::Whole, no_text(error.utf8_error())),
         }
     }
 
     /// Bodies contain no group. One error is better than one for each line.
     fn check_group(&self) -> Result<(), Gone> {
         if self.extras.is_fifo && self.extras.group.is_none() {
-            self.tell(Item::Broken("a FIFO queue refuses messages without a group; pass --group".to_owned()))?;
+            self.tell(InputItem::Broken("a FIFO queue refuses messages without a group; pass --group".to_owned()))?;
             return Err(Gone);
         }
         Ok(())
     }
 
     fn message(&self, message: Message) -> Result<(), Gone> {
-        self.tell(self.extras.add_to(message).map_or_else(Item::Unsendable, Item::Message))
+        self.tell(self.extras.add_to(message).map_or_else(InputItem::Unsendable, InputItem::Message))
     }
 
-    fn unsendable(&self, place: Place, cause: String) -> Result<(), Gone> {
-        self.tell(Item::Unsendable(Unsendable { place, cause }))
+    fn unsendable(&self, position: InputPosition, cause: String) -> Result<(), Gone> {
+        self.tell(InputItem::Unsendable(Unsendable { position, cause }))
     }
 
     fn broken(&self, error: &io::Error) -> Result<(), Gone> {
-        self.tell(Item::Broken(format!("cannot read {}: {error}", self.name)))
+        self.tell(InputItem::Broken(format!("cannot read {}: {error}", self.name)))
     }
 
-    fn tell(&self, item: Item) -> Result<(), Gone> {
+    fn tell(&self, item: InputItem) -> Result<(), Gone> {
         self.items.blocking_send(item).map_err(|_| Gone)
     }
 }
