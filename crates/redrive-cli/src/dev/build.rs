@@ -10,16 +10,16 @@ use super::plan::PlannedFunction;
 
 /// A line of cargo's JSON messages.
 #[derive(Deserialize)]
-struct Message {
+struct CargoMessage {
     reason: String,
     #[serde(default)]
     executable: Option<PathBuf>,
     #[serde(default)]
-    target: Option<Target>,
+    target: Option<CargoTarget>,
 }
 
 #[derive(Deserialize)]
-struct Target {
+struct CargoTarget {
     name: String,
     kind: Vec<String>,
 }
@@ -51,7 +51,7 @@ pub(super) async fn build(function: &PlannedFunction) -> Result<PathBuf, String>
 }
 
 fn executable(line: &[u8]) -> Option<(String, PathBuf)> {
-    let message: Message = serde_json::from_slice(line).ok()?;
+    let message: CargoMessage = serde_json::from_slice(line).ok()?;
     let target = message.target.filter(|target| target.kind.iter().any(|kind| kind == "bin"))?;
     Some((target.name, message.executable.filter(|_| message.reason == "compiler-artifact")?))
 }

@@ -15,10 +15,10 @@ use super::screen::Screen;
 use crate::sqs::{CallError, Elsewhere, Trouble};
 
 /// The queues of a plan at the other SQS.
-pub(super) struct Queues(Vec<Queue>);
+pub(super) struct ActualQueues(Vec<ActualQueue>);
 
 /// A queue with its actual settings, which may differ from the template's.
-struct Queue {
+struct ActualQueue {
     name: String,
     url: String,
     arn: String,
@@ -31,7 +31,7 @@ const ALLOW: &str = "RedriveAllowPolicy";
 
 /// Finds the queues of the plan, or creates them on this machine. Elsewhere it looks only for queues that a function
 /// reads from.
-pub(super) async fn find_or_make(there: &Elsewhere, plan: &Plan) -> Result<Queues, String> {
+pub(super) async fn find_or_make(there: &Elsewhere, plan: &Plan) -> Result<ActualQueues, String> {
     let is_safe = there.endpoint.is_loopback();
     let is_read = |queue: &&PlannedQueue| plan.mappings.iter().any(|mapping| mapping.queue == queue.name);
     let (mut queues, mut missing) = (Vec::new(), Vec::new());
@@ -46,7 +46,7 @@ pub(super) async fn find_or_make(there: &Elsewhere, plan: &Plan) -> Result<Queue
         }
     }
     match missing[..] {
-        [] => Ok(Queues(queues)),
+        [] => Ok(ActualQueues(queues)),
         _ => Err(format!(
             "{} has no queue {}, and nothing is created at an SQS on another machine; deploy the template, or pass the \
              --stack-name, --parameter and AWS_REGION that it was deployed with",
@@ -74,7 +74,7 @@ async fn make(there: &Elsewhere, queue: &PlannedQueue) -> Result<String, String>
     Ok(made?.queue_url.unwrap_or_default())
 }
 
-async fn described(there: &Elsewhere, name: &str, url: String, is_new: bool) -> Result<Queue, String> {
+async fn described(there: &Elsewhere, name: &str, url: String, is_new: bool) -> Result<ActualQueue, String> {
     let get = there.client.get_queue_attributes().queue_url(&url);
     let get = get.attribute_names("QueueArn".into()).attribute_names("VisibilityTimeout".into());
     let attributes =
@@ -88,10 +88,10 @@ async fn described(there: &Elsewhere, name: &str, url: String, is_new: bool) -> 
     let seconds =
         seconds.parse().map_err(|_| format!("the VisibilityTimeout of {name} is {seconds:?}, not a number"))?;
     let arn = attribute("QueueArn")?.clone();
-    Ok(Queue { name: name.to_owned(), url, arn, visibility_timeout: Duration::from_secs(seconds), is_new })
+    Ok(ActualQueue { name: name.to_owned(), url, arn, visibility_timeout: Duration::from_secs(seconds), is_new })
 }
 
-impl Queues {
+impl ActualQueues {
     /// Returns the account of the queues. The template is read for this account, so that its ARNs and URLs are correct.
     pub(super) fn account(&self) -> Option<&str> {
         self.0.first()?.arn.split(':').nth(4)

@@ -30,7 +30,7 @@ use crate::function::{FunctionError, Processes, RunningFunction};
 pub(super) struct Watch {
     changes: Changes,
     template: Template,
-    packages: Vec<Package>,
+    packages: Vec<WatchedPackage>,
 }
 
 struct Template {
@@ -39,7 +39,7 @@ struct Template {
 }
 
 /// A package as of its last build.
-struct Package {
+struct WatchedPackage {
     directory: PathBuf,
     sources: Sources,
     built: Snapshot,
@@ -78,7 +78,11 @@ impl Watch {
         let mut packages = Vec::new();
         for directory in directories {
             let sources = Sources::of(directory).await?;
-            packages.push(Package { directory: directory.clone(), built: Snapshot::of(sources.files()), sources });
+            packages.push(WatchedPackage {
+                directory: directory.clone(),
+                built: Snapshot::of(sources.files()),
+                sources,
+            });
         }
         let mut watch = Self { changes, template: Template::of(template.into()), packages };
         watch.watch_all()?;
@@ -188,7 +192,7 @@ impl Template {
     }
 }
 
-impl Package {
+impl WatchedPackage {
     /// Returns a file that has changed since the last build, if any, and counts all of them as built.
     async fn changed(&mut self, changes: &mut Changes) -> Option<PathBuf> {
         let now = Snapshot::of(self.sources.files());

@@ -37,11 +37,11 @@ struct Package {
     /// The origin of a package, or `None` for a path.
     source: Option<String>,
     manifest_path: PathBuf,
-    targets: Vec<Target>,
+    targets: Vec<MetadataTarget>,
 }
 
 #[derive(Deserialize)]
-struct Target {
+struct MetadataTarget {
     kind: Vec<String>,
     src_path: PathBuf,
 }
