@@ -3,16 +3,16 @@
 use redrive_local::template::{QueueResource, Template};
 
 use super::consumed_queues;
-use super::finding::Report;
+use super::finding::Findings;
 
-pub(super) fn dead_letter_alarm(template: &Template, report: &mut Report<'_>) {
+pub(super) fn dead_letter_alarm(template: &Template, findings: &mut Findings<'_>) {
     let targets = template.queues.iter().filter_map(|queue| queue.redrive.as_ref()?.target.known());
     let mut arns: Vec<&String> = targets.collect();
     arns.sort();
     arns.dedup();
     for queue in arns.into_iter().filter_map(|arn| template.queue(arn)) {
         if !is_watched(template, queue, "ApproximateNumberOfMessagesVisible") {
-            report.warning(
+            findings.warning(
                 &queue.id,
                 queue.place,
                 "no alarm reports dead letters: they stay here until their retention ends",
@@ -24,10 +24,10 @@ pub(super) fn dead_letter_alarm(template: &Template, report: &mut Report<'_>) {
 }
 
 /// A record leaves this metric at its third receive, so the alarm reports a backlog, but never poison.
-pub(super) fn age_alarm(template: &Template, report: &mut Report<'_>) {
+pub(super) fn age_alarm(template: &Template, findings: &mut Findings<'_>) {
     for queue in consumed_queues(template) {
         if !is_watched(template, queue, "ApproximateAgeOfOldestMessage") {
-            report.warning(
+            findings.warning(
                 &queue.id,
                 queue.place,
                 "no alarm reports that the consumer has stopped or falls behind, until records are lost at the end of their \

@@ -2,14 +2,14 @@
 
 use redrive_local::template::{MappingResource, QueueResource, Setting, Template, Written};
 
-use super::finding::Report;
+use super::finding::Findings;
 use super::permissions::allows;
 use super::{PolicyResource, consumed, function_of};
 
 /// A receive of a FIFO batch counts for each message in it, so a message that always fails takes the later ones along.
 /// A function that dead-letters poison itself has permission to send to the dead-letter queue. Without that permission
 /// only the RedrivePolicy acts.
-pub(super) fn poison_head(template: &Template, report: &mut Report<'_>) {
+pub(super) fn poison_head(template: &Template, findings: &mut Findings<'_>) {
     let mut told: Vec<&str> = Vec::new();
     for (mapping, queue) in consumed(template).filter(|(_, queue)| queue.is_fifo()) {
         let Some(redrive) = queue.redrive.as_ref().filter(|_| !told.contains(&queue.id.as_str())) else { continue };
@@ -26,7 +26,7 @@ pub(super) fn poison_head(template: &Template, report: &mut Report<'_>) {
             Some(count) => format!("`maxReceiveCount` of {count}"),
             None => "`maxReceiveCount`".to_owned(),
         };
-        report.warning(
+        findings.warning(
             &queue.id,
             count.map_or(queue.place, |count| count.place),
             format!(
@@ -58,7 +58,7 @@ fn is_alone(mapping: &MappingResource) -> bool {
 
 /// Lambda follows a message by its trace header, and stops a function at the 16th round through the same queue.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>
-pub(super) fn recursive_loop(template: &Template, report: &mut Report<'_>) {
+pub(super) fn recursive_loop(template: &Template, findings: &mut Findings<'_>) {
     let mut told: Vec<(&str, &str)> = Vec::new();
     for (mapping, queue) in consumed(template).filter(|(mapping, _)| mapping.is_enabled()) {
         let Some(function) = function_of(template, mapping) else { continue };
@@ -76,7 +76,7 @@ pub(super) fn recursive_loop(template: &Template, report: &mut Report<'_>) {
             .map(|written| (written.place, "may send to the queue".to_owned()));
         let Some((place, evidence)) = found.or_else(of_variable) else { continue };
         told.push((&function.id, &queue.id));
-        report.warning(
+        findings.warning(
             &function.id,
             place,
             format!(

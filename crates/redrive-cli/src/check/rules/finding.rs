@@ -36,12 +36,12 @@ pub(crate) struct Finding {
 }
 
 /// Collects the findings of one rule.
-pub(super) struct Report<'f> {
+pub(super) struct Findings<'f> {
     rule: &'static str,
     findings: &'f mut Vec<Finding>,
 }
 
-impl<'f> Report<'f> {
+impl<'f> Findings<'f> {
     pub(super) fn new(rule: &'static str, findings: &'f mut Vec<Finding>) -> Self {
         Self { rule, findings }
     }

@@ -2,28 +2,28 @@
 
 use redrive_local::template::{MappingResource, Setting, Template};
 
-use super::finding::Report;
+use super::finding::Findings;
 use super::function_of;
 
 const REPORT: &str = "ReportBatchItemFailures";
 
 /// Without this setting Lambda takes every answer of the function for success.
-pub(super) fn report_batch_item_failures(template: &Template, report: &mut Report<'_>) {
+pub(super) fn report_batch_item_failures(template: &Template, findings: &mut Findings<'_>) {
     for mapping in &template.mappings {
         let Some(setting) = &mapping.response_types else {
-            lost(report, mapping, mapping.place);
+            lost(findings, mapping, mapping.place);
             continue;
         };
         let Some(types) = setting.known() else { continue };
         // An unknown value may be the setting.
         if !types.iter().any(|kind| kind.known().is_none_or(|kind| kind == REPORT)) {
-            lost(report, mapping, setting.place);
+            lost(findings, mapping, setting.place);
         }
     }
 }
 
-fn lost(report: &mut Report<'_>, mapping: &MappingResource, place: redrive_local::template::Place) {
-    report.error(
+fn lost(findings: &mut Findings<'_>, mapping: &MappingResource, place: redrive_local::template::Place) {
+    findings.error(
         &mapping.id,
         place,
         "Lambda ignores the function's report of failed records, and deletes them with the rest",
@@ -32,12 +32,12 @@ fn lost(report: &mut Report<'_>, mapping: &MappingResource, place: redrive_local
 }
 
 /// `Ref` of a queue is its URL, which is easily confused with the ARN.
-pub(super) fn event_source_arn(template: &Template, report: &mut Report<'_>) {
+pub(super) fn event_source_arn(template: &Template, findings: &mut Findings<'_>) {
     for mapping in &template.mappings {
         if let Some(source) = mapping.source.known()
             && !source.starts_with("arn:")
         {
-            report.error(
+            findings.error(
                 &mapping.id,
                 mapping.source.place,
                 "AWS refuses the mapping: it does not name its queue by ARN",
@@ -47,19 +47,19 @@ pub(super) fn event_source_arn(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-pub(super) fn batch_size(template: &Template, report: &mut Report<'_>) {
+pub(super) fn batch_size(template: &Template, findings: &mut Findings<'_>) {
     for mapping in &template.mappings {
         let Some(Setting { place, value: Ok(size) }) = mapping.batch_size else { continue };
         let (most, kind) = if is_fifo(mapping) { (10, "a FIFO queue") } else { (10_000, "a queue") };
         if !(1..=most).contains(&size) {
-            report.error(
+            findings.error(
                 &mapping.id,
                 place,
                 format!("AWS refuses the mapping: a batch of {kind} has 1 to {most} records, not {size}"),
                 format!("set `BatchSize` to {most} or less"),
             );
         } else if size > 10 && mapping.window_s() == Some(0) {
-            report.error(
+            findings.error(
                 &mapping.id,
                 place,
                 format!("AWS refuses the mapping: a batch of up to {size} records needs a batching window"),
@@ -69,18 +69,18 @@ pub(super) fn batch_size(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-pub(super) fn batching_window(template: &Template, report: &mut Report<'_>) {
+pub(super) fn batching_window(template: &Template, findings: &mut Findings<'_>) {
     for mapping in &template.mappings {
         let Some(Setting { place, value: Ok(window_s) }) = mapping.window_s else { continue };
         if !(0..=300).contains(&window_s) {
-            report.error(
+            findings.error(
                 &mapping.id,
                 place,
                 format!("AWS refuses the mapping: a batching window has 0 to 300 seconds, not {window_s}"),
                 "set `MaximumBatchingWindowInSeconds` to 300 or less",
             );
         } else if window_s > 0 && is_fifo(mapping) {
-            report.error(
+            findings.error(
                 &mapping.id,
                 place,
                 "AWS refuses the mapping: FIFO queues have no batching window",
@@ -90,11 +90,11 @@ pub(super) fn batching_window(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-pub(super) fn maximum_concurrency(template: &Template, report: &mut Report<'_>) {
+pub(super) fn maximum_concurrency(template: &Template, findings: &mut Findings<'_>) {
     for mapping in &template.mappings {
         let Some(Setting { place, value: Ok(most) }) = mapping.maximum_concurrency else { continue };
         if !(2..=1000).contains(&most) {
-            report.error(
+            findings.error(
                 &mapping.id,
                 place,
                 format!("AWS refuses the mapping: `MaximumConcurrency` is 2 to 1000, not {most}"),
@@ -106,7 +106,7 @@ pub(super) fn maximum_concurrency(template: &Template, report: &mut Report<'_>) 
         if let Some(&reserved) = reserved.and_then(Setting::known)
             && reserved < most
         {
-            report.warning(
+            findings.warning(
                 &mapping.id,
                 place,
                 format!(
@@ -119,13 +119,13 @@ pub(super) fn maximum_concurrency(template: &Template, report: &mut Report<'_>) 
     }
 }
 
-pub(super) fn concurrency_bound(template: &Template, report: &mut Report<'_>) {
+pub(super) fn concurrency_bound(template: &Template, findings: &mut Findings<'_>) {
     for mapping in &template.mappings {
         let Some(function) = function_of(template, mapping) else { continue };
         let is_bound =
             mapping.maximum_concurrency.is_some() || mapping.is_provisioned || function.reserved_concurrency.is_some();
         if !is_bound {
-            report.warning(
+            findings.warning(
                 &mapping.id,
                 mapping.place,
                 "the number of concurrent batches is unlimited: a backlog can take all of the account's concurrency, and \

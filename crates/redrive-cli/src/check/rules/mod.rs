@@ -15,9 +15,9 @@ use redrive_local::template::{FunctionResource, MappingResource, PolicyResource,
 
 pub(crate) use self::finding::{Finding, Severity};
 
-use self::finding::Report;
+use self::finding::Findings;
 
-type Rule = fn(&Template, &mut Report<'_>);
+type Rule = fn(&Template, &mut Findings<'_>);
 
 const RULES: [(&str, Rule); 25] = [
     ("report-batch-item-failures", mappings::report_batch_item_failures),
@@ -51,7 +51,7 @@ const RULES: [(&str, Rule); 25] = [
 pub(crate) fn check(template: &Template) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, rule) in RULES {
-        rule(template, &mut Report::new(name, &mut findings));
+        rule(template, &mut Findings::new(name, &mut findings));
     }
     findings.sort_by(|a, b| (a.place, a.severity, a.rule).cmp(&(b.place, b.severity, b.rule)));
     findings

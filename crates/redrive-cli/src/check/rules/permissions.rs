@@ -2,7 +2,7 @@
 
 use redrive_local::template::{PolicyResource, Statement, Template, Written};
 
-use super::finding::Report;
+use super::finding::Findings;
 
 /// All SQS actions that IAM knows. The action of a single call also allows its batch call.
 const ACTIONS: [&str; 21] = [
@@ -29,19 +29,19 @@ const ACTIONS: [&str; 21] = [
     "*",
 ];
 
-pub(super) fn wide_policy(template: &Template, report: &mut Report<'_>) {
+pub(super) fn wide_policy(template: &Template, findings: &mut Findings<'_>) {
     for policy in &template.policies {
         for statement in &policy.statements {
-            wide_actions(policy, statement, report);
+            wide_actions(policy, statement, findings);
             // A queue's policy applies to that queue, whatever resources it names.
             if !policy.is_of_queue {
-                wide_resources(policy, statement, report);
+                wide_resources(policy, statement, findings);
             }
         }
         for named in &policy.managed {
             let name = named.text.rsplit('/').next().unwrap_or_default();
             if matches!(name, "AWSLambdaSQSQueueExecutionRole" | "AmazonSQSFullAccess") {
-                report.warning(
+                findings.warning(
                     &policy.id,
                     named.place,
                     format!("`{name}` allows its actions on every queue of the account"),
@@ -52,13 +52,13 @@ pub(super) fn wide_policy(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-fn wide_actions(policy: &PolicyResource, statement: &Statement, report: &mut Report<'_>) {
+fn wide_actions(policy: &PolicyResource, statement: &Statement, findings: &mut Findings<'_>) {
     // All actions on a bucket include no action on a queue.
     let is_for_queues = policy.is_of_queue
         || statement.resources.iter().any(|resource| resource.text == "*" || resource.text.contains(":sqs:"));
     for action in &statement.actions {
         if (action.text == "*" && is_for_queues) || action_of_sqs(action).is_some_and(|name| name == "*") {
-            report.warning(
+            findings.warning(
                 &policy.id,
                 action.place,
                 format!("`{}` allows every action, even deleting and purging queues", action.text),
@@ -68,7 +68,7 @@ fn wide_actions(policy: &PolicyResource, statement: &Statement, report: &mut Rep
     }
 }
 
-fn wide_resources(policy: &PolicyResource, statement: &Statement, report: &mut Report<'_>) {
+fn wide_resources(policy: &PolicyResource, statement: &Statement, findings: &mut Findings<'_>) {
     // Listing queues cannot be limited to a queue.
     let needs_queue =
         |action: &Written| action_of_sqs(action).is_some_and(|name| !name.eq_ignore_ascii_case("ListQueues"));
@@ -78,7 +78,7 @@ fn wide_resources(policy: &PolicyResource, statement: &Statement, report: &mut R
     for resource in &statement.resources {
         let name = resource.text.rsplit(':').next().unwrap_or_default();
         if name == "*" {
-            report.warning(
+            findings.warning(
                 &policy.id,
                 resource.place,
                 format!("`{}` allows the actions on every queue", resource.text),
@@ -88,10 +88,10 @@ fn wide_resources(policy: &PolicyResource, statement: &Statement, report: &mut R
     }
 }
 
-pub(super) fn public_queue(template: &Template, report: &mut Report<'_>) {
+pub(super) fn public_queue(template: &Template, findings: &mut Findings<'_>) {
     for policy in template.policies.iter().filter(|policy| policy.is_of_queue) {
         for statement in policy.statements.iter().filter(|one| one.is_for_anyone && !one.has_condition) {
-            report.warning(
+            findings.warning(
                 &policy.id,
                 statement.place,
                 "anyone with an AWS account may do this to the queue",
@@ -101,7 +101,7 @@ pub(super) fn public_queue(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-pub(super) fn unknown_action(template: &Template, report: &mut Report<'_>) {
+pub(super) fn unknown_action(template: &Template, findings: &mut Findings<'_>) {
     for policy in &template.policies {
         for action in policy.statements.iter().flat_map(|statement| &statement.actions) {
             let Some(name) = action_of_sqs(action) else { continue };
@@ -116,7 +116,7 @@ pub(super) fn unknown_action(template: &Template, report: &mut Report<'_>) {
                 "IAM knows no action `{}`: it allows nothing, and calls are denied unless another action allows them",
                 action.text
             );
-            report.warning(&policy.id, action.place, problem, fix);
+            findings.warning(&policy.id, action.place, problem, fix);
         }
     }
 }

@@ -3,14 +3,14 @@
 use redrive_local::template::{ACCOUNT, QueueResource, RETENTION, Redrive, Setting, Template};
 
 use super::consumed_queues;
-use super::finding::Report;
+use super::finding::Findings;
 
 /// A consumed dead-letter queue ends the chain and needs no dead-letter queue of its own.
-pub(super) fn dead_letter_queue(template: &Template, report: &mut Report<'_>) {
+pub(super) fn dead_letter_queue(template: &Template, findings: &mut Findings<'_>) {
     let is_target =
         |queue: &QueueResource| redriven(template).any(|(_, redrive)| redrive.target.known() == Some(&queue.arn));
     for queue in consumed_queues(template).filter(|queue| queue.redrive.is_none() && !is_target(queue)) {
-        report.error(
+        findings.error(
             &queue.id,
             queue.place,
             "a record that always fails is retried until its retention ends, and then it is lost",
@@ -19,18 +19,18 @@ pub(super) fn dead_letter_queue(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-pub(super) fn max_receive_count(template: &Template, report: &mut Report<'_>) {
+pub(super) fn max_receive_count(template: &Template, findings: &mut Findings<'_>) {
     for (queue, redrive) in redriven(template) {
         let Some(Setting { place, value: Ok(count) }) = redrive.max_receive_count else { continue };
         if !(1..=1000).contains(&count) {
-            report.error(
+            findings.error(
                 &queue.id,
                 place,
                 format!("AWS refuses the queue: `maxReceiveCount` is 1 to 1000, not {count}"),
                 "set `maxReceiveCount: 5`",
             );
         } else if count < 5 {
-            report.warning(
+            findings.warning(
                 &queue.id,
                 place,
                 format!(
@@ -44,24 +44,24 @@ pub(super) fn max_receive_count(template: &Template, report: &mut Report<'_>) {
 }
 
 /// A literal target may be a queue of another stack. A reference to a resource must be valid.
-pub(super) fn dead_letter_target(template: &Template, report: &mut Report<'_>) {
+pub(super) fn dead_letter_target(template: &Template, findings: &mut Findings<'_>) {
     for (queue, redrive) in redriven(template) {
         let place = redrive.target.place;
         let fix = "set `deadLetterTargetArn` to `!GetAtt TheDeadLetterQueue.Arn`";
         match &redrive.target.value {
             Err(why) if template.broken.iter().any(|broken| broken.place == place) => {
-                report.error(&queue.id, place, format!("its dead-letter queue does not exist: {why}"), fix);
+                findings.error(&queue.id, place, format!("its dead-letter queue does not exist: {why}"), fix);
             }
             Err(_) => {}
             Ok(arn) if !is_queue_arn(arn) => {
-                report.error(
+                findings.error(
                     &queue.id,
                     place,
                     "AWS refuses the queue: `deadLetterTargetArn` is not a queue's ARN",
                     fix,
                 );
             }
-            Ok(arn) if arn.contains(ACCOUNT) && template.queue(arn).is_none() => report.warning(
+            Ok(arn) if arn.contains(ACCOUNT) && template.queue(arn).is_none() => findings.warning(
                 &queue.id,
                 place,
                 "no queue of this template has that ARN; if no such queue exists, AWS refuses this one",
@@ -76,10 +76,10 @@ fn is_queue_arn(arn: &str) -> bool {
     arn.starts_with("arn:") && arn.split(':').nth(2) == Some("sqs") && arn.split(':').count() == 6
 }
 
-pub(super) fn own_dead_letter_queue(template: &Template, report: &mut Report<'_>) {
+pub(super) fn own_dead_letter_queue(template: &Template, findings: &mut Findings<'_>) {
     for (queue, redrive) in redriven(template) {
         if redrive.target.known() == Some(&queue.arn) {
-            report.error(
+            findings.error(
                 &queue.id,
                 redrive.target.place,
                 "the queue is its own dead-letter queue: a record that always fails stays in it until it is lost",
@@ -89,12 +89,12 @@ pub(super) fn own_dead_letter_queue(template: &Template, report: &mut Report<'_>
     }
 }
 
-pub(super) fn dead_letter_type(template: &Template, report: &mut Report<'_>) {
+pub(super) fn dead_letter_type(template: &Template, findings: &mut Findings<'_>) {
     for (queue, redrive) in redriven(template) {
         let Some(target) = redrive.target.known().filter(|target| is_queue_arn(target)) else { continue };
         let (own, other) = if queue.is_fifo() { ("FIFO", "standard") } else { ("standard", "FIFO") };
         if queue.is_fifo() != target.ends_with(".fifo") {
-            report.error(
+            findings.error(
                 &queue.id,
                 redrive.target.place,
                 format!("AWS refuses the queue: this is a {own} queue, and its dead-letter queue is a {other} one"),
@@ -106,7 +106,7 @@ pub(super) fn dead_letter_type(template: &Template, report: &mut Report<'_>) {
 
 /// In a standard queue a dead letter keeps its age from the source. In a FIFO queue its age starts again, so an equal
 /// retention suffices.
-pub(super) fn dead_letter_retention(template: &Template, report: &mut Report<'_>) {
+pub(super) fn dead_letter_retention(template: &Template, findings: &mut Findings<'_>) {
     for (queue, redrive) in redriven(template) {
         let Some(target) = redrive.target.known().and_then(|arn| template.queue(arn)) else { continue };
         let (Some(own_s), Some(kept_s)) = (queue.number(RETENTION), target.number(RETENTION)) else { continue };
@@ -123,7 +123,7 @@ pub(super) fn dead_letter_retention(template: &Template, report: &mut Report<'_>
             )
         };
         let fix = "set `MessageRetentionPeriod: 1209600` on the dead-letter queue, which is the maximum, and less on its source";
-        report.warning(&target.id, target.place_of(RETENTION), problem, fix);
+        findings.warning(&target.id, target.place_of(RETENTION), problem, fix);
     }
 }
 

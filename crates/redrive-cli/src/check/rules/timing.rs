@@ -2,14 +2,14 @@
 
 use redrive_local::template::{Template, VISIBILITY_TIMEOUT};
 
-use super::finding::Report;
+use super::finding::Findings;
 use super::{consumed, function_of};
 
-pub(super) fn visibility_below_timeout(template: &Template, report: &mut Report<'_>) {
+pub(super) fn visibility_below_timeout(template: &Template, findings: &mut Findings<'_>) {
     for (mapping, queue) in consumed(template) {
         let Some((visibility_s, timeout_s)) = times(template, mapping, queue) else { continue };
         if visibility_s < timeout_s {
-            report.error(
+            findings.error(
                 &queue.id,
                 queue.place_of(VISIBILITY_TIMEOUT),
                 format!(
@@ -25,12 +25,12 @@ pub(super) fn visibility_below_timeout(template: &Template, report: &mut Report<
 
 /// Lambda retries a throttled batch until its visibility timeout ends. Each time that costs every record in it a
 /// receive without a run.
-pub(super) fn visibility_six_timeouts(template: &Template, report: &mut Report<'_>) {
+pub(super) fn visibility_six_timeouts(template: &Template, findings: &mut Findings<'_>) {
     for (mapping, queue) in consumed(template) {
         let Some((visibility_s, timeout_s)) = times(template, mapping, queue) else { continue };
         let enough = enough(timeout_s, mapping.window_s());
         if (timeout_s..enough).contains(&visibility_s) {
-            report.warning(
+            findings.warning(
                 &queue.id,
                 queue.place_of(VISIBILITY_TIMEOUT),
                 format!(
