@@ -2,17 +2,17 @@
 
 use clap::Args;
 
-use super::choice::{Choice, Wanted};
+use super::browse::{BrowseSession, LEASE};
 use super::confirm::{check_can_ask, is_confirmed};
 use super::counted;
+use super::dead_letter::DeadLetter;
 use super::end::Left;
 use super::ended_early;
-use super::hold::{Hold, LEASE};
-use super::letter::Letter;
+use super::filter::{Filter, FilterArguments};
 use super::lines::text;
 use super::list::now_ms;
-use super::place::{DeadLetterQueue, Place};
-use super::search::End;
+use super::search::SearchEnd;
+use super::target::{DeadLetterQueue, TargetArguments};
 use crate::Done;
 use crate::interrupt::Stop;
 
@@ -38,9 +38,9 @@ const MAX_SHOWN: usize = 1_000;
   redrive dlq delete orders --all")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    place: Place,
+    target: TargetArguments,
     #[command(flatten)]
-    choice: Choice,
+    filter: FilterArguments,
     /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
@@ -50,17 +50,17 @@ pub(super) async fn delete(arguments: &Arguments, stop: &Stop) -> Result<Done, S
     if !arguments.yes {
         check_can_ask()?;
     }
-    let queue = arguments.place.find().await?;
-    if arguments.choice.all {
+    let queue = arguments.target.find().await?;
+    if arguments.filter.all {
         return purge(&queue, arguments.yes, stop).await;
     }
     queue.check_receivable()?;
-    let mut wanted = arguments.choice.wanted();
+    let mut filter = arguments.filter.to_filter();
     if arguments.yes {
-        return chosen(&queue, wanted, stop).await;
+        return chosen(&queue, filter, stop).await;
     }
-    let Shown { ids, left } = shown(&queue, &mut wanted, stop).await?;
-    report_missing(&queue, &wanted);
+    let Shown { ids, left } = shown(&queue, &mut filter, stop).await?;
+    report_missing(&queue, &filter);
     if ids.is_empty() {
         return Ok(Done { output: format!("{}: nothing deleted{}\n", queue.name, left.said(&queue)), is_good: false });
     }
@@ -68,8 +68,8 @@ pub(super) async fn delete(arguments: &Arguments, stop: &Stop) -> Result<Done, S
     if !is_confirmed(&question, stop).await {
         return Ok(nothing(&queue));
     }
-    let is_all = wanted.missing().is_empty() && left.is_nothing();
-    let Done { output, is_good } = chosen(&queue, Wanted::Ids(ids.into_iter().collect()), stop).await?;
+    let is_all = filter.missing().is_empty() && left.is_nothing();
+    let Done { output, is_good } = chosen(&queue, Filter::Ids(ids.into_iter().collect()), stop).await?;
     Ok(Done { output: format!("{}{}\n", output.trim_end(), left.said(&queue)), is_good: is_good && is_all })
 }
 
@@ -77,8 +77,8 @@ fn nothing(queue: &DeadLetterQueue) -> Done {
     Done { output: format!("{}: nothing deleted\n", queue.name), is_good: false }
 }
 
-fn report_missing(queue: &DeadLetterQueue, wanted: &Wanted) {
-    wanted.missing().iter().for_each(|id| eprintln!("redrive: {}", queue.lacks(id)));
+fn report_missing(queue: &DeadLetterQueue, filter: &Filter) {
+    filter.missing().iter().for_each(|id| eprintln!("redrive: {}", queue.lacks(id)));
 }
 
 /// The messages in the question, and those that were not looked at.
@@ -87,47 +87,52 @@ struct Shown {
     left: Left,
 }
 
-/// Shows the wanted messages. None stays hidden while the user decides.
-async fn shown(queue: &DeadLetterQueue, wanted: &mut Wanted, stop: &Stop) -> Result<Shown, String> {
-    let (mut hold, mut letters, mut ids) = (Hold::on(queue, LEASE).await?, Vec::new(), Vec::new());
-    let end = wanted.search(&mut hold, usize::MAX, stop, async |_, mut found: Vec<Letter>| {
-        found.iter_mut().for_each(|letter| letter.body = String::new());
-        ids.extend(found.iter().map(|letter| letter.id.clone()));
-        letters.extend(found);
-        letters.truncate(MAX_SHOWN);
+/// Shows the messages that match. None stays hidden while the user decides.
+async fn shown(queue: &DeadLetterQueue, filter: &mut Filter, stop: &Stop) -> Result<Shown, String> {
+    let (mut session, mut dead_letters, mut ids) = (BrowseSession::start(queue, LEASE).await?, Vec::new(), Vec::new());
+    let end = filter.search(&mut session, usize::MAX, stop, async |_, mut found: Vec<DeadLetter>| {
+        found.iter_mut().for_each(|dead_letter| dead_letter.body = String::new());
+        ids.extend(found.iter().map(|dead_letter| dead_letter.id.clone()));
+        dead_letters.extend(found);
+        dead_letters.truncate(MAX_SHOWN);
         Ok(())
     });
     let end = end.await;
-    let left = Left::by(&hold, &end, wanted.is_all_that_fit()).await;
-    hold.give_back().await?;
-    if end? == End::Interrupted {
+    let left = Left::by(&session, &end, filter.is_all_that_fit()).await;
+    session.give_back().await?;
+    if end? == SearchEnd::Interrupted {
         return Err("interrupted; nothing is deleted".to_owned());
     }
-    eprint!("{}", text(&letters, now_ms(), !letters.is_empty(), false));
-    if ids.len() > letters.len() {
-        eprintln!("redrive: {}: and {} more", queue.name, ids.len() - letters.len());
+    eprint!("{}", text(&dead_letters, now_ms(), !dead_letters.is_empty(), false));
+    if ids.len() > dead_letters.len() {
+        eprintln!("redrive: {}: and {} more", queue.name, ids.len() - dead_letters.len());
     }
     Ok(Shown { ids, left })
 }
 
-async fn chosen(queue: &DeadLetterQueue, mut wanted: Wanted, stop: &Stop) -> Result<Done, String> {
-    let (mut hold, mut deleted, mut failed) = (Hold::on(queue, LEASE).await?, 0, 0);
-    let end = wanted.search(&mut hold, usize::MAX, stop, async |hold: &mut Hold<'_>, letters: Vec<Letter>| {
-        let ids: Vec<_> = letters.into_iter().map(|letter| letter.id).collect();
-        for (id, result) in hold.delete(&ids).await {
-            match result {
-                Ok(()) => deleted += 1,
-                Err(cause) => {
-                    failed += 1;
-                    eprintln!("redrive: {}: {id} may still be there: {cause}", queue.name);
+async fn chosen(queue: &DeadLetterQueue, mut filter: Filter, stop: &Stop) -> Result<Done, String> {
+    let (mut session, mut deleted, mut failed) = (BrowseSession::start(queue, LEASE).await?, 0, 0);
+    let end = filter.search(
+        &mut session,
+        usize::MAX,
+        stop,
+        async |session: &mut BrowseSession<'_>, dead_letters: Vec<DeadLetter>| {
+            let ids: Vec<_> = dead_letters.into_iter().map(|dead_letter| dead_letter.id).collect();
+            for (id, result) in session.delete(&ids).await {
+                match result {
+                    Ok(()) => deleted += 1,
+                    Err(cause) => {
+                        failed += 1;
+                        eprintln!("redrive: {}: {id} may still be there: {cause}", queue.name);
+                    }
                 }
             }
-        }
-        Ok(())
-    });
+            Ok(())
+        },
+    );
     let end = end.await;
-    let left = Left::by(&hold, &end, wanted.is_all_that_fit()).await;
-    let given_back = hold.give_back().await;
+    let left = Left::by(&session, &end, filter.is_all_that_fit()).await;
+    let given_back = session.give_back().await;
     if let Err(problem) = &given_back {
         eprintln!("redrive: {problem}");
     }
@@ -135,8 +140,8 @@ async fn chosen(queue: &DeadLetterQueue, mut wanted: Wanted, stop: &Stop) -> Res
     if let Err(problem) = end {
         return ended_early(problem, summary, deleted + failed > 0);
     }
-    report_missing(queue, &wanted);
-    let is_good = failed == 0 && given_back.is_ok() && wanted.missing().is_empty() && left.is_nothing();
+    report_missing(queue, &filter);
+    let is_good = failed == 0 && given_back.is_ok() && filter.missing().is_empty() && left.is_nothing();
     Ok(Done { output: format!("{summary}\n"), is_good })
 }
 

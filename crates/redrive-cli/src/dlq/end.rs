@@ -1,9 +1,9 @@
 //! The end of a run, and the messages that it left.
 
+use super::browse::{BrowseSession, Unseen};
 use super::counted;
-use super::hold::{Hold, Unseen};
-use super::place::DeadLetterQueue;
-use super::search::End;
+use super::search::SearchEnd;
+use super::target::DeadLetterQueue;
 
 /// The messages of a queue that a run has not handled.
 #[derive(Debug, Default)]
@@ -16,15 +16,15 @@ pub(super) struct Left {
 
 impl Left {
     /// Collects them. With `is_whole` the run should have looked at all messages, not only until some were found.
-    pub(super) async fn by(hold: &Hold<'_>, end: &Result<End, String>, is_whole: bool) -> Self {
+    pub(super) async fn by(session: &BrowseSession<'_>, end: &Result<SearchEnd, String>, is_whole: bool) -> Self {
         let unseen = match end {
-            Ok(_) if is_whole => hold.unseen().await,
+            Ok(_) if is_whole => session.unseen().await,
             _ => Unseen::default(),
         };
         Self {
-            is_interrupted: matches!(end, Ok(End::Interrupted)),
-            is_full: matches!(end, Ok(End::Full)),
-            late: if is_whole { hold.seen.late } else { 0 },
+            is_interrupted: matches!(end, Ok(SearchEnd::Interrupted)),
+            is_full: matches!(end, Ok(SearchEnd::Full)),
+            late: if is_whole { session.seen.late } else { 0 },
             unseen,
         }
     }

@@ -31,7 +31,7 @@ const STALE: &str = "it was no longer hidden by then";
 
 /// The receipts of hidden messages.
 pub(super) struct Leases {
-    /// Leases by message id. [`super::hold::MAX_HELD`] limits their number.
+    /// Leases by message id. [`super::browse::MAX_BROWSED`] limits their number.
     held: Mutex<HashMap<String, Lease>>,
     visibility: ChangeVisibility,
     deletes: DeleteMessages,
@@ -73,8 +73,8 @@ impl Leases {
         }
     }
 
-    /// Holds a message of a receive that started at that time.
-    pub(super) fn hold(&self, id: &str, receipt_handle: String, received: Moment) {
+    /// Adds a message of a receive that started at that time.
+    pub(super) fn add(&self, id: &str, receipt_handle: String, received: Moment) {
         let (granted, ends) = (self.shortest, Deadline::after(received, self.shortest));
         let lease = Lease { receipt_handle, received, granted, ends };
         self.lock().insert(id.to_owned(), lease);

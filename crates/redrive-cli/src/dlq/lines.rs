@@ -4,14 +4,15 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::letter::Letter;
-use super::place::name_in;
+use super::dead_letter::DeadLetter;
+use super::target::name_in;
 
 /// Formats a line for each message. Only the last column contains spaces. On request the lines of the body follow.
-pub(super) fn text(letters: &[Letter], now_ms: u64, with_heading: bool, with_bodies: bool) -> String {
+pub(super) fn text(dead_letters: &[DeadLetter], now_ms: u64, with_heading: bool, with_bodies: bool) -> String {
     const HEADING: [&str; 6] = ["ID", "AGE", "RECEIVED", "SOURCE", "GROUP", "REASON"];
     let heading = with_heading.then(|| (HEADING.map(str::to_owned), None));
-    let rows = letters.iter().map(|letter| (cells(letter, now_ms), with_bodies.then_some(&letter.body)));
+    let rows =
+        dead_letters.iter().map(|dead_letter| (cells(dead_letter, now_ms), with_bodies.then_some(&dead_letter.body)));
     let rows: Vec<_> = heading.into_iter().chain(rows).collect();
     let width = |column: usize| rows.iter().map(|(cells, _)| cells[column].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2), width(3), width(4)];
@@ -29,58 +30,58 @@ pub(super) fn text(letters: &[Letter], now_ms: u64, with_heading: bool, with_bod
     text
 }
 
-fn cells(letter: &Letter, now_ms: u64) -> [String; 6] {
+fn cells(dead_letter: &DeadLetter, now_ms: u64) -> [String; 6] {
     let or_none = |text: Option<&str>| text.map_or("-".to_owned(), harmless);
     [
-        harmless(&letter.id),
-        age_ms(letter, now_ms).map_or("-".to_owned(), age),
-        letter.receive_count().to_string(),
-        or_none(letter.source().map(name_in)),
-        or_none(letter.group()),
-        why(letter),
+        harmless(&dead_letter.id),
+        age_ms(dead_letter, now_ms).map_or("-".to_owned(), age),
+        dead_letter.receive_count().to_string(),
+        or_none(dead_letter.source().map(name_in)),
+        or_none(dead_letter.group()),
+        why(dead_letter),
     ]
 }
 
 /// Joins the reason and the error. The error is left out if it repeats the reason.
-fn why(letter: &Letter) -> String {
-    let noted = match (letter.reason(), letter.error()) {
+fn why(dead_letter: &DeadLetter) -> String {
+    let noted = match (dead_letter.reason(), dead_letter.error()) {
         (Some(reason), Some(error)) if error.starts_with(reason) => harmless(error),
         (Some(reason), Some(error)) => format!("{} ({})", harmless(reason), harmless(error)),
         (Some(said), None) | (None, Some(said)) => harmless(said),
-        (None, None) if letter.is_moved_by_sqs() => return "moved by the RedrivePolicy".to_owned(),
+        (None, None) if dead_letter.is_moved_by_sqs() => return "moved by the RedrivePolicy".to_owned(),
         (None, None) => return "-".to_owned(),
     };
-    if letter.is_moved_by_sqs() { format!("moved by the RedrivePolicy; before that: {noted}") } else { noted }
+    if dead_letter.is_moved_by_sqs() { format!("moved by the RedrivePolicy; before that: {noted}") } else { noted }
 }
 
 /// Formats a JSON object for each message, on a line each.
-pub(super) fn json_lines(letters: &[Letter], now_ms: u64, with_bodies: bool) -> String {
-    letters.iter().map(|letter| format!("{}\n", object(letter, now_ms, with_bodies))).collect()
+pub(super) fn json_lines(dead_letters: &[DeadLetter], now_ms: u64, with_bodies: bool) -> String {
+    dead_letters.iter().map(|dead_letter| format!("{}\n", object(dead_letter, now_ms, with_bodies))).collect()
 }
 
-fn object(letter: &Letter, now_ms: u64, with_body: bool) -> Value {
+fn object(dead_letter: &DeadLetter, now_ms: u64, with_body: bool) -> Value {
     let mut object = json!({
-        "id": letter.id,
-        "original_id": letter.original_id(),
-        "moved_by_redrive_policy": letter.is_moved_by_sqs(),
-        "reason": letter.reason(),
-        "error": letter.error(),
-        "receive_count": letter.receive_count(),
-        "source": letter.source(),
-        "group": letter.group(),
-        "function": letter.function(),
-        "sent_timestamp": letter.sent_timestamp(),
-        "age_seconds": age_ms(letter, now_ms).map(|age| age / 1_000),
+        "id": dead_letter.id,
+        "original_id": dead_letter.original_id(),
+        "moved_by_redrive_policy": dead_letter.is_moved_by_sqs(),
+        "reason": dead_letter.reason(),
+        "error": dead_letter.error(),
+        "receive_count": dead_letter.receive_count(),
+        "source": dead_letter.source(),
+        "group": dead_letter.group(),
+        "function": dead_letter.function(),
+        "sent_timestamp": dead_letter.sent_timestamp(),
+        "age_seconds": age_ms(dead_letter, now_ms).map(|age| age / 1_000),
     });
     if with_body {
-        object["body"] = json!(letter.body);
+        object["body"] = json!(dead_letter.body);
     }
     object
 }
 
 /// Returns the age, which is zero if the queue's clock is ahead of ours.
-fn age_ms(letter: &Letter, now_ms: u64) -> Option<u64> {
-    letter.sent_timestamp().map(|sent| now_ms.saturating_sub(sent))
+fn age_ms(dead_letter: &DeadLetter, now_ms: u64) -> Option<u64> {
+    dead_letter.sent_timestamp().map(|sent| now_ms.saturating_sub(sent))
 }
 
 /// Formats an age in its largest unit.
@@ -111,14 +112,14 @@ mod tests {
     use redrive::internals::note;
 
     use super::*;
-    use crate::dlq::letter::tests::letter;
+    use crate::dlq::dead_letter::tests::dead_letter;
 
     const BY_SQS: (&str, &str) = ("DeadLetterQueueSourceArn", "arn:aws:sqs:us-east-1:1:orders");
 
     #[test]
     fn columns_are_as_wide_as_needed() {
-        let noted = letter(&[("SentTimestamp", "0"), ("MessageGroupId", "customer-a")], &[(note::REASON, "bad")]);
-        let moved = letter(&[("SentTimestamp", "7000000"), ("ApproximateReceiveCount", "6"), BY_SQS], &[]);
+        let noted = dead_letter(&[("SentTimestamp", "0"), ("MessageGroupId", "customer-a")], &[(note::REASON, "bad")]);
+        let moved = dead_letter(&[("SentTimestamp", "7000000"), ("ApproximateReceiveCount", "6"), BY_SQS], &[]);
         let lines = text(&[noted, moved], 7_200_000, true, true);
         let expected = "\
 ID    AGE  RECEIVED  SOURCE  GROUP       REASON
@@ -132,7 +133,7 @@ here  3m   6         orders  -           moved by the RedrivePolicy
 
     #[test]
     fn reason_appears_once_and_an_earlier_one_is_marked() {
-        let why = |system: &[(&str, &str)], attributes: &[(&str, &str)]| why(&letter(system, attributes));
+        let why = |system: &[(&str, &str)], attributes: &[(&str, &str)]| why(&dead_letter(system, attributes));
         assert_eq!(why(&[], &[(note::REASON, "a"), (note::ERROR, "a: b")]), "a: b");
         assert_eq!(why(&[], &[(note::REASON, "a"), (note::ERROR, "b")]), "a (b)");
         assert_eq!(why(&[BY_SQS], &[(note::REASON, "a")]), "moved by the RedrivePolicy; before that: a");

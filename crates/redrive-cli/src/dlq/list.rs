@@ -5,13 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
-use super::choice::Wanted;
+use super::browse::{BrowseSession, LIST_LEASE};
 use super::counted;
-use super::hold::{Hold, LIST_LEASE};
-use super::letter::Letter;
+use super::dead_letter::DeadLetter;
+use super::filter::Filter;
 use super::lines::{json_lines, text};
-use super::place::{Counts, DeadLetterQueue, Place};
-use super::search::End;
+use super::search::SearchEnd;
+use super::target::{Counts, DeadLetterQueue, TargetArguments};
 use crate::Done;
 use crate::interrupt::Stop;
 
@@ -34,7 +34,7 @@ use crate::interrupt::Stop;
   redrive dlq list orders --json | jq -r 'select(.group == \"customer-a\").id'")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    place: Place,
+    target: TargetArguments,
     /// Show at most this many messages
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     limit: u16,
@@ -47,34 +47,38 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn list(arguments: &Arguments, stop: &Stop) -> Result<Done, String> {
-    let queue = arguments.place.find().await?;
+    let queue = arguments.target.find().await?;
     queue.check_receivable()?;
     let (counts, limit) = (queue.counts().await?, usize::from(arguments.limit));
-    let (mut wanted, mut hold, mut letters) = (Wanted::All, Hold::on(&queue, LIST_LEASE).await?, Vec::new());
-    let end = wanted.search(&mut hold, limit, stop, async |_, mut found| {
+    let (mut filter, mut session, mut dead_letters) =
+        (Filter::All, BrowseSession::start(&queue, LIST_LEASE).await?, Vec::new());
+    let end = filter.search(&mut session, limit, stop, async |_, mut found| {
         // A thousand bodies of a mebibyte each would not fit into memory.
-        found.iter_mut().filter(|_| !arguments.body).for_each(|letter| letter.body = String::new());
-        letters.extend(found);
+        found.iter_mut().filter(|_| !arguments.body).for_each(|dead_letter| dead_letter.body = String::new());
+        dead_letters.extend(found);
         Ok(())
     });
     let end = end.await;
     // A FIFO queue cannot show more, as the help says.
-    let is_short = !queue.is_fifo() && letters.len() < limit && end.is_ok() && hold.unseen().await.visible > 0;
-    let given_back = hold.give_back().await;
+    let is_short = !queue.is_fifo() && dead_letters.len() < limit && end.is_ok() && session.unseen().await.visible > 0;
+    let given_back = session.give_back().await;
     let end = end?;
     if let Err(problem) = &given_back {
         eprintln!("redrive: {problem}");
     }
-    eprintln!("redrive: {}", summary(&queue, counts, letters.len(), limit));
-    Ok(Done { output: arguments.output(&letters), is_good: end == End::Seen && given_back.is_ok() && !is_short })
+    eprintln!("redrive: {}", summary(&queue, counts, dead_letters.len(), limit));
+    Ok(Done {
+        output: arguments.output(&dead_letters),
+        is_good: end == SearchEnd::Seen && given_back.is_ok() && !is_short,
+    })
 }
 
 impl Arguments {
-    fn output(&self, letters: &[Letter]) -> String {
+    fn output(&self, dead_letters: &[DeadLetter]) -> String {
         if self.json {
-            return json_lines(letters, now_ms(), self.body);
+            return json_lines(dead_letters, now_ms(), self.body);
         }
-        text(letters, now_ms(), std::io::stdout().is_terminal() && !letters.is_empty(), self.body)
+        text(dead_letters, now_ms(), std::io::stdout().is_terminal() && !dead_letters.is_empty(), self.body)
     }
 }
 

@@ -1,20 +1,20 @@
 //! `redrive dlq`: looks at dead letters, moves them back, or deletes them.
 
-mod carry;
-mod choice;
+mod browse;
 mod confirm;
 mod date;
+mod dead_letter;
 mod delete;
 mod end;
-mod hold;
+mod filter;
 mod leases;
-mod letter;
 mod lines;
 mod list;
 mod r#move;
-mod place;
 mod search;
 mod seen;
+mod send_back;
+mod target;
 mod task;
 
 use std::time::Instant;
@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Done, String> {
             Subcommands::Delete(arguments) => delete::delete(arguments, &stop).await,
         });
         done.await.unwrap_or_else(|| {
-            let longest = leases::longest_lease(hold::LEASE, began.elapsed()).as_secs();
+            let longest = leases::longest_lease(browse::LEASE, began.elapsed()).as_secs();
             eprintln!(
                 "redrive: ended before all messages were released; hidden ones become visible within {longest} s"
             );

@@ -3,13 +3,13 @@
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use clap::Args;
 
-use super::carry::Carrier;
-use super::choice::{Choice, Wanted};
+use super::browse::{BrowseSession, LEASE};
 use super::counted;
 use super::end::Left;
 use super::ended_early;
-use super::hold::{Hold, LEASE};
-use super::place::{Counts, DeadLetterQueue, Place};
+use super::filter::{Filter, FilterArguments};
+use super::send_back::SendBack;
+use super::target::{Counts, DeadLetterQueue, TargetArguments};
 use super::task::{Ended, How, move_all};
 use crate::Done;
 use crate::interrupt::Stop;
@@ -43,9 +43,9 @@ use crate::sqs::{Target, variable};
   redrive dlq move orders-dlq --reason 'connection refused' --to orders-replay")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    place: Place,
+    target: TargetArguments,
     #[command(flatten)]
-    choice: Choice,
+    filter: FilterArguments,
     /// Move them to this queue instead of their source queues
     #[arg(long, value_name = "QUEUE")]
     to: Option<String>,
@@ -65,16 +65,16 @@ struct Destination {
 }
 
 pub(super) async fn r#move(arguments: &Arguments, stop: &Stop) -> Result<Done, String> {
-    let queue = arguments.place.find().await?;
+    let queue = arguments.target.find().await?;
     let to = match &arguments.to {
         Some(to) => Some(Destination::find(&queue, to).await?),
         None => None,
     };
     // SQS can only move messages of a queue that is some queue's dead-letter queue.
-    if arguments.choice.all && !arguments.one_by_one && !queue.sources.is_empty() {
+    if arguments.filter.all && !arguments.one_by_one && !queue.sources.is_empty() {
         by_task(&queue, to.as_ref(), arguments.max_per_second, stop).await
     } else {
-        one_by_one(&queue, to.as_ref(), arguments.choice.wanted(), stop).await
+        one_by_one(&queue, to.as_ref(), arguments.filter.to_filter(), stop).await
     }
 }
 
@@ -96,7 +96,7 @@ async fn by_task(
         }
         How::Failed(reason) => ended_early(format!("SQS gave up the move: {reason}"), so_far, moved > 0),
         How::SourceUnknown => {
-            let rest = one_by_one(queue, None, Wanted::All, stop).await;
+            let rest = one_by_one(queue, None, Filter::All, stop).await;
             let Done { output, is_good } = match rest {
                 Ok(done) => done,
                 Err(problem) => return ended_early(problem, so_far, moved > 0),
@@ -130,25 +130,28 @@ async fn completed(queue: &DeadLetterQueue, before: Counts, moved: u64, to: &str
 async fn one_by_one(
     queue: &DeadLetterQueue,
     to: Option<&Destination>,
-    mut wanted: Wanted,
+    mut filter: Filter,
     stop: &Stop,
 ) -> Result<Done, String> {
     queue.check_receivable()?;
-    let (mut hold, mut carrier) = (Hold::on(queue, LEASE).await?, Carrier::new(queue, to.map(|to| to.url.as_str())));
-    let end = wanted.search(&mut hold, usize::MAX, stop, async |hold, letters| carrier.carry(hold, letters).await);
+    let (mut session, mut send_back) =
+        (BrowseSession::start(queue, LEASE).await?, SendBack::new(queue, to.map(|to| to.url.as_str())));
+    let end = filter.search(&mut session, usize::MAX, stop, async |session, dead_letters| {
+        send_back.run(session, dead_letters).await
+    });
     let end = end.await;
-    let left = Left::by(&hold, &end, wanted.is_all_that_fit()).await;
-    let given_back = hold.give_back().await;
+    let left = Left::by(&session, &end, filter.is_all_that_fit()).await;
+    let given_back = session.give_back().await;
     if let Err(problem) = &given_back {
         eprintln!("redrive: {problem}");
     }
-    let summary = format!("{}: {}{}", queue.name, carrier.summary(), left.said(queue));
+    let summary = format!("{}: {}{}", queue.name, send_back.summary(), left.said(queue));
     if let Err(problem) = end {
-        return ended_early(problem, summary, carrier.has_begun());
+        return ended_early(problem, summary, send_back.has_begun());
     }
-    let missing = wanted.missing();
+    let missing = filter.missing();
     missing.iter().for_each(|id| eprintln!("redrive: {}", queue.lacks(id)));
-    let is_good = carrier.is_good() && given_back.is_ok() && missing.is_empty() && left.is_nothing();
+    let is_good = send_back.is_good() && given_back.is_ok() && missing.is_empty() && left.is_nothing();
     Ok(Done { output: format!("{summary}\n"), is_good })
 }
 

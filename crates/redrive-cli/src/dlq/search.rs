@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::choice::Wanted;
-use super::hold::{Hold, Look};
-use super::letter::Letter;
+use super::browse::{BrowseSession, Look};
+use super::dead_letter::DeadLetter;
+use super::filter::Filter;
 use crate::interrupt::Stop;
 
 /// The end of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum SearchEnd {
     /// No more messages are visible, or all wanted ones were found.
     Seen,
     Interrupted,
@@ -28,40 +28,40 @@ const COUNT_LAG: Duration = Duration::from_secs(60);
 /// The wait between two checks of the counts.
 const COUNT_WAIT: Duration = Duration::from_secs(5);
 
-impl Wanted {
+impl Filter {
     /// Receives until all are found, up to a limit, and handles each batch before the next receive. Each message is
     /// looked at once, however long it takes. Messages that arrive after the start are left alone, because a message
     /// that was moved back may fail and return.
     pub(super) async fn search(
         &mut self,
-        hold: &mut Hold<'_>,
+        session: &mut BrowseSession<'_>,
         mut limit: usize,
         stop: &Stop,
-        mut deal_with: impl AsyncFnMut(&mut Hold<'_>, Vec<Letter>) -> Result<(), String>,
-    ) -> Result<End, String> {
+        mut deal_with: impl AsyncFnMut(&mut BrowseSession<'_>, Vec<DeadLetter>) -> Result<(), String>,
+    ) -> Result<SearchEnd, String> {
         let mut quiet = Quiet::default();
         while !self.is_found() && limit > 0 {
             if stop.is_wanted() {
-                return Ok(End::Interrupted);
+                return Ok(SearchEnd::Interrupted);
             }
-            let Look { mut fresh, received, is_full } = hold.receive(limit, stop).await?;
+            let Look { mut fresh, received, is_full } = session.receive(limit, stop).await?;
             if is_full {
-                return Ok(End::Full);
+                return Ok(SearchEnd::Full);
             }
             if fresh.is_empty() {
-                if quiet.is_the_end(received, hold, stop).await {
-                    return Ok(if stop.is_wanted() { End::Interrupted } else { End::Seen });
+                if quiet.is_the_end(received, session, stop).await {
+                    return Ok(if stop.is_wanted() { SearchEnd::Interrupted } else { SearchEnd::Seen });
                 }
                 continue;
             }
             quiet = Quiet::default();
             limit = limit.saturating_sub(fresh.len());
-            fresh.retain(|letter| self.takes(letter));
+            fresh.retain(|dead_letter| self.takes(dead_letter));
             if !fresh.is_empty() {
-                deal_with(hold, fresh).await?;
+                deal_with(session, fresh).await?;
             }
         }
-        Ok(End::Seen)
+        Ok(SearchEnd::Seen)
     }
 }
 
@@ -76,22 +76,22 @@ struct Quiet {
 impl Quiet {
     /// Returns whether the search has ended after a receive with that many messages, none of them new. It waits while
     /// that is unknown.
-    async fn is_the_end(&mut self, received: usize, hold: &Hold<'_>, stop: &Stop) -> bool {
+    async fn is_the_end(&mut self, received: usize, session: &BrowseSession<'_>, stop: &Stop) -> bool {
         if received > 0 {
             (self.empty, self.without_fresh) = (0, self.without_fresh + 1);
             return self.without_fresh == RECEIVES_WITHOUT_FRESH;
         }
         self.empty += 1;
-        if let Some(until) = hold.lost_until() {
+        if let Some(until) = session.lost_until() {
             return !stop.sleep(until - Instant::now()).await;
         }
-        if !hold.expects_more() || hold.hides_others() {
+        if !session.expects_more() || session.hides_others() {
             return true;
         }
         let since = *self.since.get_or_insert_with(Instant::now);
         if self.empty < EMPTY_RECEIVES {
             return false;
         }
-        since.elapsed() >= COUNT_LAG || !hold.counts_more().await || !stop.sleep(COUNT_WAIT).await
+        since.elapsed() >= COUNT_LAG || !session.counts_more().await || !stop.sleep(COUNT_WAIT).await
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_sqs::types::ListMessageMoveTasksResultEntry as Entry;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::place::DeadLetterQueue;
+use super::target::DeadLetterQueue;
 use crate::interrupt::Stop;
 
 /// The end of a task.

@@ -8,7 +8,7 @@ use redrive_local::{Faults, Sqs};
 use tokio::time::Instant;
 
 use super::*;
-use crate::dlq::hold::tests::queue as dead_letter_queue;
+use crate::dlq::browse::tests::queue as dead_letter_queue;
 
 const PREFIX: &str = "arn:aws:sqs:us-east-1:000000000000";
 
@@ -78,7 +78,7 @@ impl Queues {
     }
 
     async fn move_all(&self) -> Done {
-        one_by_one(&self.dead, None, Wanted::All, &Stop::told().1).await.unwrap()
+        one_by_one(&self.dead, None, Filter::All, &Stop::told().1).await.unwrap()
     }
 }
 
@@ -269,7 +269,7 @@ async fn interrupted_move_leaves_each_message_visible_in_one_queue() {
             tokio::time::sleep(after).await;
             interrupt.send_replace(true);
         };
-        let (done, ()) = tokio::join!(one_by_one(&queues.dead, None, Wanted::All, &stop), interrupted);
+        let (done, ()) = tokio::join!(one_by_one(&queues.dead, None, Filter::All, &stop), interrupted);
         let Done { output, is_good } = done.unwrap();
         queues.sqs.set_faults(Faults::none());
         let (mut there, here) = (queues.take("orders").await, queues.take("dead").await);
@@ -284,13 +284,13 @@ async fn interrupted_move_leaves_each_message_visible_in_one_queue() {
 async fn search_ends_at_the_limit_of_held_messages() {
     let queues = Queues::new(9, "").await;
     queues.dead_letters(50).await;
-    let mut hold = Hold::on(&queues.dead, LEASE).await.unwrap();
-    hold.max_held = 20;
-    let mut wanted = Wanted::Reason("none has it".to_owned());
-    let end = wanted.search(&mut hold, usize::MAX, &Stop::told().1, async |_, _| Ok(())).await;
-    let left = Left::by(&hold, &end, true).await;
+    let mut session = BrowseSession::start(&queues.dead, LEASE).await.unwrap();
+    session.max_browsed = 20;
+    let mut filter = Filter::Reason("none has it".to_owned());
+    let end = filter.search(&mut session, usize::MAX, &Stop::told().1, async |_, _| Ok(())).await;
+    let left = Left::by(&session, &end, true).await;
     assert!(!left.is_nothing() && left.said(&queues.dead).contains("; about 30 messages not looked at"));
     assert!(left.said(&queues.dead).contains("; stopped, because SQS hides at most about 120,000 messages"));
-    hold.give_back().await.unwrap();
+    session.give_back().await.unwrap();
     assert_eq!(queues.take("dead").await.len(), 50);
 }

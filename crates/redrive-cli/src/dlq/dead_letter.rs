@@ -10,7 +10,7 @@ use crate::trace_header::without_lineage;
 
 /// A dead letter.
 #[derive(Debug)]
-pub(super) struct Letter {
+pub(super) struct DeadLetter {
     pub(super) id: String,
     pub(super) receipt_handle: String,
     pub(super) body: String,
@@ -18,7 +18,7 @@ pub(super) struct Letter {
     system: BTreeMap<System, String>,
 }
 
-impl Letter {
+impl DeadLetter {
     /// Converts a message. `None` if it lacks the parts that a delete needs.
     pub(super) fn of(message: Message) -> Option<Self> {
         Some(Self {
@@ -128,11 +128,11 @@ pub(super) mod tests {
 
     use super::*;
 
-    pub(in crate::dlq) fn letter(system: &[(&str, &str)], attributes: &[(&str, &str)]) -> Letter {
-        letter_of("here", system, attributes)
+    pub(in crate::dlq) fn dead_letter(system: &[(&str, &str)], attributes: &[(&str, &str)]) -> DeadLetter {
+        dead_letter_of("here", system, attributes)
     }
 
-    pub(in crate::dlq) fn letter_of(id: &str, system: &[(&str, &str)], attributes: &[(&str, &str)]) -> Letter {
+    pub(in crate::dlq) fn dead_letter_of(id: &str, system: &[(&str, &str)], attributes: &[(&str, &str)]) -> DeadLetter {
         let string = |value: &str| MessageAttributeValue::builder().data_type("String").string_value(value).build();
         let mut message = Message::builder().message_id(id).receipt_handle("r").body("{}");
         for &(name, value) in system {
@@ -141,7 +141,7 @@ pub(super) mod tests {
         for &(name, value) in attributes {
             message = message.message_attributes(name, string(value).unwrap());
         }
-        Letter::of(message.build()).unwrap()
+        DeadLetter::of(message.build()).unwrap()
     }
 
     const NOTE: [(&str, &str); 6] = [
@@ -155,10 +155,10 @@ pub(super) mod tests {
 
     #[test]
     fn note_adds_what_sqs_does_not_know() {
-        let letter = letter(&[("SentTimestamp", "5000"), ("ApproximateReceiveCount", "1")], &NOTE);
-        assert_eq!((letter.receive_count(), letter.sent_timestamp()), (3, Some(1_000)));
-        assert_eq!(letter.source(), Some("arn:aws:sqs:us-east-1:1:orders"));
-        assert_eq!((letter.source_by_sqs(), letter.original_id()), (None, Some("there")));
+        let dead_letter = dead_letter(&[("SentTimestamp", "5000"), ("ApproximateReceiveCount", "1")], &NOTE);
+        assert_eq!((dead_letter.receive_count(), dead_letter.sent_timestamp()), (3, Some(1_000)));
+        assert_eq!(dead_letter.source(), Some("arn:aws:sqs:us-east-1:1:orders"));
+        assert_eq!((dead_letter.source_by_sqs(), dead_letter.original_id()), (None, Some("there")));
     }
 
     #[test]
@@ -168,20 +168,22 @@ pub(super) mod tests {
             ("ApproximateReceiveCount", "6"),
             ("DeadLetterQueueSourceArn", "arn:aws:sqs:us-east-1:1:refunds"),
         ];
-        let letter = letter(&by_sqs, &NOTE);
-        assert_eq!((letter.receive_count(), letter.sent_timestamp()), (6, Some(5_000)));
-        assert_eq!((letter.source(), letter.original_id()), (Some("arn:aws:sqs:us-east-1:1:refunds"), None));
+        let dead_letter = dead_letter(&by_sqs, &NOTE);
+        assert_eq!((dead_letter.receive_count(), dead_letter.sent_timestamp()), (6, Some(5_000)));
+        assert_eq!((dead_letter.source(), dead_letter.original_id()), (Some("arn:aws:sqs:us-east-1:1:refunds"), None));
     }
 
     #[test]
     fn message_is_sent_back_without_its_note_under_its_own_id() {
-        let letter =
-            letter(&[("MessageGroupId", "g"), ("AWSTraceHeader", "Root=1;Parent=2;Lineage=a:1:2;Sampled=1")], &NOTE);
-        let sent = letter.sent_back(true);
+        let dead_letter = dead_letter(
+            &[("MessageGroupId", "g"), ("AWSTraceHeader", "Root=1;Parent=2;Lineage=a:1:2;Sampled=1")],
+            &NOTE,
+        );
+        let sent = dead_letter.sent_back(true);
         assert_eq!(sent.get_attributes().map(|(name, _)| name).collect::<Vec<_>>(), ["channel"]);
         assert_eq!((sent.get_group(), sent.get_deduplication_id()), (Some("g"), Some("here")));
         assert_eq!(sent.get_trace_header(), Some("Root=1;Parent=2;Sampled=1"));
-        assert_eq!(letter.sent_back(false).get_deduplication_id(), None);
+        assert_eq!(dead_letter.sent_back(false).get_deduplication_id(), None);
     }
 
     #[test]

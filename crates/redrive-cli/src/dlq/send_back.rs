@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::browse::BrowseSession;
 use super::counted;
-use super::hold::Hold;
-use super::letter::Letter;
-use super::place::{DeadLetterQueue, name_in};
+use super::dead_letter::DeadLetter;
+use super::target::{DeadLetterQueue, name_in};
 use crate::send::{Delivered, Destination, InputPosition, Message, SendOutcome};
 
 /// How many messages are named on stderr. Further ones are counted.
 const MAX_NAMED: usize = 1_000;
 
 /// Moves messages to their sources, or all to one queue.
-pub(super) struct Carrier<'a> {
+pub(super) struct SendBack<'a> {
     queue: &'a DeadLetterQueue,
     /// The URL of that one queue.
     to: Option<&'a str>,
@@ -31,7 +31,7 @@ pub(super) struct Carrier<'a> {
     named: usize,
 }
 
-impl<'a> Carrier<'a> {
+impl<'a> SendBack<'a> {
     pub(super) fn new(queue: &'a DeadLetterQueue, to: Option<&'a str>) -> Self {
         Self {
             queue,
@@ -48,48 +48,56 @@ impl<'a> Carrier<'a> {
     }
 
     /// Moves the messages. An error means that no further message could be moved.
-    pub(super) async fn carry(&mut self, hold: &mut Hold<'_>, letters: Vec<Letter>) -> Result<(), String> {
-        for letters in rounds(letters, self.queue.is_fifo()) {
-            self.carry_round(hold, letters).await?;
+    pub(super) async fn run(
+        &mut self,
+        session: &mut BrowseSession<'_>,
+        dead_letters: Vec<DeadLetter>,
+    ) -> Result<(), String> {
+        for dead_letters in rounds(dead_letters, self.queue.is_fifo()) {
+            self.run_round(session, dead_letters).await?;
         }
         Ok(())
     }
 
     /// Moves messages that need not wait for one another.
-    async fn carry_round(&mut self, hold: &mut Hold<'_>, letters: Vec<Letter>) -> Result<(), String> {
-        let mut by_url: BTreeMap<String, Vec<Letter>> = BTreeMap::new();
-        for letter in letters {
-            match self.destination(&letter).await {
-                Ok(url) => by_url.entry(url).or_default().push(letter),
-                Err(problem) => self.stays(&letter, &problem),
+    async fn run_round(
+        &mut self,
+        session: &mut BrowseSession<'_>,
+        dead_letters: Vec<DeadLetter>,
+    ) -> Result<(), String> {
+        let mut by_url: BTreeMap<String, Vec<DeadLetter>> = BTreeMap::new();
+        for dead_letter in dead_letters {
+            match self.destination(&dead_letter).await {
+                Ok(url) => by_url.entry(url).or_default().push(dead_letter),
+                Err(problem) => self.stays(&dead_letter, &problem),
             }
         }
-        for (url, letters) in by_url {
-            self.send(hold, &url, &letters).await?;
+        for (url, dead_letters) in by_url {
+            self.send(session, &url, &dead_letters).await?;
         }
         Ok(())
     }
 
     /// Returns the URL of the message's destination.
-    async fn destination(&mut self, letter: &Letter) -> Result<String, String> {
-        if self.group(letter).is_some_and(|group| self.held_back.contains(group)) {
+    async fn destination(&mut self, dead_letter: &DeadLetter) -> Result<String, String> {
+        if self.group(dead_letter).is_some_and(|group| self.held_back.contains(group)) {
             return Err("an earlier message of its group stays, and it must not pass that one".to_owned());
         }
         let url = match self.to {
             Some(url) => url.to_owned(),
-            None => self.source(letter).await?,
+            None => self.source(dead_letter).await?,
         };
         self.hopeless.get(&url).map_or(Ok(url), |problem| Err(problem.clone()))
     }
 
     /// Returns the URL of the message's source queue.
-    async fn source(&mut self, letter: &Letter) -> Result<String, String> {
-        let arn = letter.source().ok_or("its source queue is unknown; pass --to")?;
+    async fn source(&mut self, dead_letter: &DeadLetter) -> Result<String, String> {
+        let arn = dead_letter.source().ok_or("its source queue is unknown; pass --to")?;
         if let Some(url) = self.queue.source_url(arn) {
             return Ok(url.to_owned());
         }
         // Anybody can write a note, and could use it to have us send where only we may. SQS's own statement is trusted.
-        if letter.source_by_sqs().is_none() {
+        if dead_letter.source_by_sqs().is_none() {
             let name = name_in(arn);
             return Err(format!(
                 "its note names {name} as its source, whose RedrivePolicy does not name {}; pass --to",
@@ -103,40 +111,45 @@ impl<'a> Carrier<'a> {
     }
 
     /// Returns the group on a FIFO queue.
-    fn group<'l>(&self, letter: &'l Letter) -> Option<&'l str> {
-        letter.group().filter(|_| self.queue.is_fifo())
+    fn group<'l>(&self, dead_letter: &'l DeadLetter) -> Option<&'l str> {
+        dead_letter.group().filter(|_| self.queue.is_fifo())
     }
 
-    async fn send(&mut self, hold: &mut Hold<'_>, url: &str, letters: &[Letter]) -> Result<(), String> {
+    async fn send(
+        &mut self,
+        session: &mut BrowseSession<'_>,
+        url: &str,
+        dead_letters: &[DeadLetter],
+    ) -> Result<(), String> {
         let name = url.rsplit('/').next().unwrap_or(url);
         let destination = self.destinations.entry(url.to_owned()).or_insert_with(|| {
             let sqs = &self.queue.sqs;
             Destination::new(sqs.client.clone(), url.to_owned(), name.to_owned(), sqs.endpoint.url().to_owned())
         });
         let is_fifo = destination.is_fifo();
-        let messages = (0..).zip(letters).map(|(position, letter)| Message {
+        let messages = (0..).zip(dead_letters).map(|(position, dead_letter)| Message {
             position: InputPosition::Record(position),
-            outgoing: letter.sent_back(is_fifo),
+            outgoing: dead_letter.sent_back(is_fifo),
         });
         let Delivered { outcomes, ids, hopeless, .. } = destination.deliver(messages.collect()).await;
-        hold.seen.were_sent_back(&ids);
+        session.seen.were_sent_back(&ids);
         let mut sent = Vec::new();
         for (position, outcome) in outcomes {
-            let Some(letter) = at(letters, position) else { continue };
+            let Some(dead_letter) = at(dead_letters, position) else { continue };
             match outcome {
-                SendOutcome::Sent => sent.push(letter.id.clone()),
-                SendOutcome::Failed(cause) => self.stays(letter, &cause),
+                SendOutcome::Sent => sent.push(dead_letter.id.clone()),
+                SendOutcome::Failed(cause) => self.stays(dead_letter, &cause),
                 SendOutcome::Hopeless => {
                     self.stay += 1;
-                    self.hold_back(letter);
+                    self.hold_back(dead_letter);
                 }
                 SendOutcome::Unknown(cause) => {
-                    self.hold_back(letter);
-                    self.is_doubtful(&letter.id, &format!("may be in {name} too, and stays here: {cause}"));
+                    self.hold_back(dead_letter);
+                    self.is_doubtful(&dead_letter.id, &format!("may be in {name} too, and stays here: {cause}"));
                 }
             }
         }
-        for (id, deleted) in hold.delete(&sent).await {
+        for (id, deleted) in session.delete(&sent).await {
             match deleted {
                 Ok(()) => *self.moved.entry(name.to_owned()).or_default() += 1,
                 Err(cause) => {
@@ -160,14 +173,14 @@ impl<'a> Carrier<'a> {
         }
     }
 
-    fn stays(&mut self, letter: &Letter, cause: &str) {
+    fn stays(&mut self, dead_letter: &DeadLetter, cause: &str) {
         self.stay += 1;
-        self.hold_back(letter);
-        self.name_one(&format!("{} stays: {cause}", letter.id));
+        self.hold_back(dead_letter);
+        self.name_one(&format!("{} stays: {cause}", dead_letter.id));
     }
 
-    fn hold_back(&mut self, letter: &Letter) {
-        if let Some(group) = self.group(letter)
+    fn hold_back(&mut self, dead_letter: &DeadLetter) {
+        if let Some(group) = self.group(dead_letter)
             && !self.held_back.contains(group)
         {
             self.held_back.insert(group.to_owned());
@@ -218,25 +231,25 @@ impl<'a> Carrier<'a> {
 /// Splits the messages into rounds, each of which is sent after the previous one has arrived. A round has one message
 /// of each FIFO group: SQS answers each entry of a call separately, and may accept the second message where it refuses
 /// the first.
-fn rounds(letters: Vec<Letter>, is_fifo: bool) -> Vec<Vec<Letter>> {
+fn rounds(dead_letters: Vec<DeadLetter>, is_fifo: bool) -> Vec<Vec<DeadLetter>> {
     if !is_fifo {
-        return vec![letters];
+        return vec![dead_letters];
     }
-    let (mut rounds, mut next): (Vec<Vec<Letter>>, HashMap<String, usize>) = Default::default();
-    for letter in letters {
-        let round = next.entry(letter.group().unwrap_or_default().to_owned()).or_default();
+    let (mut rounds, mut next): (Vec<Vec<DeadLetter>>, HashMap<String, usize>) = Default::default();
+    for dead_letter in dead_letters {
+        let round = next.entry(dead_letter.group().unwrap_or_default().to_owned()).or_default();
         if *round == rounds.len() {
             rounds.push(Vec::new());
         }
-        rounds[*round].push(letter);
+        rounds[*round].push(dead_letter);
         *round += 1;
     }
     rounds
 }
 
-fn at(letters: &[Letter], position: InputPosition) -> Option<&Letter> {
+fn at(dead_letters: &[DeadLetter], position: InputPosition) -> Option<&DeadLetter> {
     match position {
-        InputPosition::Record(position) => letters.get(usize::try_from(position).ok()?),
+        InputPosition::Record(position) => dead_letters.get(usize::try_from(position).ok()?),
         InputPosition::Line(_) | InputPosition::Whole => None,
     }
 }

@@ -1,15 +1,15 @@
-//! The messages that the user chooses.
+//! Selects messages by the options of the command line.
 
 use std::collections::HashSet;
 
 use clap::Args;
 
-use super::letter::Letter;
+use super::dead_letter::DeadLetter;
 
-/// The choice on the command line.
+/// The filter on the command line.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-pub(super) struct Choice {
+pub(super) struct FilterArguments {
     /// All messages of the queue
     #[arg(long)]
     pub(super) all: bool,
@@ -22,31 +22,33 @@ pub(super) struct Choice {
 }
 
 /// The messages that are still to be found.
-pub(super) enum Wanted {
+pub(super) enum Filter {
     Ids(HashSet<String>),
     Reason(String),
     All,
 }
 
-impl Choice {
-    pub(super) fn wanted(&self) -> Wanted {
+impl FilterArguments {
+    pub(super) fn to_filter(&self) -> Filter {
         match &self.reason {
-            _ if self.all => Wanted::All,
-            Some(text) => Wanted::Reason(text.clone()),
-            None => Wanted::Ids(self.ids.iter().cloned().collect()),
+            _ if self.all => Filter::All,
+            Some(text) => Filter::Reason(text.clone()),
+            None => Filter::Ids(self.ids.iter().cloned().collect()),
         }
     }
 }
 
-impl Wanted {
-    /// Returns whether the message is one of them, and marks it as found.
-    pub(super) fn takes(&mut self, letter: &Letter) -> bool {
+impl Filter {
+    /// Returns whether the message matches, and marks its id as found.
+    pub(super) fn takes(&mut self, dead_letter: &DeadLetter) -> bool {
         match self {
             Self::All => true,
-            Self::Reason(text) => [letter.reason(), letter.error()].iter().flatten().any(|said| said.contains(&**text)),
+            Self::Reason(text) => {
+                [dead_letter.reason(), dead_letter.error()].iter().flatten().any(|said| said.contains(&**text))
+            }
             Self::Ids(ids) => {
-                let original = letter.original_id().is_some_and(|id| ids.remove(id));
-                ids.remove(&letter.id) || original
+                let original = dead_letter.original_id().is_some_and(|id| ids.remove(id));
+                ids.remove(&dead_letter.id) || original
             }
         }
     }
@@ -74,23 +76,23 @@ mod tests {
     use redrive::internals::note;
 
     use super::*;
-    use crate::dlq::letter::tests::letter;
+    use crate::dlq::dead_letter::tests::dead_letter;
 
     #[test]
     fn id_of_either_queue_matches_once() {
-        let mut wanted = Wanted::Ids(["there".to_owned(), "else".to_owned()].into());
-        let noted = letter(&[], &[(note::MESSAGE_ID, "there")]);
-        assert!(wanted.takes(&noted));
-        assert!(!wanted.takes(&noted));
-        assert_eq!(wanted.missing(), ["else"]);
-        assert!(Wanted::Ids(["here".to_owned()].into()).takes(&noted));
+        let mut filter = Filter::Ids(["there".to_owned(), "else".to_owned()].into());
+        let noted = dead_letter(&[], &[(note::MESSAGE_ID, "there")]);
+        assert!(filter.takes(&noted));
+        assert!(!filter.takes(&noted));
+        assert_eq!(filter.missing(), ["else"]);
+        assert!(Filter::Ids(["here".to_owned()].into()).takes(&noted));
     }
 
     #[test]
     fn text_matches_the_reason_or_the_error() {
-        let noted = letter(&[], &[(note::REASON, "no such order"), (note::ERROR, "timed out")]);
-        let takes = |text: &str, letter: &Letter| Wanted::Reason(text.to_owned()).takes(letter);
+        let noted = dead_letter(&[], &[(note::REASON, "no such order"), (note::ERROR, "timed out")]);
+        let takes = |text: &str, dead_letter: &DeadLetter| Filter::Reason(text.to_owned()).takes(dead_letter);
         assert!(takes("such", &noted) && takes("timed", &noted) && !takes("Such", &noted));
-        assert!(!takes("", &letter(&[], &[])), "a message without a reason matches no text");
+        assert!(!takes("", &dead_letter(&[], &[])), "a message without a reason matches no text");
     }
 }

@@ -18,8 +18,8 @@ async fn send(queue: &DeadLetterQueue) {
     queue.sqs.client.send_message().queue_url(&queue.url).message_body("a").send().await.unwrap();
 }
 
-async fn receive(hold: &mut Hold<'_>) -> Vec<Letter> {
-    hold.receive(10, &Stop::told().1).await.unwrap().fresh
+async fn receive(session: &mut BrowseSession<'_>) -> Vec<DeadLetter> {
+    session.receive(10, &Stop::told().1).await.unwrap().fresh
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -28,14 +28,14 @@ const HOUR: Duration = Duration::from_secs(3_600);
 async fn held_messages_stay_hidden_for_the_whole_run() {
     let queue = queue(&Sqs::with_seed(1), "dead").await;
     send(&queue).await;
-    let mut hold = Hold::on(&queue, LIST_LEASE).await.unwrap();
-    let id = receive(&mut hold).await.remove(0).id;
+    let mut session = BrowseSession::start(&queue, LIST_LEASE).await.unwrap();
+    let id = receive(&mut session).await.remove(0).id;
     for _ in 0..11 {
         tokio::time::sleep(HOUR).await;
         assert_eq!(queue.counts().await.unwrap().hidden, 1);
     }
-    assert!(hold.delete(&[id]).await[0].1.is_ok());
-    hold.give_back().await.unwrap();
+    assert!(session.delete(&[id]).await[0].1.is_ok());
+    session.give_back().await.unwrap();
     let counts = queue.counts().await.unwrap();
     assert_eq!((counts.visible, counts.hidden), (0, 0));
 }
@@ -44,15 +44,15 @@ async fn held_messages_stay_hidden_for_the_whole_run() {
 async fn message_held_past_twelve_hours_is_deleted_by_its_new_receipt() {
     let queue = queue(&Sqs::with_seed(1), "dead").await;
     send(&queue).await;
-    let mut hold = Hold::on(&queue, LEASE).await.unwrap();
-    let id = receive(&mut hold).await.remove(0).id;
+    let mut session = BrowseSession::start(&queue, LEASE).await.unwrap();
+    let id = receive(&mut session).await.remove(0).id;
     tokio::time::sleep(HOUR * 13).await;
-    let deleted = hold.delete(std::slice::from_ref(&id)).await;
+    let deleted = session.delete(std::slice::from_ref(&id)).await;
     assert!(deleted[0].1.as_ref().unwrap_err().contains("no longer hidden"), "{deleted:?}");
-    assert!(receive(&mut hold).await.is_empty(), "it is not new");
-    assert!(hold.delete(&[id]).await[0].1.is_ok());
-    assert_eq!(hold.leases.count(), 0);
-    hold.give_back().await.unwrap();
+    assert!(receive(&mut session).await.is_empty(), "it is not new");
+    assert!(session.delete(&[id]).await[0].1.is_ok());
+    assert_eq!(session.leases.count(), 0);
+    session.give_back().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,15 +60,15 @@ async fn receipt_that_may_be_too_old_deletes_nothing() {
     let sqs = Sqs::with_seed(1);
     let queue = queue(&sqs, "dead").await;
     send(&queue).await;
-    let mut hold = Hold::on(&queue, LIST_LEASE).await.unwrap();
-    let id = receive(&mut hold).await.remove(0).id;
+    let mut session = BrowseSession::start(&queue, LIST_LEASE).await.unwrap();
+    let id = receive(&mut session).await.remove(0).id;
     // No lease can be extended while SQS does not answer.
     sqs.set_faults(redrive_local::Faults::none().lost_requests(1.0));
     tokio::time::sleep(LIST_LEASE - Duration::from_secs(20)).await;
     sqs.set_faults(redrive_local::Faults::none());
-    let deleted = hold.delete(&[id]).await;
+    let deleted = session.delete(&[id]).await;
     assert!(deleted[0].1.as_ref().unwrap_err().contains("no longer hidden"), "{deleted:?}");
-    hold.give_back().await.unwrap();
+    session.give_back().await.unwrap();
     tokio::time::sleep(LIST_LEASE).await;
     assert_eq!(queue.counts().await.unwrap().visible, 1);
 }
@@ -78,10 +78,10 @@ async fn receipt_from_before_a_suspend_deletes_nothing() {
     let sqs = Sqs::with_seed(1);
     let queue = queue(&sqs, "dead").await;
     send(&queue).await;
-    let mut hold = Hold::on(&queue, LIST_LEASE).await.unwrap();
-    let id = receive(&mut hold).await.remove(0).id;
+    let mut session = BrowseSession::start(&queue, LIST_LEASE).await.unwrap();
+    let id = receive(&mut session).await.remove(0).id;
     redrive::internals::set_wall_clock_ahead(LIST_LEASE);
-    let deleted = hold.delete(&[id]).await;
+    let deleted = session.delete(&[id]).await;
     assert!(deleted[0].1.as_ref().unwrap_err().contains("no longer hidden"), "{deleted:?}");
     assert_eq!(queue.counts().await.unwrap().hidden, 1, "another consumer may have it");
 }
@@ -90,10 +90,10 @@ async fn receipt_from_before_a_suspend_deletes_nothing() {
 async fn no_lease_is_extended_after_the_release() {
     let queue = queue(&Sqs::with_seed(1), "dead").await;
     send(&queue).await;
-    let mut hold = Hold::on(&queue, LIST_LEASE).await.unwrap();
-    assert_eq!(receive(&mut hold).await.len(), 1);
-    let leases = hold.leases.clone();
-    hold.give_back().await.unwrap();
+    let mut session = BrowseSession::start(&queue, LIST_LEASE).await.unwrap();
+    assert_eq!(receive(&mut session).await.len(), 1);
+    let leases = session.leases.clone();
+    session.give_back().await.unwrap();
     // Another consumer has it now. A stale receipt would change that consumer's lease.
     let other = queue.sqs.client.receive_message().queue_url(&queue.url).visibility_timeout(60).send().await.unwrap();
     assert_eq!(other.messages().len(), 1);
@@ -107,18 +107,18 @@ async fn messages_of_an_unanswered_receive_are_awaited() {
     let sqs = Sqs::with_seed(1);
     let queue = queue(&sqs, "dead").await;
     send(&queue).await;
-    let mut hold = Hold::on(&queue, LEASE).await.unwrap();
+    let mut session = BrowseSession::start(&queue, LEASE).await.unwrap();
     sqs.set_faults(redrive_local::Faults::none().lost_answers(1.0));
     let stop = Stop::told();
-    let look = async { hold.receive(10, &stop.1).await.map(|look| look.received) };
+    let look = async { session.receive(10, &stop.1).await.map(|look| look.received) };
     let heal = async {
         tokio::time::sleep(Duration::from_secs(3)).await;
         sqs.set_faults(redrive_local::Faults::none());
     };
     let (look, ()) = tokio::join!(look, heal);
     assert_eq!(look.unwrap(), 0, "the lost attempt hides it");
-    let until = hold.lost_until().expect("the lost attempt may hide messages");
+    let until = session.lost_until().expect("the lost attempt may hide messages");
     tokio::time::sleep_until(until).await;
-    assert_eq!(receive(&mut hold).await.len(), 1);
-    hold.give_back().await.unwrap();
+    assert_eq!(receive(&mut session).await.len(), 1);
+    session.give_back().await.unwrap();
 }

@@ -8,7 +8,7 @@ use crate::sqs::{Elsewhere, Found, Target, variable};
 
 /// The dead-letter queue on the command line.
 #[derive(Args)]
-pub(super) struct Place {
+pub(super) struct TargetArguments {
     /// The dead-letter queue, or a queue whose RedrivePolicy names it: the name or the URL
     queue: String,
     /// The SQS that has the queue; the default is that of the queue's URL, or AWS_ENDPOINT_URL_SQS, or
@@ -49,7 +49,7 @@ pub(super) struct Counts {
     pub(super) hidden: usize,
 }
 
-impl Place {
+impl TargetArguments {
     /// Finds the dead-letter queue. A queue that others name in their RedrivePolicy is taken itself, any other queue
     /// stands for its own dead-letter queue.
     pub(super) async fn find(&self) -> Result<DeadLetterQueue, String> {

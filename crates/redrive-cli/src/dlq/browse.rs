@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use super::counted;
 use super::date::AnswerDate;
+use super::dead_letter::DeadLetter;
 use super::leases::Leases;
-use super::letter::Letter;
-use super::place::{Counts, DeadLetterQueue};
 use super::seen::{Meeting, Seen};
+use super::target::{Counts, DeadLetterQueue};
 use crate::interrupt::Stop;
 use crate::sqs::{CallError, Trouble, backoff};
 
@@ -24,8 +24,8 @@ use crate::sqs::{CallError, Trouble, backoff};
 pub(super) const LIST_LEASE: Duration = Duration::from_secs(90);
 /// The same for other commands, where each chosen message takes two more calls.
 pub(super) const LEASE: Duration = Duration::from_secs(300);
-/// The limit of held messages. SQS hides about 120,000 of a queue, and other consumers need some of these.
-pub(super) const MAX_HELD: usize = 100_000;
+/// The limit of messages in a session. SQS hides about 120,000 of a queue, and other consumers need some of these.
+pub(super) const MAX_BROWSED: usize = 100_000;
 
 /// How often the leases are checked.
 const TICK: Duration = Duration::from_secs(5);
@@ -36,15 +36,15 @@ const MAX_RECEIVED: usize = 10;
 const RECEIVE_ATTEMPTS: u32 = 16;
 
 /// The messages that were received from a queue.
-pub(super) struct Hold<'a> {
+pub(super) struct BrowseSession<'a> {
     queue: &'a DeadLetterQueue,
     /// Makes each call once, because an unanswered attempt may hide messages unknown to this process.
     client: Client,
     lease: Duration,
     leases: Arc<Leases>,
-    keeper: Keeper,
+    extender: LeaseExtender,
     pub(super) seen: Seen,
-    pub(super) max_held: usize,
+    pub(super) max_browsed: usize,
     /// When the first receive was answered.
     began: Option<Instant>,
     /// The counts of the queue before the run.
@@ -57,7 +57,7 @@ pub(super) struct Hold<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Look {
     /// Messages from before the run that it meets for the first time.
-    pub(super) fresh: Vec<Letter>,
+    pub(super) fresh: Vec<DeadLetter>,
     /// The number of all messages received.
     pub(super) received: usize,
     /// SQS hides as many messages of this queue as it ever does.
@@ -72,20 +72,20 @@ pub(super) struct Unseen {
     pub(super) hidden: usize,
 }
 
-impl<'a> Hold<'a> {
-    pub(super) async fn on(queue: &'a DeadLetterQueue, lease: Duration) -> Result<Self, String> {
+impl<'a> BrowseSession<'a> {
+    pub(super) async fn start(queue: &'a DeadLetterQueue, lease: Duration) -> Result<Self, String> {
         let before = queue.counts().await?;
         let config = queue.sqs.client.config().to_builder().retry_config(RetryConfig::disabled());
         let client = Client::from_conf(config.build());
         let leases = Arc::new(Leases::new(client.clone(), queue.url.clone(), lease));
-        let keeper = Keeper::of(leases.clone());
+        let extender = LeaseExtender::of(leases.clone());
         let (seen, began, lost_until) = (Seen::default(), None, None);
-        Ok(Self { queue, client, lease, leases, keeper, seen, max_held: MAX_HELD, began, before, lost_until })
+        Ok(Self { queue, client, lease, leases, extender, seen, max_browsed: MAX_BROWSED, began, before, lost_until })
     }
 
     /// Receives messages up to the limit and holds them. It retries failures that may pass, unless it should stop.
     pub(super) async fn receive(&mut self, limit: usize, stop: &Stop) -> Result<Look, String> {
-        let room = limit.min(MAX_RECEIVED).min(self.max_held.saturating_sub(self.leases.count()));
+        let room = limit.min(MAX_RECEIVED).min(self.max_browsed.saturating_sub(self.leases.count()));
         if room == 0 {
             return Ok(Look { is_full: true, ..Look::default() });
         }
@@ -94,7 +94,7 @@ impl<'a> Hold<'a> {
         for attempt in 1.. {
             let received = Moment::now();
             match self.call(room, attempt_id.clone()).await {
-                Ok(letters) => return Ok(self.meet(letters, received)),
+                Ok(dead_letters) => return Ok(self.meet(dead_letters, received)),
                 Err(error) if error.text().contains("OverLimit") => {
                     return Ok(Look { is_full: true, ..Look::default() });
                 }
@@ -120,7 +120,7 @@ impl<'a> Hold<'a> {
     }
 
     /// Makes one attempt. It is never dropped, because messages in its answer would stay hidden.
-    async fn call(&mut self, max: usize, attempt_id: Option<String>) -> Result<Vec<Letter>, CallError> {
+    async fn call(&mut self, max: usize, attempt_id: Option<String>) -> Result<Vec<DeadLetter>, CallError> {
         let date = AnswerDate::default();
         let receive = self.client.receive_message().queue_url(&self.queue.url);
         let receive = receive
@@ -135,17 +135,17 @@ impl<'a> Hold<'a> {
             self.began = Some(Instant::now());
             self.seen.begins_at(date.millis());
         }
-        Ok(received.messages.unwrap_or_default().into_iter().filter_map(Letter::of).collect())
+        Ok(received.messages.unwrap_or_default().into_iter().filter_map(DeadLetter::of).collect())
     }
 
-    fn meet(&mut self, letters: Vec<Letter>, received: Moment) -> Look {
+    fn meet(&mut self, dead_letters: Vec<DeadLetter>, received: Moment) -> Look {
         let running = self.began.map_or(Duration::ZERO, |began| began.elapsed());
         let running_ms = u64::try_from(running.as_millis()).unwrap_or(u64::MAX / 2);
-        let mut look = Look { received: letters.len(), ..Look::default() };
-        for letter in letters {
-            self.leases.hold(&letter.id, letter.receipt_handle.clone(), received);
-            if self.seen.meet(&letter, running_ms) == Meeting::First {
-                look.fresh.push(letter);
+        let mut look = Look { received: dead_letters.len(), ..Look::default() };
+        for dead_letter in dead_letters {
+            self.leases.add(&dead_letter.id, dead_letter.receipt_handle.clone(), received);
+            if self.seen.meet(&dead_letter, running_ms) == Meeting::First {
+                look.fresh.push(dead_letter);
             }
         }
         look
@@ -190,7 +190,7 @@ impl<'a> Hold<'a> {
 
     /// Makes all held messages visible again at once. Returns what failed.
     pub(super) async fn give_back(self) -> Result<(), String> {
-        self.keeper.end().await;
+        self.extender.end().await;
         self.leases.give_back().await.map_err(|hidden| {
             format!(
                 "{}: {} could not be released, and stay hidden for up to {} s: {}",
@@ -204,13 +204,13 @@ impl<'a> Hold<'a> {
 }
 
 /// Extends leases while they are needed.
-struct Keeper {
+struct LeaseExtender {
     /// Dropping it ends the task.
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-impl Keeper {
+impl LeaseExtender {
     fn of(leases: Arc<Leases>) -> Self {
         let (end, mut ended) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
