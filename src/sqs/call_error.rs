@@ -7,7 +7,7 @@ use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 use super::credentials::missing_credentials;
-use super::error_codes::{is_foreign, of_answer};
+use super::error_codes::{OVER_LIMIT, is_foreign, of_answer};
 use super::safe_text::{hiding, text_of};
 use super::size_limit::TooLarge;
 
@@ -64,6 +64,11 @@ impl CallError {
 
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Returns whether as many messages of the queue are in flight as SQS allows.
+    pub fn is_over_limit(&self) -> bool {
+        self.is_answer() && self.text.contains(OVER_LIMIT)
     }
 
     /// Removes what the call carried, in case the text quotes it.

@@ -2,7 +2,7 @@
 
 use aws_sdk_sqs::types::BatchResultErrorEntry;
 
-use super::error_codes::{Trouble, of_code};
+use super::error_codes::{NOT_IN_FLIGHT, Trouble, of_code};
 use super::safe_text::{hiding, redacted};
 
 /// The reason why an entry failed.
@@ -27,6 +27,11 @@ impl EntryError {
 
     pub fn is_too_late(&self) -> bool {
         self.text() == TOO_LATE
+    }
+
+    /// Returns whether the message is visible already, because its visibility timeout has ended.
+    pub fn is_not_in_flight(&self) -> bool {
+        self.text().contains(NOT_IN_FLIGHT)
     }
 
     pub fn text(&self) -> &str {

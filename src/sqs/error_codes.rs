@@ -77,8 +77,8 @@ const TABLE: [(Trouble, &[&str]); 6] = [
             "UnsupportedOperation",
             "Validation",
             "InvalidIdFormat",
-            "MessageNotInflight",
-            "OverLimit",
+            NOT_IN_FLIGHT,
+            OVER_LIMIT,
             "PurgeQueueInProgress",
             "QueueAlreadyExists",
             "QueueDeletedRecently",
@@ -88,6 +88,12 @@ const TABLE: [(Trouble, &[&str]); 6] = [
     ),
     (Trouble::NoSqs, &["InvalidAction", "UnknownOperation"]),
 ];
+
+/// The message is not in flight, because its visibility timeout has ended.
+pub(super) const NOT_IN_FLIGHT: &str = "MessageNotInflight";
+
+/// As many messages of the queue are in flight as SQS allows.
+pub(super) const OVER_LIMIT: &str = "OverLimit";
 
 /// Returns the cause that the table lists for a code.
 pub(super) fn of_code(code: &str) -> Option<Trouble> {
@@ -145,6 +151,14 @@ mod tests {
             (400, Some("QueueNameExists"), Trouble::Refused),
         ] {
             assert_eq!(of_answer(status, code), trouble, "{status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn codes_with_a_name_are_in_the_table() {
+        for code in ["AWS.SimpleQueueService.MessageNotInflight", "OverLimit"] {
+            assert_eq!(of_code(code), Some(Trouble::Refused), "{code}");
+            assert!([NOT_IN_FLIGHT, OVER_LIMIT].iter().any(|named| code.contains(named)), "{code}");
         }
     }
 

@@ -95,7 +95,7 @@ impl<'a> BrowseSession<'a> {
             let received = Moment::now();
             match self.call(room, attempt_id.clone()).await {
                 Ok(dead_letters) => return Ok(self.meet(dead_letters, received)),
-                Err(error) if error.text().contains("OverLimit") => {
+                Err(error) if error.is_over_limit() => {
                     return Ok(Look { is_full: true, ..Look::default() });
                 }
                 Err(error) => {

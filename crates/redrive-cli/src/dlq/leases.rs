@@ -229,7 +229,7 @@ impl Leases {
                 match result {
                     Err(EntryError::MayPass(_)) if attempt < ATTEMPTS => ids.push(id),
                     // Its time ended meanwhile, so it is visible already.
-                    Err(error) if error.is_too_late() || error.text().contains("MessageNotInflight") => {}
+                    Err(error) if error.is_too_late() || error.is_not_in_flight() => {}
                     Err(error) => self.stays_hidden(&id, error.text(), &mut hidden),
                     Ok(()) => {}
                 }
