@@ -58,7 +58,7 @@ pub(super) struct Arguments {
 }
 
 /// The one destination of all messages.
-struct Destination {
+struct MoveDestination {
     name: String,
     url: String,
     arn: String,
@@ -67,7 +67,7 @@ struct Destination {
 pub(super) async fn r#move(arguments: &Arguments, stop: &Stop) -> Result<Done, String> {
     let queue = arguments.target.find().await?;
     let to = match &arguments.to {
-        Some(to) => Some(Destination::find(&queue, to).await?),
+        Some(to) => Some(MoveDestination::find(&queue, to).await?),
         None => None,
     };
     // SQS can only move messages of a queue that is some queue's dead-letter queue.
@@ -80,7 +80,7 @@ pub(super) async fn r#move(arguments: &Arguments, stop: &Stop) -> Result<Done, S
 
 async fn by_task(
     queue: &DeadLetterQueue,
-    to: Option<&Destination>,
+    to: Option<&MoveDestination>,
     per_second: Option<i32>,
     stop: &Stop,
 ) -> Result<Done, String> {
@@ -129,7 +129,7 @@ async fn completed(queue: &DeadLetterQueue, before: Counts, moved: u64, to: &str
 
 async fn one_by_one(
     queue: &DeadLetterQueue,
-    to: Option<&Destination>,
+    to: Option<&MoveDestination>,
     mut filter: Filter,
     stop: &Stop,
 ) -> Result<Done, String> {
@@ -155,7 +155,7 @@ async fn one_by_one(
     Ok(Done { output: format!("{summary}\n"), is_good })
 }
 
-impl Destination {
+impl MoveDestination {
     /// Finds a destination at the same SQS.
     async fn find(queue: &DeadLetterQueue, to: &str) -> Result<Self, String> {
         let target = Target::of(to, Some(queue.sqs.endpoint.url()), variable)?;

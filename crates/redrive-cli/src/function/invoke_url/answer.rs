@@ -5,14 +5,14 @@ use axum::http::{Response, StatusCode};
 use redrive_local::function::ErrorReport;
 use serde_json::Value;
 
-use super::url::Target;
+use super::url::InvokeTarget;
 use crate::function::FunctionError;
 use crate::function::error_report::{read_report, report_of};
 
 /// The header of AWS and SAM for an error of the function in an answer with status 200.
 const FUNCTION_ERROR: &str = "x-amz-function-error";
 
-pub(super) fn read_answer(response: Response<Bytes>, target: &Target) -> Result<Bytes, FunctionError> {
+pub(super) fn read_answer(response: Response<Bytes>, target: &InvokeTarget) -> Result<Bytes, FunctionError> {
     let is_function_error = response.headers().contains_key(FUNCTION_ERROR);
     let (status, body) = (response.status(), response.into_body());
     if is_function_error {

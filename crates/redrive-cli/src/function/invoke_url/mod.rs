@@ -15,7 +15,7 @@ use redrive_local::function::{BoxFuture, Function, Invocation, InvokeError, Invo
 use tokio::net::TcpStream;
 
 use self::answer::read_answer;
-use self::url::{InvokeUrlError, Target};
+use self::url::{InvokeTarget, InvokeUrlError};
 use super::error::FunctionError;
 use super::http::{HttpError, exchange};
 
@@ -34,7 +34,7 @@ const TRACE_HEADER: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 /// A function behind a URL.
 pub(crate) struct InvokeUrl {
-    target: Target,
+    target: InvokeTarget,
     slots: Slots,
     /// The wait beyond the function's timeout.
     patience: Duration,
@@ -47,7 +47,7 @@ impl InvokeUrl {
     /// Creates a function at a server such as `http://localhost:9000`. `concurrency` is the number of invocations that
     /// the server runs at a time (0 counts as 1).
     pub(crate) fn new(url: &str, function: &str, concurrency: u32) -> Result<Self, InvokeUrlError> {
-        let (target, slots) = (Target::parse(url, function)?, Slots::new(concurrency as usize));
+        let (target, slots) = (InvokeTarget::parse(url, function)?, Slots::new(concurrency as usize));
         Ok(Self { target, slots, patience: DEFAULT_PATIENCE })
     }
 

@@ -10,7 +10,7 @@ const HTTP_PORT: u16 = 80;
 
 /// The target of an invocation.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct InvokeTarget {
     /// A name or an address. An IPv6 address has no brackets.
     pub(super) host: String,
     pub(super) port: u16,
@@ -20,7 +20,7 @@ pub(super) struct Target {
     pub(super) function: String,
 }
 
-impl Target {
+impl InvokeTarget {
     pub(super) fn parse(url: &str, function: &str) -> Result<Self, InvokeUrlError> {
         let wrong = |problem: Problem| InvokeUrlError { url: url.to_owned(), problem };
         let uri: Uri = url.parse().map_err(|error| wrong(Problem::NoUrl(format!("{error}"))))?;
@@ -122,11 +122,11 @@ mod tests {
             ("HTTP://[::1]:9000", "[::1]:9000"),
             ("http://lambda", "lambda:80"),
         ] {
-            let target = Target::parse(url, "orders").unwrap();
+            let target = InvokeTarget::parse(url, "orders").unwrap();
             assert_eq!(target.address(), address);
             assert_eq!(target.path, "/2015-03-31/functions/orders/invocations");
         }
-        assert_eq!(Target::parse("http://[::1]:9000", "_").unwrap().host, "::1");
+        assert_eq!(InvokeTarget::parse("http://[::1]:9000", "_").unwrap().host, "::1");
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
             ("http://localhost:9000/lambda-url/orders", "contains a path"),
             ("http://localhost:9000?x=1", "contains a path"),
         ] {
-            let error = Target::parse(url, "orders").unwrap_err().to_string();
+            let error = InvokeTarget::parse(url, "orders").unwrap_err().to_string();
             assert!(error.contains(problem), "{url}: {error}");
             assert!(error.ends_with("like http://localhost:9000"), "{url}: {error}");
         }
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn function_name_that_changes_the_path_is_refused() {
         for name in ["", "a/b", "a?b", "a b", "ü"] {
-            let error = Target::parse("http://localhost:9000", name).unwrap_err().to_string();
+            let error = InvokeTarget::parse("http://localhost:9000", name).unwrap_err().to_string();
             assert!(error.contains("is not a function name"), "{error}");
         }
     }
