@@ -81,7 +81,7 @@ impl Environment {
         let time = tokio::time::sleep(invocation.timeout);
         let deadline = time.deadline();
         self.process.begin(&invocation.request_id);
-        let mut answer = self.api.hand_in(invocation);
+        let mut answer = self.api.offer(invocation);
         let error = tokio::select! {
             biased;
             Ok(answer) = &mut answer => {
@@ -91,12 +91,12 @@ impl Environment {
             status = self.process.exited() => FunctionError::Crashed { status },
             () = time => FunctionError::TimedOut { timeout: invocation.timeout },
         };
-        let was_out = self.api.is_out(&invocation.request_id);
+        let was_running = self.api.is_running(&invocation.request_id);
         self.end().await;
         match answer.try_recv() {
             // The function answered with the last action of its process.
             Ok(answer) => Ok(Invoked { result: answer.map_err(FunctionError::Raised), environment: None }),
-            Err(_) if was_out => Ok(Invoked { result: Err(error), environment: None }),
+            Err(_) if was_running => Ok(Invoked { result: Err(error), environment: None }),
             Err(_) => Err(NotTaken),
         }
     }

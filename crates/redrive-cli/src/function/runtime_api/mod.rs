@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
-mod desk;
+mod dispatcher;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,15 +22,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use self::desk::{Desk, Handed};
+use self::dispatcher::{Dispatcher, PendingInvocation};
 use super::error_report::report_of;
 
 /// A Runtime API on its own port. Dropping it ends the server.
 pub(super) struct RuntimeApi {
     address: SocketAddr,
-    desk: Arc<Desk>,
+    dispatcher: Arc<Dispatcher>,
     /// Holds the one invocation that waits for a poll. When it is dropped, waiting polls receive an error.
-    entrance: mpsc::Sender<Handed>,
+    pending: mpsc::Sender<PendingInvocation>,
     /// The task that accepts connections. Open connections end with the process at their other end.
     _server: JoinSet<()>,
 }
@@ -42,11 +42,11 @@ impl RuntimeApi {
     pub(super) async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let (entrance, queue) = mpsc::channel(1);
-        let desk = Arc::new(Desk::new(queue));
+        let (pending, queue) = mpsc::channel(1);
+        let dispatcher = Arc::new(Dispatcher::new(queue));
         let mut server = JoinSet::new();
-        server.spawn(serve(listener, router(desk.clone())));
-        Ok(Self { address, desk, entrance, _server: server })
+        server.spawn(serve(listener, router(dispatcher.clone())));
+        Ok(Self { address, dispatcher, pending, _server: server })
     }
 
     /// Returns the value for `AWS_LAMBDA_RUNTIME_API`.
@@ -56,46 +56,46 @@ impl RuntimeApi {
 
     /// Waits until the function polls.
     pub(super) async fn polled(&self) {
-        self.desk.polled().await;
+        self.dispatcher.polled().await;
     }
 
     /// Waits until no poll is running.
     #[cfg(test)]
     pub(super) async fn left(&self) {
-        self.desk.left().await;
+        self.dispatcher.left().await;
     }
 
     /// Waits until the function reports that it failed to start.
     pub(super) async fn init_error(&self) -> ErrorReport {
-        self.desk.init_error().await
+        self.dispatcher.init_error().await
     }
 
     /// Returns the error that the function has reported so far.
     pub(super) fn init_error_so_far(&self) -> Option<ErrorReport> {
-        self.desk.init_error_so_far()
+        self.dispatcher.init_error_so_far()
     }
 
     /// Offers an invocation to the next poll. The receiver fails if another invocation is already waiting.
-    pub(super) fn hand_in(&self, invocation: &Invocation) -> oneshot::Receiver<Answer> {
+    pub(super) fn offer(&self, invocation: &Invocation) -> oneshot::Receiver<Answer> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.entrance.try_send(Handed { invocation: invocation.clone(), answer });
+        let _ = self.pending.try_send(PendingInvocation { invocation: invocation.clone(), answer });
         answered
     }
 
     /// Returns whether the function has taken this invocation and has not answered.
-    pub(super) fn is_out(&self, request_id: &str) -> bool {
-        self.desk.is_out(request_id)
+    pub(super) fn is_running(&self, request_id: &str) -> bool {
+        self.dispatcher.is_running(request_id)
     }
 }
 
-fn router(desk: Arc<Desk>) -> Router {
+fn router(dispatcher: Arc<Dispatcher>) -> Router {
     let router = Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
         .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
         .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
         .route("/2018-06-01/runtime/init/error", post(init_error))
         .layer(DefaultBodyLimit::max(PAYLOAD_LIMIT_BYTES))
-        .with_state(desk);
+        .with_state(dispatcher);
     // Without the guard a web page could take an invocation or answer one.
     guarded(router, Callers::new(), |refused| {
         refusal(refused.status(), "Runtime.Forbidden", &refused.message("this Runtime API"))
@@ -109,10 +109,10 @@ async fn serve(listener: TcpListener, router: Router) {
     let _ = axum::serve(listener, router).await;
 }
 
-async fn next(State(desk): State<Arc<Desk>>) -> Response {
-    match desk.next().await {
+async fn next(State(dispatcher): State<Arc<Dispatcher>>) -> Response {
+    match dispatcher.next().await {
         Some(invocation) => {
-            let headers = desk::headers(&invocation);
+            let headers = dispatcher::headers(&invocation);
             (headers, invocation.event).into_response()
         }
         None => refusal(StatusCode::GONE, "Runtime.Ended", "this Runtime API has ended"),
@@ -120,14 +120,14 @@ async fn next(State(desk): State<Arc<Desk>>) -> Response {
 }
 
 async fn response(
-    State(desk): State<Arc<Desk>>,
+    State(dispatcher): State<Arc<Dispatcher>>,
     Path(id): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     match body {
-        Ok(body) => acknowledge(desk.settle(&id, Ok(body))),
+        Ok(body) => acknowledge(dispatcher.settle(&id, Ok(body))),
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            desk.settle(&id, Err(ErrorReport::too_large()));
+            dispatcher.settle(&id, Err(ErrorReport::too_large()));
             let report = ErrorReport::too_large();
             refusal(StatusCode::PAYLOAD_TOO_LARGE, &report.error_type, &report.message)
         }
@@ -136,12 +136,12 @@ async fn response(
     }
 }
 
-async fn error(State(desk): State<Arc<Desk>>, Path(id): Path<String>, body: Bytes) -> Response {
-    acknowledge(desk.settle(&id, Err(report_of(&body))))
+async fn error(State(dispatcher): State<Arc<Dispatcher>>, Path(id): Path<String>, body: Bytes) -> Response {
+    acknowledge(dispatcher.settle(&id, Err(report_of(&body))))
 }
 
-async fn init_error(State(desk): State<Arc<Desk>>, body: Bytes) -> Response {
-    desk.fail_to_start(report_of(&body));
+async fn init_error(State(dispatcher): State<Arc<Dispatcher>>, body: Bytes) -> Response {
+    dispatcher.fail_to_start(report_of(&body));
     acknowledge(true)
 }
 

@@ -10,34 +10,34 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Answer;
 
 /// The state that the server and its owner share.
-pub(super) struct Desk {
+pub(super) struct Dispatcher {
     /// Polls wait for this lock in the order of their arrival. A poll whose connection closes releases the lock and
     /// takes no invocation with it.
-    queue: tokio::sync::Mutex<mpsc::Receiver<Handed>>,
+    queue: tokio::sync::Mutex<mpsc::Receiver<PendingInvocation>>,
     /// The number of running polls.
     pollers: watch::Sender<usize>,
     /// The invocation that the function is processing.
-    out: Mutex<Option<Out>>,
+    running: Mutex<Option<RunningInvocation>>,
     init_error: watch::Sender<Option<ErrorReport>>,
 }
 
 /// An invocation that waits for a poll.
-pub(super) struct Handed {
+pub(super) struct PendingInvocation {
     pub(super) invocation: Invocation,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
-struct Out {
+struct RunningInvocation {
     request_id: String,
     answer: oneshot::Sender<Answer>,
 }
 
-impl Desk {
-    pub(super) fn new(queue: mpsc::Receiver<Handed>) -> Self {
+impl Dispatcher {
+    pub(super) fn new(queue: mpsc::Receiver<PendingInvocation>) -> Self {
         Self {
             queue: tokio::sync::Mutex::new(queue),
             pollers: watch::Sender::new(0),
-            out: Mutex::default(),
+            running: Mutex::default(),
             init_error: watch::Sender::new(None),
         }
     }
@@ -45,24 +45,24 @@ impl Desk {
     /// Returns the next invocation for a poll, or `None` when the Runtime API ends.
     pub(super) async fn next(&self) -> Option<Invocation> {
         let _polling = Polling::start(&self.pollers);
-        let Handed { invocation, answer } = self.queue.lock().await.recv().await?;
-        *self.out() = Some(Out { request_id: invocation.request_id.clone(), answer });
+        let PendingInvocation { invocation, answer } = self.queue.lock().await.recv().await?;
+        *self.running() = Some(RunningInvocation { request_id: invocation.request_id.clone(), answer });
         Some(invocation)
     }
 
     /// Accepts the first answer to an invocation. Like Lambda, refuses an answer to any other invocation.
     pub(super) fn settle(&self, request_id: &str, answer: Answer) -> bool {
-        let out = self.out().take_if(|out| out.request_id == request_id);
-        let is_out = out.is_some();
-        if let Some(out) = out {
+        let running = self.running().take_if(|running| running.request_id == request_id);
+        let is_running = running.is_some();
+        if let Some(running) = running {
             // The receiver may have been dropped. The function did nothing wrong.
-            let _ = out.answer.send(answer);
+            let _ = running.answer.send(answer);
         }
-        is_out
+        is_running
     }
 
-    pub(super) fn is_out(&self, request_id: &str) -> bool {
-        self.out().as_ref().is_some_and(|out| out.request_id == request_id)
+    pub(super) fn is_running(&self, request_id: &str) -> bool {
+        self.running().as_ref().is_some_and(|running| running.request_id == request_id)
     }
 
     pub(super) async fn polled(&self) {
@@ -94,8 +94,8 @@ impl Desk {
         self.init_error.borrow().clone()
     }
 
-    fn out(&self) -> MutexGuard<'_, Option<Out>> {
-        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> MutexGuard<'_, Option<RunningInvocation>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
