@@ -2,7 +2,7 @@
 
 use aws_sdk_sqs::types::BatchResultErrorEntry;
 
-use super::error_codes::{Trouble, of_code};
+use super::error_codes::{Code, Trouble, of_code};
 use super::safe_text::{hiding, redacted};
 
 /// The reason why an entry failed.
@@ -33,6 +33,11 @@ impl EntryError {
         match self {
             Self::SenderFault(text) | Self::Denied(text) | Self::MayPass(text) => text,
         }
+    }
+
+    /// Returns whether the error is the entry's, or its call's, with a code of that meaning.
+    pub fn has_code(&self, code: Code) -> bool {
+        code.is_named_in(self.text())
     }
 }
 

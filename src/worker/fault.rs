@@ -3,7 +3,9 @@
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
+use crate::sqs::call_error::Code;
 use crate::sqs::credentials::{MissingCredentials, missing_credentials};
+use crate::sqs::error_codes::meaning_of;
 use crate::sqs::safe_text::{redacted, text_of};
 
 /// The cause of a failed call.
@@ -44,22 +46,31 @@ impl Fault {
     }
 
     fn of_service(action: &str, queue_url: &str, code: &str, message: &str, all: impl std::fmt::Display) -> Self {
-        match code {
-            _ if code.contains("AccessDenied") => Self::Lasting(format!(
+        match meaning_of(code) {
+            Some(Code::AccessDenied) => Self::Lasting(format!(
                 "{action} on {queue_url} is not allowed: {message}. Allow it in the policy of the worker's role; \
                  `redrive iam` prints the minimal policy for a template's queues"
             )),
-            _ if code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist") => Self::Lasting(format!(
+            Some(Code::QueueDoesNotExist) => Self::Lasting(format!(
                 "there is no queue at {queue_url} ({code}): check the URL, its region and its account. \
                  A worker creates no queue"
             )),
-            _ if CREDENTIALS.contains(&code) => Self::Lasting(format!(
+            Some(Code::InvalidCredentials) => Self::Lasting(format!(
                 "the credentials are not accepted ({code}): {message}. {action} on {queue_url} needs valid credentials"
             )),
-            "InvalidAddress" | "InvalidParameterValue" | "UnsupportedOperation" => {
+            Some(Code::InvalidAddress | Code::Unsupported) => {
                 Self::Lasting(format!("{action} on {queue_url}: {code}: {message}"))
             }
-            _ => Self::Passing(format!("{action} on {queue_url}: {all}")),
+            Some(
+                Code::Throttled
+                | Code::OtherDenial
+                | Code::Aborted
+                | Code::OverLimit
+                | Code::MessageNotInflight
+                | Code::OtherRefusal
+                | Code::UnknownOperation,
+            )
+            | None => Self::Passing(format!("{action} on {queue_url}: {all}")),
         }
     }
 
@@ -76,17 +87,3 @@ impl Fault {
         }
     }
 }
-
-/// The codes for rejected credentials, from
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html>.
-const CREDENTIALS: [&str; 9] = [
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "InvalidClientTokenId",
-    "InvalidSecurity",
-    "MissingAuthenticationToken",
-    "OptInRequired",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-];

@@ -10,6 +10,7 @@ use super::health::{Health, Stage};
 use crate::error::{Error, Kind};
 use crate::moment::{Deadline, Moment};
 use crate::sqs::Backoff;
+use crate::sqs::call_error::Code;
 use crate::sqs::client::{ATTEMPT_TIMEOUT, impatient, patient, with_shared_credentials};
 use crate::sqs::coalesce::BatchCall;
 use crate::sqs::delete::DeleteMessages;
@@ -93,7 +94,7 @@ impl Queue {
         let changed = self.visibility().call(&[change]).await;
         for (action, results) in [("sqs:DeleteMessage", deleted), ("sqs:ChangeMessageVisibility", changed)] {
             if let Some(Err(error)) = results.first()
-                && error.text().contains("AccessDenied")
+                && error.has_code(Code::AccessDenied)
             {
                 let problem =
                     format!("{action} on {} is not allowed: {}. Allow it; a worker needs it", self.url, error.text());

@@ -18,7 +18,7 @@ use super::letter::Letter;
 use super::place::{Counts, DeadLetterQueue};
 use super::seen::{Meeting, Seen};
 use crate::interrupt::Stop;
-use crate::sqs::{CallError, Trouble, backoff};
+use crate::sqs::{CallError, Code, Trouble, backoff};
 
 /// How long a list hides the messages that it looks at, if it never releases them.
 pub(super) const LIST_LEASE: Duration = Duration::from_secs(90);
@@ -95,7 +95,7 @@ impl<'a> Hold<'a> {
             let received = Moment::now();
             match self.call(room, attempt_id.clone()).await {
                 Ok(letters) => return Ok(self.meet(letters, received)),
-                Err(error) if error.text().contains("OverLimit") => {
+                Err(error) if error.code() == Some(Code::OverLimit) => {
                     return Ok(Look { is_full: true, ..Look::default() });
                 }
                 Err(error) => {
