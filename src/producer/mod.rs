@@ -11,6 +11,8 @@ mod error;
 mod flight;
 mod id;
 mod item;
+#[cfg(feature = "large-messages")]
+mod offload;
 mod open;
 mod outgoing;
 mod pack;
@@ -263,7 +265,7 @@ impl Producer {
             if !is_broken {
                 // If its body fails to reach S3, the messages behind it must not pass it.
                 let breaks = |_: &SendError| group.iter().for_each(|group| teller.breaks(group));
-                large_messages.put(offloaded).await.inspect_err(breaks)?;
+                large_messages.store(offloaded).await.inspect_err(breaks)?;
             }
         }
         shared.room(prepared.checked.bytes).await

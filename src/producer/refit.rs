@@ -87,7 +87,7 @@ mod through_s3 {
 
     impl Diversion {
         async fn run(mut self, large_messages: LargeMessages, offloaded: Offloaded) {
-            let put = large_messages.put(offloaded).await;
+            let put = large_messages.store(offloaded).await;
             let Some(packed) = self.packed.take() else { return };
             match put {
                 Ok(()) => self.shared.send_at_once(packed),
