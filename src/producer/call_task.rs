@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::call::{Attempt, Block, send};
-use super::driver::Shared;
+use super::call::{AttemptResult, Block, send};
+use super::driver::ProducerInner;
 use super::error::SendError;
 use super::id::Id;
-use super::item::Item;
-use super::pack::Packed;
+use super::queued::Queued;
+use super::reply::SendResult;
 use super::runtime_ended;
-use super::told::Outcome;
+use super::scheduler::Scheduled;
 use crate::moment::{Deadline, Moment};
 use crate::sqs::Backoff;
 use crate::sqs::call_error::Trouble;
@@ -23,39 +23,39 @@ use crate::sqs::random::random;
 
 /// A call in flight, followed by the next call while one is due. If it is dropped because its runtime ends, its
 /// messages may have arrived.
-pub(super) struct Flight {
-    shared: Arc<Shared>,
-    batch: Vec<Packed<Item>>,
+pub(super) struct CallTask {
+    inner: Arc<ProducerInner>,
+    entries: Vec<Scheduled<Queued>>,
 }
 
-impl Flight {
-    pub(super) fn new(shared: Arc<Shared>, batch: Vec<Packed<Item>>) -> Self {
-        Self { shared, batch }
+impl CallTask {
+    pub(super) fn new(inner: Arc<ProducerInner>, entries: Vec<Scheduled<Queued>>) -> Self {
+        Self { inner, entries }
     }
 
-    pub(super) async fn fly(mut self) {
-        while !self.batch.is_empty() {
-            let until = self.leave();
-            let messages: Vec<_> = self.batch.iter().map(|packed| &packed.item.checked.message).collect();
+    pub(super) async fn run(mut self) {
+        while !self.entries.is_empty() {
+            let until = self.start_attempts();
+            let messages: Vec<_> = self.entries.iter().map(|scheduled| &scheduled.queued.checked.message).collect();
             if !messages.is_empty() {
-                let attempts = send(&self.shared.queue, &messages, until).await;
-                self.shared.settle_all(&mut self.batch, attempts);
+                let attempts = send(&self.inner.queue, &messages, until).await;
+                self.inner.settle_all(&mut self.entries, attempts);
             }
             // The memory is reused, because glibc compacts its heap for each freed block of that size.
-            let emptied = std::mem::take(&mut self.batch);
-            self.batch = self.shared.next_call(emptied).await;
+            let emptied = std::mem::take(&mut self.entries);
+            self.entries = self.inner.next_call(emptied).await;
         }
     }
 
     /// Gives up messages that waited too long for this call. Returns the deadline for attempts of the rest.
-    fn leave(&mut self) -> Deadline {
-        let (now, try_for) = (Moment::now(), self.shared.settings.try_for);
-        let is_late = |packed: &mut Packed<Item>| packed.item.is_out_of_time_in(Duration::ZERO, try_for);
-        let late: Vec<_> = self.batch.extract_if(.., is_late).collect();
-        for packed in late {
-            self.shared.give_up_as_it_is(packed);
+    fn start_attempts(&mut self) -> Deadline {
+        let (now, try_for) = (Moment::now(), self.inner.settings.try_for);
+        let is_late = |scheduled: &mut Scheduled<Queued>| scheduled.queued.is_out_of_time_in(Duration::ZERO, try_for);
+        let late: Vec<_> = self.entries.extract_if(.., is_late).collect();
+        for scheduled in late {
+            self.inner.give_up_as_it_is(scheduled);
         }
-        let ends = self.batch.iter_mut().map(|packed| packed.item.leaves(now, try_for));
+        let ends = self.entries.iter_mut().map(|scheduled| scheduled.queued.attempt_starts(now, try_for));
         let until = ends.reduce(Deadline::or_earlier);
         self.draw_ids();
         until.unwrap_or(Deadline::after(now, Duration::ZERO))
@@ -63,7 +63,7 @@ impl Flight {
 
     /// Draws the ids of all messages with one system call.
     fn draw_ids(&mut self) {
-        let mut ids = self.batch.iter_mut().filter_map(|packed| packed.item.id_to_draw()).peekable();
+        let mut ids = self.entries.iter_mut().filter_map(|scheduled| scheduled.queued.id_to_draw()).peekable();
         if ids.peek().is_some() {
             let drawn = random::<{ 16 * MAX_ENTRIES }>();
             for (id, drawn) in ids.zip(drawn.as_chunks().0) {
@@ -73,117 +73,124 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for CallTask {
     fn drop(&mut self) {
-        for packed in self.batch.drain(..) {
-            self.shared.give_up(packed, runtime_ended());
+        for scheduled in self.entries.drain(..) {
+            self.inner.give_up(scheduled, runtime_ended());
         }
         let settled = {
-            let pack = &mut self.shared.line().pack;
-            pack.call_ended();
-            pack.settled_below()
+            let scheduler = &mut self.inner.state().scheduler;
+            scheduler.call_ended();
+            scheduler.settled_below()
         };
-        self.shared.settled_below(settled);
-        self.shared.wake.notify_one();
+        self.inner.settled_below(settled);
+        self.inner.wake.notify_one();
     }
 }
 
-impl Shared {
+impl ProducerInner {
     /// Settles the accepted messages, usually most of them, under one lock, and each other message by its result.
-    fn settle_all(self: &Arc<Self>, batch: &mut Vec<Packed<Item>>, attempts: Vec<Attempt>) {
-        let largest = batch.iter().zip(&attempts).filter(|(_, attempt)| matches!(attempt, Attempt::Sent(_)));
-        if attempts.iter().any(Attempt::is_answer) {
+    fn settle_all(self: &Arc<Self>, entries: &mut Vec<Scheduled<Queued>>, attempts: Vec<AttemptResult>) {
+        let largest = entries.iter().zip(&attempts).filter(|(_, attempt)| matches!(attempt, AttemptResult::Sent(_)));
+        if attempts.iter().any(AttemptResult::is_answer) {
             self.has_answered.store(true, Ordering::Relaxed);
         }
-        self.size_limit.took(largest.map(|(packed, _)| packed.item.checked.bytes).max().unwrap_or_default());
+        self.size_limit.took(largest.map(|(scheduled, _)| scheduled.queued.checked.bytes).max().unwrap_or_default());
         {
-            let pack = &mut self.line().pack;
-            let arrived = batch.iter().zip(&attempts).filter(|(_, attempt)| matches!(attempt, Attempt::Sent(_)));
-            arrived.for_each(|(packed, _)| pack.settle(packed));
+            let scheduler = &mut self.state().scheduler;
+            let arrived =
+                entries.iter().zip(&attempts).filter(|(_, attempt)| matches!(attempt, AttemptResult::Sent(_)));
+            arrived.for_each(|(scheduled, _)| scheduler.settle(scheduled));
         }
         let mut room: Option<OwnedSemaphorePermit> = None;
-        for (packed, attempt) in batch.drain(..).zip(attempts) {
+        for (scheduled, attempt) in entries.drain(..).zip(attempts) {
             match attempt {
-                Attempt::Sent(sent) => {
-                    let given_back = packed.item.tell(Ok(sent));
+                AttemptResult::Sent(sent) => {
+                    let given_back = scheduled.queued.reply(Ok(sent));
                     // Senders that wait for room are woken once.
                     match &mut room {
                         Some(room) => room.merge(given_back),
                         None => room = Some(given_back),
                     }
                 }
-                attempt => self.settle(packed, attempt),
+                attempt => self.settle(scheduled, attempt),
             }
         }
     }
 
-    pub(super) fn settle(self: &Arc<Self>, packed: Packed<Item>, attempt: Attempt) {
+    pub(super) fn settle(self: &Arc<Self>, scheduled: Scheduled<Queued>, attempt: AttemptResult) {
         match attempt {
-            Attempt::Sent(sent) => self.end(packed, Ok(sent)),
+            AttemptResult::Sent(sent) => self.end(scheduled, Ok(sent)),
             // The messages behind this one must not pass it: it may be in the queue, or it may be sent once its cause
             // is fixed.
-            Attempt::Refused(why) if packed.item.may_be_sent() => self.give_up(packed, SendError::refused(why)),
+            AttemptResult::Refused(why) if scheduled.queued.may_be_sent() => {
+                self.give_up(scheduled, SendError::refused(why))
+            }
             // This message can never be sent, so the ones behind it may pass.
-            Attempt::Refused(why) => self.end(packed, Err(SendError::refused(why))),
-            Attempt::TooLarge(refusal, why) => self.refit(packed, refusal, why),
-            Attempt::NoQueue(trouble, why) => self.give_up(packed, SendError::no_queue(why).of_call(trouble)),
-            Attempt::Blocked(Block::NoSqs, why) => {
-                self.give_up(packed, SendError::no_queue(why).of_call(Trouble::NoSqs));
+            AttemptResult::Refused(why) => self.end(scheduled, Err(SendError::refused(why))),
+            AttemptResult::TooLarge(refusal, why) => self.refit(scheduled, refusal, why),
+            AttemptResult::NoQueue(trouble, why) => self.give_up(scheduled, SendError::no_queue(why).of_call(trouble)),
+            AttemptResult::Blocked(Block::NoSqs, why) => {
+                self.give_up(scheduled, SendError::no_queue(why).of_call(Trouble::NoSqs));
             }
-            Attempt::Denied(why) | Attempt::Blocked(Block::Denied, why) => {
+            AttemptResult::Denied(why) | AttemptResult::Blocked(Block::Denied, why) => {
                 let error = SendError::denied(why).of_call(Trouble::Denied);
-                if packed.item.was_denied() { self.give_up(packed, error) } else { self.try_again(packed, error) }
+                if scheduled.queued.was_denied() {
+                    self.give_up(scheduled, error)
+                } else {
+                    self.try_again(scheduled, error)
+                }
             }
-            Attempt::Failed(trouble, why) => self.try_again(packed, SendError::failed(why).of_call(trouble)),
-            Attempt::Lost(why) => self.try_again(packed, SendError::unknown(why).of_call(Trouble::Lost)),
-            Attempt::Unnamed => {
-                self.give_up(packed, SendError::unknown("the answer of SQS does not name it".to_owned()));
+            AttemptResult::Failed(trouble, why) => self.try_again(scheduled, SendError::failed(why).of_call(trouble)),
+            AttemptResult::Lost(why) => self.try_again(scheduled, SendError::unknown(why).of_call(Trouble::Lost)),
+            AttemptResult::Unnamed => {
+                self.give_up(scheduled, SendError::unknown("the answer of SQS does not name it".to_owned()));
             }
         }
     }
 
-    pub(super) fn end(&self, packed: Packed<Item>, outcome: Outcome) {
-        self.line().pack.settle(&packed);
-        drop(packed.item.tell(outcome));
+    pub(super) fn end(&self, scheduled: Scheduled<Queued>, result: SendResult) {
+        self.state().scheduler.settle(&scheduled);
+        drop(scheduled.queued.reply(result));
     }
 
-    fn try_again(&self, mut packed: Packed<Item>, error: SendError) {
+    fn try_again(&self, mut scheduled: Scheduled<Queued>, error: SendError) {
         tracing::debug!(%error, "an attempt to send a message failed");
         if self.settings.fails_fast && error.is_not_reached() && !self.has_answered.load(Ordering::Relaxed) {
-            return self.give_up(packed, error);
+            return self.give_up(scheduled, error);
         }
-        let attempts = packed.item.has_failed(error);
+        let attempts = scheduled.queued.attempt_failed(error);
         let wait = Backoff::exponential(FIRST_WAIT..LONGEST_WAIT).delay(attempts);
-        if packed.item.is_out_of_time_in(wait, self.settings.try_for) {
-            self.give_up_as_it_is(packed);
+        if scheduled.queued.is_out_of_time_in(wait, self.settings.try_for) {
+            self.give_up_as_it_is(scheduled);
         } else {
-            self.line().pack.again(packed, Instant::now() + wait);
+            self.state().scheduler.schedule_retry(scheduled, Instant::now() + wait);
             // The call that follows in this one's place may take long.
             self.wake.notify_one();
         }
     }
 
     /// Gives up a message that has run out of time.
-    fn give_up_as_it_is(&self, packed: Packed<Item>) {
-        let error = packed.item.last_error();
-        self.give_up(packed, error);
+    fn give_up_as_it_is(&self, scheduled: Scheduled<Queued>) {
+        let error = scheduled.queued.last_error();
+        self.give_up(scheduled, error);
     }
 
-    pub(super) fn give_up(&self, packed: Packed<Item>, error: SendError) {
-        let group = packed.group.clone();
-        let (item, behind) = {
-            let pack = &mut self.line().pack;
-            let (item, behind) = pack.give_up(packed);
+    pub(super) fn give_up(&self, scheduled: Scheduled<Queued>, error: SendError) {
+        let group = scheduled.group.clone();
+        let (queued, behind) = {
+            let scheduler = &mut self.state().scheduler;
+            let (queued, behind) = scheduler.give_up(scheduled);
             // This happens under the lock, so that a sender cannot add a message of the group before it learns that it
             // must not.
             if let Some(group) = &group {
-                std::iter::once(&item).chain(&behind).for_each(|item| item.teller.breaks(group));
+                std::iter::once(&queued).chain(&behind).for_each(|queued| queued.reply_to.break_group(group));
             }
-            (item, behind)
+            (queued, behind)
         };
-        drop(item.tell(Err(error)));
-        for (item, group) in behind.into_iter().zip(std::iter::repeat(group).flatten()) {
-            drop(item.tell(Err(SendError::behind(&group))));
+        drop(queued.reply(Err(error)));
+        for (queued, group) in behind.into_iter().zip(std::iter::repeat(group).flatten()) {
+            drop(queued.reply(Err(SendError::behind(&group))));
         }
     }
 }

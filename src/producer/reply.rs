@@ -1,4 +1,4 @@
-//! Reports the outcome of a message to its sender.
+//! Reports the result of a message to its sender.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,21 +9,22 @@ use tokio::sync::{Notify, oneshot};
 use super::Sent;
 use super::error::SendError;
 
-/// The outcome of a message.
-pub(super) type Outcome = Result<Sent, SendError>;
+/// The result of a message.
+pub(super) type SendResult = Result<Sent, SendError>;
 
-pub(super) enum Teller {
+/// Replies to the sender of a message.
+pub(super) enum ReplySender {
     /// The sender of this message alone.
-    Alone(oneshot::Sender<Outcome>),
+    Single(oneshot::Sender<SendResult>),
     /// The sender of this message and others.
-    Together(Place),
+    Slot(ReplySlot),
 }
 
-impl Teller {
-    pub(super) fn tell(self, outcome: Outcome) {
+impl ReplySender {
+    pub(super) fn send(self, result: SendResult) {
         let unheard = match self {
-            Self::Alone(sender) => sender.send(outcome).err(),
-            Self::Together(place) => place.tell(outcome),
+            Self::Single(sender) => sender.send(result).err(),
+            Self::Slot(slot) => slot.send(result),
         };
         // After its sender was dropped, only the log can report a failure.
         if let Some(Err(error)) = unheard {
@@ -32,80 +33,80 @@ impl Teller {
     }
 
     /// Records a failed message of that group, so that its sender's later ones are not sent.
-    pub(super) fn breaks(&self, group: &Arc<str>) {
-        if let Self::Together(place) = self {
-            place.all.breaks(group);
+    pub(super) fn break_group(&self, group: &Arc<str>) {
+        if let Self::Slot(slot) = self {
+            slot.replies.break_group(group);
         }
     }
 
     /// Returns whether an earlier message of the same group and sender failed.
-    pub(super) fn is_broken(&self, group: &str) -> bool {
+    pub(super) fn is_group_broken(&self, group: &str) -> bool {
         match self {
-            Self::Alone(_) => false,
-            Self::Together(place) => place.all.is_broken(group),
+            Self::Single(_) => false,
+            Self::Slot(slot) => slot.replies.is_group_broken(group),
         }
     }
 }
 
-/// The outcomes of messages that one sender waits for. It is woken once for all of them.
-pub(super) struct Together(Arc<All>);
+/// The results of messages that one sender waits for. It is woken once for all of them.
+pub(super) struct Replies(Arc<RepliesInner>);
 
 #[derive(Default)]
-struct All {
-    state: Mutex<State>,
+struct RepliesInner {
+    state: Mutex<RepliesState>,
     wake: Notify,
     /// Whether any group has failed. Usually none has, and messages skip the lookup of their group.
-    has_broken: AtomicBool,
+    has_broken_group: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
-    /// Outcomes in the order of the messages.
-    outcomes: Vec<Option<Outcome>>,
-    open: usize,
-    /// The sender is woken when at most this many messages are open.
+struct RepliesState {
+    /// Results in the order of the messages.
+    results: Vec<Option<SendResult>>,
+    pending: usize,
+    /// The sender is woken when at most this many messages are pending.
     wake_at: usize,
     is_left: bool,
     /// Groups with a failed message.
-    broken: HashSet<Arc<str>>,
+    broken_groups: HashSet<Arc<str>>,
 }
 
-impl Together {
+impl Replies {
     pub(super) fn new() -> Self {
         Self(Arc::default())
     }
 
-    /// Returns the place of the next message. If `most` messages are open, it waits until half as many are.
-    pub(super) async fn place(&self, most: usize) -> Place {
+    /// Returns the slot of the next message. If `most` messages are pending, it waits until half as many are.
+    pub(super) async fn slot(&self, most: usize) -> ReplySlot {
         loop {
-            if let Some(place) = self.place_below(most) {
-                return place;
+            if let Some(slot) = self.slot_below(most) {
+                return slot;
             }
             self.wait(most / 2).await;
         }
     }
 
-    fn place_below(&self, most: usize) -> Option<Place> {
+    fn slot_below(&self, most: usize) -> Option<ReplySlot> {
         let mut state = self.0.state();
-        if state.open >= most {
+        if state.pending >= most {
             return None;
         }
-        state.outcomes.push(None);
-        state.open += 1;
-        Some(Place { all: self.0.clone(), index: state.outcomes.len() - 1, is_told: false })
+        state.results.push(None);
+        state.pending += 1;
+        Some(ReplySlot { replies: self.0.clone(), index: state.results.len() - 1, is_filled: false })
     }
 
-    /// Waits for all outcomes. A message whose teller was dropped has `None`.
-    pub(super) async fn outcomes(self) -> Vec<Option<Outcome>> {
+    /// Waits for all results. A message whose reply was dropped has `None`.
+    pub(super) async fn results(self) -> Vec<Option<SendResult>> {
         self.wait(0).await;
-        std::mem::take(&mut self.0.state().outcomes)
+        std::mem::take(&mut self.0.state().results)
     }
 
-    async fn wait(&self, open: usize) {
+    async fn wait(&self, pending: usize) {
         let is_over = || {
             let mut state = self.0.state();
-            state.wake_at = open;
-            state.open <= open
+            state.wake_at = pending;
+            state.pending <= pending
         };
         // A wake-up may date from before this wait, and from fewer messages.
         while !is_over() {
@@ -114,64 +115,64 @@ impl Together {
     }
 }
 
-impl Drop for Together {
+impl Drop for Replies {
     fn drop(&mut self) {
         self.0.state().is_left = true;
     }
 }
 
-impl All {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl RepliesInner {
+    fn state(&self) -> MutexGuard<'_, RepliesState> {
         // Each change leaves the state consistent, so a poisoned lock does no harm.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn breaks(&self, group: &Arc<str>) {
-        self.state().broken.insert(group.clone());
-        self.has_broken.store(true, Ordering::Release);
+    fn break_group(&self, group: &Arc<str>) {
+        self.state().broken_groups.insert(group.clone());
+        self.has_broken_group.store(true, Ordering::Release);
     }
 
-    fn is_broken(&self, group: &str) -> bool {
-        self.has_broken.load(Ordering::Acquire) && self.state().broken.contains(group)
+    fn is_group_broken(&self, group: &str) -> bool {
+        self.has_broken_group.load(Ordering::Acquire) && self.state().broken_groups.contains(group)
     }
 }
 
-/// The place of one of the messages that a sender waits for.
-pub(super) struct Place {
-    all: Arc<All>,
+/// The slot of one of the messages that a sender waits for.
+pub(super) struct ReplySlot {
+    replies: Arc<RepliesInner>,
     index: usize,
-    is_told: bool,
+    is_filled: bool,
 }
 
-impl Place {
-    /// Reports the outcome, or returns it if the sender is gone.
-    fn tell(mut self, outcome: Outcome) -> Option<Outcome> {
+impl ReplySlot {
+    /// Reports the result, or returns it if the sender is gone.
+    fn send(mut self, result: SendResult) -> Option<SendResult> {
         // Set here and not on drop, so that the lock is taken once.
-        self.is_told = true;
-        let mut state = self.all.state();
-        state.close(&self.all.wake);
+        self.is_filled = true;
+        let mut state = self.replies.state();
+        state.close(&self.replies.wake);
         if state.is_left {
-            return Some(outcome);
+            return Some(result);
         }
-        let place = state.outcomes.get_mut(self.index)?;
-        *place = Some(outcome);
+        let slot = state.results.get_mut(self.index)?;
+        *slot = Some(result);
         None
     }
 }
 
-impl Drop for Place {
+impl Drop for ReplySlot {
     fn drop(&mut self) {
-        if !self.is_told {
-            self.all.state().close(&self.all.wake);
+        if !self.is_filled {
+            self.replies.state().close(&self.replies.wake);
         }
     }
 }
 
-impl State {
-    /// Records that one message less is open.
+impl RepliesState {
+    /// Records that one message less is pending.
     fn close(&mut self, wake: &Notify) {
-        self.open -= 1;
-        if self.open == self.wake_at {
+        self.pending -= 1;
+        if self.pending == self.wake_at {
             wake.notify_one();
         }
     }
@@ -181,55 +182,55 @@ impl State {
 mod tests {
     use super::*;
 
-    fn failed(text: &str) -> Outcome {
+    fn failed(text: &str) -> SendResult {
         Err(SendError::failed(text.to_owned()))
     }
 
-    fn place(together: &Together) -> Place {
-        together.place_below(usize::MAX).unwrap()
+    fn slot(replies: &Replies) -> ReplySlot {
+        replies.slot_below(usize::MAX).unwrap()
     }
 
     #[tokio::test]
-    async fn outcomes_are_in_the_order_of_places_and_wait_for_the_last() {
-        let together = Together::new();
-        let (first, second, third) = (place(&together), place(&together), place(&together));
-        third.tell(failed("3"));
+    async fn results_are_in_the_order_of_slots_and_wait_for_the_last() {
+        let replies = Replies::new();
+        let (first, second, third) = (slot(&replies), slot(&replies), slot(&replies));
+        third.send(failed("3"));
         drop(second);
-        let late = tokio::spawn(async move { first.tell(failed("1")) });
-        assert_eq!(together.outcomes().await, [Some(failed("1")), None, Some(failed("3"))]);
+        let late = tokio::spawn(async move { first.send(failed("1")) });
+        assert_eq!(replies.results().await, [Some(failed("1")), None, Some(failed("3"))]);
         assert!(late.await.unwrap().is_none());
     }
 
     #[tokio::test]
     async fn early_wake_up_does_not_end_a_later_wait() {
-        let together = Together::new();
-        place(&together).tell(failed("1"));
-        let second = place(&together);
-        let waiting = tokio::spawn(together.outcomes());
+        let replies = Replies::new();
+        slot(&replies).send(failed("1"));
+        let second = slot(&replies);
+        let waiting = tokio::spawn(replies.results());
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        second.tell(failed("2"));
+        second.send(failed("2"));
         assert_eq!(waiting.await.unwrap().len(), 2);
     }
 
     #[tokio::test]
     async fn sender_at_the_limit_waits_until_half_are_settled() {
-        let together = Together::new();
-        let mut places: Vec<_> = (0..10).map(|_| place(&together)).collect();
-        let waiting = tokio::spawn(async move { together.place(10).await });
+        let replies = Replies::new();
+        let mut slots: Vec<_> = (0..10).map(|_| slot(&replies)).collect();
+        let waiting = tokio::spawn(async move { replies.slot(10).await });
         for _ in 0..5 {
             tokio::task::yield_now().await;
             assert!(!waiting.is_finished());
-            drop(places.pop());
+            drop(slots.pop());
         }
         waiting.await.unwrap();
     }
 
     #[test]
-    fn dropped_sender_gets_no_outcome() {
-        let together = Together::new();
-        let place = place(&together);
-        drop(together);
-        assert!(place.tell(failed("1")).is_some());
+    fn dropped_sender_gets_no_reply() {
+        let replies = Replies::new();
+        let slot = slot(&replies);
+        drop(replies);
+        assert!(slot.send(failed("1")).is_some());
     }
 }
