@@ -76,7 +76,7 @@ pub(super) async fn poll(shared: Arc<Shared>, batches: RunningBatches) -> Result
 
 /// Returns the next attempt: the unanswered one if it may be repeated, or a new one once there are permits. Returns
 /// `None` if the worker closes.
-async fn next_attempt(shared: &Shared, mut unanswered: Option<Attempt>) -> Option<Attempt> {
+async fn next_attempt(shared: &Shared, mut unanswered: Option<ReceiveAttempt>) -> Option<ReceiveAttempt> {
     let next = async {
         loop {
             shared.handle.not_paused().await;
@@ -85,7 +85,7 @@ async fn next_attempt(shared: &Shared, mut unanswered: Option<Attempt>) -> Optio
             }
             let grant = shared.permits.grant().await;
             if !shared.handle.is_paused() {
-                return Attempt::new(grant, shared);
+                return ReceiveAttempt::new(grant, shared);
             }
             shared.permits.unused(grant.messages);
         }
@@ -99,7 +99,7 @@ async fn next_attempt(shared: &Shared, mut unanswered: Option<Attempt>) -> Optio
 
 /// A receive, which may be repeated if it was not answered. On a FIFO queue its id makes SQS return the same messages
 /// again, as many as there were permits for the first time. The attempt therefore keeps its permits.
-struct Attempt {
+struct ReceiveAttempt {
     /// The receive request attempt id, on a FIFO queue only.
     id: Option<String>,
     messages: usize,
@@ -108,7 +108,7 @@ struct Attempt {
     since: Moment,
 }
 
-impl Attempt {
+impl ReceiveAttempt {
     /// Returns a new attempt.
     fn new(PollGrant { messages, permits }: PollGrant, shared: &Shared) -> Self {
         let id = shared.queue.source.is_fifo().then(|| hex(u128::from_be_bytes(random())));
@@ -117,7 +117,7 @@ impl Attempt {
 }
 
 /// The messages of a receive.
-pub(super) struct Received {
+pub(super) struct PolledMessages {
     messages: Vec<Message>,
     /// The assumed start of their leases.
     since: Moment,
@@ -135,7 +135,7 @@ impl Shared {
         }
     }
 
-    async fn receive(&self, attempt: &Attempt) -> Result<Received, Fault> {
+    async fn receive(&self, attempt: &ReceiveAttempt) -> Result<PolledMessages, Fault> {
         let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
         let queue = &self.queue;
         let receive = queue.receives.receive_message().queue_url(&queue.url).wait_time_seconds(seconds(self.wait_time));
@@ -154,11 +154,11 @@ impl Shared {
             true => asked,
             false => asked.or_later(Moment::now().before(ANSWER_TIME)),
         };
-        Ok(Received { messages: answer.messages.unwrap_or_default(), since })
+        Ok(PolledMessages { messages: answer.messages.unwrap_or_default(), since })
     }
 
     /// Returns the attempt if it may be repeated. Otherwise its permits are freed.
-    fn again(&self, attempt: Attempt) -> Option<Attempt> {
+    fn again(&self, attempt: ReceiveAttempt) -> Option<ReceiveAttempt> {
         if attempt.id.is_some() && attempt.since.elapsed() <= ATTEMPT_ID_TIME {
             return Some(attempt);
         }
@@ -168,21 +168,21 @@ impl Shared {
 
     /// Runs the new messages, and deletes those that were processed before. On a FIFO queue, the messages behind one
     /// that is not run are released. SQS hands them out again when that one is settled.
-    async fn take(self: Arc<Self>, received: Received, attempt: Attempt, batches: &RunningBatches) {
+    async fn take(self: Arc<Self>, received: PolledMessages, attempt: ReceiveAttempt, batches: &RunningBatches) {
         let ends = Deadline::after(received.since, self.queue.lease.as_duration());
         let Triage { fresh, done, behind, .. } = Triage::of(received.messages, ends, attempt.messages, &self);
         let in_flight = self.permits.in_flight(attempt.permits, fresh.len());
-        // New messages run first, because their leases have begun. The other calls may have to wait for room.
+        // New messages run first, because their leases have begun. The other calls may have to wait for permits.
         if !fresh.is_empty() {
             batches.spawn(received::run(self.clone(), fresh, in_flight, received.since));
         }
         if !done.is_empty() {
-            let room = self.settler.room(done.len()).await;
-            self.settler.delete(room, done);
+            let permits = self.settler.permits(done.len()).await;
+            self.settler.delete(permits, done);
         }
         if !behind.is_empty() {
-            let room = self.settler.room(behind.len()).await;
-            self.settler.release(room, behind);
+            let permits = self.settler.permits(behind.len()).await;
+            self.settler.release(permits, behind);
         }
     }
 }

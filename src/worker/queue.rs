@@ -18,7 +18,7 @@ use crate::sqs::region::in_region_of_url;
 use crate::sqs::source::Source;
 use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
 
-pub(super) struct Queue {
+pub(super) struct WorkerQueue {
     pub(super) client: Client,
     /// The client for receives. It waits as long as a long poll, and does not repeat a receive: the poller decides
     /// that.
@@ -42,7 +42,7 @@ const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The shortest lease. With less, a single slow call loses the message.
 const MIN_LEASE: Duration = Duration::from_secs(5);
 
-impl Queue {
+impl WorkerQueue {
     /// Reads the queue's attributes and checks the worker's permissions.
     pub(super) async fn find(
         client: &Client,

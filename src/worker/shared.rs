@@ -10,11 +10,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use super::Settings;
+use super::WorkerSettings;
 use super::handle::WorkerHandle;
 use super::health::{Health, Stage};
 use super::permits::Permits;
-use super::queue::Queue;
+use super::queue::WorkerQueue;
 use super::recently_seen::RecentlySeen;
 use super::run_times::RunTimes;
 use super::settler::Settler;
@@ -26,7 +26,7 @@ use crate::moment::Moment;
 const LOOK_FOR_SUSPEND_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Shared {
-    pub(super) queue: Queue,
+    pub(super) queue: WorkerQueue,
     pub(super) engine: Engine,
     /// The runtime for handlers.
     pub(super) handlers: Handle,
@@ -48,7 +48,7 @@ pub(super) struct Shared {
     phase: watch::Sender<Phase>,
     /// The time at which handlers are cancelled, once the worker closes.
     cut: OnceLock<Instant>,
-    /// See [`Settings`].
+    /// See [`WorkerSettings`].
     _held: Option<mpsc::Sender<Infallible>>,
 }
 
@@ -67,11 +67,11 @@ impl Shared {
         engine: Engine,
         client: &Client,
         queue_url: String,
-        settings: Settings,
+        settings: WorkerSettings,
         health: Arc<Health>,
     ) -> Result<Arc<Self>, Error> {
         let wait_time = settings.poll_wait();
-        let queue = Queue::find(client, queue_url, settings.visibility_timeout, wait_time, &health).await?;
+        let queue = WorkerQueue::find(client, queue_url, settings.visibility_timeout, wait_time, &health).await?;
         health.note(Stage::Begun);
         let recently_seen = Arc::new(Mutex::new(RecentlySeen::new(queue.lease.as_duration())));
         Ok(Arc::new(Self {
