@@ -16,7 +16,7 @@ use super::queue::{in_ms, wait_after};
 use super::received::{self, RunningBatches};
 use super::shared::{Phase, Shared};
 use super::triage::Triage;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::moment::{Deadline, Moment};
 use crate::sqs::hex::hex;
 use crate::sqs::random::random;
@@ -58,7 +58,7 @@ pub(super) async fn poll(shared: Arc<Shared>, batches: RunningBatches) -> Result
                 }
             }
             Err(Fault::Lasting(problem)) if !shared.has_polled.load(Ordering::Relaxed) => {
-                return Err(Kind::Queue(problem).into());
+                return Err(ErrorKind::Queue(problem).into());
             }
             Err(fault) => {
                 shared.health.note(Stage::Failing);

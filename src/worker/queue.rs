@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::QueueAttributeName as Name;
 
 use super::fault::Fault;
 use super::health::{Health, Stage};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::moment::{Deadline, Moment};
 use crate::sqs::Backoff;
 use crate::sqs::call_error::Code;
@@ -58,7 +58,7 @@ impl WorkerQueue {
         let first = patient(&client, FIRST_ANSWER_TIMEOUT);
         let client = impatient(&client, ATTEMPT_TIMEOUT);
         let (arn, own) = retried(health, || attributes(first.clone(), url.clone())).await?;
-        let source = Source::from_arn(&arn).map_err(|error| Kind::Queue(format!("{url} is {error}")))?;
+        let source = Source::from_arn(&arn).map_err(|error| ErrorKind::Queue(format!("{url} is {error}")))?;
         let wanted = lease.unwrap_or(own);
         let lease = wanted.clamp(MIN_LEASE, MAX_VISIBILITY_TIMEOUT);
         if lease != wanted {
@@ -98,7 +98,7 @@ impl WorkerQueue {
             {
                 let problem =
                     format!("{action} on {} is not allowed: {}. Allow it; a worker needs it", self.url, error.text());
-                return Err(Kind::Queue(problem).into());
+                return Err(ErrorKind::Queue(problem).into());
             }
         }
         Ok(())
@@ -134,7 +134,7 @@ async fn retried<T, F: Future<Output = Result<T, Fault>>>(health: &Health, call:
     for failures in 1.. {
         let problem = match call().await {
             Ok(value) => return Ok(value),
-            Err(Fault::Lasting(problem)) => return Err(Kind::Queue(problem).into()),
+            Err(Fault::Lasting(problem)) => return Err(ErrorKind::Queue(problem).into()),
             Err(Fault::Passing(problem)) => problem,
         };
         health.note(Stage::Failing);
