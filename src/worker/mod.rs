@@ -7,7 +7,6 @@
 //! [`shared`] holds the state that all of these share. [`pollers`] decides how many polls run at a time.
 
 mod environment;
-mod fault;
 mod handle;
 mod health;
 mod idle;
@@ -16,6 +15,7 @@ mod permits;
 mod poll;
 mod pollers;
 mod queue;
+mod queue_error;
 mod rate_limit;
 mod received;
 mod recently_seen;

@@ -8,11 +8,11 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::fault::Fault;
 use super::health::Stage;
 use super::idle::IdlePause;
 use super::permits::PollGrant;
 use super::queue::{in_ms, wait_after};
+use super::queue_error::QueueError;
 use super::received::{self, RunningBatches};
 use super::shared::{Phase, Shared};
 use super::triage::Triage;
@@ -57,15 +57,15 @@ pub(super) async fn poll(shared: Arc<Shared>, batches: RunningBatches) -> Result
                     _ => idle.reset(),
                 }
             }
-            Err(Fault::Lasting(problem)) if !shared.has_polled.load(Ordering::Relaxed) => {
+            Err(QueueError::Permanent(problem)) if !shared.has_polled.load(Ordering::Relaxed) => {
                 return Err(ErrorKind::Queue(problem).into());
             }
-            Err(fault) => {
+            Err(error) => {
                 shared.health.note(Stage::Failing);
                 unanswered = shared.again(attempt);
                 failures += 1;
                 let wait = wait_after(failures);
-                let (error, next_attempt_in_ms) = (fault.into_text(), in_ms(wait));
+                let (error, next_attempt_in_ms) = (error.into_text(), in_ms(wait));
                 tracing::warn!(error, failures, next_attempt_in_ms, "failed to poll the queue; the worker tries again");
                 shared.rest(wait).await;
             }
@@ -135,7 +135,7 @@ impl Shared {
         }
     }
 
-    async fn receive(&self, attempt: &ReceiveAttempt) -> Result<PolledMessages, Fault> {
+    async fn receive(&self, attempt: &ReceiveAttempt) -> Result<PolledMessages, QueueError> {
         let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
         let queue = &self.queue;
         let receive = queue.receives.receive_message().queue_url(&queue.url).wait_time_seconds(seconds(self.wait_time));
@@ -145,7 +145,7 @@ impl Shared {
         let receive = receive.message_attribute_names("All");
         let receive = receive.set_receive_request_attempt_id(attempt.id.clone());
         let asked = Moment::now();
-        let answer = receive.send().await.map_err(|error| Fault::of("sqs:ReceiveMessage", &queue.url, error))?;
+        let answer = receive.send().await.map_err(|error| QueueError::of("sqs:ReceiveMessage", &queue.url, error))?;
         // SQS counts a lease from when it hands a message out, which is not before the request. But a poll may have
         // waited for 20 s, longer than a lease may be, and new messages would count as lost. An answer leaves as soon
         // as there is a message, so a lease begins at most `ANSWER_TIME` before now. The exception is a process that

@@ -5,8 +5,8 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 
-use super::fault::Fault;
 use super::health::{Health, Stage};
+use super::queue_error::QueueError;
 use crate::error::{Error, ErrorKind};
 use crate::moment::{Deadline, Moment};
 use crate::sqs::Backoff;
@@ -106,15 +106,15 @@ impl WorkerQueue {
 }
 
 /// Returns the queue's ARN and its visibility timeout.
-async fn attributes(client: Client, url: String) -> Result<(String, Duration), Fault> {
+async fn attributes(client: Client, url: String) -> Result<(String, Duration), QueueError> {
     let get = client.get_queue_attributes().queue_url(&url);
     let get = get.attribute_names(Name::QueueArn).attribute_names(Name::VisibilityTimeout);
-    let answer = get.send().await.map_err(|error| Fault::of("sqs:GetQueueAttributes", &url, error))?;
+    let answer = get.send().await.map_err(|error| QueueError::of("sqs:GetQueueAttributes", &url, error))?;
     let mut attributes = answer.attributes.unwrap_or_default();
     let timeout = attributes.get(&Name::VisibilityTimeout).and_then(|seconds| seconds.parse().ok());
     let arn = attributes.remove(&Name::QueueArn);
     arn.zip(timeout).map(|(arn, timeout)| (arn, Duration::from_secs(timeout))).ok_or_else(|| {
-        Fault::Lasting(format!(
+        QueueError::Permanent(format!(
             "the answer of {url} has no QueueArn or no VisibilityTimeout: check that the URL is that of an SQS queue"
         ))
     })
@@ -130,12 +130,15 @@ pub(super) fn wait_after(failures: u32) -> Duration {
 
 /// Repeats the call until it succeeds or a retry cannot help. A container may start before its network or before its
 /// credentials.
-async fn retried<T, F: Future<Output = Result<T, Fault>>>(health: &Health, call: impl Fn() -> F) -> Result<T, Error> {
+async fn retried<T, F: Future<Output = Result<T, QueueError>>>(
+    health: &Health,
+    call: impl Fn() -> F,
+) -> Result<T, Error> {
     for failures in 1.. {
         let problem = match call().await {
             Ok(value) => return Ok(value),
-            Err(Fault::Lasting(problem)) => return Err(ErrorKind::Queue(problem).into()),
-            Err(Fault::Passing(problem)) => problem,
+            Err(QueueError::Permanent(problem)) => return Err(ErrorKind::Queue(problem).into()),
+            Err(QueueError::Transient(problem)) => problem,
         };
         health.note(Stage::Failing);
         let wait = wait_after(failures);

@@ -110,7 +110,7 @@ pub(super) async fn run(shared: Arc<Shared>, fresh: Vec<Fresh>, in_flight: InFli
         let left = tokio::select! {
             statuses = &mut engine => statuses.not_done(),
             () = messages.give_back_skipped() => messages.at(|_| true),
-            () = shared.until(Phase::Cut) => {
+            () = shared.until(Phase::Cancelling) => {
                 messages.cut_off(engine).await;
                 messages.at(|_| true)
             }
@@ -287,7 +287,7 @@ impl LeaseHolder for Messages {
     fn stop_heartbeat<'a>(&'a self, set: &'a RecordSet) -> Wait<'a, bool> {
         self.note_run_time(set.index);
         if !self.look(set.index, RunStage::settles) {
-            // The cut came before the handler ended: the message has been released or will be.
+            // The cancellation came before the handler ended: the message has been released or will be.
             self.leases.cut_off(&[set.index]);
         }
         Box::pin(self.leases.stop_heartbeat(set.index, &set.copies, &set.behind))
@@ -375,7 +375,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_does_not_begin_after_the_cut() {
         let messages = messages().await;
-        messages.shared.enter(Phase::Cut);
+        messages.shared.enter(Phase::Cancelling);
         assert!(!messages.may_start(0));
     }
 

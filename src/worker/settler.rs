@@ -56,7 +56,7 @@ impl Settling {
         Self { _permits: permits, open: AtomicUsize::new(messages), all_done }
     }
 
-    fn told(&self, is_done: bool) {
+    fn note(&self, is_done: bool) {
         self.open.fetch_sub(usize::from(is_done), Ordering::AcqRel);
     }
 }
@@ -113,14 +113,14 @@ impl Settler {
         permits: SettlerPermits,
         receipts: Vec<Receipt>,
     ) -> impl Future<Output = bool> + use<> {
-        let (told, all_done) = oneshot::channel();
-        self.submit_deletes(permits, receipts, Some(told));
+        let (sender, all_done) = oneshot::channel();
+        self.submit_deletes(permits, receipts, Some(sender));
         async { all_done.await.unwrap_or(false) }
     }
 
     fn submit_deletes(&self, permits: SettlerPermits, receipts: Vec<Receipt>, all_done: Option<oneshot::Sender<bool>>) {
         let recently_seen = self.recently_seen.clone();
-        let told = move |key: &MessageKey, ends: Deadline, result: &Result<(), EntryError>| {
+        let report = move |key: &MessageKey, ends: Deadline, result: &Result<(), EntryError>| {
             // With a receipt that is too old, SQS reports a delete and deletes nothing.
             let error = match result {
                 Ok(()) if ends.is_over() => Some("the lease had ended, and SQS may have deleted nothing"),
@@ -139,12 +139,12 @@ impl Settler {
             is_deleted
         };
         let settling = Settling::new(permits, receipts.len(), all_done);
-        self.submit(&self.deletes, settling, receipts, |Receipt { receipt_handle, .. }| receipt_handle, told);
+        self.submit(&self.deletes, settling, receipts, |Receipt { receipt_handle, .. }| receipt_handle, report);
     }
 
     /// Makes these messages visible at once, for the next consumer that polls.
     pub(super) fn release(&self, permits: SettlerPermits, receipts: Vec<Receipt>) {
-        let told = |key: &MessageKey, _: Deadline, result: &Result<(), EntryError>| {
+        let report = |key: &MessageKey, _: Deadline, result: &Result<(), EntryError>| {
             if let Err(error) = result {
                 let error = error.text();
                 tracing::warn!(
@@ -158,24 +158,24 @@ impl Settler {
         let settling = Settling::new(permits, receipts.len(), None);
         // After the lease, another consumer may have the message, and a release would take it away from there.
         let change = |Receipt { receipt_handle, ends, .. }| Change::new(receipt_handle, VisibilityTimeout::ZERO, ends);
-        self.submit(&self.visibility, settling, receipts, change, told);
+        self.submit(&self.visibility, settling, receipts, change, report);
     }
 
-    /// Submits an entry for each receipt. `told` returns whether the message is settled.
+    /// Submits an entry for each receipt. `report` returns whether the message is settled.
     fn submit<C: BatchCall, T: Fn(&MessageKey, Deadline, &Result<(), EntryError>) -> bool + Clone + Send + 'static>(
         &self,
         coalescer: &Coalescer<C>,
         settling: Settling,
         receipts: Vec<Receipt>,
         entry: fn(Receipt) -> C::Entry,
-        told: T,
+        report: T,
     ) {
         let settling = Arc::new(settling);
         let _host = self.host.enter();
         for receipt in receipts {
-            let (settling, told) = (settling.clone(), told.clone());
+            let (settling, report) = (settling.clone(), report.clone());
             let (key, ends) = (receipt.key.clone(), receipt.ends);
-            coalescer.submit_then(entry(receipt), move |result| settling.told(told(&key, ends, &result)));
+            coalescer.submit_then(entry(receipt), move |result| settling.note(report(&key, ends, &result)));
         }
     }
 
