@@ -66,11 +66,11 @@ pub mod send_results {
 }
 
 #[cfg(feature = "lambda")]
-use crate::handler::{Consumer, Kind};
+use crate::handler::{Consumer, HandlerKind};
 
 /// Returns a function that runs a consumer on an event's JSON, a context and the remaining time of the invocation.
 #[cfg(feature = "lambda")]
-pub fn function<K: Kind>(
+pub fn function<K: HandlerKind>(
     consumer: &Consumer<K>,
 ) -> impl Fn(Vec<u8>, crate::Context, std::time::Duration) -> AnswerFuture + Send + Sync + use<K> {
     let engine = consumer.engine();

@@ -60,14 +60,14 @@ impl<K> Consumer<K> {
     // met.
     pub async fn run(self) -> Result<(), Error>
     where
-        K: handler::Kind,
+        K: handler::HandlerKind,
     {
         run_here(self).await
     }
 }
 
 /// Finds the host and runs the consumer on it.
-async fn run_here<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), Error> {
+async fn run_here<K: handler::HandlerKind>(consumer: Consumer<K>) -> Result<(), Error> {
     #[cfg(feature = "lambda")]
     if crate::lambda::is_here() {
         prepare(Lines::AtOnce);

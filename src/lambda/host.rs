@@ -47,7 +47,7 @@ fn check_environment() -> Result<(), Error> {
 ///
 /// The poll loop and its timer run on a thread of their own. Handlers stay on the caller's runtime. So blocking
 /// handlers cannot delay the answer, even if they block every thread of that runtime.
-pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), Error> {
+pub(crate) async fn run<K: handler::HandlerKind>(consumer: Consumer<K>) -> Result<(), Error> {
     check_environment()?;
     // Layers are created here so that the tasks they spawn run on the handlers' runtime and not on the host's thread.
     consumer.engine();
@@ -56,7 +56,7 @@ pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), E
 }
 
 /// Passes events to the consumer. Its handlers run on the runtime `handlers`.
-async fn serve<K: handler::Kind>(consumer: Consumer<K>, handlers: Handle) -> Result<(), Error> {
+async fn serve<K: handler::HandlerKind>(consumer: Consumer<K>, handlers: Handle) -> Result<(), Error> {
     let (unparsed, stall) = (Unparsed::default(), Stall::default());
     let (texts, watcher) = (unparsed.clone(), stall.clone());
     let function = service_fn(move |event: LambdaEvent<Ticket>| {

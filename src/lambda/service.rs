@@ -36,7 +36,7 @@ pub type AnswerFuture = Pin<Box<dyn Future<Output = Result<SqsBatchResponse, Err
 ///
 /// Handlers run on the tokio runtime that calls the service. If they block every thread of that runtime, the answer is
 /// late. [`Consumer::run`] answers from a thread of its own, which prevents this.
-impl<K: handler::Kind> Service<LambdaEvent<Event>> for Consumer<K> {
+impl<K: handler::HandlerKind> Service<LambdaEvent<Event>> for Consumer<K> {
     type Response = SqsBatchResponse;
     type Error = Error;
     type Future = AnswerFuture;
@@ -51,7 +51,7 @@ impl<K: handler::Kind> Service<LambdaEvent<Event>> for Consumer<K> {
 }
 
 /// Runs an event and returns its answer. Handlers run on the runtime `handlers`.
-pub(super) fn invoke<K: handler::Kind>(
+pub(super) fn invoke<K: handler::HandlerKind>(
     consumer: &Consumer<K>,
     event: LambdaEvent<Event>,
     handlers: Handle,

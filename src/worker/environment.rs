@@ -41,7 +41,7 @@ pub(crate) fn queue_url() -> Result<Option<String>, Error> {
 /// Polls and heartbeats run on a thread of their own. Handlers run on the caller's runtime. A handler that blocks its
 /// thread therefore loses no lease and cannot keep the process from ending, even if every thread of that runtime is
 /// blocked.
-pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>, queue_url: String) -> Result<(), Error> {
+pub(crate) async fn run<K: handler::HandlerKind>(consumer: Consumer<K>, queue_url: String) -> Result<(), Error> {
     // The layers are built here so that the tasks they spawn run on the handlers' runtime and not on the host's thread.
     consumer.engine();
     let handlers = Handle::current();
@@ -54,7 +54,11 @@ pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>, queue_url: Stri
 /// Limits how long a worker waits for its log at the end, because standard output may be blocked forever.
 const LOG_FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
-async fn poll<K: handler::Kind>(consumer: Consumer<K>, queue_url: String, handlers: Handle) -> Result<(), Error> {
+async fn poll<K: handler::HandlerKind>(
+    consumer: Consumer<K>,
+    queue_url: String,
+    handlers: Handle,
+) -> Result<(), Error> {
     let health = health_listener().await?;
     let client = Client::new(&aws_config::load_from_env().await);
     let mut worker = consumer.worker(client, queue_url);
@@ -62,7 +66,7 @@ async fn poll<K: handler::Kind>(consumer: Consumer<K>, queue_url: String, handle
     run_until_asked(worker, handlers).await
 }
 
-async fn run_until_asked<K: handler::Kind>(mut worker: Worker<K>, handlers: Handle) -> Result<(), Error> {
+async fn run_until_asked<K: handler::HandlerKind>(mut worker: Worker<K>, handlers: Handle) -> Result<(), Error> {
     let mut signals = signals().map_err(|error| ErrorKind::Host(error.into()))?;
     let mut first = signals.clone();
     let (held, rest) = mpsc::channel(1);

@@ -144,7 +144,7 @@ impl<K> Consumer<K> {
     }
 }
 
-impl<K: handler::Kind> Worker<K> {
+impl<K: handler::HandlerKind> Worker<K> {
     /// Sets how long a received message is hidden from other consumers, and how far each heartbeat extends that time.
     /// The range is 5 seconds to 12 hours, in whole seconds. Other values are clamped to it. The default is the queue's
     /// own visibility timeout.
@@ -191,7 +191,7 @@ impl<K: handler::Kind> Worker<K> {
     /// `REDRIVE_HEALTH_PORT`.
     ///
     /// ```no_run
-    /// # async fn example<K: redrive::Kind>(worker: redrive::Worker<K>) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn example<K: redrive::HandlerKind>(worker: redrive::Worker<K>) -> Result<(), Box<dyn std::error::Error>> {
     /// let worker = worker.health(tokio::net::TcpListener::bind("0.0.0.0:8080").await?);
     /// # Ok(()) }
     /// ```
