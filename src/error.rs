@@ -11,10 +11,10 @@ use crate::outcome::BoxError;
 ///
 /// `Debug` formats like `Display`, because `main` prints errors with `Debug`.
 pub struct Error {
-    kind: Kind,
+    kind: ErrorKind,
 }
 
-pub(crate) enum Kind {
+pub(crate) enum ErrorKind {
     /// The event is JSON, but not an SQS event.
     Event(String),
     /// Records at these positions failed and have no id to report.
@@ -37,29 +37,29 @@ pub(crate) enum Kind {
 impl Error {
     /// Returns whether the event was not an SQS event: it has no list of `Records`, or records of another source.
     pub fn is_invalid_event(&self) -> bool {
-        matches!(self.kind, Kind::Event(_))
+        matches!(self.kind, ErrorKind::Event(_))
     }
 
     /// Returns whether a failed record has no `messageId` to report, so that the whole batch is retried.
     pub fn is_unreportable(&self) -> bool {
-        matches!(self.kind, Kind::Unreportable { .. })
+        matches!(self.kind, ErrorKind::Unreportable { .. })
     }
 
     /// Returns whether records failed and the consumer was told to return an error for them
     /// ([`fail_batch_on_any_failure`](crate::Consumer::fail_batch_on_any_failure),
     /// [`error_when_all_fail`](crate::Consumer::error_when_all_fail)).
     pub fn is_batch_failed(&self) -> bool {
-        matches!(self.kind, Kind::BatchFailed { .. })
+        matches!(self.kind, ErrorKind::BatchFailed { .. })
     }
 
     /// Returns whether `run` found no host, or one with an incomplete environment.
     pub fn is_environment(&self) -> bool {
-        matches!(self.kind, Kind::NoHost | Kind::Environment(_))
+        matches!(self.kind, ErrorKind::NoHost | ErrorKind::Environment(_))
     }
 
     /// Returns whether the host stopped, because the Lambda Runtime API was unreachable or one of its threads panicked.
     pub fn is_host(&self) -> bool {
-        matches!(self.kind, Kind::Host(_))
+        matches!(self.kind, ErrorKind::Host(_))
     }
 }
 
@@ -68,12 +68,12 @@ impl Error {
     /// Returns whether a [worker](crate::Worker) could not start: the queue or the credentials are missing, or a
     /// permission is.
     pub fn is_queue_unavailable(&self) -> bool {
-        matches!(self.kind, Kind::Queue(_))
+        matches!(self.kind, ErrorKind::Queue(_))
     }
 }
 
-impl From<Kind> for Error {
-    fn from(kind: Kind) -> Self {
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
         Self { kind }
     }
 }
@@ -81,23 +81,23 @@ impl From<Kind> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Event(problem) => write!(
+            ErrorKind::Event(problem) => write!(
                 f,
                 "this is not an SQS event: {problem}; check that the function's event source mapping reads from an SQS queue"
             ),
-            Kind::Unreportable { positions, of } => write!(
+            ErrorKind::Unreportable { positions, of } => write!(
                 f,
                 "of {of} records, those at positions {positions:?} failed and have no messageId to report them by, \
                  so the whole batch is retried"
             ),
-            Kind::BatchFailed { failed, of } => {
+            ErrorKind::BatchFailed { failed, of } => {
                 write!(f, "{failed} of {of} records failed, and the consumer is set to fail the batch then")
             }
-            Kind::NoHost => f.write_str(NO_HOST),
-            Kind::Environment(problem) => f.write_str(problem),
-            Kind::Host(error) => write!(f, "the host stopped: {error}"),
+            ErrorKind::NoHost => f.write_str(NO_HOST),
+            ErrorKind::Environment(problem) => f.write_str(problem),
+            ErrorKind::Host(error) => write!(f, "the host stopped: {error}"),
             #[cfg(feature = "worker")]
-            Kind::Queue(problem) => f.write_str(problem),
+            ErrorKind::Queue(problem) => f.write_str(problem),
         }
     }
 }
@@ -120,7 +120,7 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.kind {
-            Kind::Host(error) => Some(error.as_ref()),
+            ErrorKind::Host(error) => Some(error.as_ref()),
             _ => None,
         }
     }

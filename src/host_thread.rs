@@ -6,7 +6,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// Runs the host on a single-threaded runtime until it ends or until this future is dropped.
 pub(crate) async fn run<F>(name: &str, host: impl FnOnce() -> F + Send + 'static) -> Result<(), Error>
@@ -15,10 +15,10 @@ where
 {
     let (end, ended) = oneshot::channel();
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || block_on(host, end));
-    let thread = spawned.map_err(|error| Kind::Host(error.into()))?;
+    let thread = spawned.map_err(|error| ErrorKind::Host(error.into()))?;
     match ended.await {
         Ok(result) => result,
-        Err(_) => Err(Kind::Host(panic_of(thread).into()).into()),
+        Err(_) => Err(ErrorKind::Host(panic_of(thread).into()).into()),
     }
 }
 
@@ -28,7 +28,7 @@ where
 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return drop(end.send(Err(Kind::Host(error.into()).into()))),
+        Err(error) => return drop(end.send(Err(ErrorKind::Host(error.into()).into()))),
     };
     let result = runtime.block_on(async {
         tokio::select! {

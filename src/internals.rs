@@ -2,6 +2,8 @@
 
 pub use crate::engine::guard;
 pub use crate::json::to_body;
+#[cfg(feature = "lambda")]
+pub use crate::lambda::AnswerFuture;
 #[cfg(feature = "test-util")]
 pub use crate::moment::set_wall_clock_ahead;
 pub use crate::moment::{Deadline, Moment};
@@ -26,7 +28,7 @@ pub fn fail_fast(producer: crate::ProducerBuilder) -> crate::ProducerBuilder {
 
 /// The cause of a failed send, for a command that suggests a remedy.
 #[cfg(feature = "producer")]
-pub struct Cause<'a> {
+pub struct SendCause<'a> {
     pub text: &'a str,
     /// The reason for a failure of the whole call.
     pub trouble: Option<call_error::Trouble>,
@@ -35,7 +37,7 @@ pub struct Cause<'a> {
 }
 
 #[cfg(feature = "producer")]
-impl<'a> From<&'a crate::SendError> for Cause<'a> {
+impl<'a> From<&'a crate::SendError> for SendCause<'a> {
     fn from(error: &'a crate::SendError) -> Self {
         Self { text: error.cause(), trouble: error.trouble(), is_behind: error.is_behind() }
     }
@@ -64,13 +66,13 @@ pub mod send_results {
 }
 
 #[cfg(feature = "lambda")]
-use crate::handler::{Consumer, Kind};
+use crate::handler::{Consumer, HandlerKind};
 
 /// Returns a function that runs a consumer on an event's JSON, a context and the remaining time of the invocation.
 #[cfg(feature = "lambda")]
-pub fn function<K: Kind>(
+pub fn function<K: HandlerKind>(
     consumer: &Consumer<K>,
-) -> impl Fn(Vec<u8>, crate::Context, std::time::Duration) -> Answer + Send + Sync + use<K> {
+) -> impl Fn(Vec<u8>, crate::Context, std::time::Duration) -> AnswerFuture + Send + Sync + use<K> {
     let engine = consumer.engine();
     move |event, context, remaining| {
         let handlers = tokio::runtime::Handle::current();
@@ -79,8 +81,3 @@ pub fn function<K: Kind>(
         Box::pin(crate::lambda::answer(engine.clone(), crate::Event::of(event), invocation))
     }
 }
-
-/// The future of a function's answer.
-#[cfg(feature = "lambda")]
-pub type Answer =
-    std::pin::Pin<Box<dyn Future<Output = Result<aws_lambda_events::sqs::SqsBatchResponse, crate::Error>> + Send>>;

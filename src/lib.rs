@@ -137,7 +137,7 @@ pub use self::extract::{
     GroupId, Json, Message, MessageId, QueueArn, ReceiptHandle, ReceiveCount, Rejection, S3, S3Notification, S3Record,
     SendId, SenderId, SentAt, SequenceNumber, Sns, SnsAttribute, State, TraceHeader,
 };
-pub use self::handler::{Bulk, BulkArgs, Consumer, Each, Handler, IntoOutcomes, Kind, batch, handler};
+pub use self::handler::{Bulk, BulkArgs, Consumer, Each, Handler, HandlerKind, IntoOutcomes, batch, handler};
 pub use self::json::JsonError;
 #[cfg(feature = "lambda")]
 pub use self::lambda::Context;

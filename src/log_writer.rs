@@ -18,11 +18,11 @@ const BUFFER_BYTES: usize = 1024 * 1024;
 /// Writes lines to standard output from a separate thread. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct LogWriter {
-    shared: Arc<Shared>,
+    inner: Arc<WriterInner>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct WriterInner {
     buffer: Mutex<Buffer>,
     /// Signals that there is something to write.
     filled: Condvar,
@@ -48,24 +48,24 @@ impl LogWriter {
     }
 
     fn to<W: Write>(open: impl Fn() -> W + Send + 'static) -> Self {
-        let writer = Self { shared: Arc::default() };
-        let shared = writer.shared.clone();
-        let spawned = thread::Builder::new().name("redrive-log".to_owned()).spawn(move || shared.write_for_ever(open));
+        let writer = Self { inner: Arc::default() };
+        let inner = writer.inner.clone();
+        let spawned = thread::Builder::new().name("redrive-log".to_owned()).spawn(move || inner.write_for_ever(open));
         // Without a thread, lines are written directly: slow is better than silent.
-        writer.shared.is_direct.store(spawned.is_err(), Ordering::Relaxed);
+        writer.inner.is_direct.store(spawned.is_err(), Ordering::Relaxed);
         writer
     }
 
     /// Waits until everything is written, up to a limit. Returns whether it is.
     pub(crate) fn flush(&self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
-        let mut buffer = self.shared.buffer();
+        let mut buffer = self.inner.buffer();
         while buffer.bytes > 0 {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            (buffer, _) = self.shared.emptied.wait_timeout(buffer, left).unwrap_or_else(PoisonError::into_inner);
+            (buffer, _) = self.inner.emptied.wait_timeout(buffer, left).unwrap_or_else(PoisonError::into_inner);
         }
         true
     }
@@ -73,12 +73,12 @@ impl LogWriter {
     /// Does the same, then makes callers write directly, unless standard output is blocked.
     pub(crate) fn finish(&self, limit: Duration) {
         if self.flush(limit) {
-            self.shared.is_direct.store(true, Ordering::Relaxed);
+            self.inner.is_direct.store(true, Ordering::Relaxed);
         }
     }
 }
 
-impl Shared {
+impl WriterInner {
     fn buffer(&self) -> MutexGuard<'_, Buffer> {
         // No code that writes or logs runs under this lock.
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
@@ -131,12 +131,12 @@ impl<'a> MakeWriter<'a> for LogWriter {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line(&self.shared)
+        Line(&self.inner)
     }
 }
 
 /// Receives one line. A subscriber writes an event at once.
-pub(crate) struct Line<'a>(&'a Shared);
+pub(crate) struct Line<'a>(&'a WriterInner);
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -219,14 +219,14 @@ mod tests {
         let (line, fitting) = ("x".repeat(1_023) + "\n", BUFFER_BYTES / 1_024);
         (0..fitting + 100).for_each(|_| log(&writer, &line));
         assert!(!writer.flush(SECOND / 20), "the pipe is blocked");
-        assert_eq!(writer.shared.buffer().dropped, 100);
+        assert_eq!(writer.inner.buffer().dropped, 100);
         pipe.block(false);
         assert!(writer.flush(10 * SECOND));
         assert_eq!(pipe.text().len(), BUFFER_BYTES);
         log(&writer, &line);
         assert!(writer.flush(10 * SECOND));
         assert_eq!(pipe.text().len(), BUFFER_BYTES + line.len(), "there is room again");
-        assert_eq!(writer.shared.buffer().dropped, 0, "the log has reported the dropped lines");
+        assert_eq!(writer.inner.buffer().dropped, 0, "the log has reported the dropped lines");
     }
 
     #[test]
@@ -236,12 +236,12 @@ mod tests {
         log(&writer, "the last line\n");
         writer.finish(10 * SECOND);
         assert_eq!(pipe.text(), "the last line\n");
-        assert!(writer.shared.is_direct.load(Ordering::Relaxed), "later lines are written directly");
+        assert!(writer.inner.is_direct.load(Ordering::Relaxed), "later lines are written directly");
         pipe.block(true);
         let blocked = writer_to(&pipe);
         log(&blocked, "a line\n");
         blocked.finish(SECOND / 20);
-        assert!(!blocked.shared.is_direct.load(Ordering::Relaxed), "no caller waits for a blocked pipe");
+        assert!(!blocked.inner.is_direct.load(Ordering::Relaxed), "no caller waits for a blocked pipe");
         pipe.block(false);
     }
 }

@@ -1,6 +1,6 @@
 //! Finds the host and runs a consumer on it.
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::extract::FromRecord;
 use crate::handler::{self, Consumer, Handler};
 use crate::outcome::IntoOutcome;
@@ -60,14 +60,14 @@ impl<K> Consumer<K> {
     // met.
     pub async fn run(self) -> Result<(), Error>
     where
-        K: handler::Kind,
+        K: handler::HandlerKind,
     {
         run_here(self).await
     }
 }
 
 /// Finds the host and runs the consumer on it.
-async fn run_here<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), Error> {
+async fn run_here<K: handler::HandlerKind>(consumer: Consumer<K>) -> Result<(), Error> {
     #[cfg(feature = "lambda")]
     if crate::lambda::is_here() {
         prepare(Lines::AtOnce);
@@ -79,7 +79,7 @@ async fn run_here<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), Error> 
         return crate::worker::run(consumer, queue_url).await;
     }
     let _ = consumer;
-    Err(Kind::NoHost.into())
+    Err(ErrorKind::NoHost.into())
 }
 
 /// Sets up logging and panic places for a process that only runs a consumer.

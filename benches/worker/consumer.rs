@@ -63,7 +63,7 @@ pub(crate) async fn run(role: Role) {
     writeln!(std::io::stdout(), "{figure}").expect("the benchmark reads the figure");
 }
 
-async fn work<K: redrive::Kind>(worker: impl FnOnce(Client, String) -> redrive::Worker<K>) -> f64 {
+async fn work<K: redrive::HandlerKind>(worker: impl FnOnce(Client, String) -> redrive::Worker<K>) -> f64 {
     let calls = Calls::default();
     let config = aws_sdk_sqs::config::Builder::from(&aws_config::load_from_env().await).interceptor(calls.clone());
     let url = env::var("REDRIVE_QUEUE_URL").expect("the URL of a queue");

@@ -39,9 +39,9 @@ pub(super) async fn run(
         if records.is_empty() {
             return;
         }
-        let mut waiting = Waiting::begin(&context, records);
+        let mut taken = TakenRecords::begin(&context, records);
         let settled = async {
-            while let Some(chunk) = waiting.next_chunk().await {
+            while let Some(chunk) = taken.next_chunk().await {
                 run_chunk(&context, &service, &chunk).await;
             }
         };
@@ -66,14 +66,14 @@ async fn call_chunk(service: &ServiceTemplate<ChunkService>, chunk: Chunk) {
 
 /// The records' indices in the batch and their runs, by position in the chunk. An entry is taken when its record is
 /// settled.
-type Runs = Mutex<Vec<Option<(usize, Run)>>>;
+type UnsettledRuns = Mutex<Vec<Option<(usize, Run)>>>;
 
 /// The records of one call of a batch handler. Each record is settled as soon as its result is known. A rejected record
 /// does not wait for a handler that may never return.
 #[derive(Clone)]
 pub(crate) struct Chunk {
     context: Arc<BatchContext>,
-    runs: Arc<Runs>,
+    runs: Arc<UnsettledRuns>,
     /// Tasks that call the queue before they settle their record. The code that reports a result does not wait for
     /// them.
     settling: Arc<Mutex<JoinSet<()>>>,
@@ -180,14 +180,14 @@ fn all_lost<'a>(
 
 /// The records that a lane has taken for a call. They become one chunk, or several if memory cannot hold all of their
 /// bodies at once. Each has started, so that its lease is extended while it waits.
-struct Waiting {
+struct TakenRecords {
     context: Arc<BatchContext>,
     /// In batch order, each with its index in the batch.
     runs: Vec<(usize, Run)>,
     wanted: Vec<Wanted>,
 }
 
-impl Waiting {
+impl TakenRecords {
     fn begin(context: &Arc<BatchContext>, records: Vec<(usize, Record)>) -> Self {
         let begin = |(index, record): (usize, Record)| {
             ((index, Run::begin(record.clone(), &context.options)), Wanted { record, bytes: None })

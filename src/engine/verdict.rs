@@ -233,17 +233,17 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Endless;
+    struct EndlessError;
 
-    impl fmt::Display for Endless {
+    impl fmt::Display for EndlessError {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("again")
         }
     }
 
-    impl StdError for Endless {
+    impl StdError for EndlessError {
         fn source(&self) -> Option<&(dyn StdError + 'static)> {
-            Some(&Endless)
+            Some(&EndlessError)
         }
     }
 
@@ -251,7 +251,7 @@ mod tests {
     fn chain_includes_causes_up_to_the_limit() {
         let error = anyhow::anyhow!("disk full").context("cannot store").context("order 7");
         assert_eq!(chain(error.as_ref()), "order 7: cannot store: disk full");
-        assert_eq!(chain(&Endless).matches("again").count(), MAX_CAUSES);
+        assert_eq!(chain(&EndlessError).matches("again").count(), MAX_CAUSES);
     }
 
     #[derive(Debug)]

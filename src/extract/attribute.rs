@@ -155,7 +155,7 @@ impl AttributeValue {
 /// An attribute in an event. Its two lists are always empty and are skipped.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct AttributeJson {
     #[serde(default)]
     data_type: Option<String>,
     #[serde(default)]
@@ -164,8 +164,8 @@ struct Wire {
     binary_value: Option<Base64Data>,
 }
 
-impl From<Wire> for AttributeValue {
-    fn from(wire: Wire) -> Self {
+impl From<AttributeJson> for AttributeValue {
+    fn from(wire: AttributeJson) -> Self {
         let basic_type = if wire.binary_value.is_some() { "Binary" } else { "String" };
         Self {
             data_type: wire.data_type.unwrap_or_else(|| basic_type.to_owned()),
@@ -195,7 +195,7 @@ impl Record {
     pub fn message_attribute(&self, name: &str) -> Result<Option<AttributeValue>, JsonError> {
         match self.raw_message_attribute(name)? {
             Some(RawAttribute::Json(json)) => {
-                let wire: Option<Wire> = serde_json::from_str(json)?;
+                let wire: Option<AttributeJson> = serde_json::from_str(json)?;
                 Ok(wire.map(AttributeValue::from))
             }
             #[cfg(feature = "worker")]
@@ -229,7 +229,7 @@ impl Record {
 /// Converts message attributes from an event's format.
 #[cfg(feature = "sqs")]
 pub(crate) fn attributes_from_json(json: &str) -> Result<BTreeMap<String, AttributeValue>, JsonError> {
-    let wires: Option<BTreeMap<String, Option<Wire>>> = serde_json::from_str(json)?;
+    let wires: Option<BTreeMap<String, Option<AttributeJson>>> = serde_json::from_str(json)?;
     Ok(wires.into_iter().flatten().filter_map(|(name, wire)| Some((name, wire?.into()))).collect())
 }
 

@@ -233,7 +233,7 @@ pub struct EventBridge<T> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Event {
+struct EventBridgeEvent {
     detail: Box<RawValue>,
     detail_type: String,
     source: String,
@@ -256,8 +256,8 @@ impl<S: Sync, T: DeserializeOwned> FromRecord<S> for EventBridge<T> {
 /// Reads JSON only, because a detail that is text is parsed twice.
 impl<'de, T: DeserializeOwned> Deserialize<'de> for EventBridge<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Event { detail, detail_type, source, id, account, region, time, resources } =
-            Event::deserialize(deserializer)?;
+        let EventBridgeEvent { detail, detail_type, source, id, account, region, time, resources } =
+            EventBridgeEvent::deserialize(deserializer)?;
         let detail = detail::parse(detail.get()).map_err(|error| D::Error::custom(error.problem()))?;
         let resources = resources.unwrap_or_default();
         Ok(Self { detail, detail_type, source, id, account, region, time, resources })

@@ -11,11 +11,11 @@ use crate::outcome::{BoxError, IntoOutcome, Outcome};
 /// dead-letter queue in the end. The text never contains the message's payload.
 #[derive(Debug)]
 pub struct Rejection {
-    kind: Kind,
+    kind: RejectionKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum RejectionKind {
     Absent(Cow<'static, str>),
     Malformed(Cow<'static, str>, BoxError),
     Discard(Cow<'static, str>),
@@ -24,37 +24,37 @@ enum Kind {
 impl Rejection {
     /// Creates a rejection because the record lacks a part. An `Option` of the extractor becomes `None`.
     pub fn absent(what: impl Into<Cow<'static, str>>) -> Self {
-        Kind::Absent(what.into()).into()
+        RejectionKind::Absent(what.into()).into()
     }
 
     /// Creates a rejection because a part is malformed.
     pub fn malformed(what: impl Into<Cow<'static, str>>, error: impl Into<BoxError>) -> Self {
-        Kind::Malformed(what.into(), error.into()).into()
+        RejectionKind::Malformed(what.into(), error.into()).into()
     }
 
     /// Creates a rejection that deletes the record and logs this reason.
     pub fn discard(reason: impl Into<Cow<'static, str>>) -> Self {
-        Kind::Discard(reason.into()).into()
+        RejectionKind::Discard(reason.into()).into()
     }
 
     /// Returns whether a part is absent.
     pub fn is_absent(&self) -> bool {
-        matches!(self.kind, Kind::Absent(_))
+        matches!(self.kind, RejectionKind::Absent(_))
     }
 
     /// Returns whether a part is malformed.
     pub fn is_malformed(&self) -> bool {
-        matches!(self.kind, Kind::Malformed(..))
+        matches!(self.kind, RejectionKind::Malformed(..))
     }
 
     /// Returns whether the record is discarded.
     pub fn is_discard(&self) -> bool {
-        matches!(self.kind, Kind::Discard(_))
+        matches!(self.kind, RejectionKind::Discard(_))
     }
 }
 
-impl From<Kind> for Rejection {
-    fn from(kind: Kind) -> Self {
+impl From<RejectionKind> for Rejection {
+    fn from(kind: RejectionKind) -> Self {
         Self { kind }
     }
 }
@@ -64,7 +64,7 @@ impl IntoOutcome for Rejection {
 
     fn into_outcome(self) -> Result<Outcome, Self> {
         match self.kind {
-            Kind::Discard(reason) => Ok(Outcome::Discard(reason)),
+            RejectionKind::Discard(reason) => Ok(Outcome::Discard(reason)),
             kind => Err(kind.into()),
         }
     }
@@ -73,9 +73,9 @@ impl IntoOutcome for Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Absent(what) => write!(f, "the record has no {what}"),
-            Kind::Malformed(what, _) => write!(f, "the record's {what} is malformed"),
-            Kind::Discard(reason) => write!(f, "the record is discarded: {reason}"),
+            RejectionKind::Absent(what) => write!(f, "the record has no {what}"),
+            RejectionKind::Malformed(what, _) => write!(f, "the record's {what} is malformed"),
+            RejectionKind::Discard(reason) => write!(f, "the record is discarded: {reason}"),
         }
     }
 }
@@ -83,8 +83,8 @@ impl fmt::Display for Rejection {
 impl std::error::Error for Rejection {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.kind {
-            Kind::Malformed(_, error) => Some(error.as_ref()),
-            Kind::Absent(_) | Kind::Discard(_) => None,
+            RejectionKind::Malformed(_, error) => Some(error.as_ref()),
+            RejectionKind::Absent(_) | RejectionKind::Discard(_) => None,
         }
     }
 }

@@ -72,8 +72,8 @@ impl<S: Sync> FromRecord<S> for S3 {
 
     async fn from_record(record: &Record, _: &S) -> Result<Self, Rejection> {
         match parse_envelope(record, "S3 notification", Form::S3)? {
-            Wire::Records { records } => Ok(Self(records.into_iter().map(S3Record::from).collect())),
-            Wire::Test { .. } => {
+            NotificationJson::Records { records } => Ok(Self(records.into_iter().map(S3Record::from).collect())),
+            NotificationJson::Test { .. } => {
                 Err(Rejection::discard("the test event that S3 sends when a notification is configured"))
             }
         }
@@ -82,9 +82,9 @@ impl<S: Sync> FromRecord<S> for S3 {
 
 impl<'de> Deserialize<'de> for S3Notification {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let records = match Wire::deserialize(deserializer)? {
-            Wire::Records { records } => records.into_iter().map(S3Record::from).collect(),
-            Wire::Test { .. } => Vec::new(),
+        let records = match NotificationJson::deserialize(deserializer)? {
+            NotificationJson::Records { records } => records.into_iter().map(S3Record::from).collect(),
+            NotificationJson::Test { .. } => Vec::new(),
         };
         Ok(Self { records })
     }
@@ -92,10 +92,10 @@ impl<'de> Deserialize<'de> for S3Notification {
 
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "this is neither a list of S3's `Records` nor its test event")]
-enum Wire {
+enum NotificationJson {
     Records {
         #[serde(rename = "Records")]
-        records: Vec<WireRecord>,
+        records: Vec<RecordJson>,
     },
     Test {
         #[serde(rename = "Event")]
@@ -111,7 +111,7 @@ enum TestEvent {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WireRecord {
+struct RecordJson {
     event_name: String,
     event_time: String,
     s3: WireS3,
@@ -142,8 +142,8 @@ struct WireObject {
     sequencer: Option<String>,
 }
 
-impl From<WireRecord> for S3Record {
-    fn from(wire: WireRecord) -> Self {
+impl From<RecordJson> for S3Record {
+    fn from(wire: RecordJson) -> Self {
         let object = wire.s3.object;
         Self {
             event_name: wire.event_name,

@@ -10,7 +10,7 @@ use tower::service_fn;
 use tower::util::BoxCloneService;
 
 use super::Handler;
-use super::consumer::{Consumer, Kind};
+use super::consumer::{Consumer, HandlerKind};
 use super::each::{Classify, classified};
 use crate::engine::{Chunk, Classified, ServiceTemplate, Work, guard};
 use crate::extract::{FromRecord, FromRef, State};
@@ -156,7 +156,7 @@ impl<E: HandlerError> IntoOutcomes for Result<(), E> {
     }
 }
 
-impl<H, Args, S, E, T> Kind for Bulk<H, Args, S, E>
+impl<H, Args, S, E, T> HandlerKind for Bulk<H, Args, S, E>
 where
     H: Handler<Args>,
     H::Output: IntoOutcomes<Error = E>,

@@ -20,7 +20,7 @@ pub struct Consumer<K> {
 }
 
 /// The kind of handler of a [`Consumer`]: [`Each`](crate::Each) or [`Bulk`](crate::Bulk).
-pub trait Kind: Clone + Send + 'static {
+pub trait HandlerKind: Clone + Send + 'static {
     /// Returns the handler with its argument and error types erased.
     #[doc(hidden)]
     #[allow(private_interfaces)]
@@ -121,7 +121,7 @@ impl<K> Consumer<K> {
 impl<K> Consumer<K> {
     pub(crate) fn engine(&self) -> Engine
     where
-        K: Kind,
+        K: HandlerKind,
     {
         // The lock guards no invariant that a panic could break.
         let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ use tower::util::BoxCloneService;
 use tower::{Layer, Service, service_fn};
 
 use super::Handler;
-use super::consumer::{Consumer, Kind};
+use super::consumer::{Consumer, HandlerKind};
 use crate::engine::{Classified, RecordService, ServiceTemplate, Work};
 use crate::extract::{FromRecord, Rejection};
 use crate::outcome::{BoxError, HandlerError, IntoOutcome, Outcome, rejected};
@@ -121,7 +121,7 @@ impl<H, Args, S, E> Consumer<Each<H, Args, S, E>> {
     }
 }
 
-impl<H, Args, S, E> Kind for Each<H, Args, S, E>
+impl<H, Args, S, E> HandlerKind for Each<H, Args, S, E>
 where
     H: Handler<Args>,
     H::Output: IntoOutcome<Error = E>,

@@ -7,7 +7,7 @@ mod each;
 use std::future::Future;
 
 pub use self::bulk::{Bulk, BulkArgs, IntoOutcomes, batch};
-pub use self::consumer::{Consumer, Kind};
+pub use self::consumer::{Consumer, HandlerKind};
 pub use self::each::{Each, handler};
 
 /// An async function (or a closure that returns a future) with up to eight arguments, each a

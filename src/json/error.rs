@@ -115,12 +115,12 @@ mod tests {
     #[allow(dead_code)]
     struct Card {
         number: u64,
-        kind: Option<Kind>,
+        kind: Option<JsonErrorKind>,
         pair: Option<(u8, u8)>,
     }
 
     #[derive(Debug, Deserialize)]
-    enum Kind {
+    enum JsonErrorKind {
         Debit,
     }
 

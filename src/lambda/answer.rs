@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use aws_lambda_events::sqs::SqsBatchResponse;
 
 use crate::engine::{Engine, Invocation, Options, Statuses};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::handler::Consumer;
 use crate::record::{Event, Records};
 
@@ -51,7 +51,7 @@ fn name_failures(statuses: &Statuses, options: &Options) -> Result<SqsBatchRespo
     let (of, failed) = (statuses.len(), statuses.not_done());
     if !failed.is_empty() && (options.fail_batch_on_any_failure || (options.error_when_all_fail && failed.len() == of))
     {
-        return Err(Kind::BatchFailed { failed: failed.len(), of }.into());
+        return Err(ErrorKind::BatchFailed { failed: failed.len(), of }.into());
     }
     let mut answer = SqsBatchResponse::default();
     let mut reported = HashSet::new();
@@ -68,6 +68,6 @@ fn name_failures(statuses: &Statuses, options: &Options) -> Result<SqsBatchRespo
     }
     match nameless.is_empty() {
         true => Ok(answer),
-        false => Err(Kind::Unreportable { positions: nameless, of }.into()),
+        false => Err(ErrorKind::Unreportable { positions: nameless, of }.into()),
     }
 }

@@ -11,7 +11,7 @@ use tower::util::MapResultLayer;
 use super::service::invoke;
 use super::stall::Stall;
 use super::unparsed::{Ticket, Unparsed};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::handler::{self, Consumer};
 use crate::host_thread;
 use crate::outcome::BoxError;
@@ -33,12 +33,12 @@ fn check_environment() -> Result<(), Error> {
         let missing = missing.join(", ");
         let problem =
             format!("{RUNTIME_API} is set but {missing} is missing; set it too, or run under `cargo lambda watch`");
-        return Err(Kind::Environment(problem).into());
+        return Err(ErrorKind::Environment(problem).into());
     }
     let memory = env::var(MEMORY_SIZE).unwrap_or_default();
     if memory.parse::<i32>().is_err() {
         let problem = format!("{MEMORY_SIZE} is {memory:?}, not a number; set it to a number of MB");
-        return Err(Kind::Environment(problem).into());
+        return Err(ErrorKind::Environment(problem).into());
     }
     Ok(())
 }
@@ -47,7 +47,7 @@ fn check_environment() -> Result<(), Error> {
 ///
 /// The poll loop and its timer run on a thread of their own. Handlers stay on the caller's runtime. So blocking
 /// handlers cannot delay the answer, even if they block every thread of that runtime.
-pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), Error> {
+pub(crate) async fn run<K: handler::HandlerKind>(consumer: Consumer<K>) -> Result<(), Error> {
     check_environment()?;
     // Layers are created here so that the tasks they spawn run on the handlers' runtime and not on the host's thread.
     consumer.engine();
@@ -56,7 +56,7 @@ pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>) -> Result<(), E
 }
 
 /// Passes events to the consumer. Its handlers run on the runtime `handlers`.
-async fn serve<K: handler::Kind>(consumer: Consumer<K>, handlers: Handle) -> Result<(), Error> {
+async fn serve<K: handler::HandlerKind>(consumer: Consumer<K>, handlers: Handle) -> Result<(), Error> {
     let (unparsed, stall) = (Unparsed::default(), Stall::default());
     let (texts, watcher) = (unparsed.clone(), stall.clone());
     let function = service_fn(move |event: LambdaEvent<Ticket>| {
@@ -69,5 +69,5 @@ async fn serve<K: handler::Kind>(consumer: Consumer<K>, handlers: Handle) -> Res
         answered
     });
     let runtime = Runtime::new(function).layer(unparsed).layer(TracingLayer::new()).layer(end_if_stalled);
-    runtime.run_concurrent().await.map_err(|error| Kind::Host(error).into())
+    runtime.run_concurrent().await.map_err(|error| ErrorKind::Host(error).into())
 }

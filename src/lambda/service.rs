@@ -29,28 +29,33 @@ impl<S: Sync> FromRecord<S> for Context {
     }
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<SqsBatchResponse, Error>> + Send>>;
+/// The future of an answer.
+pub type AnswerFuture = Pin<Box<dyn Future<Output = Result<SqsBatchResponse, Error>> + Send>>;
 
 /// Makes a consumer a function of lambda_runtime: it takes an event and returns the answer.
 ///
 /// Handlers run on the tokio runtime that calls the service. If they block every thread of that runtime, the answer is
 /// late. [`Consumer::run`] answers from a thread of its own, which prevents this.
-impl<K: handler::Kind> Service<LambdaEvent<Event>> for Consumer<K> {
+impl<K: handler::HandlerKind> Service<LambdaEvent<Event>> for Consumer<K> {
     type Response = SqsBatchResponse;
     type Error = Error;
-    type Future = Answer;
+    type Future = AnswerFuture;
 
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, event: LambdaEvent<Event>) -> Answer {
+    fn call(&mut self, event: LambdaEvent<Event>) -> AnswerFuture {
         invoke(self, event, Handle::current())
     }
 }
 
 /// Runs an event and returns its answer. Handlers run on the runtime `handlers`.
-pub(super) fn invoke<K: handler::Kind>(consumer: &Consumer<K>, event: LambdaEvent<Event>, handlers: Handle) -> Answer {
+pub(super) fn invoke<K: handler::HandlerKind>(
+    consumer: &Consumer<K>,
+    event: LambdaEvent<Event>,
+    handlers: Handle,
+) -> AnswerFuture {
     let engine = consumer.engine();
     let (event, context) = event.into_parts();
     let remaining = remaining(context.deadline(), SystemTime::now());

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Memory reserved for one body until this is dropped.
-pub(crate) type Room = OwnedSemaphorePermit;
+pub(crate) type MemoryPermit = OwnedSemaphorePermit;
 
 /// The memory for bodies, shared by all clones of a [`LargeMessages`](super::LargeMessages).
 ///
@@ -51,7 +51,7 @@ impl Budget {
     }
 
     /// Waits for room for that many copies of that many bytes, or for the whole budget if that is less.
-    pub(super) async fn wait(&self, bytes: usize, copies: usize) -> Room {
+    pub(super) async fn wait(&self, bytes: usize, copies: usize) -> MemoryPermit {
         let units = self.cost(bytes, copies);
         let mut room = std::pin::pin!(self.room.clone().acquire_many_owned(units));
         let room = match timeout(LONG_WAIT, room.as_mut()).await {
@@ -69,12 +69,12 @@ impl Budget {
     }
 
     /// Returns the room if it is free now.
-    pub(super) fn now(&self, bytes: usize, copies: usize) -> Option<Room> {
+    pub(super) fn now(&self, bytes: usize, copies: usize) -> Option<MemoryPermit> {
         self.room.clone().try_acquire_many_owned(self.cost(bytes, copies)).ok()
     }
 
     /// Returns the rest of the room if the body is shorter than expected.
-    pub(super) fn shrink(&self, room: &mut Room, bytes: usize, copies: usize) {
+    pub(super) fn shrink(&self, room: &mut MemoryPermit, bytes: usize, copies: usize) {
         let taken = self.cost(bytes, copies) as usize;
         drop(room.split(room.num_permits().saturating_sub(taken)));
     }

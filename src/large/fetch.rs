@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::LargeMessages;
-use super::budget::Room;
+use super::budget::MemoryPermit;
 use super::envelope::Envelope;
 use super::object::{self, Got};
 use super::pointer::{Pointer, SIZE_ATTRIBUTES};
@@ -122,7 +122,12 @@ impl LargeMessages {
     }
 
     /// Fetches a body into the reserved memory.
-    async fn fetch_into(&self, pointed: &Pointed<'_>, bytes: usize, mut room: Room) -> Result<Fetched, BoxError> {
+    async fn fetch_into(
+        &self,
+        pointed: &Pointed<'_>,
+        bytes: usize,
+        mut room: MemoryPermit,
+    ) -> Result<Fetched, BoxError> {
         let copies = pointed.copies();
         let covered = self.budget.covers(bytes, copies).unwrap_or(self.max_size);
         let got = async {
@@ -143,7 +148,7 @@ impl Pointed<'_> {
         if self.envelope_of.is_some() { COPIES_IN_ENVELOPE } else { COPIES }
     }
 
-    fn record_with(&self, body: String, room: Room) -> WithBody {
+    fn record_with(&self, body: String, room: MemoryPermit) -> WithBody {
         match self.envelope_of.as_deref().and_then(Envelope::find) {
             Some(envelope) => {
                 let body = envelope.with_message(body)?;

@@ -1,18 +1,20 @@
 //! Messages whose bodies are in S3.
 //!
 //! ```text
-//! offload:  Outgoing -> too large? -> put the body -> Outgoing with a pointer
-//! fetch:    Record   -> a pointer? -> room in memory -> get the body -> Record with its body -> extractors
+//! upload:  body   -> pointer in its place -> put the body
+//! fetch:   Record -> a pointer? -> room in memory -> get the body -> Record with its body -> extractors
 //! ```
+//!
+//! `producer/offload.rs` decides which messages go through S3. Nothing here knows the producer.
 
 mod budget;
 mod envelope;
 mod fetch;
 mod object;
-#[cfg(feature = "producer")]
-mod offload;
 mod pointer;
 mod readable;
+#[cfg(feature = "producer")]
+mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +26,9 @@ use tokio::time::timeout;
 use self::budget::{Budget, longest_body_bytes};
 use self::fetch::MAX_FETCHES;
 #[cfg(feature = "producer")]
-pub(crate) use self::offload::Offloaded;
+pub(crate) use self::pointer::{SIZE_ATTRIBUTE, SIZE_ATTRIBUTES};
+#[cfg(feature = "producer")]
+pub(crate) use self::upload::Offloaded;
 use crate::handler::Consumer;
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
 
@@ -63,7 +67,7 @@ pub struct LargeMessages {
     other_buckets: Vec<String>,
     key_prefix: String,
     other_prefixes: Vec<String>,
-    threshold: usize,
+    pub(crate) threshold: usize,
     max_size: usize,
     budget: Budget,
     fetches: Arc<Semaphore>,

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::json::{JsonError, escaped};
 
 /// The message attribute that marks a pointer: a `Number`, the body's length in bytes.
-pub(super) const SIZE_ATTRIBUTE: &str = "ExtendedPayloadSize";
+pub(crate) const SIZE_ATTRIBUTE: &str = "ExtendedPayloadSize";
 /// The attribute's name before version 2 of the Java library.
 const OLD_SIZE_ATTRIBUTE: &str = "SQSLargePayloadSize";
 
-pub(super) const SIZE_ATTRIBUTES: [&str; 2] = [SIZE_ATTRIBUTE, OLD_SIZE_ATTRIBUTE];
+pub(crate) const SIZE_ATTRIBUTES: [&str; 2] = [SIZE_ATTRIBUTE, OLD_SIZE_ATTRIBUTE];
 
 /// The Java library's class for a pointer.
 const CLASS: &str = "software.amazon.payloadoffloading.PayloadS3Pointer";

@@ -23,7 +23,7 @@ use crate::sqs::size_limit::TooLarge;
 
 /// The result of an attempt for one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Attempt {
+pub(super) enum AttemptResult {
     Sent(Sent),
     /// SQS refused it and always will.
     Refused(String),
@@ -44,7 +44,7 @@ pub(super) enum Attempt {
     Unnamed,
 }
 
-impl Attempt {
+impl AttemptResult {
     /// Returns whether there was an answer.
     pub(super) fn is_answer(&self) -> bool {
         use Trouble::{NoCredentials, Unreachable, Unsent};
@@ -60,7 +60,7 @@ pub(super) enum Block {
 }
 
 /// The queue that messages are sent to.
-pub(super) struct Queue {
+pub(super) struct TargetQueue {
     pub(super) client: Client,
     pub(super) url: String,
     pub(super) is_fifo: bool,
@@ -68,25 +68,25 @@ pub(super) struct Queue {
 
 /// Sends the messages in one call. If SQS refuses the whole call because of one message, smaller calls follow in the
 /// same order, at most 19 for ten messages. No call starts after `until`.
-pub(super) async fn send(to: &Queue, messages: &[&Outgoing], until: Deadline) -> Vec<Attempt> {
+pub(super) async fn send(to: &TargetQueue, messages: &[&Outgoing], until: Deadline) -> Vec<AttemptResult> {
     let mut attempts = send_in_parts(to, messages, until).await;
-    let is_answered = |attempt: &Attempt| matches!(attempt, Attempt::Sent(_) | Attempt::Refused(_));
+    let is_answered = |attempt: &AttemptResult| matches!(attempt, AttemptResult::Sent(_) | AttemptResult::Refused(_));
     // If other messages of the call passed the same way, this message was refused. Otherwise the way may be blocked.
     let is_passable = attempts.iter().any(is_answered);
     for attempt in &mut attempts {
-        if let Attempt::Blocked(block, why) = attempt {
+        if let AttemptResult::Blocked(block, why) = attempt {
             let why = std::mem::take(why);
             *attempt = match block {
-                _ if is_passable => Attempt::Refused(format!("{why}, for this message alone of its call")),
-                Block::Denied => Attempt::Denied(why),
-                Block::NoSqs => Attempt::NoQueue(Trouble::NoSqs, why),
+                _ if is_passable => AttemptResult::Refused(format!("{why}, for this message alone of its call")),
+                Block::Denied => AttemptResult::Denied(why),
+                Block::NoSqs => AttemptResult::NoQueue(Trouble::NoSqs, why),
             };
         }
     }
     attempts
 }
 
-async fn send_in_parts(to: &Queue, messages: &[&Outgoing], until: Deadline) -> Vec<Attempt> {
+async fn send_in_parts(to: &TargetQueue, messages: &[&Outgoing], until: Deadline) -> Vec<AttemptResult> {
     let error = match call(to, messages).await {
         Ok(answer) => return attempts(messages, &answer),
         Err(error) if messages.len() > 1 && error.may_be_for_one_entry() => error,
@@ -99,13 +99,13 @@ async fn send_in_parts(to: &Queue, messages: &[&Outgoing], until: Deadline) -> V
         attempts.extend(match until.is_over() {
             false => Box::pin(send_in_parts(to, part, until)).await,
             // These messages were only in the call that was refused.
-            true => vec![Attempt::Failed(None, format!("its call was refused: {}", error.text())); part.len()],
+            true => vec![AttemptResult::Failed(None, format!("its call was refused: {}", error.text())); part.len()],
         });
     }
     attempts
 }
 
-async fn call(to: &Queue, messages: &[&Outgoing]) -> Result<SendMessageBatchOutput, CallError> {
+async fn call(to: &TargetQueue, messages: &[&Outgoing]) -> Result<SendMessageBatchOutput, CallError> {
     let mut entries = Vec::with_capacity(messages.len());
     entries.extend(messages.iter().enumerate().filter_map(|(position, message)| entry(to, position, message)));
     let call = to.client.send_message_batch().queue_url(&to.url).set_entries(Some(entries));
@@ -156,26 +156,26 @@ impl Intercept for NoteTransmission {
     }
 }
 
-fn of_error(error: &CallError) -> Attempt {
+fn of_error(error: &CallError) -> AttemptResult {
     let text = error.text().to_owned();
     let of_sqs = |text: String| format!("sqs:SendMessage: {text}");
     match error.trouble {
         trouble @ (Trouble::Unreachable | Trouble::NoCredentials | Trouble::Unsent | Trouble::Busy) => {
-            Attempt::Failed(Some(trouble), text)
+            AttemptResult::Failed(Some(trouble), text)
         }
-        Trouble::Lost => Attempt::Lost(text),
-        Trouble::NoSqs if error.is_foreign() => Attempt::Blocked(Block::NoSqs, of_sqs(text)),
-        Trouble::Denied if error.is_foreign() => Attempt::Blocked(Block::Denied, of_sqs(text)),
-        trouble @ (Trouble::NoQueue | Trouble::NoSqs) => Attempt::NoQueue(trouble, of_sqs(text)),
-        Trouble::Denied => Attempt::Denied(of_sqs(text)),
+        Trouble::Lost => AttemptResult::Lost(text),
+        Trouble::NoSqs if error.is_foreign() => AttemptResult::Blocked(Block::NoSqs, of_sqs(text)),
+        Trouble::Denied if error.is_foreign() => AttemptResult::Blocked(Block::Denied, of_sqs(text)),
+        trouble @ (Trouble::NoQueue | Trouble::NoSqs) => AttemptResult::NoQueue(trouble, of_sqs(text)),
+        Trouble::Denied => AttemptResult::Denied(of_sqs(text)),
         Trouble::TooLarge | Trouble::Refused => match error.too_large() {
-            Some(refusal) => Attempt::TooLarge(refusal, of_sqs(text)),
-            None => Attempt::Refused(of_sqs(text)),
+            Some(refusal) => AttemptResult::TooLarge(refusal, of_sqs(text)),
+            None => AttemptResult::Refused(of_sqs(text)),
         },
     }
 }
 
-fn attempts(messages: &[&Outgoing], answer: &SendMessageBatchOutput) -> Vec<Attempt> {
+fn attempts(messages: &[&Outgoing], answer: &SendMessageBatchOutput) -> Vec<AttemptResult> {
     let successful = answer.successful().iter();
     let successful = successful.map(|entry| (entry.id(), Sent::new(entry.message_id(), entry.sequence_number())));
     let hidden = |result: Result<_, EntryError>| result.map_err(|error| error.hiding(carried_by(messages)));
@@ -183,18 +183,18 @@ fn attempts(messages: &[&Outgoing], answer: &SendMessageBatchOutput) -> Vec<Atte
         // The limit is read before parts of the text are hidden.
         let too_large = result.as_ref().and_then(|result| TooLarge::in_text(result.as_ref().err()?.text()));
         match (result.map(hidden), too_large) {
-            (Some(Ok(sent)), _) => Attempt::Sent(sent),
-            (Some(Err(EntryError::SenderFault(why))), Some(too_large)) => Attempt::TooLarge(too_large, why),
-            (Some(Err(EntryError::SenderFault(why))), None) => Attempt::Refused(why),
-            (Some(Err(EntryError::Denied(why))), _) => Attempt::Denied(why),
-            (Some(Err(EntryError::MayPass(why))), _) => Attempt::Failed(None, why),
-            (None, _) => Attempt::Unnamed,
+            (Some(Ok(sent)), _) => AttemptResult::Sent(sent),
+            (Some(Err(EntryError::SenderFault(why))), Some(too_large)) => AttemptResult::TooLarge(too_large, why),
+            (Some(Err(EntryError::SenderFault(why))), None) => AttemptResult::Refused(why),
+            (Some(Err(EntryError::Denied(why))), _) => AttemptResult::Denied(why),
+            (Some(Err(EntryError::MayPass(why))), _) => AttemptResult::Failed(None, why),
+            (None, _) => AttemptResult::Unnamed,
         }
     };
     by_position(messages.len(), successful, answer.failed()).into_iter().map(attempt).collect()
 }
 
-fn entry(to: &Queue, position: usize, message: &Outgoing) -> Option<Entry> {
+fn entry(to: &TargetQueue, position: usize, message: &Outgoing) -> Option<Entry> {
     let mut entry = Entry::builder().id(position.to_string()).message_body(&message.body);
     for (name, value) in &message.attributes {
         entry = entry.message_attributes(name, attribute(value)?);

@@ -7,26 +7,26 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-use super::Settings;
-use super::call::Queue;
+use super::ProducerSettings;
+use super::call::TargetQueue;
+use super::call_task::CallTask;
 use super::checked::Checked;
 use super::error::SendError;
-use super::flight::Flight;
-use super::item::Item;
-use super::pack::{Next, Pack, Packed};
-use super::told::Teller;
+use super::queued::Queued;
+use super::reply::ReplySender;
+use super::scheduler::{Next, Scheduled, Scheduler};
 use crate::sqs::limits::MAX_MESSAGE_BYTES;
 use crate::sqs::size_limit::SizeLimit;
 
 /// The state that all clones of a producer share.
-pub(super) struct Shared {
-    pub(super) queue: Queue,
-    pub(super) settings: Settings,
+pub(super) struct ProducerInner {
+    pub(super) queue: TargetQueue,
+    pub(super) settings: ProducerSettings,
     /// The queue's size limit, as far as its refusals have shown it.
     pub(super) size_limit: SizeLimit,
     /// One permit for each byte.
     room: Arc<Semaphore>,
-    line: Mutex<Line>,
+    state: Mutex<DriverState>,
     /// Signals that a call may be due.
     pub(super) wake: Notify,
     /// All messages of generations before this one are settled.
@@ -37,8 +37,8 @@ pub(super) struct Shared {
 }
 
 /// The waiting messages, and whether a driver sends them.
-pub(super) struct Line {
-    pub(super) pack: Pack<Item>,
+pub(super) struct DriverState {
+    pub(super) scheduler: Scheduler<Queued>,
     /// Under the same lock as the messages: a driver ends only if it sees none, and a sender that adds one sees that no
     /// driver runs.
     is_driven: bool,
@@ -47,12 +47,12 @@ pub(super) struct Line {
 /// A message's memory apart from its bytes. A short message takes about as much.
 const OVERHEAD: usize = 512;
 
-impl Shared {
-    pub(super) fn new(queue: Queue, settings: Settings) -> Self {
+impl ProducerInner {
+    pub(super) fn new(queue: TargetQueue, settings: ProducerSettings) -> Self {
         Self {
             room: Arc::new(Semaphore::new(settings.buffer.min(Semaphore::MAX_PERMITS))),
-            line: Mutex::new(Line {
-                pack: Pack::new(settings.linger, MAX_MESSAGE_BYTES, settings.calls),
+            state: Mutex::new(DriverState {
+                scheduler: Scheduler::new(settings.linger, MAX_MESSAGE_BYTES, settings.calls),
                 is_driven: false,
             }),
             wake: Notify::new(),
@@ -65,9 +65,9 @@ impl Shared {
         }
     }
 
-    pub(super) fn line(&self) -> MutexGuard<'_, Line> {
-        // Each change leaves the line consistent, because no user code runs under this lock.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn state(&self) -> MutexGuard<'_, DriverState> {
+        // Each change leaves the state consistent, because no user code runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until there is room for a message of that size.
@@ -82,27 +82,27 @@ impl Shared {
     }
 
     /// Accepts a message that has room.
-    pub(super) fn take(self: &Arc<Self>, checked: Checked, teller: Teller, room: OwnedSemaphorePermit) {
+    pub(super) fn take(self: &Arc<Self>, checked: Checked, reply_to: ReplySender, room: OwnedSemaphorePermit) {
         let (now, bytes) = (Instant::now(), checked.bytes);
-        let group = self.settings.line_of(&checked.message);
-        let item = Item::new(checked, teller, room);
-        let mut line = self.line();
+        let group = self.settings.ordered_group(&checked.message);
+        let queued = Queued::new(checked, reply_to, room);
+        let mut state = self.state();
         if let Some(group) = &group
-            && item.teller.is_broken(group)
+            && queued.reply_to.is_group_broken(group)
         {
-            drop(line);
-            return drop(item.tell(Err(SendError::behind(group))));
+            drop(state);
+            return drop(queued.reply(Err(SendError::behind(group))));
         }
-        let may_be_due = line.pack.push(item, bytes, group, now);
-        self.drive(line, may_be_due);
+        let may_be_due = state.scheduler.push(queued, bytes, group, now);
+        self.drive(state, may_be_due);
     }
 
     /// Starts a driver unless one runs. The previous driver may have ended with its runtime.
-    fn drive(self: &Arc<Self>, mut line: MutexGuard<'_, Line>, may_be_due: bool) {
-        let was_driven = std::mem::replace(&mut line.is_driven, true);
-        drop(line);
+    fn drive(self: &Arc<Self>, mut state: MutexGuard<'_, DriverState>, may_be_due: bool) {
+        let was_driven = std::mem::replace(&mut state.is_driven, true);
+        drop(state);
         if !was_driven {
-            drop(tokio::spawn(Driver { shared: self.clone(), is_over: false }.drive()));
+            drop(tokio::spawn(Driver { inner: self.clone(), is_over: false }.drive()));
         } else if may_be_due {
             self.wake.notify_one();
         }
@@ -117,10 +117,10 @@ impl Shared {
 
     /// Sends all messages that are here now without lingering. Returns the generation after them.
     pub(super) fn hurry(self: &Arc<Self>) -> u64 {
-        let mut line = self.line();
-        let end = line.pack.hurry();
-        if line.pack.settled_below() < end {
-            self.drive(line, true);
+        let mut state = self.state();
+        let end = state.scheduler.hurry();
+        if state.scheduler.settled_below() < end {
+            self.drive(state, true);
         }
         end
     }
@@ -130,7 +130,7 @@ impl Shared {
         self.is_closed.store(true, Ordering::SeqCst);
         self.room.close();
         self.wake.notify_one();
-        self.line().pack.len()
+        self.state().scheduler.len()
     }
 
     fn is_closed(&self) -> bool {
@@ -139,17 +139,17 @@ impl Shared {
 
     /// Returns the messages of the next call, in the memory of a finished call's messages. No task has to be woken for
     /// it. Empty if no call is due.
-    pub(super) async fn next_call(&self, emptied: Vec<Packed<Item>>) -> Vec<Packed<Item>> {
+    pub(super) async fn next_call(&self, emptied: Vec<Scheduled<Queued>>) -> Vec<Scheduled<Queued>> {
         let (settled, may_fill) = {
-            let pack = &self.line().pack;
-            (pack.settled_below(), pack.may_fill())
+            let scheduler = &self.state().scheduler;
+            (scheduler.settled_below(), scheduler.may_fill())
         };
         self.settled_below(settled);
         if may_fill {
-            // A caller that was just told may send another message, which a call with room can take.
+            // A caller that just got its reply may send another message, which a call with room can take.
             yield_now().await;
         }
-        self.line().pack.next_in_place(emptied, Instant::now())
+        self.state().scheduler.next_in_place(emptied, Instant::now())
     }
 
     pub(super) fn settled_below(&self, settled: u64) {
@@ -167,7 +167,7 @@ fn raise(below: &mut u64, settled: u64) -> bool {
 
 /// The task that starts calls.
 struct Driver {
-    shared: Arc<Shared>,
+    inner: Arc<ProducerInner>,
     /// Whether the driver has reported its own end.
     is_over: bool,
 }
@@ -177,10 +177,10 @@ impl Driver {
     async fn drive(mut self) {
         while let Some(next) = self.next() {
             match next {
-                Next::Call(batch) => drop(tokio::spawn(Flight::new(self.shared.clone(), batch).fly())),
-                Next::Wait(None) => self.shared.wake.notified().await,
+                Next::Call(entries) => drop(tokio::spawn(CallTask::new(self.inner.clone(), entries).run())),
+                Next::Wait(None) => self.inner.wake.notified().await,
                 Next::Wait(Some(until)) => tokio::select! {
-                    () = self.shared.wake.notified() => {}
+                    () = self.inner.wake.notified() => {}
                     () = sleep_until(until) => {}
                 },
             }
@@ -188,13 +188,13 @@ impl Driver {
     }
 
     /// Returns what to do next, or `None` if nothing is left to do.
-    fn next(&mut self) -> Option<Next<Item>> {
-        let mut line = self.shared.line();
-        let next = line.pack.next(Instant::now());
-        if line.pack.len() > 0 || !self.shared.is_closed() {
+    fn next(&mut self) -> Option<Next<Queued>> {
+        let mut state = self.inner.state();
+        let next = state.scheduler.next(Instant::now());
+        if state.scheduler.len() > 0 || !self.inner.is_closed() {
             return Some(next);
         }
-        line.is_driven = false;
+        state.is_driven = false;
         self.is_over = true;
         None
     }
@@ -203,7 +203,7 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         if !self.is_over {
-            self.shared.line().is_driven = false;
+            self.inner.state().is_driven = false;
         }
     }
 }

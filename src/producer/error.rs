@@ -18,7 +18,7 @@ use crate::sqs::size_limit::TooLarge;
 ///   id](Self::send_id), so that a FIFO queue or the receiver recognizes a copy.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SendError {
-    kind: Kind,
+    kind: SendErrorKind,
     /// Why the call failed, where it failed as a whole.
     trouble: Option<Trouble>,
     text: String,
@@ -26,7 +26,7 @@ pub struct SendError {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum SendErrorKind {
     TooLarge,
     TooLargeForQueue,
     Refused,
@@ -39,7 +39,7 @@ enum Kind {
 }
 
 impl SendError {
-    fn new(kind: Kind, text: String) -> Self {
+    fn new(kind: SendErrorKind, text: String) -> Self {
         Self { kind, trouble: None, text, send_id: None }
     }
 
@@ -60,12 +60,12 @@ impl SendError {
 
     /// Turns the error into an unknown outcome if an earlier attempt may have sent the message.
     pub(super) fn or_unknown(self, may_be_sent: bool) -> Self {
-        Self { kind: if may_be_sent { Kind::Unknown } else { self.kind }, ..self }
+        Self { kind: if may_be_sent { SendErrorKind::Unknown } else { self.kind }, ..self }
     }
 
     pub(super) fn too_large(bytes: usize) -> Self {
         let text = format!("it has {bytes} bytes with its attributes, and SQS accepts {MAX_MESSAGE_BYTES}");
-        Self::new(Kind::TooLarge, text)
+        Self::new(SendErrorKind::TooLarge, text)
     }
 
     /// Creates the error of a message that the queue refused for its size.
@@ -75,67 +75,67 @@ impl SendError {
             None => "its queue accepts less".to_owned(),
         };
         let text = format!("it has {bytes} bytes with its attributes, and {limit}: {why}");
-        Self::new(Kind::TooLargeForQueue, text)
+        Self::new(SendErrorKind::TooLargeForQueue, text)
     }
 
     /// Creates the error of a message that SQS would refuse.
     pub(crate) fn invalid(text: String) -> Self {
-        Self::new(Kind::Refused, text)
+        Self::new(SendErrorKind::Refused, text)
     }
 
     /// Creates the error of a message that SQS refused.
     pub(super) fn refused(text: String) -> Self {
-        Self::new(Kind::Refused, text)
+        Self::new(SendErrorKind::Refused, text)
     }
 
     pub(crate) fn denied(text: String) -> Self {
-        Self::new(Kind::Denied, text)
+        Self::new(SendErrorKind::Denied, text)
     }
 
     /// Creates the error for a missing queue, or a URL where no SQS answers.
     pub(super) fn no_queue(text: String) -> Self {
-        Self::new(Kind::NoQueue, text)
+        Self::new(SendErrorKind::NoQueue, text)
     }
 
     pub(crate) fn failed(text: String) -> Self {
-        Self::new(Kind::Failed, text)
+        Self::new(SendErrorKind::Failed, text)
     }
 
     pub(super) fn unknown(text: String) -> Self {
-        Self::new(Kind::Unknown, text)
+        Self::new(SendErrorKind::Unknown, text)
     }
 
     pub(super) fn behind(group: &str) -> Self {
         let text =
             format!("an earlier message of its group {group} was not sent, and it must not be sent before that one");
-        Self::new(Kind::Behind, text)
+        Self::new(SendErrorKind::Behind, text)
     }
 
     pub(crate) fn closed() -> Self {
-        Self::new(Kind::Closed, "the producer is closed".to_owned())
+        Self::new(SendErrorKind::Closed, "the producer is closed".to_owned())
     }
 
     /// Returns whether the message is too large: over the 1 MiB of SQS, in which case no call was made, or over the
     /// queue's `MaximumMessageSize`. The text names the limit.
     pub fn is_too_large(&self) -> bool {
-        matches!(self.kind, Kind::TooLarge | Kind::TooLargeForQueue)
+        matches!(self.kind, SendErrorKind::TooLarge | SendErrorKind::TooLargeForQueue)
     }
 
     /// Returns whether this message cannot be sent as it is. SQS refuses the message, its sender [has no
     /// permission](Self::is_permission_denied), or its queue [is unavailable](Self::is_queue_unavailable).
     pub fn is_refused(&self) -> bool {
-        matches!(self.kind, Kind::Refused | Kind::Denied | Kind::NoQueue)
+        matches!(self.kind, SendErrorKind::Refused | SendErrorKind::Denied | SendErrorKind::NoQueue)
     }
 
     /// Returns whether the sender has no permission: IAM, the credentials or the queue's KMS key do not allow the call,
     /// or SQS answered with an unknown code. No other message can be sent either until that changes.
     pub fn is_permission_denied(&self) -> bool {
-        self.kind == Kind::Denied
+        self.kind == SendErrorKind::Denied
     }
 
     /// Returns whether the queue does not exist, or no SQS answers at its URL. No other message can be sent either.
     pub fn is_queue_unavailable(&self) -> bool {
-        self.kind == Kind::NoQueue
+        self.kind == SendErrorKind::NoQueue
     }
 
     /// Returns the cause, without a remedy for programs.
@@ -145,7 +145,7 @@ impl SendError {
 
     /// Returns whether it was not sent because a message before it in its group was not.
     pub(crate) fn is_behind(&self) -> bool {
-        self.kind == Kind::Behind
+        self.kind == SendErrorKind::Behind
     }
 
     /// Returns why the call failed, if every attempt failed with its whole call.
@@ -160,12 +160,12 @@ impl SendError {
 
     /// Returns whether no other message can be sent either.
     pub(super) fn is_denied(&self) -> bool {
-        matches!(self.kind, Kind::Denied | Kind::NoQueue)
+        matches!(self.kind, SendErrorKind::Denied | SendErrorKind::NoQueue)
     }
 
     /// Returns whether the message may be in the queue: no answer arrived, or the answer does not name it.
     pub fn is_unknown(&self) -> bool {
-        self.kind == Kind::Unknown
+        self.kind == SendErrorKind::Unknown
     }
 
     /// Returns the id that a receiver would get: the deduplication id on a FIFO queue, the message attribute
@@ -182,22 +182,22 @@ impl SendError {
 
     /// Returns whether the same message may be accepted later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, Kind::Failed | Kind::Unknown | Kind::Behind)
+        matches!(self.kind, SendErrorKind::Failed | SendErrorKind::Unknown | SendErrorKind::Behind)
     }
 }
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
-            Kind::Unknown => "it is unknown whether a message was sent",
+            SendErrorKind::Unknown => "it is unknown whether a message was sent",
             _ => "a message was not sent",
         };
         write!(f, "{what}: {}", self.text)?;
         match self.kind {
-            Kind::TooLarge => {
+            SendErrorKind::TooLarge => {
                 f.write_str("; with the feature large-messages, ProducerBuilder::large_messages sends it through S3")
             }
-            Kind::TooLargeForQueue => write!(
+            SendErrorKind::TooLargeForQueue => write!(
                 f,
                 "; raise that to {MAX_MESSAGE_BYTES} at most, or send the message through S3 with the feature large-messages and ProducerBuilder::large_messages"
             ),

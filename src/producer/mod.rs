@@ -1,24 +1,26 @@
-//! Sends messages to a queue in batches, and reports the outcome of each.
+//! Sends messages to a queue in batches, and reports the result of each.
 //!
 //! ```text
-//! Outgoing -> check -> room -> pack (pure) -> driver -> call -> what became of each
+//! Outgoing -> check -> room -> scheduler (pure) -> driver -> call -> reply to each sender
 //! ```
 
 mod call;
+mod call_task;
 mod checked;
 mod driver;
 mod error;
-mod flight;
+mod generations;
 mod id;
-mod item;
-mod open;
+#[cfg(feature = "large-messages")]
+mod offload;
 mod outgoing;
-mod pack;
+mod queued;
 mod refit;
+mod reply;
+mod scheduler;
 mod sent;
 #[allow(missing_docs, reason = "a seam")]
 mod stored;
-mod told;
 #[allow(missing_docs, reason = "a seam, but for `TraceContext`")]
 mod trace;
 
@@ -38,14 +40,14 @@ pub(crate) use self::id::Id;
 pub use self::outgoing::{IntoOutgoing, Outgoing};
 pub use self::sent::Sent;
 pub use self::stored::Stored;
-pub use self::trace::Source as TraceSource;
 pub use self::trace::TraceContext;
+pub use self::trace::TraceSource;
 
-use self::call::{NoteTransmission, Queue};
+use self::call::{NoteTransmission, TargetQueue};
 use self::checked::Checked;
-use self::driver::Shared;
-use self::item::TryFor;
-use self::told::{Teller, Together};
+use self::driver::ProducerInner;
+use self::queued::TryFor;
+use self::reply::{Replies, ReplySender};
 use crate::sqs::client::impatient;
 use crate::sqs::limits::{MAX_ENTRIES, MAX_MESSAGE_BYTES};
 use crate::sqs::region::in_region_of_url;
@@ -53,7 +55,7 @@ use crate::sqs::region::in_region_of_url;
 /// Sends messages to one queue.
 ///
 /// Messages of many tasks share calls. A call is sent when ten messages are there, when a mebibyte is, or a few
-/// milliseconds after its first message. Each caller gets the outcome of its own message:
+/// milliseconds after its first message. Each caller gets the result of its own message:
 ///
 /// ```no_run
 /// use redrive::{Outgoing, Producer};
@@ -84,7 +86,7 @@ pub struct Producer {
 
 /// Ends the producer when its last clone is dropped.
 struct Handle {
-    shared: Arc<Shared>,
+    inner: Arc<ProducerInner>,
 }
 
 /// The order of messages within a group of a FIFO queue.
@@ -106,11 +108,11 @@ pub enum GroupOrder {
 pub struct ProducerBuilder {
     client: Client,
     queue_url: String,
-    settings: Settings,
+    settings: ProducerSettings,
 }
 
 #[derive(Debug)]
-struct Settings {
+struct ProducerSettings {
     is_fifo: bool,
     linger: Duration,
     calls: usize,
@@ -120,7 +122,7 @@ struct Settings {
     has_send_id: bool,
     content_based_deduplication: bool,
     fails_fast: bool,
-    trace_context: trace::Source,
+    trace_context: TraceSource,
     #[cfg(feature = "large-messages")]
     large_messages: Option<crate::LargeMessages>,
 }
@@ -148,7 +150,7 @@ impl Producer {
     /// Returns a builder for a producer with other settings.
     pub fn builder(client: Client, queue_url: impl Into<String>) -> ProducerBuilder {
         let queue_url = queue_url.into();
-        let settings = Settings {
+        let settings = ProducerSettings {
             is_fifo: queue_url.ends_with(".fifo"),
             linger: LINGER,
             calls: CALLS,
@@ -158,7 +160,7 @@ impl Producer {
             has_send_id: true,
             content_based_deduplication: false,
             fails_fast: false,
-            trace_context: trace::Source::default(),
+            trace_context: TraceSource::default(),
             #[cfg(feature = "large-messages")]
             large_messages: None,
         };
@@ -173,16 +175,16 @@ impl Producer {
     ///
     /// Returns an error if the message may not be in the queue. [`SendError`] tells the cause and what to do.
     pub async fn send(&self, message: impl IntoOutgoing) -> Result<Sent, SendError> {
-        let trace = self.handle.shared.settings.trace_context.now();
+        let trace = self.handle.inner.settings.trace_context.now();
         let mut prepared = self.prepare(message.into_outgoing(), &trace)?;
-        let (teller, told) = oneshot::channel();
-        let teller = Teller::Alone(teller);
-        let room = self.room(&mut prepared, &teller).await?;
-        self.handle.shared.take(prepared.checked, teller, room);
-        told.await.unwrap_or_else(|_| Err(runtime_ended()))
+        let (sender, result) = oneshot::channel();
+        let reply = ReplySender::Single(sender);
+        let room = self.room(&mut prepared, &reply).await?;
+        self.handle.inner.take(prepared.checked, reply, room);
+        result.await.unwrap_or_else(|_| Err(runtime_ended()))
     }
 
-    /// Sends all messages and waits for each outcome. The results are in the order of the messages.
+    /// Sends all messages and waits for each result. The results are in the order of the messages.
     ///
     /// It takes messages from the iterator while there is room, at most a thousand at a time for a standard queue. On a
     /// FIFO queue each group keeps its order.
@@ -190,46 +192,46 @@ impl Producer {
     where
         I: IntoIterator<Item: IntoOutgoing>,
     {
-        let shared = &self.handle.shared;
-        let (together, ahead) = (Together::new(), shared.settings.ahead());
-        let trace = shared.settings.trace_context.now();
+        let inner = &self.handle.inner;
+        let (replies, ahead) = (Replies::new(), inner.settings.ahead());
+        let trace = inner.settings.trace_context.now();
         for message in messages {
-            let teller = Teller::Together(together.place(ahead).await);
+            let reply = ReplySender::Slot(replies.slot(ahead).await);
             let mut prepared = match self.prepare(message.into_outgoing(), &trace) {
                 Ok(prepared) => prepared,
                 Err(error) => {
-                    teller.tell(Err(error));
+                    reply.send(Err(error));
                     continue;
                 }
             };
             // This wait does not own the message, because a large value inside a future would be moved with it.
-            match self.room(&mut prepared, &teller).await {
-                Ok(room) => shared.take(prepared.checked, teller, room),
-                Err(error) => teller.tell(Err(error)),
+            match self.room(&mut prepared, &reply).await {
+                Ok(room) => inner.take(prepared.checked, reply, room),
+                Err(error) => reply.send(Err(error)),
             }
         }
         // No further message follows, so lingering is useless.
-        shared.hurry();
-        let outcomes = together.outcomes().await;
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(runtime_ended()))).collect()
+        inner.hurry();
+        let results = replies.results().await;
+        results.into_iter().map(|result| result.unwrap_or_else(|| Err(runtime_ended()))).collect()
     }
 
-    /// Sends all messages that this clone and others have accepted so far, and waits for their outcomes.
+    /// Sends all messages that this clone and others have accepted so far, and waits for their results.
     pub async fn flush(&self) {
-        self.handle.shared.flush().await;
+        self.handle.inner.flush().await;
     }
 
-    /// Makes all clones refuse new messages, and waits for the outcomes of accepted ones.
+    /// Makes all clones refuse new messages, and waits for the results of accepted ones.
     pub async fn close(self) {
-        self.handle.shared.close();
-        self.handle.shared.flush().await;
+        self.handle.inner.close();
+        self.handle.inner.flush().await;
     }
 
     /// Checks the message.
     fn prepare(&self, message: Result<Outgoing, SendError>, trace: &TraceContext) -> Result<Prepared, SendError> {
-        let settings = &self.handle.shared.settings;
+        let settings = &self.handle.inner.settings;
         let message = message?;
-        let limit = self.handle.shared.size_limit.bytes(Instant::now());
+        let limit = self.handle.inner.size_limit.bytes(Instant::now());
         #[cfg(feature = "large-messages")]
         let (message, offloaded) = match &settings.large_messages {
             Some(large_messages) => large_messages.divert(message, limit)?,
@@ -251,22 +253,21 @@ impl Producer {
     ///
     /// Returns an error if the message cannot be sent.
     #[cfg_attr(not(feature = "large-messages"), expect(unused_variables))]
-    async fn room(&self, prepared: &mut Prepared, teller: &Teller) -> Result<OwnedSemaphorePermit, SendError> {
-        let shared = &self.handle.shared;
+    async fn room(&self, prepared: &mut Prepared, reply: &ReplySender) -> Result<OwnedSemaphorePermit, SendError> {
+        let inner = &self.handle.inner;
         #[cfg(feature = "large-messages")]
-        if let Some((large_messages, offloaded)) =
-            shared.settings.large_messages.as_ref().zip(prepared.offloaded.take())
+        if let Some((large_messages, offloaded)) = inner.settings.large_messages.as_ref().zip(prepared.offloaded.take())
         {
-            let group = shared.settings.line_of(&prepared.checked.message);
-            let is_broken = group.as_ref().is_some_and(|group| teller.is_broken(group));
+            let group = inner.settings.ordered_group(&prepared.checked.message);
+            let is_broken = group.as_ref().is_some_and(|group| reply.is_group_broken(group));
             // A message behind a failed one is not sent, so its body need not go to S3.
             if !is_broken {
                 // If its body fails to reach S3, the messages behind it must not pass it.
-                let breaks = |_: &SendError| group.iter().for_each(|group| teller.breaks(group));
-                large_messages.put(offloaded).await.inspect_err(breaks)?;
+                let breaks = |_: &SendError| group.iter().for_each(|group| reply.break_group(group));
+                large_messages.store(offloaded).await.inspect_err(breaks)?;
             }
         }
-        shared.room(prepared.checked.bytes).await
+        inner.room(prepared.checked.bytes).await
     }
 }
 
@@ -282,9 +283,9 @@ fn runtime_ended() -> SendError {
     SendError::unknown("the runtime that sent it ended".to_owned())
 }
 
-impl Settings {
+impl ProducerSettings {
     /// Returns the group whose other messages this one must not pass.
-    fn line_of(&self, message: &Outgoing) -> Option<Arc<str>> {
+    fn ordered_group(&self, message: &Outgoing) -> Option<Arc<str>> {
         let group = message.group.as_deref().filter(|_| self.is_fifo && self.order == GroupOrder::Strict)?;
         Some(group.into())
     }
@@ -383,7 +384,7 @@ impl ProducerBuilder {
     /// messages of a [`Producer::send_all`]. By default the X-Ray header comes from `_X_AMZN_TRACE_ID`, which AWS
     /// Lambda sets. Pass `TraceContext::default` for no trace.
     pub fn trace_context(self, context: impl Fn() -> TraceContext + Send + Sync + 'static) -> Self {
-        self.set(|settings| settings.trace_context = trace::Source::new(context))
+        self.set(|settings| settings.trace_context = TraceSource::new(context))
     }
 
     /// Sends messages above the size limit of SQS or the queue through S3: see [`LargeMessages`](crate::LargeMessages).
@@ -401,12 +402,12 @@ impl ProducerBuilder {
         if settings.is_fifo {
             settings.try_for.while_known = last_attempt_after(attempt_timeout_of(&client));
         }
-        let queue = Queue { client, url: queue_url, is_fifo: settings.is_fifo };
-        let shared = Arc::new(Shared::new(queue, settings));
-        Producer { handle: Arc::new(Handle { shared }) }
+        let queue = TargetQueue { client, url: queue_url, is_fifo: settings.is_fifo };
+        let inner = Arc::new(ProducerInner::new(queue, settings));
+        Producer { handle: Arc::new(Handle { inner }) }
     }
 
-    fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+    fn set(mut self, set: impl FnOnce(&mut ProducerSettings)) -> Self {
         set(&mut self.settings);
         self
     }
@@ -442,11 +443,11 @@ fn attempts_alone(client: &Client) -> Client {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let unsettled = self.shared.close();
+        let unsettled = self.inner.close();
         if unsettled > 0 {
             tracing::warn!(
                 unsettled,
-                queue_url = self.shared.queue.url,
+                queue_url = self.inner.queue.url,
                 "a producer was dropped before its messages were sent; they are lost if the runtime ends first. Call `close` to wait for them"
             );
         }
@@ -455,7 +456,7 @@ impl Drop for Handle {
 
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { queue, settings, .. } = &*self.handle.shared;
+        let ProducerInner { queue, settings, .. } = &*self.handle.inner;
         f.debug_struct("Producer").field("queue_url", &queue.url).field("settings", settings).finish()
     }
 }

@@ -5,14 +5,14 @@ use std::fmt;
 /// The receipt for a message that SQS accepted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sent {
-    message_id: MessageId,
+    message_id: CompactId,
     sequence_number: Option<Box<str>>,
 }
 
 /// A message id. One of the usual length takes no allocation: callers keep many receipts, and long-lived allocations
 /// scattered among short-lived ones slow all of them down.
 #[derive(Clone, PartialEq, Eq)]
-enum MessageId {
+enum CompactId {
     /// A UUID with its hyphens.
     Usual([u8; 36]),
     Other(Box<str>),
@@ -20,8 +20,8 @@ enum MessageId {
 
 impl Sent {
     pub(crate) fn new(message_id: &str, sequence_number: Option<&str>) -> Self {
-        let usual = message_id.as_bytes().try_into().map(MessageId::Usual);
-        let message_id = usual.unwrap_or_else(|_| MessageId::Other(message_id.into()));
+        let usual = message_id.as_bytes().try_into().map(CompactId::Usual);
+        let message_id = usual.unwrap_or_else(|_| CompactId::Other(message_id.into()));
         Self { message_id, sequence_number: sequence_number.map(Into::into) }
     }
 
@@ -29,8 +29,8 @@ impl Sent {
     pub fn message_id(&self) -> &str {
         match &self.message_id {
             // The bytes came from a `str`.
-            MessageId::Usual(bytes) => str::from_utf8(bytes).unwrap_or_default(),
-            MessageId::Other(text) => text,
+            CompactId::Usual(bytes) => str::from_utf8(bytes).unwrap_or_default(),
+            CompactId::Other(text) => text,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::SendError;
 use super::id::Id;
 use super::outgoing::{IntoOutgoing, Outgoing};
-use super::trace::Source;
+use super::trace::TraceSource;
 use crate::extract::{AttributeValue, SEND_ID, attributes_from_json, attributes_to_json};
 
 /// A checked and completed message, as an outbox row stores it.
@@ -27,7 +27,7 @@ impl Stored {
     /// # Errors
     ///
     /// Returns an error if SQS would refuse the message.
-    pub fn new(message: impl IntoOutgoing, is_fifo: bool, trace: &Source) -> Result<Self, SendError> {
+    pub fn new(message: impl IntoOutgoing, is_fifo: bool, trace: &TraceSource) -> Result<Self, SendError> {
         let mut checked = message.into_outgoing()?.check(is_fifo)?;
         let id = checked.message.deduplication_id.clone().unwrap_or_else(Id::random).to_string();
         checked.add_if_there_is_room(SEND_ID, AttributeValue::string(&*id));

@@ -66,9 +66,9 @@ impl TraceContext {
 
 /// The source of a message's trace context.
 #[derive(Clone)]
-pub struct Source(Arc<dyn Fn() -> TraceContext + Send + Sync>);
+pub struct TraceSource(Arc<dyn Fn() -> TraceContext + Send + Sync>);
 
-impl Source {
+impl TraceSource {
     pub fn new(context: impl Fn() -> TraceContext + Send + Sync + 'static) -> Self {
         Self(Arc::new(context))
     }
@@ -88,14 +88,14 @@ fn is_taken(what: &str, text: &str) -> bool {
     problem.is_none()
 }
 
-impl Default for Source {
+impl Default for TraceSource {
     fn default() -> Self {
         Self::new(TraceContext::of_lambda)
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for TraceSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Source")
+        f.write_str("TraceSource")
     }
 }

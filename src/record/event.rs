@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::parts::{EventRecord, Parts};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::json::{JsonError, Scanner};
 
 /// The payload of an invocation: its text and the positions of the records in it.
@@ -55,7 +55,7 @@ impl Event {
     ///
     /// Returns an error if the bytes are not an SQS event.
     pub fn from_slice(json: &[u8]) -> Result<Self, Error> {
-        let records = Self::of(json.to_vec()).records.map_err(Kind::Event)?;
+        let records = Self::of(json.to_vec()).records.map_err(ErrorKind::Event)?;
         Ok(Self { records: Ok(records) })
     }
 
@@ -71,7 +71,7 @@ impl Event {
     ///
     /// Returns an error if this is not an SQS event, or if its records come from another service.
     pub(crate) fn into_records(self) -> Result<EventRecords, Error> {
-        let records = self.records.map_err(Kind::Event)?;
+        let records = self.records.map_err(ErrorKind::Event)?;
         records.check_source()?;
         Ok(records)
     }
@@ -146,7 +146,7 @@ impl EventRecords {
         for record in self.iter() {
             match record.event_source() {
                 Ok(Some(source)) if source != SQS => {
-                    return Err(Kind::Event(format!("a record comes from {source}, not from {SQS}")).into());
+                    return Err(ErrorKind::Event(format!("a record comes from {source}, not from {SQS}")).into());
                 }
                 // Handwritten events leave it out.
                 Ok(_) | Err(_) => {}

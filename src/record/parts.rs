@@ -90,18 +90,18 @@ pub(crate) struct EventRecord<'a> {
     pub(super) parts: &'a Parts,
 }
 
-type Text<'a> = Result<Option<Cow<'a, str>>, JsonError>;
+type TextResult<'a> = Result<Option<Cow<'a, str>>, JsonError>;
 
 impl<'a> EventRecord<'a> {
     pub(super) fn message_id(self) -> Option<Cow<'a, str>> {
         self.parts.message_id(self.text)
     }
 
-    pub(super) fn receipt_handle(self) -> Text<'a> {
+    pub(super) fn receipt_handle(self) -> TextResult<'a> {
         text(self.parts.receipt_handle.of(self.text))
     }
 
-    pub(super) fn body(self) -> Text<'a> {
+    pub(super) fn body(self) -> TextResult<'a> {
         text(self.raw_body())
     }
 
@@ -110,7 +110,7 @@ impl<'a> EventRecord<'a> {
         self.parts.body.of(self.text)
     }
 
-    pub(super) fn attribute(self, name: &str) -> Text<'a> {
+    pub(super) fn attribute(self, name: &str) -> TextResult<'a> {
         text(entry(self.parts.attributes.of(self.text), name)?.unwrap_or_default())
     }
 
@@ -124,12 +124,12 @@ impl<'a> EventRecord<'a> {
         self.parts.message_attributes.of(self.text)
     }
 
-    pub(super) fn queue_arn(self) -> Text<'a> {
+    pub(super) fn queue_arn(self) -> TextResult<'a> {
         text(self.parts.event_source_arn.of(self.text))
     }
 
     /// Returns the service that the record names as its source.
-    pub(super) fn event_source(self) -> Text<'a> {
+    pub(super) fn event_source(self) -> TextResult<'a> {
         text(self.parts.event_source.of(self.text))
     }
 

@@ -7,15 +7,17 @@ use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 use super::credentials::missing_credentials;
-use super::error_codes::{OVER_LIMIT, is_foreign, of_answer};
+use super::error_codes::{is_foreign, meaning_of, of_answer};
 use super::safe_text::{hiding, text_of};
 use super::size_limit::TooLarge;
 
-pub use super::error_codes::Trouble;
+pub use super::error_codes::{Code, Trouble};
 
 #[derive(Debug)]
 pub struct CallError {
     pub trouble: Trouble,
+    /// The meaning of the answer's code, if the table has it.
+    code: Option<Code>,
     text: String,
     /// SQS did not write this refusal. A proxy probably did.
     is_foreign: bool,
@@ -33,6 +35,7 @@ where
             error => {
                 return Self {
                     trouble: of_connection(error),
+                    code: None,
                     text: text_of(error),
                     is_foreign: false,
                     too_large: None,
@@ -59,16 +62,16 @@ impl CallError {
             Trouble::Refused => TooLarge::in_text(&text),
             _ => None,
         };
-        Self { trouble, text, is_foreign: is_foreign(status, code), too_large }
+        Self { trouble, code: code.and_then(meaning_of), text, is_foreign: is_foreign(status, code), too_large }
     }
 
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Returns whether as many messages of the queue are in flight as SQS allows.
-    pub fn is_over_limit(&self) -> bool {
-        self.is_answer() && self.text.contains(OVER_LIMIT)
+    /// Returns the meaning of the answer's code, if it is known.
+    pub fn code(&self) -> Option<Code> {
+        self.code
     }
 
     /// Removes what the call carried, in case the text quotes it.

@@ -35,94 +35,95 @@ const LONGEST_WAIT: Duration = Duration::from_millis(400);
 
 /// Collects entries into calls: a call is sent when it is full, or a few milliseconds after its first entry.
 pub struct Coalescer<C: BatchCall> {
-    shared: Arc<Shared<C>>,
+    inner: Arc<CoalescerInner<C>>,
 }
 
-struct Shared<C: BatchCall> {
+struct CoalescerInner<C: BatchCall> {
     call: C,
-    open: Mutex<Open<C::Entry>>,
+    next: Mutex<NextCall<C::Entry>>,
 }
 
 /// The entries of the next call.
-struct Open<E> {
-    waiting: Vec<Waiting<E>>,
+struct NextCall<E> {
+    entries: Vec<PendingEntry<E>>,
     /// The turn of the task that sends them. A task whose call was sent already must not send the next one early.
     turn: u64,
     /// When that task started.
     since: Instant,
 }
 
-struct Waiting<E> {
+struct PendingEntry<E> {
     entry: E,
-    told: Told,
+    reply: Reply,
 }
 
 /// Receives the result of an entry. If the entry is dropped because its runtime ended, the result is an error: its
 /// outcome is unknown.
-struct Told(Option<Tell>);
+struct Reply(Option<ReplyFn>);
 
-type Tell = Box<dyn FnOnce(Result<(), EntryError>) + Send>;
+type ReplyFn = Box<dyn FnOnce(Result<(), EntryError>) + Send>;
 
-impl Told {
-    fn tell(mut self, result: Result<(), EntryError>) {
-        if let Some(told) = self.0.take() {
-            told(result);
+impl Reply {
+    fn send(mut self, result: Result<(), EntryError>) {
+        if let Some(reply) = self.0.take() {
+            reply(result);
         }
     }
 }
 
-impl Drop for Told {
+impl Drop for Reply {
     fn drop(&mut self) {
-        if let Some(told) = self.0.take() {
-            told(Err(EntryError::MayPass("the runtime that should send it ended".to_owned())));
+        if let Some(reply) = self.0.take() {
+            reply(Err(EntryError::MayPass("the runtime that should send it ended".to_owned())));
         }
     }
 }
 
 impl<C: BatchCall> Coalescer<C> {
     pub fn new(call: C) -> Self {
-        let open = Mutex::new(Open { waiting: Vec::new(), turn: 0, since: Instant::now() });
-        Self { shared: Arc::new(Shared { call, open }) }
+        let next = Mutex::new(NextCall { entries: Vec::new(), turn: 0, since: Instant::now() });
+        Self { inner: Arc::new(CoalescerInner { call, next }) }
     }
 
     /// Sends the entry. The future returns its result. Dropping the future does not cancel the entry.
     pub fn submit(&self, entry: C::Entry) -> impl Future<Output = Result<(), EntryError>> + use<C> {
-        let (told, result) = oneshot::channel();
+        let (sender, result) = oneshot::channel();
         // If sending the result fails, the caller was dropped.
-        self.submit_then(entry, |result| drop(told.send(result)));
+        self.submit_then(entry, |result| drop(sender.send(result)));
         async { result.await.unwrap_or_else(|_| Err(EntryError::MayPass("its result was never reported".into()))) }
     }
 
-    /// Sends the entry, then calls `told` with the result. If the runtime ends first, the result is an error.
-    pub fn submit_then(&self, entry: C::Entry, told: impl FnOnce(Result<(), EntryError>) + Send + 'static) {
-        self.shared.clone().add(Waiting { entry, told: Told(Some(Box::new(told))) });
+    /// Sends the entry, then calls `reply` with the result. If the runtime ends first, the result is an error.
+    pub fn submit_then(&self, entry: C::Entry, reply: impl FnOnce(Result<(), EntryError>) + Send + 'static) {
+        self.inner.clone().add(PendingEntry { entry, reply: Reply(Some(Box::new(reply))) });
     }
 }
 
-impl<C: BatchCall> Shared<C> {
-    fn add(self: Arc<Self>, waiting: Waiting<C::Entry>) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.waiting.push(waiting);
-        if open.waiting.len() == MAX_ENTRIES {
-            let full = open.take();
-            drop(open);
+impl<C: BatchCall> CoalescerInner<C> {
+    fn add(self: Arc<Self>, waiting: PendingEntry<C::Entry>) {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        next.entries.push(waiting);
+        if next.entries.len() == MAX_ENTRIES {
+            let full = next.take();
+            drop(next);
             tokio::spawn(async move { Box::pin(self.send(full)).await });
-        } else if open.waiting.len() == 1 || open.is_overdue() {
-            let turn = open.next_turn();
-            drop(open);
-            tokio::spawn(Lingering { shared: self, turn }.run());
+        } else if next.entries.len() == 1 || next.is_overdue() {
+            let turn = next.next_turn();
+            drop(next);
+            tokio::spawn(Lingering { inner: self, turn }.run());
         }
     }
 
     /// Takes the waiting entries if that turn is not over.
-    fn take_at(&self, turn: u64) -> Vec<Waiting<C::Entry>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.turn == turn { open.take() } else { Vec::new() }
+    fn take_at(&self, turn: u64) -> Vec<PendingEntry<C::Entry>> {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.turn == turn { next.take() } else { Vec::new() }
     }
 
     /// Sends the entries, and repeats those that may succeed later.
-    async fn send(&self, waiting: Vec<Waiting<C::Entry>>) {
-        let (mut entries, mut told): (Vec<_>, Vec<_>) = waiting.into_iter().map(|each| (each.entry, each.told)).unzip();
+    async fn send(&self, waiting: Vec<PendingEntry<C::Entry>>) {
+        let (mut entries, mut replies): (Vec<_>, Vec<_>) =
+            waiting.into_iter().map(|each| (each.entry, each.reply)).unzip();
         let backoff = Backoff::exponential(FIRST_WAIT..LONGEST_WAIT);
         for attempt in 1.. {
             if entries.is_empty() {
@@ -130,16 +131,16 @@ impl<C: BatchCall> Shared<C> {
             }
             let results = self.call.call(&entries).await;
             let mut again = (Vec::new(), Vec::new());
-            for ((entry, told), result) in entries.into_iter().zip(told).zip(results) {
+            for ((entry, reply), result) in entries.into_iter().zip(replies).zip(results) {
                 match result {
                     Err(EntryError::MayPass(_)) if attempt < ATTEMPTS => {
                         again.0.push(entry);
-                        again.1.push(told);
+                        again.1.push(reply);
                     }
-                    result => told.tell(result),
+                    result => reply.send(result),
                 }
             }
-            (entries, told) = again;
+            (entries, replies) = again;
             if !entries.is_empty() {
                 tokio::time::sleep(backoff.delay(attempt)).await;
             }
@@ -147,10 +148,10 @@ impl<C: BatchCall> Shared<C> {
     }
 }
 
-impl<E> Open<E> {
-    fn take(&mut self) -> Vec<Waiting<E>> {
+impl<E> NextCall<E> {
+    fn take(&mut self) -> Vec<PendingEntry<E>> {
         self.turn += 1;
-        mem::take(&mut self.waiting)
+        mem::take(&mut self.entries)
     }
 
     /// Starts the turn of another task, which sends the entries that wait then.
@@ -168,24 +169,24 @@ impl<E> Open<E> {
 /// The task that waits for more entries and then sends them. It owns the entries of its turn, so that a runtime that
 /// ends drops both. Otherwise the entries would wait forever.
 struct Lingering<C: BatchCall> {
-    shared: Arc<Shared<C>>,
+    inner: Arc<CoalescerInner<C>>,
     turn: u64,
 }
 
 impl<C: BatchCall> Lingering<C> {
     async fn run(self) {
         tokio::time::sleep(LINGER).await;
-        let lingered = self.shared.take_at(self.turn);
+        let lingered = self.inner.take_at(self.turn);
         // The future is boxed because it is large and most tasks find that their call was sent already.
         if !lingered.is_empty() {
-            Box::pin(self.shared.send(lingered)).await;
+            Box::pin(self.inner.send(lingered)).await;
         }
     }
 }
 
 impl<C: BatchCall> Drop for Lingering<C> {
     fn drop(&mut self) {
-        drop(self.shared.take_at(self.turn));
+        drop(self.inner.take_at(self.turn));
     }
 }
 
@@ -200,28 +201,28 @@ mod tests {
 
     use super::*;
 
-    /// Records each call's entries and its time after the first call. It answers as told, or else with success.
+    /// Records each call's entries and its time after the first call. It gives the answers that it was created with, and then answers with success.
     #[derive(Clone)]
     struct Noted {
         begun: Instant,
-        calls: Arc<Mutex<Vec<Call>>>,
-        answers: Arc<Mutex<VecDeque<Answer>>>,
+        calls: Arc<Mutex<Vec<NotedCall>>>,
+        answers: Arc<Mutex<VecDeque<CallResults>>>,
     }
 
-    type Call = (Duration, Vec<u32>);
-    type Answer = Vec<Result<(), EntryError>>;
+    type NotedCall = (Duration, Vec<u32>);
+    type CallResults = Vec<Result<(), EntryError>>;
 
     impl BatchCall for Noted {
         type Entry = u32;
 
-        async fn call(&self, entries: &[u32]) -> Answer {
+        async fn call(&self, entries: &[u32]) -> CallResults {
             self.calls.lock().unwrap().push((self.begun.elapsed(), entries.to_vec()));
             self.answers.lock().unwrap().pop_front().unwrap_or_else(|| vec![Ok(()); entries.len()])
         }
     }
 
     impl Noted {
-        fn answering(answers: impl IntoIterator<Item = Answer>) -> Self {
+        fn answering(answers: impl IntoIterator<Item = CallResults>) -> Self {
             let answers = Arc::new(Mutex::new(answers.into_iter().collect()));
             Self { begun: Instant::now(), calls: Arc::default(), answers }
         }
@@ -231,7 +232,7 @@ mod tests {
         }
     }
 
-    async fn submit_all(noted: &Noted, entries: impl IntoIterator<Item = u32>) -> Answer {
+    async fn submit_all(noted: &Noted, entries: impl IntoIterator<Item = u32>) -> CallResults {
         let coalescer = Coalescer::new(noted.clone());
         let submitted: Vec<_> = entries.into_iter().map(|entry| coalescer.submit(entry)).collect();
         let mut results = Vec::new();
@@ -319,8 +320,8 @@ mod tests {
         drop(first);
         second.block_on(async {
             for each in left {
-                let told = poll_once(each).await.expect("its result is there already");
-                assert!(matches!(&told, Err(EntryError::MayPass(why)) if why.contains("runtime")), "{told:?}");
+                let result = poll_once(each).await.expect("its result is there already");
+                assert!(matches!(&result, Err(EntryError::MayPass(why)) if why.contains("runtime")), "{result:?}");
             }
             assert_eq!(tokio::time::timeout(LINGER * 2, coalescer.submit(7)).await, Ok(Ok(())));
         });
@@ -329,25 +330,25 @@ mod tests {
 
     #[test]
     fn entries_in_flight_fail_when_their_runtime_ends() {
-        struct Endless;
-        impl BatchCall for Endless {
+        struct EndlessCall;
+        impl BatchCall for EndlessCall {
             type Entry = u32;
 
-            async fn call(&self, _: &[u32]) -> Answer {
+            async fn call(&self, _: &[u32]) -> CallResults {
                 std::future::pending().await
             }
         }
-        let (told, results) = std::sync::mpsc::channel();
+        let (sender, results) = std::sync::mpsc::channel();
         let first = runtime();
         first.block_on(async {
-            let coalescer = Coalescer::new(Endless);
+            let coalescer = Coalescer::new(EndlessCall);
             (0..13).for_each(|entry| {
-                let told = told.clone();
-                coalescer.submit_then(entry, move |result| told.send(result).unwrap());
+                let sender = sender.clone();
+                coalescer.submit_then(entry, move |result| sender.send(result).unwrap());
             });
             tokio::time::sleep(LINGER * 2).await;
         });
-        drop((first, told));
+        drop((first, sender));
         let results: Vec<_> = results.iter().collect();
         assert!(results.len() == 13 && results.iter().all(Result::is_err), "{results:?}");
     }

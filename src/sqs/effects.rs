@@ -17,7 +17,7 @@ use super::client::LazyClient;
 use super::dead_letter::About;
 use super::dead_letter_queues::DeadLetterQueues;
 use super::failed_runs::FailedRuns;
-use super::queue::Queue;
+use super::queue::SourceQueue;
 use super::region::in_region_of_url;
 use super::visibility::{Change, LONGEST_DELAY_ON_LAMBDA, VisibilityTimeout};
 use crate::engine::{Failed, Failure, Leased, OnFailure, QueueAction};
@@ -86,7 +86,7 @@ impl<K> Consumer<K> {
 
 /// A queue that is looked up on first use.
 #[derive(Default)]
-struct QueueCell(OnceCell<Queue>);
+struct QueueCell(OnceCell<SourceQueue>);
 
 impl Effects {
     /// Creates effects with credentials, region and endpoint from the
@@ -290,8 +290,8 @@ impl Effects {
         Ok(queues.entry(arn).or_default().clone())
     }
 
-    async fn find(&self, record: &Record) -> Result<Queue, String> {
-        Queue::find(self.client.get().await, &queue_arn(record)?).await
+    async fn find(&self, record: &Record) -> Result<SourceQueue, String> {
+        SourceQueue::find(self.client.get().await, &queue_arn(record)?).await
     }
 }
 

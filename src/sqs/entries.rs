@@ -2,7 +2,7 @@
 
 use aws_sdk_sqs::types::BatchResultErrorEntry;
 
-use super::error_codes::{NOT_IN_FLIGHT, Trouble, of_code};
+use super::error_codes::{Code, Trouble, of_code};
 use super::safe_text::{hiding, redacted};
 
 /// The reason why an entry failed.
@@ -29,15 +29,15 @@ impl EntryError {
         self.text() == TOO_LATE
     }
 
-    /// Returns whether the message is visible already, because its visibility timeout has ended.
-    pub fn is_not_in_flight(&self) -> bool {
-        self.text().contains(NOT_IN_FLIGHT)
-    }
-
     pub fn text(&self) -> &str {
         match self {
             Self::SenderFault(text) | Self::Denied(text) | Self::MayPass(text) => text,
         }
+    }
+
+    /// Returns whether the error is the entry's, or its call's, with a code of that meaning.
+    pub fn has_code(&self, code: Code) -> bool {
+        code.is_named_in(self.text())
     }
 }
 

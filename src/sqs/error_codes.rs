@@ -1,4 +1,4 @@
-//! Maps the error codes and HTTP statuses of answers to causes, in one table.
+//! Maps the error codes and HTTP statuses of answers to meanings and causes, in one table.
 
 /// The cause of a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,38 +26,72 @@ pub enum Trouble {
     TooLarge,
 }
 
+/// The meaning of an error code, where some caller handles it separately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// Too many calls reach SQS, or a service that SQS calls.
+    Throttled,
+    /// No such queue, or not in this region.
+    QueueDoesNotExist,
+    /// A policy does not allow the call.
+    AccessDenied,
+    /// The credentials are wrong, or no longer valid.
+    InvalidCredentials,
+    /// The URL does not belong to SQS.
+    InvalidAddress,
+    /// The caller is not allowed, for any message, for another reason: the queue's key, its clock, or how it calls.
+    OtherDenial,
+    /// The request did not arrive as a whole.
+    Aborted,
+    /// The request can never succeed at this queue.
+    Unsupported,
+    /// SQS hides as many messages of the queue as it ever does.
+    OverLimit,
+    /// The message is visible, or deleted.
+    MessageNotInflight,
+    /// The request is invalid in another way.
+    OtherRefusal,
+    /// The server does not speak the SQS protocol.
+    UnknownOperation,
+}
+
 /// Codes and parts of codes in search order: the first entry that a code contains decides. They are the codes of the
 /// [API](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html), in the JSON and the
 /// older protocol, and those of
 /// [SendMessage](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html#API_SendMessage_Errors).
-const TABLE: [(Trouble, &[&str]); 6] = [
-    // Too many calls reach SQS, or a service that SQS calls.
-    (Trouble::Busy, &["Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown"]),
-    (Trouble::NoQueue, &["NonExistentQueue", "QueueDoesNotExist"]),
-    // The caller is not allowed, for any message: the cause is its credentials, the queue's key, or how it calls.
+const TABLE: [(Code, Trouble, &[&str]); 12] = [
+    (Code::Throttled, Trouble::Busy, &["Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown"]),
+    (Code::QueueDoesNotExist, Trouble::NoQueue, &["NonExistentQueue", "QueueDoesNotExist"]),
+    (Code::AccessDenied, Trouble::Denied, &["AccessDenied"]),
     (
+        Code::InvalidCredentials,
         Trouble::Denied,
         &[
-            "AccessDenied",
-            "AccessKey",
-            "Auth",
-            "Expired",
-            "Forbidden",
-            "InvalidAddress",
+            "ExpiredToken",
+            "IncompleteSignature",
+            "InvalidClientTokenId",
             "InvalidSecurity",
-            "KMS.",
-            "Kms",
+            "MissingAuthenticationToken",
             "OptInRequired",
-            "Signature",
-            "TimeTooSkewed",
-            "Token",
+            "SignatureDoesNotMatch",
             "UnrecognizedClient",
         ],
     ),
-    (Trouble::Lost, &["RequestAborted", "RequestTimeout"]),
-    // These codes concern the request and not the caller. Codes for messages and for calls that send them come first.
+    (Code::InvalidAddress, Trouble::Denied, &["InvalidAddress"]),
     (
+        Code::OtherDenial,
+        Trouble::Denied,
+        &["AccessKey", "Auth", "Expired", "Forbidden", "KMS.", "Kms", "Signature", "TimeTooSkewed", "Token"],
+    ),
+    (Code::Aborted, Trouble::Lost, &["RequestAborted", "RequestTimeout"]),
+    // These codes concern the request and not the caller.
+    (Code::Unsupported, Trouble::Refused, &["InvalidParameterValue", "UnsupportedOperation"]),
+    (Code::OverLimit, Trouble::Refused, &["OverLimit"]),
+    (Code::MessageNotInflight, Trouble::Refused, &["MessageNotInflight"]),
+    (
+        Code::OtherRefusal,
         Trouble::Refused,
+        // Codes for messages and for calls that send them come first.
         &[
             "BatchEntryIds",
             "BatchRequestTooLong",
@@ -74,11 +108,8 @@ const TABLE: [(Trouble, &[&str]); 6] = [
             "MissingRequiredParameter",
             "SerializationException",
             "TooManyEntries",
-            "UnsupportedOperation",
             "Validation",
             "InvalidIdFormat",
-            NOT_IN_FLIGHT,
-            OVER_LIMIT,
             "PurgeQueueInProgress",
             "QueueAlreadyExists",
             "QueueDeletedRecently",
@@ -86,19 +117,31 @@ const TABLE: [(Trouble, &[&str]); 6] = [
             "ReceiptHandleIsInvalid",
         ],
     ),
-    (Trouble::NoSqs, &["InvalidAction", "UnknownOperation"]),
+    (Code::UnknownOperation, Trouble::NoSqs, &["InvalidAction", "UnknownOperation"]),
 ];
 
-/// The message is not in flight, because its visibility timeout has ended.
-pub(super) const NOT_IN_FLIGHT: &str = "MessageNotInflight";
+/// Returns the meaning and the cause that the table lists for a code.
+fn entry_of(code: &str) -> Option<(Code, Trouble)> {
+    let entry = TABLE.iter().find(|(_, _, signs)| signs.iter().any(|sign| code.contains(sign)))?;
+    Some((entry.0, entry.1))
+}
 
-/// As many messages of the queue are in flight as SQS allows.
-pub(super) const OVER_LIMIT: &str = "OverLimit";
+/// Returns the meaning that the table lists for a code.
+pub(crate) fn meaning_of(code: &str) -> Option<Code> {
+    entry_of(code).map(|(meaning, _)| meaning)
+}
 
 /// Returns the cause that the table lists for a code.
 pub(super) fn of_code(code: &str) -> Option<Trouble> {
-    let has = |(trouble, signs): &(Trouble, &[&str])| signs.iter().any(|sign| code.contains(sign)).then_some(*trouble);
-    TABLE.iter().find_map(has)
+    entry_of(code).map(|(_, trouble)| trouble)
+}
+
+impl Code {
+    /// Returns whether an error's text names a code with this meaning. The text of an SQS error begins with the code.
+    pub(super) fn is_named_in(self, text: &str) -> bool {
+        let mut signs = TABLE.iter().filter(|(code, ..)| *code == self).flat_map(|(_, _, signs)| *signs);
+        signs.any(|sign| text.contains(sign))
+    }
 }
 
 /// Returns the cause that an answer indicates.
@@ -155,11 +198,19 @@ mod tests {
     }
 
     #[test]
-    fn codes_with_a_name_are_in_the_table() {
-        for code in ["AWS.SimpleQueueService.MessageNotInflight", "OverLimit"] {
-            assert_eq!(of_code(code), Some(Trouble::Refused), "{code}");
-            assert!([NOT_IN_FLIGHT, OVER_LIMIT].iter().any(|named| code.contains(named)), "{code}");
+    fn codes_that_callers_handle_separately_are_told_apart() {
+        for (code, meaning) in [
+            ("KMS.AccessDeniedException", Code::AccessDenied),
+            ("ExpiredTokenException", Code::InvalidCredentials),
+            ("RequestExpired", Code::OtherDenial),
+            ("AWS.SimpleQueueService.UnsupportedOperation", Code::Unsupported),
+            ("AWS.SimpleQueueService.MessageNotInflight", Code::MessageNotInflight),
+            ("InvalidParameterCombination", Code::OtherRefusal),
+        ] {
+            assert_eq!(meaning_of(code), Some(meaning), "{code}");
         }
+        let text = "sqs:DeleteMessage: AccessDenied: You may not do this.";
+        assert!(Code::AccessDenied.is_named_in(text) && !Code::OverLimit.is_named_in(text));
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub mod delete;
 mod effects;
 #[allow(missing_docs, reason = "a seam")]
 pub mod entries;
-mod error_codes;
+pub(crate) mod error_codes;
 mod failed_runs;
 #[allow(missing_docs, reason = "a seam")]
 pub mod hex;

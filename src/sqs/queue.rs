@@ -12,7 +12,7 @@ use super::safe_text::text_of;
 use super::visibility::ChangeVisibility;
 
 /// A queue with the calls that effects make.
-pub(super) struct Queue {
+pub(super) struct SourceQueue {
     client: Client,
     url: String,
     pub(super) visibility: Coalescer<ChangeVisibility>,
@@ -20,7 +20,7 @@ pub(super) struct Queue {
     dead_letter_queue_url: OnceCell<String>,
 }
 
-impl Queue {
+impl SourceQueue {
     /// Looks the queue up by its ARN.
     pub(super) async fn find(client: &Client, arn: &str) -> Result<Self, String> {
         let client = &in_region(client, region_of_arn(arn));

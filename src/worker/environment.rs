@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::Worker;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::handler::{self, Consumer};
 use crate::host_thread;
 use crate::process_end::end_process;
@@ -30,7 +30,7 @@ pub(crate) fn queue_url() -> Result<Option<String>, Error> {
             let problem = format!(
                 "{QUEUE_URL} is {value:?}, which is not a URL; set it to https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
             );
-            Err(Kind::Environment(problem).into())
+            Err(ErrorKind::Environment(problem).into())
         }
     }
 }
@@ -41,7 +41,7 @@ pub(crate) fn queue_url() -> Result<Option<String>, Error> {
 /// Polls and heartbeats run on a thread of their own. Handlers run on the caller's runtime. A handler that blocks its
 /// thread therefore loses no lease and cannot keep the process from ending, even if every thread of that runtime is
 /// blocked.
-pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>, queue_url: String) -> Result<(), Error> {
+pub(crate) async fn run<K: handler::HandlerKind>(consumer: Consumer<K>, queue_url: String) -> Result<(), Error> {
     // The layers are built here so that the tasks they spawn run on the handlers' runtime and not on the host's thread.
     consumer.engine();
     let handlers = Handle::current();
@@ -54,7 +54,11 @@ pub(crate) async fn run<K: handler::Kind>(consumer: Consumer<K>, queue_url: Stri
 /// Limits how long a worker waits for its log at the end, because standard output may be blocked forever.
 const LOG_FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
-async fn poll<K: handler::Kind>(consumer: Consumer<K>, queue_url: String, handlers: Handle) -> Result<(), Error> {
+async fn poll<K: handler::HandlerKind>(
+    consumer: Consumer<K>,
+    queue_url: String,
+    handlers: Handle,
+) -> Result<(), Error> {
     let health = health_listener().await?;
     let client = Client::new(&aws_config::load_from_env().await);
     let mut worker = consumer.worker(client, queue_url);
@@ -62,8 +66,8 @@ async fn poll<K: handler::Kind>(consumer: Consumer<K>, queue_url: String, handle
     run_until_asked(worker, handlers).await
 }
 
-async fn run_until_asked<K: handler::Kind>(mut worker: Worker<K>, handlers: Handle) -> Result<(), Error> {
-    let mut signals = signals().map_err(|error| Kind::Host(error.into()))?;
+async fn run_until_asked<K: handler::HandlerKind>(mut worker: Worker<K>, handlers: Handle) -> Result<(), Error> {
+    let mut signals = signals().map_err(|error| ErrorKind::Host(error.into()))?;
     let mut first = signals.clone();
     let (held, rest) = mpsc::channel(1);
     worker.settings.handlers = Some(handlers);
@@ -112,12 +116,14 @@ async fn health_listener() -> Result<Option<TcpListener>, Error> {
     let Some(value) = env::var_os(HEALTH_PORT) else { return Ok(None) };
     let Some(port) = value.to_str().and_then(|port| port.parse::<u16>().ok()) else {
         let problem = format!("{HEALTH_PORT} is {value:?}, which is not a port; set it to a number from 0 to 65535");
-        return Err(Kind::Environment(problem).into());
+        return Err(ErrorKind::Environment(problem).into());
     };
     // The IPv6 address accepts IPv4 connections too. The IPv4 address is for machines without IPv6.
     let addresses = [SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
     let listener = TcpListener::bind(&addresses[..]).await.map_err(|error| {
-        Kind::Environment(format!("cannot listen on the port of {HEALTH_PORT}, {port}: {error}; take another port"))
+        ErrorKind::Environment(format!(
+            "cannot listen on the port of {HEALTH_PORT}, {port}: {error}; take another port"
+        ))
     })?;
     match listener.local_addr() {
         Ok(address) => tracing::info!(%address, "answering probes of /livez and /readyz"),

@@ -41,7 +41,7 @@ pub(super) enum Stage {
 }
 
 /// The line of an answer: `Ok` becomes status 200, `Err` becomes 503.
-type Verdict = Result<&'static str, &'static str>;
+type ProbeResult = Result<&'static str, &'static str>;
 
 /// The time between two tests of the handlers' runtime.
 const PULSE: Duration = Duration::from_secs(10);
@@ -63,7 +63,7 @@ impl Health {
     }
 
     /// Returns whether the worker polls or is paused.
-    fn readiness(&self) -> Verdict {
+    fn readiness(&self) -> ProbeResult {
         match *lock(&self.stage) {
             Stage::Begun if self.handle.is_paused() => Ok("paused"),
             Stage::Beginning | Stage::Begun => Err("starting: the queue has not answered yet"),
@@ -75,7 +75,7 @@ impl Health {
     }
 
     /// Returns an error if only a restart can help.
-    fn liveness(&self) -> Verdict {
+    fn liveness(&self) -> ProbeResult {
         if lock(&self.took_up).elapsed() < STUCK_AFTER {
             Ok("alive")
         } else {
@@ -129,7 +129,7 @@ const MAX_CONNECTIONS: usize = 16;
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers one request and closes the connection.
-async fn answer(stream: TcpStream, readiness: Verdict, liveness: Verdict) {
+async fn answer(stream: TcpStream, readiness: ProbeResult, liveness: ProbeResult) {
     let service = service_fn(move |request: Request<Incoming>| {
         std::future::ready(Ok::<_, Infallible>(response(&request, readiness, liveness)))
     });
@@ -143,7 +143,7 @@ async fn answer(stream: TcpStream, readiness: Verdict, liveness: Verdict) {
     }
 }
 
-fn response(request: &Request<Incoming>, readiness: Verdict, liveness: Verdict) -> Response<String> {
+fn response(request: &Request<Incoming>, readiness: ProbeResult, liveness: ProbeResult) -> Response<String> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered");
         refused.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("the value is ASCII"));

@@ -7,7 +7,6 @@
 //! [`shared`] holds the state that all of these share. [`pollers`] decides how many polls run at a time.
 
 mod environment;
-mod fault;
 mod handle;
 mod health;
 mod idle;
@@ -16,6 +15,7 @@ mod permits;
 mod poll;
 mod pollers;
 mod queue;
+mod queue_error;
 mod rate_limit;
 mod received;
 mod recently_seen;
@@ -75,12 +75,12 @@ pub struct Worker<K> {
     consumer: Consumer<K>,
     client: Client,
     queue_url: String,
-    settings: Settings,
+    settings: WorkerSettings,
 }
 
 /// The settings of a worker and their defaults.
 #[derive(Debug)]
-struct Settings {
+struct WorkerSettings {
     visibility_timeout: Option<Duration>,
     wait_time: Duration,
     drain_timeout: Duration,
@@ -95,7 +95,7 @@ struct Settings {
     held: Option<mpsc::Sender<Infallible>>,
 }
 
-impl Default for Settings {
+impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
             visibility_timeout: None,
@@ -124,7 +124,7 @@ fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)))
 }
 
-impl Settings {
+impl WorkerSettings {
     /// Returns how long a poll waits. A shutdown interrupts no poll, so each poll has to end within the drain timeout.
     fn poll_wait(&self) -> Duration {
         let run_time = RUN_TIME_AFTER_LAST_POLL.min(self.drain_timeout / 2);
@@ -140,11 +140,11 @@ impl<K> Consumer<K> {
     /// endpoint that is set on the client stays unchanged.
     #[cfg_attr(docsrs, doc(cfg(feature = "worker")))]
     pub fn worker(self, client: Client, queue_url: impl Into<String>) -> Worker<K> {
-        Worker { consumer: self, client, queue_url: queue_url.into(), settings: Settings::default() }
+        Worker { consumer: self, client, queue_url: queue_url.into(), settings: WorkerSettings::default() }
     }
 }
 
-impl<K: handler::Kind> Worker<K> {
+impl<K: handler::HandlerKind> Worker<K> {
     /// Sets how long a received message is hidden from other consumers, and how far each heartbeat extends that time.
     /// The range is 5 seconds to 12 hours, in whole seconds. Other values are clamped to it. The default is the queue's
     /// own visibility timeout.
@@ -191,7 +191,7 @@ impl<K: handler::Kind> Worker<K> {
     /// `REDRIVE_HEALTH_PORT`.
     ///
     /// ```no_run
-    /// # async fn example<K: redrive::Kind>(worker: redrive::Worker<K>) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn example<K: redrive::HandlerKind>(worker: redrive::Worker<K>) -> Result<(), Box<dyn std::error::Error>> {
     /// let worker = worker.health(tokio::net::TcpListener::bind("0.0.0.0:8080").await?);
     /// # Ok(()) }
     /// ```
@@ -206,7 +206,7 @@ impl<K: handler::Kind> Worker<K> {
         self.settings.handle.clone()
     }
 
-    fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+    fn set(mut self, set: impl FnOnce(&mut WorkerSettings)) -> Self {
         set(&mut self.settings);
         self
     }

@@ -9,15 +9,15 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::fault::Fault;
 use super::health::Stage;
 use super::idle::IdlePause;
 use super::permits::PollGrant;
 use super::queue::{in_ms, wait_after};
+use super::queue_error::QueueError;
 use super::received::{self, RunningBatches};
 use super::shared::{Phase, Shared};
 use super::triage::Triage;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::moment::{Deadline, Moment};
 use crate::sqs::hex::hex;
 use crate::sqs::random::random;
@@ -62,15 +62,15 @@ pub(super) async fn poll(shared: Arc<Shared>, batches: RunningBatches) -> Result
                     _ => idle.reset(),
                 }
             }
-            Err(Fault::Lasting(problem)) if !shared.has_polled.load(Ordering::Relaxed) => {
-                return Err(Kind::Queue(problem).into());
+            Err(QueueError::Permanent(problem)) if !shared.has_polled.load(Ordering::Relaxed) => {
+                return Err(ErrorKind::Queue(problem).into());
             }
-            Err(fault) => {
+            Err(error) => {
                 shared.health.note(Stage::Failing);
                 unanswered = shared.again(attempt);
                 failures += 1;
                 let wait = wait_after(failures);
-                let (error, next_attempt_in_ms) = (fault.into_text(), in_ms(wait));
+                let (error, next_attempt_in_ms) = (error.into_text(), in_ms(wait));
                 tracing::warn!(error, failures, next_attempt_in_ms, "failed to poll the queue; the worker tries again");
                 shared.rest(wait).await;
             }
@@ -81,7 +81,7 @@ pub(super) async fn poll(shared: Arc<Shared>, batches: RunningBatches) -> Result
 
 /// Returns the next attempt: the unanswered one if it may be repeated, or a new one once there are permits. Returns
 /// `None` if the worker closes.
-async fn next_attempt(shared: &Shared, mut unanswered: Option<Attempt>) -> Option<Attempt> {
+async fn next_attempt(shared: &Shared, mut unanswered: Option<ReceiveAttempt>) -> Option<ReceiveAttempt> {
     let next = async {
         loop {
             shared.handle.not_paused().await;
@@ -90,7 +90,7 @@ async fn next_attempt(shared: &Shared, mut unanswered: Option<Attempt>) -> Optio
             }
             let grant = shared.permits.grant().await;
             if !shared.handle.is_paused() {
-                return Attempt::new(grant, shared);
+                return ReceiveAttempt::new(grant, shared);
             }
             shared.permits.unused(grant.messages);
         }
@@ -104,7 +104,7 @@ async fn next_attempt(shared: &Shared, mut unanswered: Option<Attempt>) -> Optio
 
 /// A receive, which may be repeated if it was not answered. On a FIFO queue its id makes SQS return the same messages
 /// again, as many as there were permits for the first time. The attempt therefore keeps its permits.
-struct Attempt {
+struct ReceiveAttempt {
     /// The receive request attempt id, on a FIFO queue only.
     id: Option<String>,
     messages: usize,
@@ -113,7 +113,7 @@ struct Attempt {
     since: Moment,
 }
 
-impl Attempt {
+impl ReceiveAttempt {
     /// Returns a new attempt.
     fn new(PollGrant { messages, permits }: PollGrant, shared: &Shared) -> Self {
         let id = shared.queue.source.is_fifo().then(|| hex(u128::from_be_bytes(random())));
@@ -122,7 +122,7 @@ impl Attempt {
 }
 
 /// The messages of a receive.
-pub(super) struct Received {
+pub(super) struct PolledMessages {
     messages: Vec<Message>,
     /// The assumed start of their leases.
     since: Moment,
@@ -144,7 +144,7 @@ impl Shared {
         }
     }
 
-    async fn receive(&self, attempt: &Attempt) -> Result<Received, Fault> {
+    async fn receive(&self, attempt: &ReceiveAttempt) -> Result<PolledMessages, QueueError> {
         let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
         let queue = &self.queue;
         let receive = queue.receives.receive_message().queue_url(&queue.url).wait_time_seconds(seconds(self.wait_time));
@@ -154,7 +154,7 @@ impl Shared {
         let receive = receive.message_attribute_names("All");
         let receive = receive.set_receive_request_attempt_id(attempt.id.clone());
         let asked = Moment::now();
-        let answer = receive.send().await.map_err(|error| Fault::of("sqs:ReceiveMessage", &queue.url, error))?;
+        let answer = receive.send().await.map_err(|error| QueueError::of("sqs:ReceiveMessage", &queue.url, error))?;
         // SQS counts a lease from when it hands a message out, which is not before the request. But a poll may have
         // waited for 20 s, longer than a lease may be, and new messages would count as lost. An answer leaves as soon
         // as there is a message, so a lease begins at most as long before now as an answer travels. The exception is a
@@ -163,11 +163,11 @@ impl Shared {
             true => asked,
             false => asked.or_later(Moment::now().before(answer_time(queue.lease.as_duration()))),
         };
-        Ok(Received { messages: answer.messages.unwrap_or_default(), since })
+        Ok(PolledMessages { messages: answer.messages.unwrap_or_default(), since })
     }
 
     /// Returns the attempt if it may be repeated. Otherwise its permits are freed.
-    fn again(&self, attempt: Attempt) -> Option<Attempt> {
+    fn again(&self, attempt: ReceiveAttempt) -> Option<ReceiveAttempt> {
         if attempt.id.is_some() && attempt.since.elapsed() <= ATTEMPT_ID_TIME {
             return Some(attempt);
         }
@@ -177,21 +177,21 @@ impl Shared {
 
     /// Runs the new messages, and deletes those that were processed before. On a FIFO queue, the messages behind one
     /// that is not run are released. SQS hands them out again when that one is settled.
-    async fn take(self: Arc<Self>, received: Received, attempt: Attempt, batches: &RunningBatches) {
+    async fn take(self: Arc<Self>, received: PolledMessages, attempt: ReceiveAttempt, batches: &RunningBatches) {
         let ends = Deadline::after(received.since, self.queue.lease.as_duration());
         let Triage { fresh, done, behind, .. } = Triage::of(received.messages, ends, attempt.messages, &self);
         let in_flight = self.permits.in_flight(attempt.permits, fresh.len());
-        // New messages run first, because their leases have begun. The other calls may have to wait for room.
+        // New messages run first, because their leases have begun. The other calls may have to wait for permits.
         if !fresh.is_empty() {
             batches.spawn(received::run(self.clone(), fresh, in_flight, received.since));
         }
         if !done.is_empty() {
-            let room = self.settler.room(done.len()).await;
-            self.settler.delete(room, done);
+            let permits = self.settler.permits(done.len()).await;
+            self.settler.delete(permits, done);
         }
         if !behind.is_empty() {
-            let room = self.settler.room(behind.len()).await;
-            self.settler.release(room, behind);
+            let permits = self.settler.permits(behind.len()).await;
+            self.settler.release(permits, behind);
         }
     }
 }

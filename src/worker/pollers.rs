@@ -23,7 +23,7 @@ pub(super) struct Pollers {
     batches: RunningBatches,
 }
 
-/// Limits the last calls after the cut, beyond the patience for the poll under way.
+/// Limits the last calls after handlers are cancelled, beyond the patience for the poll under way.
 const LAST_CALLS: Duration = Duration::from_secs(15);
 
 impl Pollers {
@@ -67,20 +67,20 @@ impl Pollers {
         }
     }
 
-    /// Waits for the polls under way and for all received messages. Messages that still run at `cut` are cancelled and
+    /// Waits for the polls under way and for all received messages. Messages that still run at `cancel_at` are cancelled and
     /// released.
-    pub(super) async fn end_by(mut self, cut: Instant) {
+    pub(super) async fn end_by(mut self, cancel_at: Instant) {
         let shared = self.shared.clone();
-        shared.close_by(cut);
+        shared.close_by(cancel_at);
         shared.health.note(Stage::Closing);
         let end = async {
-            if timeout_at(cut, self.end()).await.is_err() {
-                shared.enter(Phase::Cut);
+            if timeout_at(cancel_at, self.end()).await.is_err() {
+                shared.enter(Phase::Cancelling);
                 self.end().await;
             }
             shared.settler.flush().await;
         };
-        if timeout_at(cut + shared.queue.patience + LAST_CALLS, end).await.is_err() {
+        if timeout_at(cancel_at + shared.queue.patience + LAST_CALLS, end).await.is_err() {
             tracing::warn!(
                 "the queue does not answer; unsettled messages become visible when their visibility timeout ends"
             );

@@ -5,11 +5,12 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 
-use super::fault::Fault;
 use super::health::{Health, Stage};
-use crate::error::{Error, Kind};
+use super::queue_error::QueueError;
+use crate::error::{Error, ErrorKind};
 use crate::moment::{Deadline, Moment};
 use crate::sqs::Backoff;
+use crate::sqs::call_error::Code;
 use crate::sqs::client::{ATTEMPT_TIMEOUT, impatient, patient, with_shared_credentials};
 use crate::sqs::coalesce::BatchCall;
 use crate::sqs::delete::DeleteMessages;
@@ -17,7 +18,7 @@ use crate::sqs::region::in_region_of_url;
 use crate::sqs::source::Source;
 use crate::sqs::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TIMEOUT, VisibilityTimeout};
 
-pub(super) struct Queue {
+pub(super) struct WorkerQueue {
     pub(super) client: Client,
     /// The client for receives. It waits as long as a long poll, and does not repeat a receive: the poller decides
     /// that.
@@ -41,7 +42,7 @@ const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The shortest lease. With less, a single slow call loses the message.
 const MIN_LEASE: Duration = Duration::from_secs(5);
 
-impl Queue {
+impl WorkerQueue {
     /// Reads the queue's attributes and checks the worker's permissions.
     pub(super) async fn find(
         client: &Client,
@@ -57,7 +58,7 @@ impl Queue {
         let first = patient(&client, FIRST_ANSWER_TIMEOUT);
         let client = impatient(&client, ATTEMPT_TIMEOUT);
         let (arn, own) = retried(health, || attributes(first.clone(), url.clone())).await?;
-        let source = Source::from_arn(&arn).map_err(|error| Kind::Queue(format!("{url} is {error}")))?;
+        let source = Source::from_arn(&arn).map_err(|error| ErrorKind::Queue(format!("{url} is {error}")))?;
         let wanted = lease.unwrap_or(own);
         let lease = wanted.clamp(MIN_LEASE, MAX_VISIBILITY_TIMEOUT);
         if lease != wanted {
@@ -93,11 +94,11 @@ impl Queue {
         let changed = self.visibility().call(&[change]).await;
         for (action, results) in [("sqs:DeleteMessage", deleted), ("sqs:ChangeMessageVisibility", changed)] {
             if let Some(Err(error)) = results.first()
-                && error.text().contains("AccessDenied")
+                && error.has_code(Code::AccessDenied)
             {
                 let problem =
                     format!("{action} on {} is not allowed: {}. Allow it; a worker needs it", self.url, error.text());
-                return Err(Kind::Queue(problem).into());
+                return Err(ErrorKind::Queue(problem).into());
             }
         }
         Ok(())
@@ -105,15 +106,15 @@ impl Queue {
 }
 
 /// Returns the queue's ARN and its visibility timeout.
-async fn attributes(client: Client, url: String) -> Result<(String, Duration), Fault> {
+async fn attributes(client: Client, url: String) -> Result<(String, Duration), QueueError> {
     let get = client.get_queue_attributes().queue_url(&url);
     let get = get.attribute_names(Name::QueueArn).attribute_names(Name::VisibilityTimeout);
-    let answer = get.send().await.map_err(|error| Fault::of("sqs:GetQueueAttributes", &url, error))?;
+    let answer = get.send().await.map_err(|error| QueueError::of("sqs:GetQueueAttributes", &url, error))?;
     let mut attributes = answer.attributes.unwrap_or_default();
     let timeout = attributes.get(&Name::VisibilityTimeout).and_then(|seconds| seconds.parse().ok());
     let arn = attributes.remove(&Name::QueueArn);
     arn.zip(timeout).map(|(arn, timeout)| (arn, Duration::from_secs(timeout))).ok_or_else(|| {
-        Fault::Lasting(format!(
+        QueueError::Permanent(format!(
             "the answer of {url} has no QueueArn or no VisibilityTimeout: check that the URL is that of an SQS queue"
         ))
     })
@@ -129,12 +130,15 @@ pub(super) fn wait_after(failures: u32) -> Duration {
 
 /// Repeats the call until it succeeds or a retry cannot help. A container may start before its network or before its
 /// credentials.
-async fn retried<T, F: Future<Output = Result<T, Fault>>>(health: &Health, call: impl Fn() -> F) -> Result<T, Error> {
+async fn retried<T, F: Future<Output = Result<T, QueueError>>>(
+    health: &Health,
+    call: impl Fn() -> F,
+) -> Result<T, Error> {
     for failures in 1.. {
         let problem = match call().await {
             Ok(value) => return Ok(value),
-            Err(Fault::Lasting(problem)) => return Err(Kind::Queue(problem).into()),
-            Err(Fault::Passing(problem)) => problem,
+            Err(QueueError::Permanent(problem)) => return Err(ErrorKind::Queue(problem).into()),
+            Err(QueueError::Transient(problem)) => problem,
         };
         health.note(Stage::Failing);
         let wait = wait_after(failures);

@@ -110,7 +110,7 @@ pub(super) async fn run(shared: Arc<Shared>, fresh: Vec<Fresh>, in_flight: InFli
         let left = tokio::select! {
             statuses = &mut engine => statuses.not_done(),
             () = messages.give_back_skipped() => messages.at(|_| true),
-            () = shared.until(Phase::Cut) => {
+            () = shared.until(Phase::Cancelling) => {
                 messages.cut_off(engine).await;
                 messages.at(|_| true)
             }
@@ -222,9 +222,9 @@ impl Messages {
     /// Makes those messages visible that are neither settled nor lost. The future may be dropped and called again: it
     /// takes receipts and hands them over in one step without an await.
     async fn release(&self, indices: &[usize]) {
-        let room = self.shared.settler.room(indices.len()).await;
+        let permits = self.shared.settler.permits(indices.len()).await;
         let receipts = self.leases.take(indices).await;
-        self.shared.settler.release(room, receipts);
+        self.shared.settler.release(permits, receipts);
         indices.iter().for_each(|&index| self.end(index));
     }
 
@@ -243,15 +243,15 @@ impl Messages {
     async fn delete(&self, set: &RecordSet) -> bool {
         let shared = &self.shared;
         shared.recently_seen().done(&self.each[set.index].key, Instant::now());
-        let room = shared.settler.room(1 + set.copies.len()).await;
+        let permits = shared.settler.permits(1 + set.copies.len()).await;
         let all = set.copies.iter().chain([&set.index]);
         let receipts = all.map(|&index| self.leases.receipt(index)).collect();
         if shared.queue.source.is_fifo() {
             // The delete has to be confirmed before the next message of the group runs. If this process died after
             // that, the message would otherwise return behind its successor.
-            return shared.settler.delete_all(room, receipts).await;
+            return shared.settler.delete_all(permits, receipts).await;
         }
-        shared.settler.delete(room, receipts);
+        shared.settler.delete(permits, receipts);
         true
     }
 }
@@ -287,7 +287,7 @@ impl LeaseHolder for Messages {
     fn stop_heartbeat<'a>(&'a self, set: &'a RecordSet) -> Wait<'a, bool> {
         self.note_run_time(set.index);
         if !self.look(set.index, RunStage::settles) {
-            // The cut came before the handler ended: the message has been released or will be.
+            // The cancellation came before the handler ended: the message has been released or will be.
             self.leases.cut_off(&[set.index]);
         }
         Box::pin(self.leases.stop_heartbeat(set.index, &set.copies, &set.behind))
@@ -345,7 +345,7 @@ impl fmt::Debug for Messages {
 mod tests {
     use super::*;
     use crate::moment::set_wall_clock_ahead;
-    use crate::worker::Settings;
+    use crate::worker::WorkerSettings;
     use crate::worker::handle::WorkerHandle;
     use crate::worker::health::Health;
     use redrive_local::Sqs;
@@ -355,7 +355,7 @@ mod tests {
         let url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
         let engine = crate::handler(|| async {}).engine();
         let health = Arc::new(Health::new(WorkerHandle::default()));
-        let shared = Shared::begin(engine, &client, url, Settings::default(), health).await.unwrap();
+        let shared = Shared::begin(engine, &client, url, WorkerSettings::default(), health).await.unwrap();
         let key = MessageKey::of("m");
         let (now, length) = (Moment::now(), Duration::from_secs(30));
         let receipt = Receipt { key: key.clone(), receipt_handle: "r".to_owned(), ends: Deadline::after(now, length) };
@@ -375,7 +375,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_does_not_begin_after_the_cut() {
         let messages = messages().await;
-        messages.shared.enter(Phase::Cut);
+        messages.shared.enter(Phase::Cancelling);
         assert!(!messages.may_start(0));
     }
 
@@ -445,12 +445,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_release_that_is_dropped_takes_no_lease() {
         let messages = messages().await;
-        let mut rooms = Vec::new();
+        let mut permits = Vec::new();
         for _ in 0..100 {
-            rooms.push(messages.shared.settler.room(10).await);
+            permits.push(messages.shared.settler.permits(10).await);
         }
         assert!(!release_at_once(&messages).await && messages.leases.is_ours(0));
-        drop(rooms);
+        drop(permits);
         assert!(release_at_once(&messages).await && !messages.leases.is_ours(0));
     }
 }

@@ -23,8 +23,8 @@ const DONE_FOR: Duration = Duration::from_secs(3_600);
 #[derive(Debug)]
 pub(super) struct RecentlySeen {
     done: Aged,
-    /// Done, with deletes under way. Their number is limited by the settler's room and by the permits of messages that
-    /// wait for room.
+    /// Done, with deletes under way. Their number is limited by the settler's permits and by those of messages that wait
+    /// for them.
     deleting: HashSet<MessageKey>,
     /// Done, with deletes that failed or whose result is unknown.
     left: Aged,

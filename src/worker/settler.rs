@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
-use super::queue::Queue;
+use super::queue::WorkerQueue;
 use super::recently_seen::{MessageKey, RecentlySeen};
 use crate::moment::Deadline;
 use crate::record::ReceivedMessage;
@@ -36,15 +36,15 @@ impl Receipt {
     }
 }
 
-/// Room for a number of messages under way. Callers wait for room first and then hand over their receipts without an
+/// Permits for a number of messages under way. Callers wait for them first and then hand over their receipts without an
 /// await. A caller that is dropped while it waits has therefore taken nothing.
-pub(super) struct Room {
+pub(super) struct SettlerPermits {
     _slots: OwnedSemaphorePermit,
 }
 
 /// Messages of one submission, until SQS has answered for the last of them.
 struct Settling {
-    _room: Room,
+    _permits: SettlerPermits,
     /// The number of messages that are not known to be settled.
     open: AtomicUsize,
     /// Receives whether all are settled, if a caller waits.
@@ -52,11 +52,11 @@ struct Settling {
 }
 
 impl Settling {
-    fn new(room: Room, messages: usize, all_done: Option<oneshot::Sender<bool>>) -> Self {
-        Self { _room: room, open: AtomicUsize::new(messages), all_done }
+    fn new(permits: SettlerPermits, messages: usize, all_done: Option<oneshot::Sender<bool>>) -> Self {
+        Self { _permits: permits, open: AtomicUsize::new(messages), all_done }
     }
 
-    fn told(&self, is_done: bool) {
+    fn note(&self, is_done: bool) {
         self.open.fetch_sub(usize::from(is_done), Ordering::AcqRel);
     }
 }
@@ -82,7 +82,7 @@ pub(super) struct Settler {
 
 impl Settler {
     /// Returns a settler that makes its calls on the current runtime.
-    pub(super) fn new(queue: &Queue, recently_seen: Arc<Mutex<RecentlySeen>>) -> Self {
+    pub(super) fn new(queue: &WorkerQueue, recently_seen: Arc<Mutex<RecentlySeen>>) -> Self {
         Self {
             deletes: Coalescer::new(queue.deletes()),
             visibility: Coalescer::new(queue.visibility()),
@@ -93,28 +93,34 @@ impl Settler {
     }
 
     /// Waits until this many more messages may be under way.
-    pub(super) async fn room(&self, messages: usize) -> Room {
+    pub(super) async fn permits(&self, messages: usize) -> SettlerPermits {
         let messages = u32::try_from(messages).unwrap_or(MAX_SETTLING).min(MAX_SETTLING);
         // An acquire fails only on a closed semaphore. The settler owns this one and never closes it.
-        Room { _slots: self.slots.clone().acquire_many_owned(messages).await.expect("the semaphore is never closed") }
+        SettlerPermits {
+            _slots: self.slots.clone().acquire_many_owned(messages).await.expect("the semaphore is never closed"),
+        }
     }
 
     /// Deletes these messages.
-    pub(super) fn delete(&self, room: Room, receipts: Vec<Receipt>) {
-        self.submit_deletes(room, receipts, None);
+    pub(super) fn delete(&self, permits: SettlerPermits, receipts: Vec<Receipt>) {
+        self.submit_deletes(permits, receipts, None);
     }
 
     /// Deletes these messages. The future returns whether all were deleted. If it is dropped, the messages are deleted
     /// too.
-    pub(super) fn delete_all(&self, room: Room, receipts: Vec<Receipt>) -> impl Future<Output = bool> + use<> {
-        let (told, all_done) = oneshot::channel();
-        self.submit_deletes(room, receipts, Some(told));
+    pub(super) fn delete_all(
+        &self,
+        permits: SettlerPermits,
+        receipts: Vec<Receipt>,
+    ) -> impl Future<Output = bool> + use<> {
+        let (sender, all_done) = oneshot::channel();
+        self.submit_deletes(permits, receipts, Some(sender));
         async { all_done.await.unwrap_or(false) }
     }
 
-    fn submit_deletes(&self, room: Room, receipts: Vec<Receipt>, all_done: Option<oneshot::Sender<bool>>) {
+    fn submit_deletes(&self, permits: SettlerPermits, receipts: Vec<Receipt>, all_done: Option<oneshot::Sender<bool>>) {
         let recently_seen = self.recently_seen.clone();
-        let told = move |key: &MessageKey, ends: Deadline, result: &Result<(), EntryError>| {
+        let report = move |key: &MessageKey, ends: Deadline, result: &Result<(), EntryError>| {
             // With a receipt that is too old, SQS reports a delete and deletes nothing.
             let error = match result {
                 Ok(()) if ends.is_over() => Some("the lease had ended, and SQS may have deleted nothing"),
@@ -132,13 +138,13 @@ impl Settler {
             }
             is_deleted
         };
-        let settling = Settling::new(room, receipts.len(), all_done);
-        self.submit(&self.deletes, settling, receipts, |Receipt { receipt_handle, .. }| receipt_handle, told);
+        let settling = Settling::new(permits, receipts.len(), all_done);
+        self.submit(&self.deletes, settling, receipts, |Receipt { receipt_handle, .. }| receipt_handle, report);
     }
 
     /// Makes these messages visible at once, for the next consumer that polls.
-    pub(super) fn release(&self, room: Room, receipts: Vec<Receipt>) {
-        let told = |key: &MessageKey, _: Deadline, result: &Result<(), EntryError>| {
+    pub(super) fn release(&self, permits: SettlerPermits, receipts: Vec<Receipt>) {
+        let report = |key: &MessageKey, _: Deadline, result: &Result<(), EntryError>| {
             if let Err(error) = result {
                 let error = error.text();
                 tracing::warn!(
@@ -149,27 +155,27 @@ impl Settler {
             }
             result.is_ok()
         };
-        let settling = Settling::new(room, receipts.len(), None);
+        let settling = Settling::new(permits, receipts.len(), None);
         // After the lease, another consumer may have the message, and a release would take it away from there.
         let change = |Receipt { receipt_handle, ends, .. }| Change::new(receipt_handle, VisibilityTimeout::ZERO, ends);
-        self.submit(&self.visibility, settling, receipts, change, told);
+        self.submit(&self.visibility, settling, receipts, change, report);
     }
 
-    /// Submits an entry for each receipt. `told` returns whether the message is settled.
+    /// Submits an entry for each receipt. `report` returns whether the message is settled.
     fn submit<C: BatchCall, T: Fn(&MessageKey, Deadline, &Result<(), EntryError>) -> bool + Clone + Send + 'static>(
         &self,
         coalescer: &Coalescer<C>,
         settling: Settling,
         receipts: Vec<Receipt>,
         entry: fn(Receipt) -> C::Entry,
-        told: T,
+        report: T,
     ) {
         let settling = Arc::new(settling);
         let _host = self.host.enter();
         for receipt in receipts {
-            let (settling, told) = (settling.clone(), told.clone());
+            let (settling, report) = (settling.clone(), report.clone());
             let (key, ends) = (receipt.key.clone(), receipt.ends);
-            coalescer.submit_then(entry(receipt), move |result| settling.told(told(&key, ends, &result)));
+            coalescer.submit_then(entry(receipt), move |result| settling.note(report(&key, ends, &result)));
         }
     }
 
@@ -196,7 +202,7 @@ mod tests {
         let url = client.create_queue().queue_name("orders").send().await.unwrap().queue_url.unwrap();
         client.send_message().queue_url(&url).message_body("an order").send().await.unwrap();
         let health = Health::new(WorkerHandle::default());
-        let queue = Queue::find(&client, url.clone(), None, Duration::ZERO, &health).await.unwrap();
+        let queue = WorkerQueue::find(&client, url.clone(), None, Duration::ZERO, &health).await.unwrap();
         for (asleep, is_deleted) in [(Duration::from_secs(3_600), false), (Duration::ZERO, true)] {
             client.send_message().queue_url(&url).message_body("an order").send().await.unwrap();
             let received = client.receive_message().queue_url(&url).send().await.unwrap().messages.unwrap();
@@ -206,7 +212,7 @@ mod tests {
             set_wall_clock_ahead(asleep);
             let receipt = Receipt { key: MessageKey::of("m"), receipt_handle, ends };
             assert_eq!(
-                settler.delete_all(settler.room(1).await, vec![receipt]).await,
+                settler.delete_all(settler.permits(1).await, vec![receipt]).await,
                 is_deleted,
                 "SQS confirms each delete"
             );
@@ -220,7 +226,7 @@ mod tests {
         client.send_message().queue_url(&url).message_body("an order").send().await.unwrap();
         let mut received = client.receive_message().queue_url(&url).send().await.unwrap();
         let queue =
-            Queue::find(&client, url, None, Duration::ZERO, &Health::new(WorkerHandle::default())).await.unwrap();
+            WorkerQueue::find(&client, url, None, Duration::ZERO, &Health::new(WorkerHandle::default())).await.unwrap();
         let recently_seen = Arc::new(Mutex::new(RecentlySeen::new(Duration::from_secs(30))));
         let settler = Settler::new(&queue, recently_seen.clone());
         let (deleted, left, now) = (MessageKey::of("deleted"), MessageKey::of("left"), Instant::now());
@@ -236,7 +242,7 @@ mod tests {
         for receipt in &receipts {
             recently_seen.lock().unwrap().done(&receipt.key, now);
         }
-        assert!(!settler.delete_all(settler.room(2).await, receipts).await, "one of them is not deleted");
+        assert!(!settler.delete_all(settler.permits(2).await, receipts).await, "one of them is not deleted");
         let mut recently_seen = recently_seen.lock().unwrap();
         for number in 0..100_000 {
             recently_seen.done(&MessageKey::Uuid(number), now);

@@ -10,11 +10,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use super::Settings;
+use super::WorkerSettings;
 use super::handle::WorkerHandle;
 use super::health::{Health, Stage};
 use super::permits::Permits;
-use super::queue::Queue;
+use super::queue::WorkerQueue;
 use super::recently_seen::RecentlySeen;
 use super::run_times::RunTimes;
 use super::settler::Settler;
@@ -26,7 +26,7 @@ use crate::moment::Moment;
 const LOOK_FOR_SUSPEND_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Shared {
-    pub(super) queue: Queue,
+    pub(super) queue: WorkerQueue,
     pub(super) engine: Engine,
     /// The runtime for handlers.
     pub(super) handlers: Handle,
@@ -47,8 +47,8 @@ pub(super) struct Shared {
     recently_seen: Arc<Mutex<RecentlySeen>>,
     phase: watch::Sender<Phase>,
     /// The time at which handlers are cancelled, once the worker closes.
-    cut: OnceLock<Instant>,
-    /// See [`Settings`].
+    cancel_at: OnceLock<Instant>,
+    /// See [`WorkerSettings`].
     _held: Option<mpsc::Sender<Infallible>>,
 }
 
@@ -56,10 +56,10 @@ pub(super) struct Shared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Open,
-    /// No poll begins. A handler begins only if it can end before the cut.
+    /// No poll begins. A handler begins only if it can end before handlers are cancelled.
     Closing,
     /// Running handlers are cancelled.
-    Cut,
+    Cancelling,
 }
 
 impl Shared {
@@ -67,11 +67,11 @@ impl Shared {
         engine: Engine,
         client: &Client,
         queue_url: String,
-        settings: Settings,
+        settings: WorkerSettings,
         health: Arc<Health>,
     ) -> Result<Arc<Self>, Error> {
         let wait_time = settings.poll_wait();
-        let queue = Queue::find(client, queue_url, settings.visibility_timeout, wait_time, &health).await?;
+        let queue = WorkerQueue::find(client, queue_url, settings.visibility_timeout, wait_time, &health).await?;
         health.note(Stage::Begun);
         let recently_seen = Arc::new(Mutex::new(RecentlySeen::new(queue.lease.as_duration())));
         Ok(Arc::new(Self {
@@ -90,7 +90,7 @@ impl Shared {
             resumed: watch::Sender::new(0),
             recently_seen,
             phase: watch::Sender::new(Phase::Open),
-            cut: OnceLock::new(),
+            cancel_at: OnceLock::new(),
             _held: settings.held,
         }))
     }
@@ -117,20 +117,20 @@ impl Shared {
         self.recently_seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether a handler may begin. After a shutdown it may begin only if it can end before the cut, judged by
-    /// the time of other handlers. A handler that is cut off has run for nothing.
+    /// Returns whether a handler may begin. After a shutdown it may begin only if it can end before handlers are cancelled, judged
+    /// by the time of other handlers. A handler that is cut off has run for nothing.
     pub(super) fn may_begin(&self) -> bool {
-        let can_end = |cut: &Instant| Instant::now() + self.run_times.expected() < *cut;
+        let can_end = |cancel_at: &Instant| Instant::now() + self.run_times.expected() < *cancel_at;
         match *self.phase.borrow() {
             Phase::Open => true,
-            Phase::Closing => self.cut.get().is_some_and(can_end),
-            Phase::Cut => false,
+            Phase::Closing => self.cancel_at.get().is_some_and(can_end),
+            Phase::Cancelling => false,
         }
     }
 
     /// Lets no new poll begin, and sets the time at which running handlers are cancelled.
-    pub(super) fn close_by(&self, cut: Instant) {
-        self.cut.get_or_init(|| cut);
+    pub(super) fn close_by(&self, cancel_at: Instant) {
+        self.cancel_at.get_or_init(|| cancel_at);
         self.enter(Phase::Closing);
     }
 

@@ -31,15 +31,15 @@ impl Notes {
 }
 
 /// Adds a note when it is dropped.
-struct Runs(Notes, String);
+struct NoteOnDrop(Notes, String);
 
-impl Drop for Runs {
+impl Drop for NoteOnDrop {
     fn drop(&mut self) {
         self.0.add(format!("{} ends", self.1));
     }
 }
 
-/// Runs a worker on a queue with these messages, whose handler takes `takes`. After 5.5 s the process sleeps for
+/// NoteOnDrop a worker on a queue with these messages, whose handler takes `takes`. After 5.5 s the process sleeps for
 /// `asleep`. Returns the notes of 40 s of the worker's own time, and how many messages are then visible and in flight.
 async fn asleep_for(
     asleep: Duration,
@@ -66,7 +66,7 @@ async fn asleep_for(
         async move {
             let first = !notes.all().iter().any(|(note, _)| *note == format!("{body} begins"));
             notes.add(format!("{body} begins"));
-            let _runs = Runs(notes, body);
+            let _runs = NoteOnDrop(notes, body);
             if first {
                 sleep(takes).await;
             }

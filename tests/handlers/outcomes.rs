@@ -22,7 +22,7 @@ impl fmt::Display for OrderError {
 
 impl std::error::Error for OrderError {}
 
-async fn reported<K: redrive::Kind>(consumer: redrive::Consumer<K>, bodies: &[&str]) -> Vec<String> {
+async fn reported<K: redrive::HandlerKind>(consumer: redrive::Consumer<K>, bodies: &[&str]) -> Vec<String> {
     let records: Vec<_> = bodies.iter().map(|body| record(body, body)).collect();
     answer(&consumer, event(records)).await.unwrap()
 }

@@ -5,13 +5,13 @@ use std::fmt;
 use std::task;
 use std::time::Duration;
 
-use redrive::{Body, BoxError, Consumer, FromRecord, Kind, Outcome, Record, RecordService, Rejection};
+use redrive::{Body, BoxError, Consumer, FromRecord, HandlerKind, Outcome, Record, RecordService, Rejection};
 use tower::Service;
 
 use crate::kit::{INTENDED, answer, answer_within, event, on_paused_clock, quiet_intended_panics, record};
 
 /// Runs three records, of which the second one panics, and returns the reported ids.
-async fn reported<K: Kind>(consumer: &Consumer<K>) -> Vec<String> {
+async fn reported<K: HandlerKind>(consumer: &Consumer<K>) -> Vec<String> {
     quiet_intended_panics();
     let records = [record("1", "ok"), record("2", "panic"), record("3", "ok")];
     answer(consumer, event(records)).await.unwrap()

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redrive::{Body, Consumer, Fifo, Kind, MessageId, Outcome};
+use redrive::{Body, Consumer, Fifo, HandlerKind, MessageId, Outcome};
 use serde_json::Value;
 
 use crate::kit::{
@@ -76,7 +76,7 @@ fn behaviours(len: usize) -> impl Iterator<Item = Vec<Behaviour>> {
 /// The log of the handlers: which records ran, in which order, and which succeeded.
 type Log = Arc<Mutex<Vec<(String, &'static str)>>>;
 
-fn consumer(log: &Log) -> Consumer<impl Kind> {
+fn consumer(log: &Log) -> Consumer<impl HandlerKind> {
     let log = log.clone();
     redrive::handler(move |MessageId(id): MessageId, Body(body): Body| {
         let log = log.clone();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
 use lambda_runtime::Context;
-use redrive::{Body, Consumer, Kind, MessageId, Outcome, State};
+use redrive::{Body, Consumer, HandlerKind, MessageId, Outcome, State};
 use tokio::time::sleep;
 
 use crate::kit::{answer, event, fifo_record, invoke, on_paused_clock, record, turns_of_another_task};
@@ -25,7 +25,7 @@ async fn measured(State(gauge): State<Gauge>) {
 }
 
 /// Returns the largest number of concurrent records and the seconds that the batch took.
-fn most<K: Kind>(consumer: impl Fn(Gauge) -> Consumer<K>, records: Vec<serde_json::Value>) -> (usize, u64) {
+fn most<K: HandlerKind>(consumer: impl Fn(Gauge) -> Consumer<K>, records: Vec<serde_json::Value>) -> (usize, u64) {
     on_paused_clock(async {
         let gauge = Gauge::default();
         let consumer = consumer(gauge.clone());

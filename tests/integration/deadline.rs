@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lambda_runtime::Context;
-use redrive::{Body, Consumer, Kind};
+use redrive::{Body, Consumer, HandlerKind};
 use tokio::time::{Instant, sleep};
 
 use crate::kit::{answer_within, event, invoke, on_paused_clock, record};
@@ -16,7 +16,7 @@ async fn sleeps(Body(seconds): Body) {
 }
 
 /// Runs a record for each number of seconds. Returns the reported ids and the milliseconds until the answer.
-async fn reported<K: Kind>(consumer: &Consumer<K>, seconds: &[&str], within: Duration) -> (Vec<String>, u128) {
+async fn reported<K: HandlerKind>(consumer: &Consumer<K>, seconds: &[&str], within: Duration) -> (Vec<String>, u128) {
     let began = Instant::now();
     let records: Vec<_> = seconds.iter().map(|seconds| record(seconds, seconds)).collect();
     let reported = answer_within(consumer, event(records), within).await.unwrap();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use lambda_runtime::LambdaEvent;
-use redrive::{Consumer, Context, Error, Event, Kind};
+use redrive::{Consumer, Context, Error, Event, HandlerKind};
 use serde_json::{Value, json};
 use tower::Service;
 
@@ -27,12 +27,12 @@ pub(crate) fn event_of(json: Value) -> Event {
 }
 
 /// Invokes the consumer without a deadline and returns the reported ids.
-pub(crate) async fn answer<K: Kind>(consumer: &Consumer<K>, event: Event) -> Result<Vec<String>, Error> {
+pub(crate) async fn answer<K: HandlerKind>(consumer: &Consumer<K>, event: Event) -> Result<Vec<String>, Error> {
     invoke(consumer, event, Context::default()).await
 }
 
 /// Invokes the consumer with a deadline and returns the reported ids.
-pub(crate) async fn answer_within<K: Kind>(
+pub(crate) async fn answer_within<K: HandlerKind>(
     consumer: &Consumer<K>,
     event: Event,
     time: Duration,
@@ -43,7 +43,7 @@ pub(crate) async fn answer_within<K: Kind>(
     invoke(consumer, event, context).await
 }
 
-pub(crate) async fn invoke<K: Kind>(
+pub(crate) async fn invoke<K: HandlerKind>(
     consumer: &Consumer<K>,
     event: Event,
     context: Context,

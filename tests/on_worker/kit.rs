@@ -5,7 +5,7 @@ use std::future::Future;
 use std::thread;
 use std::time::Duration;
 
-use redrive::{Consumer, Error, Kind};
+use redrive::{Consumer, Error, HandlerKind};
 use serde_json::Value;
 
 use crate::messages::{LEASE, Messages};
@@ -24,12 +24,12 @@ pub(crate) fn event(records: impl IntoIterator<Item = Value>) -> Vec<Value> {
 }
 
 /// Runs the consumer as a worker until it is idle, and returns the messages that were not deleted.
-pub(crate) async fn answer<K: Kind>(consumer: &Consumer<K>, event: Vec<Value>) -> Result<Vec<String>, Error> {
+pub(crate) async fn answer<K: HandlerKind>(consumer: &Consumer<K>, event: Vec<Value>) -> Result<Vec<String>, Error> {
     on_its_clock(consumer, event, Messages::settled).await
 }
 
 /// Shuts the worker down after that time, with no time left for handlers.
-pub(crate) async fn answer_within<K: Kind>(
+pub(crate) async fn answer_within<K: HandlerKind>(
     consumer: &Consumer<K>,
     event: Vec<Value>,
     time: Duration,
@@ -38,7 +38,7 @@ pub(crate) async fn answer_within<K: Kind>(
 }
 
 /// Runs on a paused clock, whichever clock the test uses, because a worker's waits are long.
-async fn on_its_clock<K: Kind>(
+async fn on_its_clock<K: HandlerKind>(
     consumer: &Consumer<K>,
     event: Vec<Value>,
     end: impl AsyncFnOnce(Messages) + Send + 'static,
@@ -50,7 +50,7 @@ async fn on_its_clock<K: Kind>(
     thread::spawn(|| on_paused_clock(run(consumer, messages, end))).join().expect("a worker does not panic")
 }
 
-async fn run<K: Kind>(
+async fn run<K: HandlerKind>(
     consumer: Consumer<K>,
     messages: Messages,
     end: impl AsyncFnOnce(Messages),

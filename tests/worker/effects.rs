@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use redrive::{Backoff, Body, Consumer, Effects, Fifo, Json, Kind, LastReceive, Outcome, ReceiveCount, State};
+use redrive::{Backoff, Body, Consumer, Effects, Fifo, HandlerKind, Json, LastReceive, Outcome, ReceiveCount, State};
 use redrive_local::Faults;
 use tokio::time::{Instant, sleep};
 
@@ -32,7 +32,7 @@ fn without_heartbeats(client: &Client) -> Client {
 }
 
 /// Returns a consumer that notes each body and dead-letters those that begin with "poison".
-fn dead_letters(client: Client, notes: &Notes) -> Consumer<impl Kind> {
+fn dead_letters(client: Client, notes: &Notes) -> Consumer<impl HandlerKind> {
     let place = |Body(body): Body, State(notes): State<Notes>| async move {
         notes.add(&body);
         if body.starts_with("poison") { Outcome::DeadLetter("poison".into()) } else { Outcome::Done }
@@ -40,7 +40,7 @@ fn dead_letters(client: Client, notes: &Notes) -> Consumer<impl Kind> {
     redrive::handler(place).effects(Effects::with_client(client)).with_state(notes.clone())
 }
 
-fn leased_for(worker: redrive::Worker<impl Kind>, seconds: u64) -> Running {
+fn leased_for(worker: redrive::Worker<impl HandlerKind>, seconds: u64) -> Running {
     Running::begin(worker.visibility_timeout(secs(seconds)))
 }
 

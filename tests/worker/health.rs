@@ -15,7 +15,7 @@ async fn done() -> Outcome {
 }
 
 /// The polls do not wait at the queue, because the clock is real.
-async fn running(queue: &Queue, consumer: redrive::Consumer<impl redrive::Kind>) -> (Running, Port) {
+async fn running(queue: &Queue, consumer: redrive::Consumer<impl redrive::HandlerKind>) -> (Running, Port) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = Port::of(&listener);
     let worker = queue.worker(consumer).wait_time(Duration::ZERO).health(listener);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName as Name};
-use redrive::{Consumer, Error, Kind, Worker};
+use redrive::{Consumer, Error, HandlerKind, Worker};
 use redrive_local::Sqs;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -121,12 +121,12 @@ impl Queue {
     }
 
     /// Returns the consumer as a worker on this queue, not yet running.
-    pub(crate) fn worker<K: Kind>(&self, consumer: Consumer<K>) -> Worker<K> {
+    pub(crate) fn worker<K: HandlerKind>(&self, consumer: Consumer<K>) -> Worker<K> {
         consumer.worker(self.client.clone(), &self.url)
     }
 
     /// Runs the consumer as a worker on this queue.
-    pub(crate) fn run<K: Kind>(&self, consumer: Consumer<K>) -> Running {
+    pub(crate) fn run<K: HandlerKind>(&self, consumer: Consumer<K>) -> Running {
         Running::begin(self.worker(consumer))
     }
 }
@@ -138,7 +138,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn begin<K: Kind>(worker: Worker<K>) -> Self {
+    pub(crate) fn begin<K: HandlerKind>(worker: Worker<K>) -> Self {
         let (shutdown, asked) = oneshot::channel();
         let worker = tokio::spawn(worker.run_until(async { asked.await.unwrap_or(()) }));
         Self { shutdown: Some(shutdown), worker }

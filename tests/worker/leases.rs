@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName as Name;
-use redrive::{Backoff, Body, Consumer, Effects, Json, Kind, Outcome, ReceiptHandle, ReceiveCount, State};
+use redrive::{Backoff, Body, Consumer, Effects, HandlerKind, Json, Outcome, ReceiptHandle, ReceiveCount, State};
 use redrive_local::Faults;
 use tokio::time::{Instant, sleep};
 
@@ -20,7 +20,7 @@ impl Drop for Dropped {
 }
 
 /// Returns a consumer whose handler takes this long.
-fn works_for(time: Duration, notes: &Notes) -> Consumer<impl Kind> {
+fn works_for(time: Duration, notes: &Notes) -> Consumer<impl HandlerKind> {
     let work = move |Body(_): Body, State(notes): State<Notes>| async move {
         notes.add("begun");
         sleep(time).await;

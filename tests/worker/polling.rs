@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redrive::{Body, Consumer, FromRecord, Json, Kind, Outcome, ReceiveCount, State};
+use redrive::{Body, Consumer, FromRecord, HandlerKind, Json, Outcome, ReceiveCount, State};
 use redrive_local::Faults;
 use tokio::time::Instant;
 
@@ -188,7 +188,7 @@ fn chunks<T: FromRecord<Busy> + Send + 'static>(
     chunk_size: usize,
     concurrency: usize,
     busy: &Busy,
-) -> Consumer<impl Kind> {
+) -> Consumer<impl HandlerKind> {
     let place = |State(busy): State<Busy>, bodies: Vec<T>| async move {
         let count = bodies.len();
         busy.for_a(secs(count as u64)).await;

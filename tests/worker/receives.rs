@@ -43,7 +43,7 @@ fn ten(name: &str, seconds: u64) -> Vec<Value> {
 
 /// Returns how many messages the worker asks for at each receive. The queue has four messages at first, then two and no
 /// more. None of them ends.
-async fn asked_by<K: redrive::Kind>(consumer: redrive::Consumer<K>) -> Vec<u64> {
+async fn asked_by<K: redrive::HandlerKind>(consumer: redrive::Consumer<K>) -> Vec<u64> {
     let script = Script::standard(|call| match (&*call.operation, call.number) {
         ("ReceiveMessage", 0) => Reply::messages(ten("first", 0).into_iter().take(4)),
         ("ReceiveMessage", 1) => Reply::messages(ten("second", 0).into_iter().take(2)),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use redrive::{Consumer, Kind, Worker};
+use redrive::{Consumer, HandlerKind, Worker};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -113,7 +113,7 @@ impl Script {
         Self { client, url, calls }
     }
 
-    pub(crate) fn worker<K: Kind>(&self, consumer: Consumer<K>) -> Worker<K> {
+    pub(crate) fn worker<K: HandlerKind>(&self, consumer: Consumer<K>) -> Worker<K> {
         consumer.worker(self.client.clone(), self.url)
     }
 

@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::OutboxDatabase;
 use super::access::{Access, WHOLE_TABLE_TIMEOUT};
-use super::relay::{Settings, Stop};
+use super::settings::Settings;
+use super::stop::Stop;
 use super::store::OutboxStatus;
 
 /// How many rows one statement deletes. A statement that deletes a million rows locks all of them.
@@ -25,7 +26,7 @@ pub(super) struct Chores<DB: OutboxDatabase> {
 impl<DB: OutboxDatabase> Chores<DB> {
     pub(super) fn new(pool: &Pool<DB>) -> Self {
         let now = Instant::now();
-        // Chores have their own connection, so that rounds do not wait for them.
+        // Chores have their own connection, so that passes do not wait for them.
         Self { access: Access::once(pool, WHOLE_TABLE_TIMEOUT), clean_at: now, tidy_at: now }
     }
 

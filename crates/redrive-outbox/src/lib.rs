@@ -1,7 +1,7 @@
 //! A transactional outbox: messages are stored in your transaction and sent after its commit.
 //!
 //! ```text
-//! enqueue -> row -> relay: claim (lanes) -> read -> lines -> producer -> mark -> release
+//! enqueue -> row -> relay: claim (partitions) -> read -> lines -> producer -> results -> release
 //! ```
 //!
 //! A row is sent at least once. It is marked after the send, so a relay that dies in between causes a copy under the
@@ -20,17 +20,19 @@
 
 mod access;
 mod chores;
+mod circuit_breaker;
 mod error;
-mod hint;
-mod implement;
-mod mark;
-mod pauses;
+mod notify;
+mod pass;
 mod postgres;
 mod queues;
 mod relay;
-mod round;
 mod row;
+mod row_result;
+mod settings;
+mod sql_store;
 mod sqlite;
+mod stop;
 mod store;
 
 use redrive::internals::{Stored, TraceSource};
@@ -38,8 +40,8 @@ use redrive::{IntoOutgoing, TraceContext};
 use sqlx::{Pool, Postgres, Sqlite, Transaction};
 
 pub use self::error::OutboxError;
-pub use self::mark::WhenParked;
 pub use self::relay::Relay;
+pub use self::row_result::WhenParked;
 pub use self::store::{Migration, OutboxStatus, ParkedMessage};
 
 use self::access::{Access, MIGRATION_TIMEOUT, WHOLE_TABLE_TIMEOUT};
@@ -129,7 +131,7 @@ impl Outbox {
     ///
     /// It takes one round trip to the database. Messages of a FIFO group are sent in the order in which they were
     /// written. Messages of concurrent transactions are sent in the order in which they become visible. If you need
-    /// another order, lock a common row first.
+    /// another order, lock a context row first.
     ///
     /// The transaction is yours, and so are its time limits. If you must not wait for a silent database, put the whole
     /// transaction into a [`timeout`](tokio::time::timeout), and close the connection after a timeout.

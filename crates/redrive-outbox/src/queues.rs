@@ -12,11 +12,11 @@ use sqlx::Error;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::OutboxDatabase;
-use super::hint::{LISTEN_EVERY, Words};
-use super::pauses::Standing;
-use super::relay::WhenIdle;
-use super::round::{Common, LANES, Progress, Round};
+use super::circuit_breaker::CircuitState;
+use super::notify::{LISTEN_EVERY, Notifications};
+use super::pass::{PARTITIONS_PER_CLAIM, Pass, Progress, RelayContext};
 use super::row;
+use super::settings::WhenIdle;
 
 /// The limit of queues that are served at a time.
 const SERVED: usize = 128;
@@ -26,8 +26,8 @@ const PROBED: usize = 64;
 const LOOK_GAP: Duration = Duration::from_millis(10);
 
 pub(super) struct Queues<'a, DB: OutboxDatabase> {
-    common: &'a Common<'a, DB>,
-    words: &'a Words,
+    context: &'a RelayContext<'a, DB>,
+    notifications: &'a Notifications,
     running: FuturesUnordered<BoxFuture<'a, Served>>,
     served: HashMap<Arc<str>, Service>,
     when_idle: WhenIdle,
@@ -63,19 +63,23 @@ enum Reason {
 }
 
 impl<'a, DB: OutboxDatabase> Queues<'a, DB> {
-    pub(super) fn new(common: &'a Common<'a, DB>, words: &'a Words, when_idle: WhenIdle) -> Self {
+    pub(super) fn new(
+        context: &'a RelayContext<'a, DB>,
+        notifications: &'a Notifications,
+        when_idle: WhenIdle,
+    ) -> Self {
         let (running, served, done) = Default::default();
-        Self { common, words, running, served, when_idle, done, last: None, failed: 0, has_missed: false }
+        Self { context, notifications, running, served, when_idle, done, last: None, failed: 0, has_missed: false }
     }
 
     /// Serves queues until a stop, or until they are empty if the relay ends when it is idle. It finishes what it
     /// started.
     pub(super) async fn serve(mut self) {
         let mut reason = Reason::News;
-        while !self.common.stop.is_set() {
+        while !self.context.stop.is_set() {
             let looked_at = Instant::now();
-            let common = self.common;
-            let looked = self.while_serving(DB::queues(&common.access)).await;
+            let context = self.context;
+            let looked = self.while_serving(DB::queues(&context.access)).await;
             match looked {
                 Ok(queues) => {
                     let has_begun = self.begin_those_of(queues, reason);
@@ -106,9 +110,9 @@ impl<'a, DB: OutboxDatabase> Queues<'a, DB> {
 
     /// Waits until there is a reason to look again.
     async fn wait(&mut self, looked_at: Instant) -> Reason {
-        let common = self.common;
+        let context = self.context;
         let gap = sleep_until(looked_at + LOOK_GAP);
-        self.while_serving(common.stop.unless_set(gap)).await;
+        self.while_serving(context.stop.unless_set(gap)).await;
         let wait = match self.failed {
             0 => self.poll_interval(),
             failed => database_backoff().delay(failed),
@@ -122,7 +126,7 @@ impl<'a, DB: OutboxDatabase> Queues<'a, DB> {
             }
             tokio::select! {
                 biased;
-                () = common.stop.is_said() => return Reason::News,
+                () = context.stop.is_said() => return Reason::News,
                 Some(served) = self.running.next() => {
                     self.has_ended(served);
                     if self.failed > 0 {
@@ -135,20 +139,20 @@ impl<'a, DB: OutboxDatabase> Queues<'a, DB> {
                         return Reason::News;
                     }
                 }
-                () = self.words.heard(), if self.failed == 0 => return Reason::News,
+                () = self.notifications.notified(), if self.failed == 0 => return Reason::News,
                 () = &mut until => return Reason::News,
             }
         }
     }
 
     fn poll_interval(&self) -> Duration {
-        let interval = self.common.settings.poll_interval;
-        if DB::LISTENS && !self.words.listens() { interval.min(LISTEN_EVERY) } else { interval }
+        let interval = self.context.settings.poll_interval;
+        if DB::LISTENS && !self.notifications.listens() { interval.min(LISTEN_EVERY) } else { interval }
     }
 
     /// Starts queues in order after the last one. Returns whether it started any.
     fn begin_those_of(&mut self, queues: Vec<String>, reason: Reason) -> bool {
-        self.common.pauses.forget();
+        self.context.circuit_breakers.forget();
         let mut queues: Vec<Arc<str>> = queues.into_iter().map(Arc::from).collect();
         let behind_last = queues.partition_point(|queue| self.last.as_ref().is_some_and(|last| queue <= last));
         queues.rotate_left(behind_last);
@@ -156,7 +160,7 @@ impl<'a, DB: OutboxDatabase> Queues<'a, DB> {
         for queue_url in queues {
             if let Some(service) = self.served.get_mut(&queue_url) {
                 service.has_news |= reason == Reason::News;
-            } else if !self.done.contains(&queue_url) && self.admits(&queue_url) {
+            } else if !self.done.contains(&queue_url) && self.may_begin(&queue_url) {
                 has_begun = true;
                 self.begin(queue_url);
             }
@@ -164,23 +168,23 @@ impl<'a, DB: OutboxDatabase> Queues<'a, DB> {
         has_begun
     }
 
-    fn admits(&self, queue_url: &str) -> bool {
+    fn may_begin(&self, queue_url: &str) -> bool {
         let probed = || self.served.values().filter(|service| service.is_probe).count();
         self.served.len() < SERVED
-            && match self.common.pauses.standing(queue_url) {
-                Standing::Open => true,
-                Standing::Paused => false,
-                Standing::ToBeProbed => probed() < PROBED,
+            && match self.context.circuit_breakers.state(queue_url) {
+                CircuitState::Closed => true,
+                CircuitState::Open => false,
+                CircuitState::HalfOpen => probed() < PROBED,
             }
     }
 
     fn begin(&mut self, queue_url: Arc<str>) {
-        let is_probe = self.common.pauses.standing(&queue_url) != Standing::Open;
+        let is_probe = self.context.circuit_breakers.state(&queue_url) != CircuitState::Closed;
         self.served.insert(queue_url.clone(), Service { is_probe, has_news: false });
         self.last = Some(queue_url.clone());
-        let common = self.common;
+        let context = self.context;
         self.running.push(Box::pin(async move {
-            let result = serve_queue(common, &queue_url).await;
+            let result = serve_queue(context, &queue_url).await;
             Served { queue_url, result }
         }));
     }
@@ -209,24 +213,24 @@ fn database_backoff() -> Backoff {
     Backoff::exponential(Duration::from_millis(100)..Duration::from_secs(10))
 }
 
-/// Sends the queue's messages in rounds until there is nothing more to send now.
-async fn serve_queue<DB: OutboxDatabase>(common: &Common<'_, DB>, queue_url: &Arc<str>) -> Result<(), Error> {
-    DB::add_lanes(&common.access, queue_url).await?;
-    // Counts rounds in a row that claimed lanes without a row to send. After one turn through all lanes, other queues
+/// Sends the queue's messages in passes until there is nothing more to send now.
+async fn serve_queue<DB: OutboxDatabase>(context: &RelayContext<'_, DB>, queue_url: &Arc<str>) -> Result<(), Error> {
+    DB::add_partitions(&context.access, queue_url).await?;
+    // Counts passes in a row that claimed partitions without a row to send. After one turn through all partitions, other queues
     // get their turn.
     let (mut in_vain, mut slow) = (0, 0);
-    while !common.stop.is_set() && common.pauses.standing(queue_url) != Standing::Paused {
-        match Round::run(common, queue_url).await? {
+    while !context.stop.is_set() && context.circuit_breakers.state(queue_url) != CircuitState::Open {
+        match Pass::run(context, queue_url).await? {
             Progress::Some => (in_vain, slow) = (0, 0),
-            Progress::NoRow if in_vain + 1 < row::LANES.div_ceil(LANES) => in_vain += 1,
-            Progress::NoRow | Progress::NoLane => break,
+            Progress::NoRow if in_vain + 1 < row::PARTITIONS.div_ceil(PARTITIONS_PER_CLAIM) => in_vain += 1,
+            Progress::NoRow | Progress::NoPartition => break,
             Progress::Slow => {
                 slow += 1;
                 tracing::warn!(
                     queue_url = &**queue_url,
                     "reading the outbox took longer than half of the lease; set a longer lease"
                 );
-                common.stop.unless_set(sleep(database_backoff().delay(slow))).await;
+                context.stop.unless_set(sleep(database_backoff().delay(slow))).await;
             }
         }
     }

@@ -1,25 +1,25 @@
 //! The relay, which sends committed messages.
 
 use std::future::Future;
-use std::pin::pin;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use redrive::Backoff;
 use redrive::internals::random_id;
 use sqlx::Pool;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::OutboxDatabase;
-use super::access::{Access, DATABASE_TIMEOUT, SHORTEST_DATABASE_TIMEOUT};
+use super::access::{Access, SHORTEST_DATABASE_TIMEOUT};
 use super::chores::Chores;
+use super::circuit_breaker::CircuitBreakers;
 use super::error::OutboxError;
-use super::hint::{Words, listen};
-use super::mark::{Policy, WhenParked};
-use super::pauses::Pauses;
+use super::notify::{Notifications, listen};
+use super::pass::{Memory, Producers, RelayContext};
 use super::queues::Queues;
-use super::round::{Common, Memory, Producers};
+use super::row_result::WhenParked;
+use super::settings::{Settings, WhenIdle};
+use super::stop::Stop;
 use super::store::LONGEST_LEASE;
 
 /// Sends the messages of an outbox to all their queues.
@@ -46,47 +46,6 @@ pub struct Relay<DB: OutboxDatabase> {
     pool: Pool<DB>,
     client: Client,
     settings: Settings,
-}
-
-#[derive(Debug)]
-pub(super) struct Settings {
-    pub(super) lease: Duration,
-    pub(super) rows: usize,
-    pub(super) calls: usize,
-    pub(super) policy: Policy,
-    pub(super) has_send_id: bool,
-    pub(super) poll_interval: Duration,
-    pub(super) keep_sent: Duration,
-    drain_timeout: Duration,
-    database_timeout: Duration,
-}
-
-impl Settings {
-    /// Returns the database's limit, which leaves time of a short lease for reading rows and writing their results.
-    fn database_limit(&self) -> Duration {
-        self.database_timeout.min(self.lease / 3)
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            lease: Duration::from_secs(60),
-            rows: 1_000,
-            calls: 10,
-            policy: Policy {
-                backoff: Backoff::exponential(Duration::from_secs(1)..Duration::from_secs(60)),
-                park_after: 5,
-                when_parked: WhenParked::default(),
-            },
-            has_send_id: true,
-            poll_interval: Duration::from_secs(1),
-            keep_sent: Duration::from_secs(3_600),
-            // Kubernetes and ECS kill a process 30 s after the signal.
-            drain_timeout: Duration::from_secs(25),
-            database_timeout: DATABASE_TIMEOUT,
-        }
-    }
 }
 
 /// An attempt gets a sixth of the lease, which has to suffice for a TLS connection to another region.
@@ -182,7 +141,8 @@ impl<DB: OutboxDatabase> Relay<DB> {
     async fn run(self, shutdown: impl Future<Output = ()>, when_idle: WhenIdle) -> Result<(), OutboxError> {
         self.check_tables().await?;
         let stop = Stop::new();
-        let mut work = pin!(self.work(&stop, when_idle));
+        // It takes about 35 KiB. On the heap they do not move with the relay's future.
+        let mut work = Box::pin(self.work(&stop, when_idle));
         tokio::select! {
             () = &mut work => return Ok(()),
             () = shutdown => stop.set(),
@@ -204,31 +164,31 @@ impl<DB: OutboxDatabase> Relay<DB> {
     /// Serves all queues and runs the chores until a stop.
     async fn work(&self, stop: &Stop, when_idle: WhenIdle) {
         let settings = &self.settings;
-        let pauses = Pauses::new(settings.policy.backoff.clone());
-        let common = Common {
+        let circuit_breakers = CircuitBreakers::new(settings.policy.backoff.clone());
+        let context = RelayContext {
             access: Access::new(&self.pool, settings.database_limit(), DB::CONNECTIONS),
             settings,
             stop,
-            pauses: &pauses,
+            circuit_breakers: &circuit_breakers,
             producers: Producers::new(self.client.clone(), settings),
             memory: Memory::new(),
             relay: random_id().into(),
         };
-        let words = Words::default();
+        let notifications = Notifications::default();
         let mut chores = Chores::new(&self.pool);
         match when_idle {
             WhenIdle::End => {
-                tokio::join!(Queues::new(&common, &words, when_idle).serve(), chores.do_all(settings, stop));
+                tokio::join!(Queues::new(&context, &notifications, when_idle).serve(), chores.do_all(settings, stop));
             }
             WhenIdle::Wait => {
                 let listening = async {
                     match DB::LISTENS {
-                        true => listen(&common.access, &words).await,
+                        true => listen(&context.access, &notifications).await,
                         false => std::future::pending().await,
                     }
                 };
                 tokio::select! {
-                    () = Queues::new(&common, &words, when_idle).serve() => {}
+                    () = Queues::new(&context, &notifications, when_idle).serve() => {}
                     () = listening => {}
                     () = chores.go_on(settings, stop) => {}
                 }
@@ -239,44 +199,5 @@ impl<DB: OutboxDatabase> Relay<DB> {
     fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         set(&mut self.settings);
         self
-    }
-}
-
-/// Whether a relay waits or ends when it has nothing to send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WhenIdle {
-    Wait,
-    End,
-}
-
-/// Tells the relay's parts to start no more work.
-#[derive(Debug)]
-pub(super) struct Stop(watch::Sender<bool>);
-
-impl Stop {
-    fn new() -> Self {
-        Self(watch::Sender::new(false))
-    }
-
-    fn set(&self) {
-        self.0.send_replace(true);
-    }
-
-    pub(super) fn is_set(&self) -> bool {
-        *self.0.borrow()
-    }
-
-    /// Waits for the stop.
-    pub(super) async fn is_said(&self) {
-        // This holds the sender, so the wait cannot fail.
-        let _ = self.0.subscribe().wait_for(|is_set| *is_set).await;
-    }
-
-    /// Waits for that future or for the stop, whichever comes first.
-    pub(super) async fn unless_set(&self, wait: impl Future<Output = ()>) {
-        tokio::select! {
-            () = wait => {}
-            () = self.is_said() => {}
-        }
     }
 }

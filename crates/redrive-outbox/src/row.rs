@@ -7,8 +7,8 @@ use redrive::{Outgoing, SendError};
 
 use super::store::columns;
 
-/// How many lanes each queue has. A relay leases some of them, so more relays than lanes have nothing to do.
-pub(super) const LANES: u32 = 256;
+/// How many partitions each queue has. A relay leases some of them, so more relays than partitions have nothing to do.
+pub(super) const PARTITIONS: u32 = 256;
 
 /// A row to write.
 pub struct NewRow<'a> {
@@ -16,7 +16,8 @@ pub struct NewRow<'a> {
     pub(super) queue_url: &'a str,
     pub(super) group_id: Option<&'a str>,
     pub(super) order_key: Option<String>,
-    pub(super) lane: i16,
+    /// Its column is named `lane`, because a new name would break tables that exist.
+    pub(super) partition: i16,
     pub(super) body: &'a str,
     pub(super) attributes: &'a str,
     pub(super) delay_seconds: Option<i32>,
@@ -32,7 +33,7 @@ impl<'a> NewRow<'a> {
             message_id: &message.id,
             queue_url,
             group_id,
-            lane: lane_of(order_key.as_deref().unwrap_or(&message.id)),
+            partition: partition_of(order_key.as_deref().unwrap_or(&message.id)),
             order_key,
             body: &message.body,
             attributes: &message.attributes,
@@ -42,12 +43,12 @@ impl<'a> NewRow<'a> {
     }
 }
 
-/// Hashes the text with FNV-1a, so that its lane is the same on every machine and in every version:
+/// Hashes the text with FNV-1a, so that its partition is the same on every machine and in every version:
 /// <http://www.isthe.com/chongo/tech/comp/fnv/>.
-fn lane_of(text: &str) -> i16 {
+fn partition_of(text: &str) -> i16 {
     let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     // The last bytes are mixed least into the low bits, so the high half is folded in.
-    i16::try_from((hash ^ (hash >> 16)) % LANES).unwrap_or_default()
+    i16::try_from((hash ^ (hash >> 16)) % PARTITIONS).unwrap_or_default()
 }
 
 /// A row to send.
@@ -64,8 +65,8 @@ pub struct Row {
     pub(super) message: Option<Result<Outgoing, SendError>>,
 }
 
-impl From<columns::Row> for Row {
-    fn from(columns: columns::Row) -> Self {
+impl From<columns::PendingRow> for Row {
+    fn from(columns: columns::PendingRow) -> Self {
         let (
             id,
             queue_url,

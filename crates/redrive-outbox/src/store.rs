@@ -7,9 +7,9 @@ use std::time::Duration;
 use sqlx::Error;
 
 use super::access::{Access, Mode};
-use super::hint::Listener;
-use super::mark::Mark;
+use super::notify::Listener;
 use super::row::{NewRow, Row};
+use super::row_result::RowResult;
 
 /// One migration of the outbox's tables.
 ///
@@ -31,14 +31,14 @@ pub struct Migration {
 pub struct Wanted {
     /// The queue whose messages are wanted.
     pub(super) queue_url: Arc<str>,
-    /// The limit of lanes to claim.
-    pub(super) lanes: usize,
+    /// The limit of partitions to claim.
+    pub(super) partitions: usize,
     /// The limit of rows to read.
     pub(super) rows: usize,
     pub(super) lease: Duration,
     /// Whether a parked row holds the rows of its key behind it.
     pub(super) holds: bool,
-    /// The relay's name. A relay claims its own lanes again at once if the answer to its claim was lost.
+    /// The relay's name. A relay claims its own partitions again at once if the answer to its claim was lost.
     pub(super) relay: Arc<str>,
 }
 
@@ -64,22 +64,22 @@ pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(120);
 /// end no lease.
 pub(super) const NO_LEASE: Duration = Duration::from_secs(130);
 
-/// The limit of a round's messages in memory. A round takes fewer large messages.
+/// The limit of a pass's messages in memory. A pass takes fewer large messages.
 pub(super) const MAX_BYTES: i64 = 16 << 20;
 
-/// Lanes of one queue that one relay has claimed for a while.
+/// Partitions of one queue that one relay has claimed for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The number of this claim alone. Results written under it count while the lanes still have it.
+    /// The number of this claim alone. Results written under it count while the partitions still have it.
     pub(super) token: i64,
-    pub(super) lanes: usize,
+    pub(super) partitions: usize,
     pub(super) queue_url: Arc<str>,
 }
 
 impl Claim {
-    /// Returns each lane's share of this many rows, so that a key with many rows leaves room for other lanes.
+    /// Returns each partition's share of this many rows, so that a key with many rows leaves room for other partitions.
     pub(super) fn share(&self, rows: usize) -> usize {
-        rows.div_ceil(self.lanes.max(1))
+        rows.div_ceil(self.partitions.max(1))
     }
 }
 
@@ -126,13 +126,13 @@ pub(super) struct Sql {
     pub(super) insert_and_notify: &'static str,
     /// Lists the queues that have rows to send. It must not read all of their rows.
     pub(super) queues: &'static str,
-    pub(super) add_lanes: &'static str,
+    pub(super) add_partitions: &'static str,
     pub(super) claim: &'static str,
     pub(super) lock: &'static str,
     pub(super) hold: &'static str,
     pub(super) read: &'static str,
-    pub(super) mark_sent: &'static str,
-    pub(super) mark_failed: &'static str,
+    pub(super) write_sent: &'static str,
+    pub(super) write_failed: &'static str,
     pub(super) release: &'static str,
     pub(super) clean: &'static str,
     pub(super) status: &'static str,
@@ -172,13 +172,13 @@ pub trait Store: sqlx::Database {
     /// Returns the queues that have rows to send, due or not, in the order of their URLs.
     fn queues(access: &Access<Self>) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
 
-    /// Creates the lanes of a queue if they are missing.
-    fn add_lanes(access: &Access<Self>, queue_url: &Arc<str>) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Creates the partitions of a queue if they are missing.
+    fn add_partitions(access: &Access<Self>, queue_url: &Arc<str>) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Claims lanes of the queue that have something to send and that no other relay holds.
+    /// Claims partitions of the queue that have something to send and that no other relay holds.
     fn claim(access: &Access<Self>, wanted: &Wanted) -> impl Future<Output = Result<Option<Claim>, Error>> + Send;
 
-    /// Reads the rows to send from the claimed lanes, in order, without rows whose key waits for another row. If parked
+    /// Reads the rows to send from the claimed partitions, in order, without rows whose key waits for another row. If parked
     /// rows hold the rows behind them, those are marked as held first, so that later reads skip them.
     fn read(
         access: &Access<Self>,
@@ -186,9 +186,13 @@ pub trait Store: sqlx::Database {
         wanted: &Wanted,
     ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
 
-    /// Writes the results of rows, except in lanes that another relay has claimed since. Returns whether all lanes
-    /// still belonged to the claim. Writing a mark twice changes nothing, because a commit's result may be unknown.
-    fn mark(access: &Access<Self>, claim: &Claim, marks: &[Mark]) -> impl Future<Output = Result<bool, Error>> + Send;
+    /// Writes the results of rows, except in partitions that another relay has claimed since. Returns whether all partitions
+    /// still belonged to the claim. Writing a result twice changes nothing, because a commit's result may be unknown.
+    fn write_results(
+        access: &Access<Self>,
+        claim: &Claim,
+        results: &[RowResult],
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     fn release(access: &Access<Self>, claim: &Claim) -> impl Future<Output = Result<(), Error>> + Send;
 
@@ -214,7 +218,7 @@ pub trait Store: sqlx::Database {
 
 /// The columns that both databases return.
 pub(super) mod columns {
-    pub(crate) type Row =
+    pub(crate) type PendingRow =
         (i64, String, Option<String>, Option<String>, String, String, String, Option<i64>, Option<String>, i64, i64);
     pub(crate) type Status = (i64, i64, i64, Option<i64>);
     pub(crate) type Parked = (i64, String, Option<String>, String, i64, Option<String>, i64);

@@ -230,7 +230,7 @@ fn programs() {
     }
 }
 
-fn run<K: redrive::Kind>(threads: usize, consumer: redrive::Consumer<K>) {
+fn run<K: redrive::HandlerKind>(threads: usize, consumer: redrive::Consumer<K>) {
     runtime(threads).block_on(consumer.run()).unwrap();
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry as Entry;
-use redrive::{Backoff, Effects, Kind, Worker};
+use redrive::{Backoff, Effects, HandlerKind, Worker};
 use redrive_local::{Faults, Kit, TestQueue};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -185,7 +185,7 @@ impl Fleet {
     }
 
     /// Starts a worker that runs until its shutdown.
-    fn work<K: Kind>(&self, slot: usize, worker: Worker<K>) -> (JoinHandle<()>, Option<oneshot::Sender<()>>) {
+    fn work<K: HandlerKind>(&self, slot: usize, worker: Worker<K>) -> (JoinHandle<()>, Option<oneshot::Sender<()>>) {
         let worker = worker.visibility_timeout(lease(slot)).drain_timeout(secs(5));
         let (shutdown, asked) = oneshot::channel::<()>();
         let asked = async move { asked.await.unwrap_or(()) };

@@ -18,7 +18,7 @@ use super::leases::Leases;
 use super::seen::{Meeting, Seen};
 use super::target::{Counts, DeadLetterQueue};
 use crate::interrupt::Stop;
-use crate::sqs::{CallError, Trouble, backoff};
+use crate::sqs::{CallError, Code, Trouble, backoff};
 
 /// How long a list hides the messages that it looks at, if it never releases them.
 pub(super) const LIST_LEASE: Duration = Duration::from_secs(90);
@@ -95,7 +95,7 @@ impl<'a> BrowseSession<'a> {
             let received = Moment::now();
             match self.call(room, attempt_id.clone()).await {
                 Ok(dead_letters) => return Ok(self.meet(dead_letters, received)),
-                Err(error) if error.is_over_limit() => {
+                Err(error) if error.code() == Some(Code::OverLimit) => {
                     return Ok(Look { is_full: true, ..Look::default() });
                 }
                 Err(error) => {

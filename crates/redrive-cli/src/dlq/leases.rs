@@ -16,7 +16,7 @@ use redrive::internals::visibility::{Change, ChangeVisibility, MAX_VISIBILITY_TI
 use redrive::internals::{Deadline, Moment};
 use tokio::task::JoinSet;
 
-use crate::sqs::{ATTEMPT_TIMEOUT, backoff};
+use crate::sqs::{ATTEMPT_TIMEOUT, Code, backoff};
 
 /// No call starts later than this before the end of a lease, because it may take this long to reach SQS.
 const MARGIN: Duration = ATTEMPT_TIMEOUT;
@@ -229,7 +229,7 @@ impl Leases {
                 match result {
                     Err(EntryError::MayPass(_)) if attempt < ATTEMPTS => ids.push(id),
                     // Its time ended meanwhile, so it is visible already.
-                    Err(error) if error.is_too_late() || error.is_not_in_flight() => {}
+                    Err(error) if error.is_too_late() || error.has_code(Code::MessageNotInflight) => {}
                     Err(error) => self.stays_hidden(&id, error.text(), &mut hidden),
                     Ok(()) => {}
                 }

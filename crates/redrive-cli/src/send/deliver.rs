@@ -1,7 +1,7 @@
 //! Sends a batch to the queue, and returns the result of each message.
 
 use aws_sdk_sqs::Client;
-use redrive::internals::{Cause, fail_fast};
+use redrive::internals::{SendCause, fail_fast};
 use redrive::{Producer, SendError, TraceContext};
 
 use super::message::{InputPosition, Message};
@@ -66,13 +66,13 @@ impl Destination {
             delivered.hopeless = self.why_hopeless(&batch, &results);
             let mut behind = Vec::new();
             for (message, result) in batch.into_iter().zip(results) {
-                match result.as_ref().map_err(|error| (error.is_unknown(), Cause::from(error))) {
+                match result.as_ref().map_err(|error| (error.is_unknown(), SendCause::from(error))) {
                     Ok(sent) => {
                         delivered.ids.push(sent.message_id().to_owned());
                         delivered.outcomes.push((message.position, SendOutcome::Sent));
                     }
                     // By now the result of the message before it is known and recorded.
-                    Err((_, Cause { is_behind: true, .. })) => behind.push(message),
+                    Err((_, SendCause { is_behind: true, .. })) => behind.push(message),
                     Err((true, cause)) => {
                         delivered.outcomes.push((message.position, SendOutcome::Unknown(cause.text.to_owned())))
                     }
@@ -98,7 +98,7 @@ impl Destination {
         }
         let what = format!("cannot send to {}", self.name);
         batch.iter().zip(results).find_map(|(message, result)| {
-            let cause = Cause::from(result.as_ref().err()?);
+            let cause = SendCause::from(result.as_ref().err()?);
             match cause.trouble {
                 Some(trouble) => Some(explained(trouble, cause.text, &what, &self.endpoint)),
                 None => lacks_id(message, &cause).then(|| format!("{what}: {LACKS_IDS}")),
@@ -108,7 +108,7 @@ impl Destination {
 }
 
 /// Returns whether the message failed for a cause that other messages share.
-fn is_for_all(message: &Message, cause: &Cause<'_>) -> bool {
+fn is_for_all(message: &Message, cause: &SendCause<'_>) -> bool {
     cause.trouble.is_some() || lacks_id(message, cause)
 }
 
@@ -116,7 +116,7 @@ const LACKS_IDS: &str =
     "it has no content-based deduplication, so each message needs its own id; pass --deduplication-id";
 
 /// Returns whether the message failed because it has no deduplication id. SQS has no separate code for that.
-fn lacks_id(message: &Message, cause: &Cause<'_>) -> bool {
+fn lacks_id(message: &Message, cause: &SendCause<'_>) -> bool {
     message.outgoing.get_deduplication_id().is_none() && cause.text.contains("ContentBasedDeduplication")
 }
 

@@ -19,7 +19,7 @@ pub(super) use self::endpoint::Endpoint;
 pub(super) use self::environment::variable;
 pub(super) use self::explained::explained;
 pub(super) use self::target::{Found, Target};
-pub(super) use redrive::internals::call_error::{CallError, Trouble};
+pub(super) use redrive::internals::call_error::{CallError, Code, Trouble};
 
 /// The limit of an attempt. Any answered call takes less, even a long poll of 20 s.
 pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -34,7 +34,7 @@ pub struct InProcess {
 
 impl InProcess {
     /// Creates a function from a consumer. Its engine receives the same deadline and Lambda context as on Lambda.
-    pub fn consumer<K: redrive::Kind>(consumer: &Consumer<K>) -> Self {
+    pub fn consumer<K: redrive::HandlerKind>(consumer: &Consumer<K>) -> Self {
         let consume = redrive::internals::function(consumer);
         let function = move |invocation: Invocation| -> InvocationFuture {
             let (context, timeout) = (context(&invocation), invocation.timeout);

@@ -37,7 +37,7 @@ pub struct Mapping {
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Mapping {
-    pub(super) fn to_consumer<K: redrive::Kind + Sync>(queue: TestQueue, consumer: Consumer<K>) -> Self {
+    pub(super) fn to_consumer<K: redrive::HandlerKind + Sync>(queue: TestQueue, consumer: Consumer<K>) -> Self {
         let function = observed(&queue, consumer);
         Self::new(queue, function)
     }
@@ -154,7 +154,7 @@ impl Mapping {
 }
 
 /// Returns the consumer as a function that records the runs of its handler in the queue's history.
-pub(super) fn observed<K: redrive::Kind + Sync>(queue: &TestQueue, consumer: Consumer<K>) -> InProcess {
+pub(super) fn observed<K: redrive::HandlerKind + Sync>(queue: &TestQueue, consumer: Consumer<K>) -> InProcess {
     let history = queue.history.clone();
     let told = move |settled: &Settled<'_>| {
         if settled.outcome() == SettledAs::NotRun {

@@ -189,7 +189,7 @@ impl TestQueue {
     }
 
     /// Returns a builder for a mapping of this queue to a consumer. It polls after [`start`](Mapping::start).
-    pub fn mapping<K: redrive::Kind + Sync>(&self, consumer: Consumer<K>) -> Mapping {
+    pub fn mapping<K: redrive::HandlerKind + Sync>(&self, consumer: Consumer<K>) -> Mapping {
         Mapping::to_consumer(self.clone(), consumer)
     }
 

@@ -65,7 +65,7 @@ impl TemplateBuilder {
     }
 
     /// Sets the handler of a function by its logical id. Each function that a queue is mapped to needs one.
-    pub fn function<K: redrive::Kind + Sync>(mut self, id: impl Into<String>, consumer: Consumer<K>) -> Self {
+    pub fn function<K: redrive::HandlerKind + Sync>(mut self, id: impl Into<String>, consumer: Consumer<K>) -> Self {
         let handler = move |queue: &TestQueue| observed(queue, consumer.clone());
         self.handlers.insert(id.into(), Box::new(handler));
         self

@@ -43,8 +43,7 @@ impl Answer {
         let answer = serde_json::from_slice::<Value>(&self.body).ok().filter(|_| self.status == 200);
         if let Some(mut answer) = answer
             && let Some(answer_of_batch) = answer.as_object_mut()
-            && let Some(list) =
-                answer_of_batch.entry("Failed").or_insert_with(|| json!([])).as_array_mut()
+            && let Some(list) = answer_of_batch.entry("Failed").or_insert_with(|| json!([])).as_array_mut()
         {
             list.extend(failed.iter().map(|entry| json!(entry)));
             self.body = answer.to_string().into_bytes();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redrive::{Body, Consumer, Json, Kind};
+use redrive::{Body, Consumer, HandlerKind, Json};
 use redrive_local::{Kit, Stack};
 use tokio::time::Instant;
 
@@ -48,7 +48,7 @@ async fn fail() -> Result<(), String> {
     Err("no".into())
 }
 
-async fn deployed<K: Kind + Sync>(kit: &Kit, place: Consumer<K>) -> Stack {
+async fn deployed<K: HandlerKind + Sync>(kit: &Kit, place: Consumer<K>) -> Stack {
     let template = kit.template_text(TWO).function("Place", place).function("Pay", redrive::handler(done));
     template.deploy().await.unwrap()
 }

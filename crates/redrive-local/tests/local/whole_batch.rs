@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use redrive::{Body, Consumer, Effects, Kind, Outcome, ReceiveCount};
+use redrive::{Body, Consumer, Effects, HandlerKind, Outcome, ReceiveCount};
 use redrive_local::{Delivery, Kit, TestQueue};
 
 use crate::kit::{Queue, secs};
@@ -11,7 +11,7 @@ use crate::wire::{self, broken};
 
 /// Returns a consumer that dead-letters "poison" and fails "flaky" at its first four receives. Any failure fails the
 /// batch.
-fn consumer(effects: Effects) -> Consumer<impl Kind + Sync> {
+fn consumer(effects: Effects) -> Consumer<impl HandlerKind + Sync> {
     let place = |Body(body): Body, ReceiveCount(count): ReceiveCount| async move {
         match &*body {
             "poison" => Ok(Outcome::DeadLetter("poison".into())),

@@ -10,15 +10,16 @@ use sqlx::postgres::{PgListener, PgPoolOptions, Postgres};
 use sqlx::{Error, Pool};
 
 use super::access::{Access, Mode};
-use super::hint::Listener;
-use super::implement::implement_store;
-use super::mark::{self, Mark};
+use super::notify::Listener;
 use super::row::{NewRow, Row};
+use super::row_result::{self, RowResult};
+use super::sql_store::impl_sql_store;
 use super::store::{self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns};
 
 /// The channel that a commit notifies about new rows.
 const CHANNEL: &str = "redrive_outbox";
 
+/// The tables and columns call a partition `lane`, because new names would break tables that exist.
 const SQL: Sql = Sql {
     // A concurrent migration waits and then finds all migrations applied. The lock's number was drawn at random.
     lock_migrations: "select pg_advisory_xact_lock(7237395863)",
@@ -40,10 +41,10 @@ const SQL: Sql = Sql {
                 where state = 'pending' and queue_url > queue.url order by queue_url limit 1)
             from queue where queue.url is not null)
         select url from queue where url is not null",
-    add_lanes: "insert into redrive_outbox_lane (queue_url, lane) select $1, lane from generate_series(0, 255) lane
+    add_partitions: "insert into redrive_outbox_lane (queue_url, lane) select $1, lane from generate_series(0, 255) lane
         on conflict do nothing",
-    // `skip locked`: a lane whose lock is awaited would be claimed by then, and there are other lanes. The limit and
-    // its order make each lane one index lookup, whatever the planner estimates about the rows.
+    // `skip locked`: a partition whose lock is awaited would be claimed by then, and there are other partitions. The
+    // limit and its order make each partition one index lookup, whatever the planner estimates about the rows.
     claim: "with fence as materialized (select nextval('redrive_outbox_claim') as token),
         free as materialized (
             select l.lane from redrive_outbox_lane l cross join lateral (
@@ -85,13 +86,13 @@ const SQL: Sql = Sql {
         where bytes_before < $4 order by id",
     // `m.id is null` is never true. It makes the planner find the rows by id and compare their state afterwards. The
     // planner usually sees an outbox without pending rows, and then assumes at most one. Without the condition it would
-    // compare each mark with all pending rows.
-    mark_sent: "update redrive_outbox o
+    // compare each result with all pending rows.
+    write_sent: "update redrive_outbox o
         set state = 'sent', sent_at = now(), attempts = o.attempts + 1, last_error = null, sqs_message_id = m.message_id
         from jsonb_to_recordset($2::jsonb) m(id bigint, message_id text)
         where o.id = m.id and (o.state = 'pending' or m.id is null)
             and o.lane in (select lane from redrive_outbox_lane where queue_url = $3 and token = $1)",
-    mark_failed: "update redrive_outbox o
+    write_failed: "update redrive_outbox o
         set state = m.state, attempts = o.attempts + 1, refusals = o.refusals + m.refusals, last_error = m.error,
             next_attempt_at = now() + m.delay_ms * interval '1 ms'
         from jsonb_to_recordset($2::jsonb) m(id bigint, attempts bigint, state text, refusals integer, error text, delay_ms bigint)
@@ -116,11 +117,11 @@ const SQL: Sql = Sql {
     notify: "select pg_notify($1, '')",
 };
 
-implement_store!(Postgres);
+impl_sql_store!(Postgres);
 
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "outbox", sql: include_str!("0001_outbox.sql") },
-    Migration { version: 2, name: "lanes of queues", sql: include_str!("0002_lanes_of_queues.sql") },
+    Migration { version: 2, name: "partitions of queues", sql: include_str!("0002_partitions_of_queues.sql") },
 ];
 
 /// Several queues are served at the same time.

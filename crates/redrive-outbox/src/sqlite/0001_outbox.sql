@@ -15,7 +15,7 @@ create table redrive_outbox (
     group_id text,
     -- Rows of the same key are sent one after the other, in the order of their ids. Only FIFO queues have keys.
     order_key text,
-    -- A relay leases lanes. All rows of a key are in one lane.
+    -- The partition of its queue. A relay leases partitions, and all rows of a key are in one.
     lane integer not null check (lane between 0 and 255),
     body text not null,
     -- The format of the events that Lambda functions get: {"name": {"dataType": "String", "stringValue": "..."}}
@@ -40,8 +40,8 @@ create index redrive_outbox_aside on redrive_outbox (order_key, id) where state 
 create index redrive_outbox_parked on redrive_outbox (lane, order_key) where state = 'parked';
 create index redrive_outbox_sent on redrive_outbox (sent_at) where state = 'sent';
 
--- Each claim has its own number, larger than earlier ones. A relay's results count while its lanes still have that
--- number.
+-- Each claim has its own number, larger than earlier ones. A relay's results count while its partitions still
+-- have that number.
 create table redrive_outbox_lane (
     lane integer primary key,
     token integer not null default 0,

@@ -11,12 +11,13 @@ use sqlx::sqlite::Sqlite;
 use sqlx::{Error, Pool};
 
 use super::access::{Access, Mode};
-use super::hint::Listener;
-use super::implement::implement_store;
-use super::mark::{self, Mark};
+use super::notify::Listener;
 use super::row::{NewRow, Row};
+use super::row_result::{self, RowResult};
+use super::sql_store::impl_sql_store;
 use super::store::{self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns};
 
+/// The tables and columns call a partition `lane`, because new names would break tables that exist.
 const SQL: Sql = Sql {
     // The transaction itself is the lock.
     lock_migrations: "select 1",
@@ -36,7 +37,7 @@ const SQL: Sql = Sql {
                 where state = 'pending' and queue_url > queue.url)
             from queue where queue.url is not null)
         select url from queue where url is not null",
-    add_lanes: "with recursive lanes (lane) as (select 0 union all select lane + 1 from lanes where lane < 255)
+    add_partitions: "with recursive lanes (lane) as (select 0 union all select lane + 1 from lanes where lane < 255)
         insert into redrive_outbox_lane (queue_url, lane) select ?1, lane from lanes where true on conflict do nothing",
     claim: "update redrive_outbox_lane
         set token = (select max(token) + 1 from redrive_outbox_lane), relay = ?5, claims = claims + 1,
@@ -81,13 +82,13 @@ const SQL: Sql = Sql {
                 order by c.id limit ?2)
             order by o.id limit ?3)
         where bytes_before < ?4 order by id",
-    mark_sent: "update redrive_outbox
+    write_sent: "update redrive_outbox
         set state = 'sent', sent_at = cast(unixepoch('now', 'subsec') * 1000 as integer), attempts = attempts + 1,
             last_error = null, sqs_message_id = m.value ->> 'message_id'
         from json_each(?2) m
         where redrive_outbox.id = m.value ->> 'id' and state = 'pending'
             and lane in (select lane from redrive_outbox_lane where token = ?1 and queue_url = ?3)",
-    mark_failed: "update redrive_outbox
+    write_failed: "update redrive_outbox
         set state = m.value ->> 'state', attempts = attempts + 1, refusals = refusals + (m.value ->> 'refusals'),
             last_error = m.value ->> 'error',
             next_attempt_at = cast(unixepoch('now', 'subsec') * 1000 as integer) + (m.value ->> 'delay_ms')
@@ -117,11 +118,11 @@ const SQL: Sql = Sql {
     notify: "select ?1",
 };
 
-implement_store!(Sqlite);
+impl_sql_store!(Sqlite);
 
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "outbox", sql: include_str!("0001_outbox.sql") },
-    Migration { version: 2, name: "lanes of queues", sql: include_str!("0002_lanes_of_queues.sql") },
+    Migration { version: 2, name: "partitions of queues", sql: include_str!("0002_partitions_of_queues.sql") },
 ];
 
 /// SQLite allows one writer at a time, so a second connection would only wait.

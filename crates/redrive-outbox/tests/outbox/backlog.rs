@@ -45,11 +45,11 @@ impl Listener for Hanging {
 }
 
 /// Writes this many rows for another queue of the same account.
-async fn write<DB: TestDatabase>(world: &World<DB>, queue: &str, lane: &str, body: &str, rows: usize) {
+async fn write<DB: TestDatabase>(world: &World<DB>, queue: &str, partition: &str, body: &str, rows: usize) {
     let queue_url = world.queue.url.replace("orders", queue);
     let write = format!(
         "insert into redrive_outbox (message_id, queue_url, lane, body)
-        select '{queue}' || n, '{queue_url}', {lane}, '{body}' from (with recursive numbers (n) as
+        select '{queue}' || n, '{queue_url}', {partition}, '{body}' from (with recursive numbers (n) as
             (select 1 union all select n + 1 from numbers where n < {rows}) select n from numbers) numbers"
     );
     DB::execute(&world.pool, &write).await;
@@ -86,7 +86,7 @@ const MESSAGES: usize = 20;
 async fn hanging_queue_does_not_delay_other_queues<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     world.queue.sqs.client().create_queue().queue_name("hanging").send().await.unwrap();
-    // The rows fill all lanes, and are more than fit in flight.
+    // The rows fill all partitions, and are more than fit in flight.
     write(&world, "hanging", "n % 256", HANGS, 2_000).await;
     let client = tapped(&world.queue.client(), Arc::<Hanging>::default());
     let relay = Relay::new(world.pool.clone(), client).poll_interval(MOMENT).lease(secs(120));
@@ -186,7 +186,7 @@ async fn rows_of_a_deleted_queue_are_not_read_for_other_queues() {
     pool.close().await;
     let read = read(&world).await - before;
     println!("{read} rows read");
-    // All rows are counted at the start, and one round reads a thousand of them before the queue is paused. Reading
+    // All rows are counted at the start, and one pass reads a thousand of them before the queue is paused. Reading
     // them at each look would read them more often than there are messages.
     assert!(read < 6 * ROWS as i64, "{read} rows were read for {MESSAGES} messages");
 }
@@ -225,7 +225,7 @@ async fn rows_of_a_deleted_queue_cost_sqlite_no_steps_for_other_queues() {
     let pool = pool.connect_lazy_with((*world.pool.connect_options()).clone());
     let relay = Relay::new(pool, world.queue.client()).poll_interval(MOMENT);
     let looks = async {
-        // All rows are counted at the start, and one round reads a thousand of them before the queue is paused.
+        // All rows are counted at the start, and one pass reads a thousand of them before the queue is paused.
         times_of(&world, 3).await;
         let before = steps.load(Ordering::Relaxed);
         times_of(&world, MESSAGES).await;
@@ -238,6 +238,6 @@ async fn rows_of_a_deleted_queue_cost_sqlite_no_steps_for_other_queues() {
     };
     ended.unwrap();
     println!("{looks} steps");
-    // Each message takes two looks through 256 lanes. The rows would add about five steps each to every look.
+    // Each message takes two looks through 256 partitions. The rows would add about five steps each to every look.
     assert!(looks < MESSAGES as u64 * 100_000, "{looks} steps");
 }

@@ -1,4 +1,4 @@
-//! Queues, lanes and groups do not delay one another.
+//! Queues, partitions and groups do not delay one another.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::kit::{MOMENT, World, in_time, of};
 
 on_each_database! {
     missing_queue_does_not_delay_other_queues
-    lanes_with_due_rows_take_turns
+    partitions_with_due_rows_take_turns
     long_group_does_not_delay_other_groups
     large_messages_are_read_a_few_at_a_time
 }
@@ -40,20 +40,20 @@ async fn missing_queue_does_not_delay_other_queues<DB: TestDatabase>() {
     enqueue_for_missing_queue(&world).await;
     multiply(&world, 3_000).await;
     world.enqueue(Outgoing::text("goes")).await;
-    // All rows are in one lane, and those for the missing queue are always due first.
+    // All rows are in one partition, and those for the missing queue are always due first.
     DB::execute(&world.pool, "update redrive_outbox set lane = 0").await;
     let relay = world.relay().backoff(Backoff::exponential(MOMENT..MOMENT));
     relay.run_until(world.until(|status| status.pending == 3_001)).await.unwrap();
     assert_eq!(world.queue.bodies().await, ["goes"]);
-    // The first round has several in flight. After that, one message goes ahead at a time.
+    // The first pass has several in flight. After that, one message goes ahead at a time.
     let tried = DB::numbers(&world.pool, "select count(*) from redrive_outbox where attempts > 0").await[0];
     assert!(tried < 1_000, "{tried} of them were tried");
 }
 
-async fn lanes_with_due_rows_take_turns<DB: TestDatabase>() {
+async fn partitions_with_due_rows_take_turns<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     enqueue_for_missing_queue(&world).await;
-    // There are more due lanes than a relay claims at a time.
+    // There are more due partitions than a relay claims at a time.
     multiply(&world, 100).await;
     DB::execute(&world.pool, "update redrive_outbox set lane = id - 1").await;
     world.enqueue(Outgoing::text("goes")).await;
@@ -91,7 +91,7 @@ async fn large_messages_are_read_a_few_at_a_time<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     world.enqueue(Outgoing::text("x".repeat(1_000_000))).await;
     multiply(&world, 39).await;
-    // A round with all of them would start them all, and the shutdown would wait for them.
+    // A pass with all of them would start them all, and the shutdown would wait for them.
     world.queue.sqs.set_faults(Faults::none().slow_calls(1.0, Duration::from_millis(50)));
     let begun = async {
         while world.queue.calls.total() == 0 {

@@ -166,12 +166,12 @@ async fn sent_rows_are_deleted_in_parts() {
 }
 
 #[tokio::test]
-async fn lanes_are_not_claimed_while_a_mark_is_being_written() {
+async fn partitions_are_not_claimed_while_a_result_is_being_written() {
     let world = World::<Postgres>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
     let latch = Latch::at("commit after update redrive_outbox o set state = 'sent'", "is asked for");
     let pool = pool_through(&world, &latch).await;
-    // The lease is over when the mark begins.
+    // The lease is over when the write begins.
     let ended = Some("update redrive_outbox_lane set leased_until = '-infinity'");
     let listener = Arc::new(Meanwhile { when_answered: ended, ..Meanwhile::new(&world.pool) });
     let first = relay_heard_by(&world, &pool, &listener).drain_until(std::future::pending());

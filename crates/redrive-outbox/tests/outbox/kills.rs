@@ -152,7 +152,7 @@ async fn standard_messages_survive_a_death_at_any_step<DB: TestDatabase>() {
         for body in &bodies {
             let expected = usize::from(taken.contains(body)) + usize::from(unsent.contains(body));
             assert!(expected > 0, "{body} is marked as sent, but SQS never received it, after {step:?}");
-            // Only messages that SQS accepted without a written mark have a copy.
+            // Only messages that SQS accepted without a written result have a copy.
             assert_eq!(there.get(body), Some(&expected), "{body} after {step:?}");
         }
         assert_eq!(there.len(), bodies.len());

@@ -43,7 +43,7 @@ impl<DB: TestDatabase> World<DB> {
         self.relay().run_until(self.until(|status| status.pending == 0)).await.unwrap();
     }
 
-    /// Does the same while dead relays still hold lanes, or claim some.
+    /// Does the same while dead relays still hold partitions, or claim some.
     pub(crate) async fn relay_all_despite_other_leases(&self) {
         let sent = async {
             while Outbox::status(&self.pool).await.unwrap().pending > 0 {

@@ -80,7 +80,7 @@ async fn world_of_one_connection() -> World<Postgres> {
 
 /// The planner usually sees an outbox without pending rows, and estimates few from then on.
 #[tokio::test]
-async fn marks_are_not_compared_with_all_pending_rows() {
+async fn results_are_not_compared_with_all_pending_rows() {
     const ROWS: i64 = 2_000;
     let world = World::<Postgres>::new("orders").await;
     let write = async || {
@@ -107,7 +107,7 @@ async fn marks_are_not_compared_with_all_pending_rows() {
     pool.close().await;
     let read = read().await - before;
     println!("{read} entries read");
-    // Each row is read once, and looked at now and then. Comparing marks with all pending rows would read each row for
+    // Each row is read once, and looked at now and then. Comparing results with all pending rows would read each row for
     // each call.
     assert!(read < 10 * ROWS, "{read} entries were read");
 }

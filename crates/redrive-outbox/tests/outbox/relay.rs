@@ -20,7 +20,7 @@ on_each_database! {
     another_relay_takes_over_after_a_death
     shortest_lease_suffices_for_a_slow_network
     clock_that_is_set_back_delays_no_message
-    mark_is_not_written_to_lanes_of_another_relay
+    result_is_not_written_to_partitions_of_another_relay
     mark_counts_after_the_lease_until_another_relay_claims
     draining_relay_ends_when_it_is_idle
     old_sent_rows_are_deleted
@@ -85,7 +85,7 @@ async fn missing_queue_parks_no_message<DB: TestDatabase>() {
 async fn another_relay_takes_over_after_a_death<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     world.enqueue(Outgoing::text("x")).await;
-    // This relay claims the lane and never comes back.
+    // This relay claims the partition and never comes back.
     world.queue.sqs.set_faults(Faults::none().slow_calls(1.0, secs(60)));
     let dead = tokio::time::timeout(Duration::from_millis(300), world.relay().run_until(std::future::pending()));
     assert!(dead.await.is_err());
@@ -119,7 +119,7 @@ impl Listener for Slow {
 async fn clock_that_is_set_back_delays_no_message<DB: TestDatabase>() {
     let world = World::<DB>::new("orders.fifo").await;
     for (body, seconds) in [("a1", 60), ("a2", 3_600)] {
-        // Other relays had all lanes, and one of them died.
+        // Other relays had all partitions, and one of them died.
         DB::execute(&world.pool, "update redrive_outbox_lane set token = token + 1").await;
         world.enqueue(of("a", body)).await;
         world.relay_all().await;
@@ -151,7 +151,7 @@ async fn relay_with_a_slow_call<DB: TestDatabase>(world: &World<DB>, meanwhile: 
     in_time(relay.run_until(begun)).await.unwrap();
 }
 
-async fn mark_is_not_written_to_lanes_of_another_relay<DB: TestDatabase>() {
+async fn result_is_not_written_to_partitions_of_another_relay<DB: TestDatabase>() {
     let world = World::<DB>::new("orders").await;
     for body in ["stolen", "still there"] {
         world.enqueue(Outgoing::text(body)).await;

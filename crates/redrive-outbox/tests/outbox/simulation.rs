@@ -82,7 +82,7 @@ struct Served {
     database: String,
 }
 
-/// Makes the database record which relay holds a lane.
+/// Makes the database record which relay holds a partition.
 const HOLDERS: &str = "alter table redrive_outbox_lane add column holder text;
     create function holder() returns trigger language plpgsql as
         $$ begin new.holder = current_setting('application_name'); return new; end $$;

@@ -6,7 +6,7 @@ use redrive::Backoff;
 use redrive::{SendError, Sent};
 use serde::Serialize;
 
-use super::pauses::is_of_the_queue;
+use super::circuit_breaker::is_of_the_queue;
 use super::row::Row;
 
 /// The treatment of a group's messages behind a parked one.
@@ -37,68 +37,68 @@ pub(super) struct Policy {
 
 /// The result of an attempt, as it is written to the row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct RowResult {
     id: i64,
-    /// Attempts before this one. A mark that is written twice finds a higher number and changes nothing.
+    /// Attempts before this one. A result that is written twice finds a higher number and changes nothing.
     attempts: u32,
-    what: What,
+    update: RowUpdate,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum What {
+enum RowUpdate {
     Sent { message_id: String },
-    Again { delay: Duration, error: String, is_refused: bool },
+    Retry { delay: Duration, error: String, is_refused: bool },
     Parked { error: String },
 }
 
 impl Policy {
     /// Decides the consequence of an attempt for its row.
-    pub(super) fn judge(&self, row: &Row, attempt: Result<Sent, SendError>) -> Mark {
-        let what = match attempt {
-            Ok(sent) => What::Sent { message_id: sent.message_id().to_owned() },
+    pub(super) fn judge(&self, row: &Row, attempt: Result<Sent, SendError>) -> RowResult {
+        let update = match attempt {
+            Ok(sent) => RowUpdate::Sent { message_id: sent.message_id().to_owned() },
             Err(error) => self.judge_failure(row, &error),
         };
-        Mark { id: row.id, attempts: row.attempts, what }
+        RowResult { id: row.id, attempts: row.attempts, update }
     }
 
     /// Counts only faults of the message itself. A missing queue, a missing permission or a network failure would
     /// otherwise park every message.
-    fn judge_failure(&self, row: &Row, error: &SendError) -> What {
+    fn judge_failure(&self, row: &Row, error: &SendError) -> RowUpdate {
         let is_refused = error.is_too_large() || (error.is_refused() && !is_of_the_queue(error));
         let error = error.to_string();
         if is_refused && row.refusals.saturating_add(1) >= self.park_after {
-            return What::Parked { error };
+            return RowUpdate::Parked { error };
         }
-        What::Again { delay: self.backoff.delay(row.attempts.saturating_add(1)), error, is_refused }
+        RowUpdate::Retry { delay: self.backoff.delay(row.attempts.saturating_add(1)), error, is_refused }
     }
 
     /// Returns whether the rows behind this one may be sent.
-    pub(super) fn goes_on_after(&self, mark: &Mark) -> bool {
-        match mark.what {
-            What::Sent { .. } => true,
-            What::Again { .. } => false,
-            What::Parked { .. } => !self.when_parked.holds(),
+    pub(super) fn goes_on_after(&self, result: &RowResult) -> bool {
+        match result.update {
+            RowUpdate::Sent { .. } => true,
+            RowUpdate::Retry { .. } => false,
+            RowUpdate::Parked { .. } => !self.when_parked.holds(),
         }
     }
 }
 
-impl Mark {
+impl RowResult {
     pub(super) fn is_sent(&self) -> bool {
-        matches!(self.what, What::Sent { .. })
+        matches!(self.update, RowUpdate::Sent { .. })
     }
 
     /// Returns the error for which the row is parked.
     pub(super) fn parked_for(&self) -> Option<&str> {
-        match &self.what {
-            What::Parked { error } => Some(error),
+        match &self.update {
+            RowUpdate::Parked { error } => Some(error),
             _ => None,
         }
     }
 
     /// Returns the error of a failed attempt.
     pub(super) fn failed_for(&self) -> Option<&str> {
-        match &self.what {
-            What::Again { error, .. } => Some(error),
+        match &self.update {
+            RowUpdate::Retry { error, .. } => Some(error),
             _ => None,
         }
     }
@@ -120,13 +120,13 @@ struct FailedJson {
     delay_ms: i64,
 }
 
-/// Formats the marks for a statement: first sent rows, then the others. Each is `None` if it has no rows.
-pub(super) fn as_json(marks: &[Mark]) -> (Option<String>, Option<String>) {
+/// Formats the results for a statement: first sent rows, then the others. Each is `None` if it has no rows.
+pub(super) fn as_json(results: &[RowResult]) -> (Option<String>, Option<String>) {
     let (mut sent, mut failed) = (Vec::new(), Vec::new());
-    for Mark { id, attempts, what } in marks {
-        match what {
-            What::Sent { message_id } => sent.push(SentJson { id: *id, message_id }),
-            What::Again { delay, error, is_refused } => failed.push(FailedJson {
+    for RowResult { id, attempts, update } in results {
+        match update {
+            RowUpdate::Sent { message_id } => sent.push(SentJson { id: *id, message_id }),
+            RowUpdate::Retry { delay, error, is_refused } => failed.push(FailedJson {
                 id: *id,
                 attempts: *attempts,
                 state: "pending",
@@ -134,7 +134,7 @@ pub(super) fn as_json(marks: &[Mark]) -> (Option<String>, Option<String>) {
                 error: shortened(error),
                 delay_ms: super::store::millis(*delay),
             }),
-            What::Parked { error } => {
+            RowUpdate::Parked { error } => {
                 let (id, attempts, error) = (*id, *attempts, shortened(error));
                 failed.push(FailedJson { id, attempts, state: "parked", refusals: 1, error, delay_ms: 0 })
             }
@@ -143,9 +143,9 @@ pub(super) fn as_json(marks: &[Mark]) -> (Option<String>, Option<String>) {
     (json(&sent), json(&failed))
 }
 
-fn json<T: Serialize>(marks: &[T]) -> Option<String> {
+fn json<T: Serialize>(results: &[T]) -> Option<String> {
     // Serializing numbers and strings cannot fail.
-    if marks.is_empty() { None } else { serde_json::to_string(marks).ok() }
+    if results.is_empty() { None } else { serde_json::to_string(results).ok() }
 }
 
 /// The longest stored error, in characters. People read it.

@@ -1,8 +1,8 @@
--- Version 2 of redrive's outbox. Each queue gets its own lanes, so that no queue waits for another.
+-- Version 2 of redrive's outbox. Each queue gets its own partitions (lanes), so that no queue waits for another.
 --
 -- Stop relays of older versions first: after this step they report an error and send nothing. Programs that write rows need no change.
 
--- Finds the next row of a queue and a lane without reading rows of other queues.
+-- Finds the next row of a queue and a partition without reading rows of other queues.
 create index redrive_outbox_due on redrive_outbox (queue_url, lane, id) where state = 'pending';
 drop index redrive_outbox_pending;
 
@@ -14,14 +14,14 @@ create table redrive_outbox_lane_of_queue (
     lane integer not null,
     token integer not null default 0,
     leased_until integer not null default 0,
-    -- The relay that claimed the lane last.
+    -- The relay that claimed the partition last.
     relay text,
-    -- How often the lane was claimed. A relay that does not count claims is older than this table.
+    -- How often the partition was claimed. A relay that does not count claims is older than this table.
     claims integer not null default 0,
     primary key (queue_url, lane)
 ) strict;
 
--- Messages that an older relay is sending keep their lease. Lanes of other queues are added when they are needed.
+-- Messages that an older relay is sending keep their lease. Partitions of other queues are added when they are needed.
 insert into redrive_outbox_lane_of_queue (queue_url, lane, token, leased_until)
 select queue.url, lane, token, leased_until
 from redrive_outbox_lane, (select distinct queue_url as url from redrive_outbox where state <> 'sent') queue;

@@ -3,20 +3,22 @@
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
+use crate::sqs::call_error::Code;
 use crate::sqs::credentials::{MissingCredentials, missing_credentials};
+use crate::sqs::error_codes::meaning_of;
 use crate::sqs::safe_text::{redacted, text_of};
 
-/// The cause of a failed call.
+/// The error of a call to the queue.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum QueueError {
     /// A later call may succeed: the network failed, SQS throttled the call, or a service is down.
-    Passing(String),
+    Transient(String),
     /// No call succeeds until someone changes the configuration, a permission or the queue.
-    Lasting(String),
+    Permanent(String),
 }
 
-impl Fault {
-    /// Returns the fault of a call. `action` is the IAM action that the call needs.
+impl QueueError {
+    /// Returns the error of a call. `action` is the IAM action that the call needs.
     pub(super) fn of<E>(action: &str, queue_url: &str, error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -28,7 +30,7 @@ impl Fault {
         match (of_service, missing_credentials(&error), &error) {
             (Some((code, message)), ..) => Self::of_service(action, queue_url, &code, &message, text_of(&error)),
             (None, Some(MissingCredentials::NotReady), _) => {
-                Self::Passing(format!("{action} on {queue_url}: the credentials are not ready: {}", text_of(&error)))
+                Self::Transient(format!("{action} on {queue_url}: the credentials are not ready: {}", text_of(&error)))
             }
             (None, Some(MissingCredentials::NotConfigured | MissingCredentials::Misconfigured), _)
             | (None, None, SdkError::ConstructionFailure(_)) => Self::cannot_call(action, queue_url, text_of(&error)),
@@ -39,32 +41,41 @@ impl Fault {
             {
                 Self::cannot_call(action, queue_url, text_of(&error))
             }
-            _ => Self::Passing(format!("{action} on {queue_url}: {}", text_of(&error))),
+            _ => Self::Transient(format!("{action} on {queue_url}: {}", text_of(&error))),
         }
     }
 
     fn of_service(action: &str, queue_url: &str, code: &str, message: &str, all: impl std::fmt::Display) -> Self {
-        match code {
-            _ if code.contains("AccessDenied") => Self::Lasting(format!(
+        match meaning_of(code) {
+            Some(Code::AccessDenied) => Self::Permanent(format!(
                 "{action} on {queue_url} is not allowed: {message}. Allow it in the policy of the worker's role; \
                  `redrive iam` prints the minimal policy for a template's queues"
             )),
-            _ if code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist") => Self::Lasting(format!(
+            Some(Code::QueueDoesNotExist) => Self::Permanent(format!(
                 "there is no queue at {queue_url} ({code}): check the URL, its region and its account. \
                  A worker creates no queue"
             )),
-            _ if CREDENTIALS.contains(&code) => Self::Lasting(format!(
+            Some(Code::InvalidCredentials) => Self::Permanent(format!(
                 "the credentials are not accepted ({code}): {message}. {action} on {queue_url} needs valid credentials"
             )),
-            "InvalidAddress" | "InvalidParameterValue" | "UnsupportedOperation" => {
-                Self::Lasting(format!("{action} on {queue_url}: {code}: {message}"))
+            Some(Code::InvalidAddress | Code::Unsupported) => {
+                Self::Permanent(format!("{action} on {queue_url}: {code}: {message}"))
             }
-            _ => Self::Passing(format!("{action} on {queue_url}: {all}")),
+            Some(
+                Code::Throttled
+                | Code::OtherDenial
+                | Code::Aborted
+                | Code::OverLimit
+                | Code::MessageNotInflight
+                | Code::OtherRefusal
+                | Code::UnknownOperation,
+            )
+            | None => Self::Transient(format!("{action} on {queue_url}: {all}")),
         }
     }
 
     fn cannot_call(action: &str, queue_url: &str, all: impl std::fmt::Display) -> Self {
-        Self::Lasting(format!(
+        Self::Permanent(format!(
             "{action} on {queue_url} cannot be called: {all}. Check that AWS_REGION is set, and that there are \
              credentials: in the environment, in a profile, or from the role of this process"
         ))
@@ -72,21 +83,7 @@ impl Fault {
 
     pub(super) fn into_text(self) -> String {
         match self {
-            Self::Passing(text) | Self::Lasting(text) => text,
+            Self::Transient(text) | Self::Permanent(text) => text,
         }
     }
 }
-
-/// The codes for rejected credentials, from
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html>.
-const CREDENTIALS: [&str; 9] = [
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "InvalidClientTokenId",
-    "InvalidSecurity",
-    "MissingAuthenticationToken",
-    "OptInRequired",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-];

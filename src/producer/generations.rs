@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 /// Counts messages that are not settled. The messages between two flushes form a generation.
 #[derive(Debug, Default)]
-pub(super) struct Open {
+pub(super) struct Generations {
     /// The generation of the next message.
     generation: u64,
     /// The count of each generation that has any.
     counts: BTreeMap<u64, usize>,
 }
 
-impl Open {
+impl Generations {
     /// Adds a message. Returns its generation.
     pub(super) fn add(&mut self) -> u64 {
         *self.counts.entry(self.generation).or_default() += 1;
@@ -57,18 +57,22 @@ mod tests {
 
     #[test]
     fn generation_is_settled_with_its_last_message_and_all_earlier_ones() {
-        let mut open = Open::default();
-        assert_eq!((open.next_generation(), open.settled_below()), (0, 0), "there is nothing to wait for");
-        let (a, b) = (open.add(), open.add());
-        let flushed = open.next_generation();
-        let c = open.add();
-        assert!(open.is_past(b) && !open.is_past(c));
-        let flushed_later = open.next_generation();
-        assert_eq!(flushed_later, open.next_generation(), "no message came in between");
-        open.remove(c);
-        open.remove(a);
-        assert_eq!((open.settled_below() >= flushed, open.len()), (false, 1));
-        open.remove(b);
-        assert_eq!((open.settled_below(), open.len()), (flushed_later, 0));
+        let mut generations = Generations::default();
+        assert_eq!(
+            (generations.next_generation(), generations.settled_below()),
+            (0, 0),
+            "there is nothing to wait for"
+        );
+        let (a, b) = (generations.add(), generations.add());
+        let flushed = generations.next_generation();
+        let c = generations.add();
+        assert!(generations.is_past(b) && !generations.is_past(c));
+        let flushed_later = generations.next_generation();
+        assert_eq!(flushed_later, generations.next_generation(), "no message came in between");
+        generations.remove(c);
+        generations.remove(a);
+        assert_eq!((generations.settled_below() >= flushed, generations.len()), (false, 1));
+        generations.remove(b);
+        assert_eq!((generations.settled_below(), generations.len()), (flushed_later, 0));
     }
 }

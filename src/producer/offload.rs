@@ -2,18 +2,13 @@
 
 use sha2::{Digest, Sha256};
 
-use super::pointer::{Pointer, SIZE_ATTRIBUTE, SIZE_ATTRIBUTES};
-use super::{LargeMessages, object};
+use super::error::SendError;
+use super::id::Id;
+use super::outgoing::{IntoOutgoing, Outgoing};
 use crate::extract::AttributeValue;
-use crate::producer::{Id, IntoOutgoing, Outgoing, SendError};
+use crate::large::{LargeMessages, Offloaded, SIZE_ATTRIBUTE, SIZE_ATTRIBUTES};
 use crate::sqs::hex::hex;
 use crate::sqs::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES};
-
-/// A body to store in S3 before its message is sent.
-pub(crate) struct Offloaded {
-    place: Pointer,
-    body: String,
-}
 
 impl LargeMessages {
     /// Stores the body in S3 if the message is too large for SQS, and returns a message with a pointer. It returns any
@@ -28,13 +23,13 @@ impl LargeMessages {
     pub async fn offload(&self, message: impl IntoOutgoing) -> Result<Outgoing, SendError> {
         let (message, offloaded) = self.divert(message.into_outgoing()?, MAX_MESSAGE_BYTES)?;
         if let Some(offloaded) = offloaded {
-            self.put(offloaded).await?;
+            self.store(offloaded).await?;
         }
         Ok(message)
     }
 
     /// Replaces a body with a pointer if the message exceeds the queue's limit.
-    pub(crate) fn divert(
+    pub(super) fn divert(
         &self,
         mut message: Outgoing,
         limit_bytes: usize,
@@ -47,7 +42,7 @@ impl LargeMessages {
     }
 
     /// Replaces the body with a pointer. After an error the message is unchanged.
-    pub(crate) fn point(&self, message: &mut Outgoing) -> Result<Offloaded, SendError> {
+    pub(super) fn point(&self, message: &mut Outgoing) -> Result<Offloaded, SendError> {
         if let Some(name) = SIZE_ATTRIBUTES.into_iter().find(|&name| message.attributes.contains_key(name)) {
             return Err(SendError::invalid(format!(
                 "it has the attribute {name}, which marks a body in S3; remove it"
@@ -62,17 +57,16 @@ impl LargeMessages {
         if message.group.is_some() && message.deduplication_id.is_none() {
             message.content_id = Some(content_id(&message.body));
         }
-        let key = format!("{}{}", self.key_prefix, Id::random());
-        let place = Pointer { s3_bucket_name: self.bucket.clone(), s3_key: key };
-        let body = std::mem::replace(&mut message.body, place.to_body());
-        message.attributes.insert(SIZE_ATTRIBUTE.to_owned(), AttributeValue::number(body.len()));
-        Ok(Offloaded { place, body })
+        let body_bytes = message.body.len();
+        let offloaded = self.replace_body(&mut message.body, Id::random());
+        message.attributes.insert(SIZE_ATTRIBUTE.to_owned(), AttributeValue::number(body_bytes));
+        Ok(offloaded)
     }
 
-    pub(crate) async fn put(&self, offloaded: Offloaded) -> Result<(), SendError> {
-        let Offloaded { place, body } = offloaded;
-        let put = async { object::put(self.client().await?, &place, body).await };
-        put.await.map_err(|error| SendError::failed(format!("its body could not be stored in S3: {error}")))
+    /// Stores the body in S3.
+    pub(super) async fn store(&self, offloaded: Offloaded) -> Result<(), SendError> {
+        let stored = self.put(offloaded).await;
+        stored.map_err(|error| SendError::failed(format!("its body could not be stored in S3: {error}")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! One round for a queue: it leases lanes, sends their rows, and writes the results.
+//! One pass for a queue: it leases partitions, sends their rows, and writes the results.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,103 +18,107 @@ use tokio::time::sleep;
 
 use super::OutboxDatabase;
 use super::access::Access;
-use super::mark::Mark;
-use super::pauses::{Pauses, Standing};
-use super::relay::{Settings, Stop};
+use super::circuit_breaker::{CircuitBreakers, CircuitState};
 use super::row::{Line, Row, lines};
+use super::row_result::RowResult;
+use super::settings::Settings;
+use super::stop::Stop;
 use super::store::{Claim, MAX_BYTES, Wanted};
 
-/// How many lanes of a queue a relay leases at a time. The rest is left for other relays.
-pub(super) const LANES: u32 = 64;
+/// How many partitions of a queue a relay leases at a time. The rest is left for other relays.
+pub(super) const PARTITIONS_PER_CLAIM: u32 = 64;
 
-/// The parts that all rounds of a relay share.
-pub(super) struct Common<'a, DB: OutboxDatabase> {
+/// The parts that all passes of a relay share.
+pub(super) struct RelayContext<'a, DB: OutboxDatabase> {
     pub(super) access: Access<DB>,
     pub(super) settings: &'a Settings,
     pub(super) stop: &'a Stop,
-    pub(super) pauses: &'a Pauses,
+    pub(super) circuit_breakers: &'a CircuitBreakers,
     pub(super) producers: Producers,
     pub(super) memory: Memory,
     /// The relay's name in the database.
     pub(super) relay: Arc<str>,
 }
 
-pub(super) struct Round<'a, DB: OutboxDatabase> {
-    common: &'a Common<'a, DB>,
+pub(super) struct Pass<'a, DB: OutboxDatabase> {
+    context: &'a RelayContext<'a, DB>,
     producer: Producer,
     claim: Claim,
-    /// It also reads the wall clock, because another relay may claim the lanes during a suspend.
+    /// It also reads the wall clock, because another relay may claim the partitions during a suspend.
     claimed: Moment,
     /// How many rows were sent or tried.
     begun: AtomicUsize,
 }
 
-/// The result of a round.
+/// The result of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// There is nothing to send, or other relays have it.
-    NoLane,
-    /// The claimed lanes have no row to send, because their rows wait for other rows.
+    NoPartition,
+    /// The claimed partitions have no row to send, because their rows wait for other rows.
     NoRow,
     /// Reading the rows took so long that the lease would not last until they are sent.
     Slow,
     Some,
 }
 
-/// A round starts no sends after this time, so that a long group does not delay the queue's other messages.
-const ROUND: Duration = Duration::from_secs(2);
+/// A pass starts no sends after this time, so that a long group does not delay the queue's other messages.
+const PASS_TIME: Duration = Duration::from_secs(2);
 
-impl<'a, DB: OutboxDatabase> Round<'a, DB> {
-    pub(super) async fn run(common: &'a Common<'a, DB>, queue_url: &Arc<str>) -> Result<Progress, Error> {
-        let Common { access, settings, .. } = common;
-        let mut memory = common.memory.room().await;
-        let is_probe = common.pauses.standing(queue_url) != Standing::Open;
+impl<'a, DB: OutboxDatabase> Pass<'a, DB> {
+    pub(super) async fn run(context: &'a RelayContext<'a, DB>, queue_url: &Arc<str>) -> Result<Progress, Error> {
+        let RelayContext { access, settings, .. } = context;
+        let mut memory = context.memory.room().await;
+        let is_probe = context.circuit_breakers.state(queue_url) != CircuitState::Closed;
         let wanted = Wanted {
             queue_url: queue_url.clone(),
-            lanes: if is_probe { 1 } else { LANES as usize },
+            partitions: if is_probe { 1 } else { PARTITIONS_PER_CLAIM as usize },
             rows: if is_probe { 1 } else { settings.rows },
             lease: settings.lease,
             holds: settings.policy.when_parked.holds(),
-            relay: common.relay.clone(),
+            relay: context.relay.clone(),
         };
         // Our clock starts before the database's, so the lease ends here first.
         let claimed = Moment::now();
-        let Some(claim) = DB::claim(access, &wanted).await? else { return Ok(Progress::NoLane) };
-        let (producer, begun) = (common.producers.of(queue_url), AtomicUsize::new(0));
-        let round = Self { common, producer, claim, claimed, begun };
-        let progress = round.send_all(&wanted, &mut memory).await;
-        // Without the release, the lanes stay claimed until the lease is over.
-        DB::release(access, &round.claim).await?;
+        let Some(claim) = DB::claim(access, &wanted).await? else { return Ok(Progress::NoPartition) };
+        let (producer, begun) = (context.producers.of(queue_url), AtomicUsize::new(0));
+        let pass = Self { context, producer, claim, claimed, begun };
+        let progress = pass.send_all(&wanted, &mut memory).await;
+        // Without the release, the partitions stay claimed until the lease is over.
+        DB::release(access, &pass.claim).await?;
         progress
     }
 
     async fn send_all(&self, wanted: &Wanted, memory: &mut Room) -> Result<Progress, Error> {
-        let settings = self.common.settings;
-        let rows = DB::read(&self.common.access, &self.claim, wanted).await?;
+        let settings = self.context.settings;
+        let rows = DB::read(&self.context.access, &self.claim, wanted).await?;
         if rows.is_empty() {
             return Ok(Progress::NoRow);
         }
         memory.shrink_to(rows.iter().map(|row| row.bytes).sum());
         // Sends start only in the first half of the lease, so that they end while it holds.
-        let begin_until = Deadline::after(Moment::now(), ROUND).or_earlier(self.part_of_lease(0.5));
-        let (mark, marks) = mpsc::unbounded_channel();
+        let begin_until = Deadline::after(Moment::now(), PASS_TIME).or_earlier(self.part_of_lease(0.5));
+        let (results, received) = mpsc::unbounded_channel();
         let sending = async {
-            // Dropping the sender ends the marks.
-            let mark = mark;
+            // Dropping the sender ends the results.
+            let results = results;
             let lines = stream::iter(lines(rows));
-            lines.for_each_concurrent(in_flight(settings.calls), |line| self.send(line, begin_until, &mark)).await;
+            lines.for_each_concurrent(in_flight(settings.calls), |line| self.send(line, begin_until, &results)).await;
         };
-        tokio::join!(sending, self.write_down(marks));
+        tokio::join!(sending, self.write_as_they_arrive(received));
         let is_slow = self.begun.load(Ordering::Relaxed) == 0
-            && !self.common.stop.is_set()
-            && self.common.pauses.standing(&self.claim.queue_url) != Standing::Paused;
+            && !self.context.stop.is_set()
+            && self.context.circuit_breakers.state(&self.claim.queue_url) != CircuitState::Open;
         Ok(if is_slow { Progress::Slow } else { Progress::Some })
     }
 
     /// Sends rows one after the other, and stops at a row that holds the rows behind it.
-    async fn send(&self, line: Line, begin_until: Deadline, mark: &mpsc::UnboundedSender<Mark>) {
+    async fn send(&self, line: Line, begin_until: Deadline, results: &mpsc::UnboundedSender<RowResult>) {
         for mut row in line {
-            if self.common.stop.is_set() || begin_until.is_over() || !self.common.pauses.admits(&row.queue_url) {
+            if self.context.stop.is_set()
+                || begin_until.is_over()
+                || !self.context.circuit_breakers.may_send(&row.queue_url)
+            {
                 return;
             }
             self.begun.fetch_add(1, Ordering::Relaxed);
@@ -123,13 +127,13 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
                 Ok(message) => self.producer.send(message).await,
                 Err(error) => Err(error),
             };
-            self.common.pauses.note(&row.queue_url, &attempt);
-            let policy = &self.common.settings.policy;
-            let what = policy.judge(&row, attempt);
-            let goes_on = policy.goes_on_after(&what);
-            log(&row, &what);
+            self.context.circuit_breakers.record(&row.queue_url, &attempt);
+            let policy = &self.context.settings.policy;
+            let result = policy.judge(&row, attempt);
+            let goes_on = policy.goes_on_after(&result);
+            log(&row, &result);
             // The receiver lives as long as this future.
-            let _ = mark.send(what);
+            let _ = results.send(result);
             if !goes_on {
                 return;
             }
@@ -137,34 +141,36 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
     }
 
     fn part_of_lease(&self, part: f64) -> Deadline {
-        Deadline::after(self.claimed, self.common.settings.lease.mul_f64(part))
+        Deadline::after(self.claimed, self.context.settings.lease.mul_f64(part))
     }
 
-    /// Writes marks as they arrive, so that few messages are sent again if this process dies.
-    async fn write_down(&self, mut marks: mpsc::UnboundedReceiver<Mark>) {
+    /// Writes results as they arrive, so that few messages are sent again if this process dies.
+    async fn write_as_they_arrive(&self, mut results: mpsc::UnboundedReceiver<RowResult>) {
         let mut written = Vec::new();
-        while marks.recv_many(&mut written, self.common.settings.rows).await > 0 {
+        while results.recv_many(&mut written, self.context.settings.rows).await > 0 {
             self.write(&written).await;
             written.clear();
         }
     }
 
     /// Tries while the lease holds. Messages without a written result are sent again.
-    async fn write(&self, marks: &[Mark]) {
+    async fn write(&self, results: &[RowResult]) {
         let mut failed = 0;
         let unwritten = loop {
-            match DB::mark(&self.common.access, &self.claim, marks).await {
+            match DB::write_results(&self.context.access, &self.claim, results).await {
                 Ok(true) => return,
-                Ok(false) => break "the lease was over, and another relay has claimed some of its lanes".to_owned(),
+                Ok(false) => {
+                    break "the lease was over, and another relay has claimed some of its partitions".to_owned();
+                }
                 Err(error) if self.part_of_lease(1.0).is_over() => break error.to_string(),
                 Err(error) => {
                     failed += 1;
                     tracing::warn!(%error, "the outbox's database failed; the results of sent messages are written again");
-                    sleep(mark_backoff().delay(failed)).await;
+                    sleep(write_backoff().delay(failed)).await;
                 }
             }
         };
-        let sent = marks.iter().filter(|mark| mark.is_sent()).count();
+        let sent = results.iter().filter(|result| result.is_sent()).count();
         tracing::warn!(
             error = unwritten,
             sent,
@@ -173,7 +179,7 @@ impl<'a, DB: OutboxDatabase> Round<'a, DB> {
     }
 }
 
-fn mark_backoff() -> Backoff {
+fn write_backoff() -> Backoff {
     Backoff::exponential(Duration::from_millis(50)..Duration::from_secs(2))
 }
 
@@ -182,11 +188,11 @@ const fn in_flight(calls: usize) -> usize {
     2 * 10 * calls
 }
 
-fn log(row: &Row, mark: &Mark) {
+fn log(row: &Row, result: &RowResult) {
     let (row, queue_url, key) = (row.id, &*row.queue_url, row.order_key.as_deref());
-    if let Some(error) = mark.parked_for() {
+    if let Some(error) = result.parked_for() {
         tracing::error!(row, queue_url, key, error, "SQS refuses a message of the outbox; the message is parked");
-    } else if let Some(error) = mark.failed_for() {
+    } else if let Some(error) = result.failed_for() {
         tracing::warn!(row, queue_url, error, "a message of the outbox was not sent; it is tried again");
     }
 }
@@ -203,7 +209,7 @@ pub(super) struct Producers {
 /// How many producers are kept. A relay with more queues creates some producers again.
 const MAX_QUEUES: usize = 100;
 
-/// A producer waits less than by default, because the round already has the messages that fill its calls.
+/// A producer waits less than by default, because the pass already has the messages that fill its calls.
 const LINGER: Duration = Duration::from_millis(2);
 
 impl Producers {
@@ -220,7 +226,7 @@ impl Producers {
         // Each change leaves the map consistent, so a poisoned lock does no harm.
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         if of.len() >= MAX_QUEUES && !of.contains_key(queue_url) {
-            // Running rounds have their own clones.
+            // Running passes have their own clones.
             of.clear();
         }
         let make = || {
@@ -234,7 +240,7 @@ impl Producers {
     }
 }
 
-/// Limits the memory of all rounds. A round first reserves as much as it may read, then keeps only what it has read.
+/// Limits the memory of all passes. A pass first reserves as much as it may read, then keeps only what it has read.
 #[derive(Debug)]
 pub(super) struct Memory(Arc<Semaphore>);
 

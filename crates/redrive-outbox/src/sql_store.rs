@@ -2,7 +2,7 @@
 //!
 //! This is a macro because generic functions would have to repeat sqlx's trait bounds at each place.
 
-macro_rules! implement_store {
+macro_rules! impl_sql_store {
     ($database:ty) => {
         impl Store for $database {
             const MIGRATIONS: &'static [Migration] = MIGRATIONS;
@@ -40,7 +40,7 @@ macro_rules! implement_store {
                 let check = i64::from(fastrand::u32(..));
                 let insert = sqlx::query_scalar(insert).persistent(how.prepares);
                 let insert = insert.bind(row.message_id).bind(row.queue_url).bind(row.group_id);
-                let insert = insert.bind(row.order_key.as_deref()).bind(row.lane).bind(row.body);
+                let insert = insert.bind(row.order_key.as_deref()).bind(row.partition).bind(row.body);
                 let insert = insert.bind(&row.attributes).bind(row.delay_seconds).bind(row.trace_header).bind(check);
                 // Behind a pooler, another statement of the same name may have run instead.
                 let answer: Option<i64> = insert.fetch_optional(connection).await?;
@@ -55,12 +55,12 @@ macro_rules! implement_store {
                 access.transact("looking for queues with messages", Mode::Read, queues).await
             }
 
-            async fn add_lanes(access: &Access<Self>, queue_url: &Arc<str>) -> Result<(), Error> {
+            async fn add_partitions(access: &Access<Self>, queue_url: &Arc<str>) -> Result<(), Error> {
                 let queue_url = queue_url.clone();
                 let add = work(move |connection| {
                     let queue_url = queue_url.clone();
                     Box::pin(async move {
-                        let add = sqlx::query(SQL.add_lanes).persistent(PREPARES).bind(&*queue_url);
+                        let add = sqlx::query(SQL.add_partitions).persistent(PREPARES).bind(&*queue_url);
                         add.execute(connection).await.map(drop)
                     })
                 });
@@ -72,12 +72,13 @@ macro_rules! implement_store {
                 let claim = work(move |connection| {
                     let wanted = wanted.clone();
                     Box::pin(async move {
-                        let claim = sqlx::query_scalar(SQL.claim).persistent(PREPARES).bind(store::rows(wanted.lanes));
+                        let claim =
+                            sqlx::query_scalar(SQL.claim).persistent(PREPARES).bind(store::rows(wanted.partitions));
                         let claim = claim.bind(store::millis(wanted.lease)).bind(&*wanted.queue_url);
                         let claim = claim.bind(store::millis(store::NO_LEASE)).bind(&*wanted.relay);
                         let tokens: Vec<i64> = claim.fetch_all(connection).await?;
                         let queue_url = wanted.queue_url;
-                        Ok(tokens.first().map(|&token| Claim { token, lanes: tokens.len(), queue_url }))
+                        Ok(tokens.first().map(|&token| Claim { token, partitions: tokens.len(), queue_url }))
                     })
                 });
                 access.transact("claiming partitions", Mode::Write, claim).await
@@ -88,7 +89,7 @@ macro_rules! implement_store {
                 let read = work(move |connection| {
                     let claim = claim.clone();
                     Box::pin(async move {
-                        lock_lanes(connection, &claim).await?;
+                        lock_partitions(connection, &claim).await?;
                         if holds {
                             let hold = sqlx::query(SQL.hold).persistent(PREPARES).bind(claim.token);
                             hold.bind(&*claim.queue_url).execute(&mut *connection).await?;
@@ -96,29 +97,29 @@ macro_rules! implement_store {
                         let read = sqlx::query_as(SQL.read).persistent(PREPARES).bind(claim.token);
                         let read = read.bind(store::rows(claim.share(rows))).bind(store::rows(rows));
                         let read = read.bind(store::MAX_BYTES).bind(holds).bind(&*claim.queue_url);
-                        let rows: Vec<columns::Row> = read.fetch_all(connection).await?;
+                        let rows: Vec<columns::PendingRow> = read.fetch_all(connection).await?;
                         Ok(rows.into_iter().map(Row::from).collect())
                     })
                 });
                 access.transact("reading messages", Mode::Write, read).await
             }
 
-            async fn mark(access: &Access<Self>, claim: &Claim, marks: &[Mark]) -> Result<bool, Error> {
-                let (claim, (sent, failed)) = (claim.clone(), mark::as_json(marks));
-                let mark = work(move |connection| {
+            async fn write_results(access: &Access<Self>, claim: &Claim, results: &[RowResult]) -> Result<bool, Error> {
+                let (claim, (sent, failed)) = (claim.clone(), row_result::as_json(results));
+                let write = work(move |connection| {
                     let claim = claim.clone();
-                    let marks = [(SQL.mark_sent, sent.clone()), (SQL.mark_failed, failed.clone())];
+                    let results = [(SQL.write_sent, sent.clone()), (SQL.write_failed, failed.clone())];
                     Box::pin(async move {
-                        let are_all_there = lock_lanes(connection, &claim).await? == claim.lanes;
-                        for (statement, marks) in marks {
-                            let Some(marks) = marks else { continue };
-                            let mark = sqlx::query(statement).persistent(PREPARES).bind(claim.token).bind(marks);
-                            mark.bind(&*claim.queue_url).execute(&mut *connection).await?;
+                        let are_all_there = lock_partitions(connection, &claim).await? == claim.partitions;
+                        for (statement, results) in results {
+                            let Some(results) = results else { continue };
+                            let write = sqlx::query(statement).persistent(PREPARES).bind(claim.token).bind(results);
+                            write.bind(&*claim.queue_url).execute(&mut *connection).await?;
                         }
                         Ok(are_all_there)
                     })
                 });
-                access.transact("writing the results of sent messages", Mode::Write, mark).await
+                access.transact("writing the results of sent messages", Mode::Write, write).await
             }
 
             async fn release(access: &Access<Self>, claim: &Claim) -> Result<(), Error> {
@@ -224,15 +225,15 @@ macro_rules! implement_store {
             }
         }
 
-        /// Locks the claim's lanes until the transaction ends. Returns how many lanes still belong to the claim: an
-        /// expired lease does no harm until another relay claims the lane.
-        async fn lock_lanes(connection: &mut Connection, claim: &Claim) -> Result<usize, Error> {
+        /// Locks the claim's partitions until the transaction ends. Returns how many partitions still belong to the claim: an
+        /// expired lease does no harm until another relay claims the partition.
+        async fn lock_partitions(connection: &mut Connection, claim: &Claim) -> Result<usize, Error> {
             let lock = sqlx::query_scalar(SQL.lock).persistent(PREPARES).bind(claim.token);
-            let lanes: Vec<i64> = lock.bind(&*claim.queue_url).fetch_all(connection).await?;
-            Ok(lanes.len())
+            let partitions: Vec<i64> = lock.bind(&*claim.queue_url).fetch_all(connection).await?;
+            Ok(partitions.len())
         }
 
         type Connection = <$database as sqlx::Database>::Connection;
     };
 }
-pub(super) use implement_store;
+pub(super) use impl_sql_store;

@@ -14,19 +14,19 @@ use super::store::Store;
 
 /// Notifications that a relay has received.
 #[derive(Debug, Default)]
-pub(super) struct Words {
-    word: Notify,
+pub(super) struct Notifications {
+    arrived: Notify,
     listens: AtomicBool,
 }
 
-impl Words {
-    fn say(&self) {
-        self.word.notify_one();
+impl Notifications {
+    fn notify(&self) {
+        self.arrived.notify_one();
     }
 
     /// Waits for a notification. Notifications from before the call count too, and several count as one.
-    pub(super) async fn heard(&self) {
-        self.word.notified().await;
+    pub(super) async fn notified(&self) {
+        self.arrived.notified().await;
     }
 
     /// Returns whether a listener is connected now.
@@ -42,7 +42,7 @@ pub struct Listener {
     own: String,
 }
 
-enum Word {
+enum Notification {
     /// There may be new rows.
     Rows,
     Own,
@@ -58,9 +58,9 @@ impl Listener {
     }
 
     /// Returns the next notification, or `None` if the connection is lost.
-    async fn word(&mut self) -> Result<Option<Word>, Error> {
+    async fn next(&mut self) -> Result<Option<Notification>, Error> {
         let Some(notification) = self.listener.try_recv().await? else { return Ok(None) };
-        Ok(Some(if notification.channel() == self.own { Word::Own } else { Word::Rows }))
+        Ok(Some(if notification.channel() == self.own { Notification::Own } else { Notification::Rows }))
     }
 }
 
@@ -70,7 +70,7 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const LISTEN_EVERY: Duration = Duration::from_secs(10);
 /// How long to wait after a failed self-test. Notifications do not pass a pooler in transaction mode, and that seldom
 /// changes.
-const LISTEN_AFTER_DEAF: Duration = Duration::from_secs(600);
+const LISTEN_AFTER_NO_DELIVERY: Duration = Duration::from_secs(600);
 /// A connection that was quiet for this long is tested.
 const TEST_EVERY: Duration = Duration::from_secs(30);
 /// Limits how long a listener waits for its own test notification.
@@ -79,26 +79,26 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The reason why listening ended.
 enum Ended {
     /// The listener does not receive its own notification.
-    Deaf,
+    NotDelivered,
     Silent,
     Failed(Error),
 }
 
 /// Listens while it is polled, and replaces each connection that ends.
-pub(super) async fn listen<DB: Store>(access: &Access<DB>, words: &Words) {
+pub(super) async fn listen<DB: Store>(access: &Access<DB>, notifications: &Notifications) {
     loop {
-        let ended = listen_once(access, words).await;
-        words.listens.store(false, Ordering::Relaxed);
+        let ended = listen_once(access, notifications).await;
+        notifications.listens.store(false, Ordering::Relaxed);
         // Notifications sent meanwhile are lost, so the relay looks once.
-        words.say();
+        notifications.notify();
         let again_s = LISTEN_EVERY.as_secs();
         let wait = match ended {
-            Ended::Deaf => {
+            Ended::NotDelivered => {
                 tracing::warn!(
                     "the database does not pass notifications on, as behind a pooler in transaction mode; \
                      the relay looks for new messages at its poll interval instead, at most every {again_s} s"
                 );
-                LISTEN_AFTER_DEAF
+                LISTEN_AFTER_NO_DELIVERY
             }
             Ended::Silent => {
                 tracing::warn!(
@@ -115,27 +115,27 @@ pub(super) async fn listen<DB: Store>(access: &Access<DB>, words: &Words) {
     }
 }
 
-async fn listen_once<DB: Store>(access: &Access<DB>, words: &Words) -> Ended {
+async fn listen_once<DB: Store>(access: &Access<DB>, notifications: &Notifications) -> Ended {
     let mut listener = match timeout(LISTEN_TIMEOUT, DB::listen(access)).await {
         Ok(Ok(listener)) => listener,
         Ok(Err(error)) => return Ended::Failed(error),
         Err(_) => return Ended::Silent,
     };
-    match hears_itself(access, &mut listener, words).await {
+    match receives_its_own(access, &mut listener, notifications).await {
         Ok(true) => {}
-        Ok(false) => return Ended::Deaf,
+        Ok(false) => return Ended::NotDelivered,
         Err(error) => return Ended::Failed(error),
     }
-    words.listens.store(true, Ordering::Relaxed);
+    notifications.listens.store(true, Ordering::Relaxed);
     // Rows written before the listener started had no notification, so the relay looks once.
-    words.say();
+    notifications.notify();
     loop {
-        match timeout(TEST_EVERY, listener.word()).await {
-            Ok(Ok(Some(Word::Rows))) => words.say(),
-            Ok(Ok(Some(Word::Own))) => {}
+        match timeout(TEST_EVERY, listener.next()).await {
+            Ok(Ok(Some(Notification::Rows))) => notifications.notify(),
+            Ok(Ok(Some(Notification::Own))) => {}
             Ok(Ok(None)) => return Ended::Failed(lost()),
             Ok(Err(error)) => return Ended::Failed(error),
-            Err(_) => match hears_itself(access, &mut listener, words).await {
+            Err(_) => match receives_its_own(access, &mut listener, notifications).await {
                 Ok(true) => {}
                 Ok(false) => return Ended::Silent,
                 Err(error) => return Ended::Failed(error),
@@ -150,16 +150,20 @@ fn lost() -> Error {
 
 /// Returns whether the listener receives a notification from another connection. Behind a pooler in transaction mode
 /// `LISTEN` succeeds, but no notification arrives.
-async fn hears_itself<DB: Store>(access: &Access<DB>, listener: &mut Listener, words: &Words) -> Result<bool, Error> {
+async fn receives_its_own<DB: Store>(
+    access: &Access<DB>,
+    listener: &mut Listener,
+    notifications: &Notifications,
+) -> Result<bool, Error> {
     DB::notify(access, &listener.own).await?;
-    let heard = timeout(TEST_TIMEOUT, async {
+    let received = timeout(TEST_TIMEOUT, async {
         loop {
-            match listener.word().await? {
-                Some(Word::Own) => return Ok(true),
-                Some(Word::Rows) => words.say(),
+            match listener.next().await? {
+                Some(Notification::Own) => return Ok(true),
+                Some(Notification::Rows) => notifications.notify(),
                 None => return Err(lost()),
             }
         }
     });
-    heard.await.unwrap_or(Ok(false))
+    received.await.unwrap_or(Ok(false))
 }

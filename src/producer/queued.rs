@@ -7,22 +7,22 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::checked::Checked;
 use super::error::SendError;
 use super::id::Id;
+use super::reply::{ReplySender, SendResult};
 use super::runtime_ended;
-use super::told::{Outcome, Teller};
 use crate::moment::{Deadline, Moment};
 
 /// A message, and the caller that waits for its result.
-pub(super) struct Item {
+pub(super) struct Queued {
     pub(super) checked: Checked,
-    pub(super) teller: Teller,
+    pub(super) reply_to: ReplySender,
     room: OwnedSemaphorePermit,
     /// When it was first sent. Its wait before that, for example behind others of its group, does not count.
-    first_left: Option<Moment>,
+    first_attempt: Option<Moment>,
     /// Most messages have no failures.
-    failures: Option<Box<Failures>>,
+    failures: Option<Box<FailedAttempts>>,
 }
 
-struct Failures {
+struct FailedAttempts {
     count: u32,
     last: SendError,
     /// Whether an attempt was not answered.
@@ -42,21 +42,21 @@ pub(super) struct TryFor {
     pub(super) while_known: Duration,
 }
 
-impl Item {
-    pub(super) fn new(checked: Checked, teller: Teller, room: OwnedSemaphorePermit) -> Self {
-        Self { checked, teller, room, first_left: None, failures: None }
+impl Queued {
+    pub(super) fn new(checked: Checked, reply_to: ReplySender, room: OwnedSemaphorePermit) -> Self {
+        Self { checked, reply_to, room, first_attempt: None, failures: None }
     }
 
     /// Records that an attempt starts. Returns the deadline for starting attempts.
-    pub(super) fn leaves(&mut self, now: Moment, try_for: TryFor) -> Deadline {
-        let first_left = *self.first_left.get_or_insert(now);
-        self.end_of_tries(first_left, try_for)
+    pub(super) fn attempt_starts(&mut self, now: Moment, try_for: TryFor) -> Deadline {
+        let first_attempt = *self.first_attempt.get_or_insert(now);
+        self.end_of_tries(first_attempt, try_for)
     }
 
     /// Returns the end of the attempts. A queue forgets a deduplication id by wall-clock time, which passes while this
     /// process is suspended.
-    fn end_of_tries(&self, first_left: Moment, TryFor { retry_for, while_known }: TryFor) -> Deadline {
-        Deadline::after(first_left, if self.failures.is_some() { retry_for.min(while_known) } else { retry_for })
+    fn end_of_tries(&self, first_attempt: Moment, TryFor { retry_for, while_known }: TryFor) -> Deadline {
+        Deadline::after(first_attempt, if self.failures.is_some() { retry_for.min(while_known) } else { retry_for })
     }
 
     pub(super) fn id_to_draw(&mut self) -> Option<&mut Id> {
@@ -65,13 +65,13 @@ impl Item {
 
     /// Returns whether no attempt may start after that wait.
     pub(super) fn is_out_of_time_in(&self, wait: Duration, try_for: TryFor) -> bool {
-        let ends_within = |first_left| self.end_of_tries(first_left, try_for).time_left() <= wait;
-        self.failures.is_some() && self.first_left.is_some_and(ends_within)
+        let ends_within = |first_attempt| self.end_of_tries(first_attempt, try_for).time_left() <= wait;
+        self.failures.is_some() && self.first_attempt.is_some_and(ends_within)
     }
 
     /// Records a failed attempt. Returns the number of failures.
-    pub(super) fn has_failed(&mut self, error: SendError) -> u32 {
-        let failures = Failures {
+    pub(super) fn attempt_failed(&mut self, error: SendError) -> u32 {
+        let failures = FailedAttempts {
             count: self.failures.as_ref().map_or(0, |failures| failures.count).saturating_add(1),
             may_be_sent: self.may_be_sent() || error.is_unknown(),
             was_denied: self.was_denied() || error.is_denied(),
@@ -97,11 +97,11 @@ impl Item {
         if failures.only_calls_failed { last } else { last.of_call(None) }
     }
 
-    /// Reports the outcome. Returns the permit for its memory.
-    pub(super) fn tell(self, outcome: Outcome) -> OwnedSemaphorePermit {
+    /// Reports the result. Returns the permit for its memory.
+    pub(super) fn reply(self, result: SendResult) -> OwnedSemaphorePermit {
         let may_be_sent = self.may_be_sent();
         let of_it = |error: SendError| error.or_unknown(may_be_sent).of(self.checked.message.deduplication_id.as_ref());
-        self.teller.tell(outcome.map_err(of_it));
+        self.reply_to.send(result.map_err(of_it));
         self.room
     }
 }
