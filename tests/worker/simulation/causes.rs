@@ -23,7 +23,7 @@ pub(super) enum Cause {
     CutOff,
     /// The message was to become a dead letter, and SQS did not confirm it or did not return the queue's URL.
     LetterNotConfirmed,
-    /// A delete was tried, and SQS did not confirm it.
+    /// A delete was tried, and SQS did not confirm it while the message was hidden.
     DeleteNotConfirmed,
     /// Its host kept it for longer than it was hidden. The host is a mapping, or a worker whose heartbeats failed to
     /// the end.
@@ -52,7 +52,10 @@ pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) 
     let letters = |what| window.iter().any(|event| event.host == last.host && event.what == what);
     // Calls that reached SQS after it handed the message out again came too late.
     let in_time = &story[since.min(until)..until];
-    let is_deleted = of_last(in_time, What::Confirmed(Ask::Delete));
+    // The answer to another receive may have been lost. Its receipt is the only one that deletes the message.
+    let hidden = hidden_until(story, hosts, last);
+    let was_hidden = in_time.iter().take_while(|event| event.after < hidden).count();
+    let is_deleted = of_last(&in_time[..was_hidden], What::Confirmed(Ask::Delete));
     let cause = if of_last(window, What::Failed) {
         Cause::Failed
     } else if hosts.crashed.contains(&last.host) && !is_deleted {
@@ -74,7 +77,7 @@ pub(super) fn cause(story: &[Event], hosts: &Hosts, host: usize, receipt: &str) 
         Cause::LetterNotConfirmed
     } else if of_last(in_time, What::Tried(Ask::Delete)) && !is_deleted {
         Cause::DeleteNotConfirmed
-    } else if story.get(until).is_some_and(|received| hidden_until(story, hosts, last) <= received.after) {
+    } else if story.get(until).is_some_and(|again| hidden <= again.after) && may_outlive_its_lease(story, hosts, last) {
         Cause::NotHidden
     } else {
         return Err("and no event in between explains it");
@@ -133,13 +136,11 @@ fn late_lease_end(window: &[Event], hosts: &Hosts, run: &Event) -> Duration {
     if arrived - received <= lease / 6 || is_extended { Duration::MAX } else { received + lease }
 }
 
-/// Returns until when the message of that run was hidden, as SQS has confirmed it. It applies if heartbeats have failed
-/// since, or if there are none.
+/// Returns until when the message of that run was hidden, as SQS has confirmed it.
 fn hidden_until(story: &[Event], hosts: &Hosts, run: &Event) -> Duration {
     let lease = hosts.leases[&run.host];
-    let of_run = |event: &&Event| event.host == run.host && event.receipt == run.receipt;
     let (mut hidden, mut tried) = (Duration::MAX, None);
-    for event in story.iter().filter(of_run) {
+    for event in story.iter().filter(|event| is_of(run, event)) {
         match event.what {
             What::Received => hidden = event.after + lease,
             What::Tried(Ask::Visibility) => tried = Some(event.after),
@@ -147,10 +148,23 @@ fn hidden_until(story: &[Event], hosts: &Hosts, run: &Event) -> Duration {
             _ => {}
         }
     }
-    // A worker cancels a run whose lease has ended, and logs the lost lease. It cannot cancel a run that ends at that
-    // moment.
-    let has_ended = || story.iter().filter(of_run).any(|event| matches!(event.what, What::Done | What::Dead));
-    if hosts.mappings.contains(&run.host) || (tried.is_some() && has_ended()) { hidden } else { Duration::MAX }
+    hidden
+}
+
+/// Returns whether a run may last longer than its message is hidden. A mapping does not extend leases. A worker cancels
+/// a run whose lease has ended, and logs the lost lease; it cannot cancel a run that ends at that moment.
+fn may_outlive_its_lease(story: &[Event], hosts: &Hosts, run: &Event) -> bool {
+    let of_run = || story.iter().filter(|event| is_of(run, event));
+    let last_call =
+        of_run().rfind(|event| matches!(event.what, What::Tried(Ask::Visibility) | What::Confirmed(Ask::Visibility)));
+    let is_unanswered = last_call.is_some_and(|event| event.what == What::Tried(Ask::Visibility));
+    let has_ended = of_run().any(|event| matches!(event.what, What::Done | What::Dead));
+    hosts.mappings.contains(&run.host) || (is_unanswered && has_ended)
+}
+
+/// Returns whether an event belongs to the receive of that run.
+fn is_of(run: &Event, event: &Event) -> bool {
+    event.host == run.host && event.receipt == run.receipt
 }
 
 /// Returns whether that host processed the message. A worker remembers that even if SQS confirmed no delete.
