@@ -17,5 +17,5 @@ pub use lambda_runtime::Context;
 pub(crate) use self::answer::answer;
 #[cfg(feature = "lambda")]
 pub(crate) use self::host::{is_here, run};
-#[cfg(feature = "lambda")]
+#[cfg(all(feature = "lambda", feature = "sqs"))]
 pub use self::service::AnswerFuture;
