@@ -43,7 +43,7 @@ pub(super) async fn put(client: &Client, place: &Pointer, body: String) -> Resul
     let limited = limited(client, transfer_limit(body.len()));
     let put = client.put_object().bucket(&place.s3_bucket_name).key(&place.s3_key);
     let put = put.body(ByteStream::from(body.into_bytes())).customize().config_override(limited).send().await;
-    put.map(drop).map_err(|error| format!("s3:PutObject {place}: {}", told(&error)))
+    put.map(drop).map_err(|error| format!("s3:PutObject {place}: {}", cause_of(&error)))
 }
 
 /// The result of reading an object.
@@ -63,7 +63,7 @@ pub(super) async fn get(client: &Client, place: &Readable, room: usize, max_byte
     let place = place.place();
     let get = client.get_object().bucket(&place.s3_bucket_name).key(&place.s3_key);
     let get = get.customize().config_override(limited(client, ANSWER_LIMIT)).send().await;
-    let object = get.map_err(|error| format!("s3:GetObject {place}: {}", told(&error)))?;
+    let object = get.map_err(|error| format!("s3:GetObject {place}: {}", cause_of(&error)))?;
     let length = object.content_length().and_then(|length| usize::try_from(length).ok());
     if length.is_some_and(|length| length > max_bytes) {
         return Err(too_long(place, max_bytes));
@@ -113,7 +113,7 @@ async fn read(
 
 /// Returns S3's code and message, or the reason for a missing answer. The SDK's debug output is not used, because it
 /// shows the contents of the call and its answer.
-fn told<E: ProvideErrorMetadata + Error + 'static, R: std::fmt::Debug + 'static>(error: &SdkError<E, R>) -> String {
+fn cause_of<E: ProvideErrorMetadata + Error + 'static, R: std::fmt::Debug + 'static>(error: &SdkError<E, R>) -> String {
     match (error.code(), error.message()) {
         (Some(code), message) => format!("{code}: {}", message.unwrap_or("S3 sent no message")),
         _ => with_causes(error),

@@ -201,7 +201,8 @@ mod tests {
 
     use super::*;
 
-    /// Records each call's entries and its time after the first call. It gives the answers that it was created with, and then answers with success.
+    /// Records each call's entries and its time after the first call. It gives the answers that it was created with, and
+    /// then answers with success.
     #[derive(Clone)]
     struct Noted {
         begun: Instant,

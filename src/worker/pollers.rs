@@ -67,8 +67,8 @@ impl Pollers {
         }
     }
 
-    /// Waits for the polls under way and for all received messages. Messages that still run at `cancel_at` are cancelled and
-    /// released.
+    /// Waits for the polls under way and for all received messages. Messages that still run at `cancel_at` are
+    /// cancelled and released.
     pub(super) async fn end_by(mut self, cancel_at: Instant) {
         let shared = self.shared.clone();
         shared.close_by(cancel_at);

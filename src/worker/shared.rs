@@ -117,8 +117,8 @@ impl Shared {
         self.recently_seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether a handler may begin. After a shutdown it may begin only if it can end before handlers are cancelled, judged
-    /// by the time of other handlers. A handler that is cut off has run for nothing.
+    /// Returns whether a handler may begin. After a shutdown it may begin only if it can end before handlers are
+    /// cancelled, judged by the time of other handlers. A handler that is cut off has run for nothing.
     pub(super) fn may_begin(&self) -> bool {
         let can_end = |cancel_at: &Instant| Instant::now() + self.run_times.expected() < *cancel_at;
         match *self.phase.borrow() {

@@ -39,7 +39,7 @@ impl Drop for NoteOnDrop {
     }
 }
 
-/// NoteOnDrop a worker on a queue with these messages, whose handler takes `takes`. After 5.5 s the process sleeps for
+/// Runs a worker on a queue with these messages, whose handler takes `takes`. After 5.5 s the process sleeps for
 /// `asleep`. Returns the notes of 40 s of the worker's own time, and how many messages are then visible and in flight.
 async fn asleep_for(
     asleep: Duration,

@@ -216,8 +216,8 @@ fn database_backoff() -> Backoff {
 /// Sends the queue's messages in passes until there is nothing more to send now.
 async fn serve_queue<DB: OutboxDatabase>(context: &RelayContext<'_, DB>, queue_url: &Arc<str>) -> Result<(), Error> {
     DB::add_partitions(&context.access, queue_url).await?;
-    // Counts passes in a row that claimed partitions without a row to send. After one turn through all partitions, other queues
-    // get their turn.
+    // Counts passes in a row that claimed partitions without a row to send. After one turn through all partitions,
+    // other queues get their turn.
     let (mut in_vain, mut slow) = (0, 0);
     while !context.stop.is_set() && context.circuit_breakers.state(queue_url) != CircuitState::Open {
         match Pass::run(context, queue_url).await? {

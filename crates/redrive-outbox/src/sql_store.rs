@@ -225,8 +225,8 @@ macro_rules! impl_sql_store {
             }
         }
 
-        /// Locks the claim's partitions until the transaction ends. Returns how many partitions still belong to the claim: an
-        /// expired lease does no harm until another relay claims the partition.
+        /// Locks the claim's partitions until the transaction ends. Returns how many partitions still belong to the
+        /// claim: an expired lease does no harm until another relay claims the partition.
         async fn lock_partitions(connection: &mut Connection, claim: &Claim) -> Result<usize, Error> {
             let lock = sqlx::query_scalar(SQL.lock).persistent(PREPARES).bind(claim.token);
             let partitions: Vec<i64> = lock.bind(&*claim.queue_url).fetch_all(connection).await?;

@@ -178,16 +178,17 @@ pub trait Store: sqlx::Database {
     /// Claims partitions of the queue that have something to send and that no other relay holds.
     fn claim(access: &Access<Self>, wanted: &Wanted) -> impl Future<Output = Result<Option<Claim>, Error>> + Send;
 
-    /// Reads the rows to send from the claimed partitions, in order, without rows whose key waits for another row. If parked
-    /// rows hold the rows behind them, those are marked as held first, so that later reads skip them.
+    /// Reads the rows to send from the claimed partitions, in order, without rows whose key waits for another row. If
+    /// parked rows hold the rows behind them, those are marked as held first, so that later reads skip them.
     fn read(
         access: &Access<Self>,
         claim: &Claim,
         wanted: &Wanted,
     ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
 
-    /// Writes the results of rows, except in partitions that another relay has claimed since. Returns whether all partitions
-    /// still belonged to the claim. Writing a result twice changes nothing, because a commit's result may be unknown.
+    /// Writes the results of rows, except in partitions that another relay has claimed since. Returns whether all
+    /// partitions still belonged to the claim. Writing a result twice changes nothing, because a commit's result may be
+    /// unknown.
     fn write_results(
         access: &Access<Self>,
         claim: &Claim,
