@@ -30,7 +30,7 @@ pub use self::account::{Account, Happening, QueueId};
 pub use self::batch::{BatchResult, BatchResultErrorEntry};
 pub use self::error::{Code, SqsError};
 pub use self::message::Message;
-pub use self::message::check_body;
+pub use self::message::{check_body, is_allowed};
 pub use self::move_task::{ListMessageMoveTasks, StartMessageMoveTask, TaskHandle};
 pub use self::number_attribute::NumberAttribute;
 pub use self::permission::{AddPermission, RemovePermission};
