@@ -119,6 +119,7 @@ fn entry(operation: &str, item: Parameter, key: &str, value: &str) -> Result<(St
 /// `Attribute.Name=VisibilityTimeout`.
 fn items(parameter: Parameter) -> Vec<Parameter> {
     let nested = match parameter {
+        Parameter::Text(text) if text.is_empty() => return Vec::new(),
         Parameter::Nested(nested) if nested.keys().all(|key| key.parse::<u32>().is_ok()) => nested,
         other => return vec![other],
     };
@@ -173,6 +174,14 @@ mod tests {
         let call = read("Action=SetQueueAttributes&Attribute.Name=VisibilityTimeout&Attribute.Value=40");
         assert_eq!(call.body["Attributes"], json!({"VisibilityTimeout": "40"}));
         assert_eq!(read("Action=GetQueueAttributes&AttributeName=All").body["AttributeNames"], json!(["All"]));
+    }
+
+    #[test]
+    fn empty_text_is_an_empty_list_or_map() {
+        let empty = |form: &str, name: &str| read(form).body[name].clone();
+        assert_eq!(empty("Action=ReceiveMessage&MessageAttributeNames=", "MessageAttributeNames"), json!([]));
+        assert_eq!(empty("Action=SendMessageBatch&Entries=", "Entries"), json!([]));
+        assert_eq!(empty("Action=CreateQueue&Attributes=", "Attributes"), json!({}));
     }
 
     #[test]

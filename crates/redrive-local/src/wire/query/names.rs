@@ -9,20 +9,24 @@ pub(super) enum Spelling {
     Map(&'static str, &'static str, &'static str),
 }
 
-/// Returns how a parameter of a form is spelled in JSON, or `None` if it is one value.
+/// Returns how a parameter of a form is spelled in JSON, or `None` if it is one value. SDKs write an empty list or map
+/// as an empty text under its name in JSON.
 pub(super) fn in_json(operation: &str, parameter: &str) -> Option<Spelling> {
     Some(match parameter {
-        "AttributeName" => Spelling::List("AttributeNames"),
-        "MessageAttributeName" => Spelling::List("MessageAttributeNames"),
-        "MessageSystemAttributeName" => Spelling::List("MessageSystemAttributeNames"),
-        "TagKey" => Spelling::List("TagKeys"),
-        "AWSAccountId" => Spelling::List("AWSAccountIds"),
-        "ActionName" => Spelling::List("Actions"),
-        "Attribute" => Spelling::Map("Attributes", "Name", "Value"),
-        "MessageAttribute" => Spelling::Map("MessageAttributes", "Name", "Value"),
-        "MessageSystemAttribute" => Spelling::Map("MessageSystemAttributes", "Name", "Value"),
-        "Tag" if operation == "CreateQueue" => Spelling::Map("tags", "Key", "Value"),
-        "Tag" => Spelling::Map("Tags", "Key", "Value"),
+        "AttributeName" | "AttributeNames" => Spelling::List("AttributeNames"),
+        "MessageAttributeName" | "MessageAttributeNames" => Spelling::List("MessageAttributeNames"),
+        "MessageSystemAttributeName" | "MessageSystemAttributeNames" => Spelling::List("MessageSystemAttributeNames"),
+        "TagKey" | "TagKeys" => Spelling::List("TagKeys"),
+        "AWSAccountId" | "AWSAccountIds" => Spelling::List("AWSAccountIds"),
+        "ActionName" | "Actions" => Spelling::List("Actions"),
+        "Entries" => Spelling::List("Entries"),
+        "Attribute" | "Attributes" => Spelling::Map("Attributes", "Name", "Value"),
+        "MessageAttribute" | "MessageAttributes" => Spelling::Map("MessageAttributes", "Name", "Value"),
+        "MessageSystemAttribute" | "MessageSystemAttributes" => {
+            Spelling::Map("MessageSystemAttributes", "Name", "Value")
+        }
+        "Tag" | "Tags" | "tags" if operation == "CreateQueue" => Spelling::Map("tags", "Key", "Value"),
+        "Tag" | "Tags" => Spelling::Map("Tags", "Key", "Value"),
         "SendMessageBatchRequestEntry"
         | "DeleteMessageBatchRequestEntry"
         | "ChangeMessageVisibilityBatchRequestEntry" => Spelling::List("Entries"),
