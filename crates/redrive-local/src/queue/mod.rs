@@ -9,6 +9,7 @@ mod attribute;
 mod batch;
 mod deduplication;
 mod error;
+mod fair;
 mod message;
 mod move_task;
 mod number;
