@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Tests the queue of `redrive dev` with boto3, the AWS CLI, the extended client library and the AWS SDK for JavaScript.
 
-It needs Rust, Python 3.9 and Node 20. It installs the SDKs from PyPI and npm into target/sdks.
+It needs Rust, Python 3.9 and Node 20. It installs the SDKs from PyPI and npm into target/sdks. Debian's AWS CLI is tested
+where it is installed; with REDRIVE_TEST_ALL=1, it has to be.
 """
 
 import contextlib
@@ -17,6 +18,9 @@ from tools import ROOT, Problem, install_all, install_for_node, main, run, start
 TESTS = ROOT / "tests" / "sdks"
 INSTALLED = ROOT / "target" / "sdks"
 
+# Debian's CLI is as old as the Debian. Other systems may have a newer one here, which is tested as well.
+DEBIANS_AWS = Path("/usr/bin/aws")
+
 BUILD_LIMIT_S = 1800
 START_LIMIT_S = 30
 TESTS_LIMIT_S = 600
@@ -24,21 +28,41 @@ TESTS_LIMIT_S = 600
 
 def test_sdks():
     python = install_all(TESTS / "requirements.txt", INSTALLED / "python")
+    query_python = install_all(TESTS / "requirements-query.txt", INSTALLED / "query-python")
     install_for_node(TESTS / "javascript", INSTALLED / "javascript")
     unittest = [python, "-B", "-m", "unittest", "discover", "--start-directory", TESTS]
+    modules = [f"test_{module}" for module in ("errors", "fifo", "messages", "queues", "resource")]
     suites = {
         "boto3 and the AWS CLI": unittest,
+        "boto3 1.28.80, which speaks the Query protocol": [query_python, "-B", "-m", "unittest", *modules],
         # In a separate process, because the library replaces boto3's session by its own.
         "the extended client library": [*unittest, "--pattern", "large_messages.py"],
         "the AWS SDK for JavaScript": ["node", "--test", "--test-reporter", "spec", TESTS / "javascript" / "test.mjs"],
     }
-    with served(build()) as url:
-        options = {"env": environment(url), "cwd": INSTALLED / "javascript", "stdout": None, "stderr": None}
-        for name, tests in suites.items():
+    if has_debians_cli():
+        suites["Debian's AWS CLI, which speaks the Query protocol"] = [python, "-B", "-m", "unittest", "test_aws_cli"]
+    redrive = build()
+    for name, tests in suites.items():
+        # Each suite has an SQS of its own, because they use the same names.
+        with served(redrive) as url:
             print(f"\n{name} at {url}", flush=True)
+            env = {**environment(url), "PYTHONPATH": str(TESTS)}
+            if name.startswith("Debian"):
+                env["REDRIVE_TEST_AWS"] = str(DEBIANS_AWS)
+            options = {"env": env, "cwd": INSTALLED / "javascript", "stdout": None, "stderr": None}
             if run(tests, TESTS_LIMIT_S, **options).returncode != 0:
                 raise Problem(f"{name}: tests failed; see the output above")
     return 0
+
+
+def has_debians_cli():
+    """Returns whether Debian's AWS CLI is here."""
+    if DEBIANS_AWS.exists():
+        return True
+    if os.environ.get("REDRIVE_TEST_ALL"):
+        raise Problem(f"there is no {DEBIANS_AWS}; install it with `apt-get install awscli`")
+    print(f"skipping Debian's AWS CLI, because there is no {DEBIANS_AWS}", flush=True)
+    return False
 
 
 def build():

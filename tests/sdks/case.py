@@ -11,7 +11,13 @@ import unittest
 
 import boto3
 
-ALL = {"MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"]}
+sqs = boto3.client("sqs")
+
+# The parameter of ReceiveMessage, under the names that this boto3 knows. The second one is the older one.
+PARAMETERS = sqs.meta.service_model.operation_model("ReceiveMessage").input_shape.members
+NAMES_OF_SYSTEM_ATTRIBUTES = [name for name in ("MessageSystemAttributeNames", "AttributeNames") if name in PARAMETERS]
+SYSTEM_ATTRIBUTES = NAMES_OF_SYSTEM_ATTRIBUTES[0]
+ALL = {SYSTEM_ATTRIBUTES: ["All"], "MessageAttributeNames": ["All"]}
 
 # A long poll ends when there is something: its limit is reached only by a test that fails.
 LONG = 20
@@ -26,7 +32,7 @@ def unique(name):
 
 class Case(unittest.TestCase):
     maxDiff = None
-    sqs = boto3.client("sqs")
+    sqs = sqs
 
     def queue(self, name="queue", **attributes):
         return self.sqs.create_queue(QueueName=unique(name), Attributes=attributes)["QueueUrl"]

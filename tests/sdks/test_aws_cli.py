@@ -10,8 +10,12 @@ from pathlib import Path
 
 from case import LONG, unique
 
-# Its own `aws`, not the one that happens to be on the path.
-AWS = Path(sys.executable).with_name("aws")
+# Its own `aws`, not the one that happens to be on the path, unless the tests are about another one.
+OTHER_AWS = os.environ.get("REDRIVE_TEST_AWS")
+AWS = [OTHER_AWS] if OTHER_AWS else [sys.executable, Path(sys.executable).with_name("aws")]
+
+# Version 2 reads binary values as base64, unless it is told otherwise.
+BINARY = ["--cli-binary-format", "raw-in-base64-out"] if OTHER_AWS else []
 
 CALL_LIMIT_S = 60
 
@@ -19,7 +23,7 @@ CALL_LIMIT_S = 60
 def call(*arguments):
     # Version 1 has endpoints of its own for SQS in most regions, and prefers them to AWS_ENDPOINT_URL_SQS.
     endpoint = ("--endpoint-url", os.environ["AWS_ENDPOINT_URL_SQS"])
-    command = [sys.executable, AWS, "--output", "json", *endpoint, "sqs", *arguments]
+    command = [*AWS, "--output", "json", *BINARY, *endpoint, "sqs", *arguments]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=CALL_LIMIT_S)
 
 

@@ -3,7 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from case import LONG, Case, md5, md5_of_attributes
+from case import NAMES_OF_SYSTEM_ATTRIBUTES, LONG, SYSTEM_ATTRIBUTES, Case, md5, md5_of_attributes
 
 # One of each type that AWS names, and of custom types.
 ATTRIBUTES = {
@@ -61,17 +61,17 @@ class Sending(Case):
         before = int(time.time() * 1000)
         sent = self.send(url, MessageSystemAttributes=TRACE_HEADER)
         self.assertEqual(sent["MD5OfMessageSystemAttributes"], md5_of_attributes(TRACE_HEADER))
-        for count, name in enumerate(("AttributeNames", "MessageSystemAttributeNames"), 1):
-            received = self.receive_one(url, **{"MessageSystemAttributeNames": [], name: ["All"]})
+        for count, name in enumerate(NAMES_OF_SYSTEM_ATTRIBUTES, 1):
+            received = self.receive_one(url, **{SYSTEM_ATTRIBUTES: [], name: ["All"]})
             attributes = received["Attributes"]
             self.assertEqual(attributes["AWSTraceHeader"], TRACE)
             self.assertEqual(attributes["ApproximateReceiveCount"], str(count))
             self.assertLessEqual(before, int(attributes["SentTimestamp"]))
             self.assertLessEqual(int(attributes["SentTimestamp"]), int(attributes["ApproximateFirstReceiveTimestamp"]))
             self.assertTrue(attributes["SenderId"])
-        only = self.receive_one(url, MessageSystemAttributeNames=["AWSTraceHeader"])
+        only = self.receive_one(url, **{SYSTEM_ATTRIBUTES: ["AWSTraceHeader"]})
         self.assertEqual(only["Attributes"], {"AWSTraceHeader": TRACE})
-        self.assertNotIn("Attributes", self.receive_one(url, MessageSystemAttributeNames=[]))
+        self.assertNotIn("Attributes", self.receive_one(url, **{SYSTEM_ATTRIBUTES: []}))
 
     def test_a_fair_queue_keeps_the_group(self):
         url = self.queue()

@@ -133,7 +133,8 @@ class Redrive(Case):
         self.assertEqual(self.sqs.list_dead_letter_source_queues(QueueUrl=dlq)["queueUrls"], [url])
         pages = self.sqs.get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=dlq)
         self.assertEqual([page["queueUrls"] for page in pages], [[url]])
-        self.assertEqual(self.sqs.list_dead_letter_source_queues(QueueUrl=url)["queueUrls"], [])
+        # An empty list is not in XML.
+        self.assertEqual(self.sqs.list_dead_letter_source_queues(QueueUrl=url).get("queueUrls", []), [])
 
     def test_a_move_task_brings_dead_letters_back(self):
         url, dlq = self.queue_with_dlq(1)

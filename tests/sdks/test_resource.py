@@ -4,7 +4,7 @@ import json
 
 import boto3
 
-from case import Case, unique
+from case import SYSTEM_ATTRIBUTES, Case, unique
 
 
 class Resource(Case):
@@ -19,7 +19,7 @@ class Resource(Case):
 
         queue.send_message(MessageBody="one")
         queue.send_messages(Entries=[{"Id": "2", "MessageBody": "two"}])
-        one, two = queue.receive_messages(MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"])
+        one, two = queue.receive_messages(MaxNumberOfMessages=10, **{SYSTEM_ATTRIBUTES: ["All"]})
         self.assertEqual((one.body, two.body, two.attributes["ApproximateReceiveCount"]), ("one", "two", "1"))
         one.change_visibility(VisibilityTimeout=0)
         two.delete()

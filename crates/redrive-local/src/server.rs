@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use http_body::Frame;
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use super::callers::{Callers, RefusedCaller, guarded};
 use super::queue::{Code, SqsError};
 use super::sqs::{Call, Sqs};
-use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, REQUEST_ID, TARGET, TRACE_ID};
+use super::wire::{Answer, CONTENT_TYPE, QUERY_ERROR, REQUEST_ID, TARGET, TRACE_ID, query};
 
 /// The size of ten messages of 1 MiB with every character escaped, and their JSON. The server reads a batch over the
 /// limit completely, so that its sender receives an error instead of a broken connection.
@@ -98,15 +98,32 @@ struct Served {
     address: Arc<str>,
 }
 
-async fn answer(State(Served { sqs, address }): State<Served>, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(State(Served { sqs, address }): State<Served>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     // The queue URL contains the host that the caller used, because a container uses another name.
     let base_url = text(header::HOST.as_str()).map_or_else(|| address.to_string(), |host| format!("http://{host}"));
-    let target = text(TARGET).unwrap_or_default();
-    match sqs.call(Call { target, body: &body, base_url: &base_url, trace_id: text(TRACE_ID) }).await {
-        Some(answer) => dated(response(answer), &sqs.date()),
-        None => Response::new(Body::new(Broken)),
-    }
+    let call = |target, body| Call { target, body, base_url: &base_url, trace_id: text(TRACE_ID) };
+    let form = match text(TARGET) {
+        Some(_) => None,
+        None => query::FormCall::read(forms(&uri, &headers, &body), uri.path()),
+    };
+    let response = match form {
+        None => sqs.call(call(text(TARGET).unwrap_or_default(), &body)).await.map(response),
+        Some(Err(error)) => Some(xml_response("", &Answer::refused(error))),
+        Some(Ok(form)) => {
+            let (target, body) = (form.target(), form.body.to_string());
+            let answer = sqs.call(call(&target, body.as_bytes())).await;
+            answer.map(|answer| xml_response(&form.operation, &answer))
+        }
+    };
+    response.map_or_else(|| Response::new(Body::new(Broken)), |response| dated(response, &sqs.date()))
+}
+
+/// Returns the parts of a request that may be a form of the Query protocol: the URL's query and the body.
+fn forms<'a>(uri: &'a Uri, headers: &HeaderMap, body: &'a Bytes) -> impl Iterator<Item = &'a [u8]> {
+    let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let is_form = content_type.starts_with(query::FORM.as_bytes());
+    uri.query().map(str::as_bytes).into_iter().chain(is_form.then_some(&body[..]))
 }
 
 /// Sets the date of the queue's clock, which may be ahead of the machine's clock.
@@ -118,14 +135,25 @@ fn dated(mut response: Response, date: &str) -> Response {
 }
 
 fn response(answer: Answer) -> Response {
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, answer.body).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    let mut response = with_head(answer.status, CONTENT_TYPE, &request_id(), answer.body);
     if let Some(error) = answer.query_error.and_then(|error| HeaderValue::try_from(error).ok()) {
-        headers.insert(QUERY_ERROR, error);
+        response.headers_mut().insert(QUERY_ERROR, error);
     }
-    if let Ok(id) = HeaderValue::try_from(request_id()) {
+    response
+}
+
+/// Returns an answer of the Query protocol.
+fn xml_response(operation: &str, answer: &Answer) -> Response {
+    let id = request_id();
+    with_head(answer.status, query::CONTENT_TYPE, &id, query::to_xml(operation, answer, &id))
+}
+
+fn with_head(status: u16, content_type: &'static str, request_id: &str, body: Vec<u8>) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Ok(id) = HeaderValue::try_from(request_id) {
         headers.insert(REQUEST_ID, id);
     }
     response

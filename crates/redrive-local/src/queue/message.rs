@@ -134,8 +134,9 @@ pub fn check_body(body: &str) -> Result<(), SqsError> {
     }
 }
 
-/// `#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF`
-pub(super) fn is_allowed(char: char) -> bool {
+/// Returns whether a message may have a character: `#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to
+/// #x10FFFF`.
+pub fn is_allowed(char: char) -> bool {
     matches!(char, '\u{9}' | '\u{a}' | '\u{d}' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::fair::FairOrder;
 use super::store::Position;
 
-/// The visible messages, oldest first.
+/// The visible messages.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// A standard queue may deliver any message at any time. AWS promises no order; this implementation delivers oldest
-    /// first.
-    Any(BTreeSet<Position>),
+    /// A standard queue may deliver any message at any time.
+    Any(FairOrder),
     /// In a FIFO queue a message in flight holds back the later messages of its group.
     ByGroup(Groups),
 }
@@ -106,15 +106,13 @@ impl Groups {
 
 impl Order {
     pub(super) fn new(fifo: bool) -> Self {
-        if fifo { Self::ByGroup(Groups::default()) } else { Self::Any(BTreeSet::new()) }
+        if fifo { Self::ByGroup(Groups::default()) } else { Self::Any(FairOrder::default()) }
     }
 
     /// Marks a message as visible.
     pub(super) fn show(&mut self, position: Position, group: Option<&Arc<str>>) {
         match (self, group) {
-            (Self::Any(visible), _) => {
-                visible.insert(position);
-            }
+            (Self::Any(order), group) => order.show(position, group),
             (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| {
                 group.in_flight.remove(&position);
                 group.visible.insert(position);
@@ -126,9 +124,7 @@ impl Order {
     /// Marks a message as in flight.
     pub(super) fn take(&mut self, position: Position, group: Option<&Arc<str>>) {
         match (self, group) {
-            (Self::Any(visible), _) => {
-                visible.remove(&position);
-            }
+            (Self::Any(order), group) => order.take(position, group),
             (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| {
                 group.visible.remove(&position);
                 group.in_flight.insert(position);
@@ -140,9 +136,7 @@ impl Order {
     /// Removes a message.
     pub(super) fn remove(&mut self, position: Position, group: Option<&Arc<str>>) {
         match (self, group) {
-            (Self::Any(visible), _) => {
-                visible.remove(&position);
-            }
+            (Self::Any(order), group) => order.remove(position, group),
             (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| {
                 group.visible.remove(&position);
                 group.in_flight.remove(&position);
@@ -154,7 +148,7 @@ impl Order {
     /// Returns whether a receive would find a message.
     pub(super) fn has_next(&self) -> bool {
         match self {
-            Self::Any(visible) => !visible.is_empty(),
+            Self::Any(order) => !order.is_empty(),
             Self::ByGroup(groups) => !groups.waiting.is_empty(),
         }
     }

@@ -131,7 +131,7 @@ impl Store {
     /// Returns the next message for a receive. A receive takes all it can from one group before the next group.
     fn next(&mut self, share: &mut Option<Share>) -> Option<Position> {
         match &mut self.order {
-            Order::Any(visible) => visible.first().copied(),
+            Order::Any(order) => order.next(self.in_flight),
             Order::ByGroup(groups) => {
                 let same = share.as_ref().and_then(|share| groups.next_of(share));
                 same.or_else(|| {
@@ -228,7 +228,7 @@ impl Store {
     /// Returns the oldest receivable message, for a move to another queue.
     pub(super) fn oldest_receivable(&self) -> Option<(Position, &Message)> {
         let position = match &self.order {
-            Order::Any(visible) => visible.first().copied(),
+            Order::Any(order) => order.next(self.in_flight),
             Order::ByGroup(groups) => {
                 let is_receivable = |position, stored: &StoredMessage| {
                     stored.state == MessageState::Visible && !groups.holds_back(position, stored.message.group.as_ref())

@@ -1,9 +1,10 @@
 //! Speaks SQS's wire protocol, AWS JSON 1.0. A request is an operation's name and a JSON object. An answer is a JSON
-//! object or an error.
+//! object or an error. `query` translates the older protocol.
 //!
 //! <https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html>
 
 mod answer;
+pub(super) mod query;
 mod request;
 
 pub(super) use self::answer::Answer;

@@ -40,13 +40,13 @@ pub(crate) enum Request {
 }
 
 /// The service's name, which precedes the operation, as in `AmazonSQS.SendMessage`.
-const SERVICE: &str = "AmazonSQS.";
+pub(super) const SERVICE: &str = "AmazonSQS.";
 
 impl Request {
     pub(crate) fn parse(target: &str, body: &[u8]) -> Result<Self, SqsError> {
         let Some(operation) = target.strip_prefix(SERVICE) else {
-            let message = "Only the JSON protocol of SQS is spoken here, with a header X-Amz-Target: AmazonSQS.OPERATION. \
-                           Newer SDKs use it.";
+            let message = "This is SQS, and the request is no call. A call has a header X-Amz-Target: AmazonSQS.OPERATION \
+                           (JSON protocol), or a parameter Action (Query protocol).";
             return Err(SqsError::new(Code::InvalidAction, message));
         };
         Ok(match operation {

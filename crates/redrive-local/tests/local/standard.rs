@@ -295,3 +295,23 @@ async fn receive_without_a_visibility_timeout_returns_each_message_once() {
         assert_eq!(queue.counts().await, ["2", "0", "0"]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn quiet_groups_do_not_wait_behind_the_backlog_of_a_noisy_one() {
+    let queue = Queue::standard().await;
+    let send = |group: &str, body: String| {
+        queue.client.send_message().queue_url(&queue.url).message_body(body).message_group_id(group).send()
+    };
+    for number in 0..10_000 {
+        send("noisy", format!("noisy {number}")).await.unwrap();
+    }
+    for number in 0..10 {
+        send(&format!("tenant-{number}"), "quiet".to_owned()).await.unwrap();
+    }
+    let mut received = Vec::new();
+    for _ in 0..20 {
+        received.extend(queue.bodies().await);
+    }
+    assert_eq!(received.iter().filter(|body| *body == "quiet").count(), 10);
+    assert_eq!(received.len(), 200, "a noisy group is not held back");
+}
