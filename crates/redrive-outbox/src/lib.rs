@@ -21,6 +21,7 @@
 mod access;
 mod chores;
 mod circuit_breaker;
+mod columns;
 mod error;
 mod notify;
 mod pass;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use redrive::internals::Stored;
 use redrive::{Outgoing, SendError};
 
-use super::store::columns;
+use super::columns;
 
 /// How many partitions each queue has. A relay leases some of them, so more relays than partitions have nothing to do.
 pub(super) const PARTITIONS: u32 = 256;

@@ -132,7 +132,7 @@ pub(super) fn as_json(results: &[RowResult]) -> (Option<String>, Option<String>)
                 state: "pending",
                 refusals: u8::from(*is_refused),
                 error: shortened(error),
-                delay_ms: super::store::millis(*delay),
+                delay_ms: super::columns::millis(*delay),
             }),
             RowUpdate::Parked { error } => {
                 let (id, attempts, error) = (*id, *attempts, shortened(error));

@@ -73,9 +73,9 @@ macro_rules! impl_sql_store {
                     let wanted = wanted.clone();
                     Box::pin(async move {
                         let claim =
-                            sqlx::query_scalar(SQL.claim).persistent(PREPARES).bind(store::rows(wanted.partitions));
-                        let claim = claim.bind(store::millis(wanted.lease)).bind(&*wanted.queue_url);
-                        let claim = claim.bind(store::millis(store::NO_LEASE)).bind(&*wanted.relay);
+                            sqlx::query_scalar(SQL.claim).persistent(PREPARES).bind(columns::rows(wanted.partitions));
+                        let claim = claim.bind(columns::millis(wanted.lease)).bind(&*wanted.queue_url);
+                        let claim = claim.bind(columns::millis(store::NO_LEASE)).bind(&*wanted.relay);
                         let tokens: Vec<i64> = claim.fetch_all(connection).await?;
                         let queue_url = wanted.queue_url;
                         Ok(tokens.first().map(|&token| Claim { token, partitions: tokens.len(), queue_url }))
@@ -95,7 +95,7 @@ macro_rules! impl_sql_store {
                             hold.bind(&*claim.queue_url).execute(&mut *connection).await?;
                         }
                         let read = sqlx::query_as(SQL.read).persistent(PREPARES).bind(claim.token);
-                        let read = read.bind(store::rows(claim.share(rows))).bind(store::rows(rows));
+                        let read = read.bind(columns::rows(claim.share(rows))).bind(columns::rows(rows));
                         let read = read.bind(store::MAX_BYTES).bind(holds).bind(&*claim.queue_url);
                         let rows: Vec<columns::PendingRow> = read.fetch_all(connection).await?;
                         Ok(rows.into_iter().map(Row::from).collect())
@@ -137,8 +137,8 @@ macro_rules! impl_sql_store {
             async fn clean(access: &Access<Self>, keep: Duration, rows: usize) -> Result<u64, Error> {
                 let clean = work(move |connection| {
                     Box::pin(async move {
-                        let clean = sqlx::query(SQL.clean).persistent(PREPARES).bind(store::millis(keep));
-                        Ok(clean.bind(store::rows(rows)).execute(connection).await?.rows_affected())
+                        let clean = sqlx::query(SQL.clean).persistent(PREPARES).bind(columns::millis(keep));
+                        Ok(clean.bind(columns::rows(rows)).execute(connection).await?.rows_affected())
                     })
                 });
                 access.transact("deleting old rows of sent messages", Mode::Write, clean).await
@@ -158,7 +158,7 @@ macro_rules! impl_sql_store {
             async fn parked(access: &Access<Self>, rows: usize) -> Result<Vec<ParkedMessage>, Error> {
                 let parked = work(move |connection| {
                     Box::pin(async move {
-                        let parked = sqlx::query_as(SQL.parked).persistent(PREPARES).bind(store::rows(rows));
+                        let parked = sqlx::query_as(SQL.parked).persistent(PREPARES).bind(columns::rows(rows));
                         let parked: Vec<columns::Parked> = parked.fetch_all(connection).await?;
                         Ok(parked.into_iter().map(ParkedMessage::from).collect())
                     })

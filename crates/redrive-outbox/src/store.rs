@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::Error;
 
 use super::access::{Access, Mode};
+use super::columns;
 use super::notify::Listener;
 use super::row::{NewRow, Row};
 use super::row_result::RowResult;
@@ -215,25 +216,6 @@ pub trait Store: sqlx::Database {
 
     /// Sends a notification to all listeners of the channel.
     fn notify(access: &Access<Self>, channel: &str) -> impl Future<Output = Result<(), Error>> + Send;
-}
-
-/// The columns that both databases return.
-pub(super) mod columns {
-    pub(crate) type PendingRow =
-        (i64, String, Option<String>, Option<String>, String, String, String, Option<i64>, Option<String>, i64, i64);
-    pub(crate) type Status = (i64, i64, i64, Option<i64>);
-    pub(crate) type Parked = (i64, String, Option<String>, String, i64, Option<String>, i64);
-}
-
-/// A hundred years, which databases can still add to a date.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
-
-pub(super) fn millis(time: Duration) -> i64 {
-    i64::try_from(time.min(LONGEST).as_millis()).unwrap_or(i64::MAX)
-}
-
-pub(super) fn rows(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn count(count: i64) -> u64 {

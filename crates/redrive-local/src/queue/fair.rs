@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::store::Position;
+use super::message::Position;
 
 /// A noisy group has at least this many messages in flight.
 const NOISY_MESSAGES: usize = 30;

@@ -14,6 +14,9 @@ use super::time::Time;
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 pub(super) const MAX_MESSAGE_BYTES: usize = 1_048_576;
 
+/// The position of a message in its queue. Later messages have greater positions.
+pub(super) type Position = u64;
+
 #[derive(Clone, Debug)]
 pub struct Message {
     pub id: MessageId,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::fair::FairOrder;
-use super::store::Position;
+use super::message::Position;
 
 /// The visible messages.
 #[derive(Debug)]

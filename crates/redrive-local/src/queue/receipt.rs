@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE as BASE64;
 
 use super::error::{Code, SqsError};
-use super::store::Position;
+use super::message::Position;
 
 /// One receive of one message. A later receive of the same message has another receipt and makes this one stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::account::{Account, Queue};
 use super::attribute::{Attributes, md5_of};
 use super::error::{Code, SqsError};
-use super::message::Message;
+use super::message::{Message, Position};
 use super::number::bounded;
 use super::receipt::Receipt;
 use super::send::check_token;
 use super::settle::visibility_timeout;
-use super::store::{Position, Taken};
+use super::store::Taken;
 use super::time::Time;
 
 #[derive(Clone, Debug, Default, Deserialize)]

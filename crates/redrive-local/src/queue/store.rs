@@ -3,12 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::message::Message;
+use super::message::{Message, Position};
 use super::order::{Order, Share};
 use super::time::Time;
-
-/// The position of a message in its queue. Later messages have greater positions.
-pub(super) type Position = u64;
 
 #[derive(Debug)]
 pub(super) struct Store {

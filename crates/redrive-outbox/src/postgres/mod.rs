@@ -10,11 +10,12 @@ use sqlx::postgres::{PgListener, PgPoolOptions, Postgres};
 use sqlx::{Error, Pool};
 
 use super::access::{Access, Mode};
+use super::columns;
 use super::notify::Listener;
 use super::row::{NewRow, Row};
 use super::row_result::{self, RowResult};
 use super::sql_store::impl_sql_store;
-use super::store::{self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns};
+use super::store::{self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted};
 
 /// The channel that a commit notifies about new rows.
 const CHANNEL: &str = "redrive_outbox";
@@ -134,7 +135,7 @@ const PREPARES: bool = false;
 /// Sets the isolation level whatever the database's default is, because each statement must see what others have
 /// committed. The server ends the transaction of a silent relay, whose locks would otherwise stay for hours.
 fn begin(_: Mode, limit: Duration) -> String {
-    let limit_ms = store::millis(limit);
+    let limit_ms = columns::millis(limit);
     format!(
         "begin isolation level read committed; set local idle_in_transaction_session_timeout = {limit_ms}; \
          set local statement_timeout = {limit_ms}"

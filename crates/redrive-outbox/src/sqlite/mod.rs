@@ -11,11 +11,12 @@ use sqlx::sqlite::Sqlite;
 use sqlx::{Error, Pool};
 
 use super::access::{Access, Mode};
+use super::columns;
 use super::notify::Listener;
 use super::row::{NewRow, Row};
 use super::row_result::{self, RowResult};
 use super::sql_store::impl_sql_store;
-use super::store::{self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted, columns};
+use super::store::{self, Claim, Insert, Migration, OutboxStatus, ParkedMessage, Sql, Store, Wanted};
 
 /// The tables and columns call a partition `lane`, because new names would break tables that exist.
 const SQL: Sql = Sql {
