@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Tests the queue of `redrive dev` with boto3, the AWS CLI, the extended client library and the AWS SDK for JavaScript.
+"""Tests the queue of `redrive dev` with boto3, the AWS CLI, the extended client library, Celery and the AWS SDK for
+JavaScript.
 
 It needs Rust, Python 3.9 and Node 20. It installs the SDKs from PyPI and npm into target/sdks. Debian's AWS CLI is tested
 where it is installed; with REDRIVE_TEST_ALL=1, it has to be.
@@ -29,6 +30,7 @@ TESTS_LIMIT_S = 600
 def test_sdks():
     python = install_all(TESTS / "requirements.txt", INSTALLED / "python")
     query_python = install_all(TESTS / "requirements-query.txt", INSTALLED / "query-python")
+    celery_python = install_all(TESTS / "requirements-celery.txt", INSTALLED / "celery-python")
     install_for_node(TESTS / "javascript", INSTALLED / "javascript")
     unittest = [python, "-B", "-m", "unittest", "discover", "--start-directory", TESTS]
     modules = [f"test_{module}" for module in ("errors", "fifo", "messages", "queues", "resource")]
@@ -37,6 +39,7 @@ def test_sdks():
         "boto3 1.28.80, which speaks the Query protocol": [query_python, "-B", "-m", "unittest", *modules],
         # In a separate process, because the library replaces boto3's session by its own.
         "the extended client library": [*unittest, "--pattern", "large_messages.py"],
+        "kombu and Celery": [celery_python, "-B", "-m", "unittest", "celery_round_trip"],
         "the AWS SDK for JavaScript": ["node", "--test", "--test-reporter", "spec", TESTS / "javascript" / "test.mjs"],
     }
     if has_debians_cli():
