@@ -26,6 +26,7 @@ mod kit;
 #[doc(hidden)]
 #[allow(missing_docs, reason = "a seam")]
 pub mod mapping;
+mod partition;
 #[doc(hidden)]
 #[allow(missing_docs, reason = "a seam")]
 pub mod plan;

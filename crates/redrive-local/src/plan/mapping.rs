@@ -10,6 +10,7 @@ use redrive::internals::source::Source;
 use crate::function::Function;
 use crate::mapping::config::{BatchSize, Batching, FunctionTimeout, MaximumConcurrency, Window};
 use crate::mapping::filter::FilterCriteria;
+use crate::partition::function_arn;
 use crate::poller::{EventSourceMapping, NewsSink};
 use crate::queue::NumberAttribute;
 use crate::template::{self, ACCOUNT, Place, Problem, Setting, VISIBILITY_TIMEOUT};
@@ -81,7 +82,7 @@ impl PlannedMapping {
         EventSourceMapping {
             client: client.clone(),
             queue_url: self.queue_url,
-            function_arn: format!("arn:aws:lambda:{}:{ACCOUNT}:function:{}", self.source.region(), self.function),
+            function_arn: function_arn(self.source.region(), ACCOUNT, &self.function),
             source: self.source,
             batching: self.batching,
             maximum_concurrency: self.maximum_concurrency,

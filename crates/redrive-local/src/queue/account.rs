@@ -12,6 +12,7 @@ use super::move_task::MoveTasks;
 use super::settings::Settings;
 use super::store::Store;
 use super::time::Time;
+use crate::partition::partition;
 
 /// The owner of all queues.
 pub(super) const ACCOUNT_ID: &str = "000000000000";
@@ -87,7 +88,7 @@ impl Account {
     }
 
     pub(super) fn arn_of(&self, name: &str) -> String {
-        format!("arn:aws:sqs:{}:{ACCOUNT_ID}:{name}", self.region)
+        format!("arn:{}:sqs:{}:{ACCOUNT_ID}:{name}", partition(&self.region), self.region)
     }
 
     pub(super) fn add_queue(&mut self, name: String, settings: Settings, now: Time) -> &mut Queue {

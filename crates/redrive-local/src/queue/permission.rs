@@ -124,7 +124,8 @@ impl QueuePolicy {
 }
 
 fn statement(arn: &str, label: &str, account_ids: &[String], actions: &[String]) -> Value {
-    let principals = one_or_more(account_ids.iter().map(|id| format!("arn:aws:iam::{id}:root")));
+    let partition = arn.split(':').nth(1).unwrap_or("aws");
+    let principals = one_or_more(account_ids.iter().map(|id| format!("arn:{partition}:iam::{id}:root")));
     let actions = one_or_more(actions.iter().map(|action| format!("SQS:{action}")));
     json!({"Sid": label, "Effect": "Allow", "Principal": {"AWS": principals}, "Action": actions, "Resource": arn})
 }

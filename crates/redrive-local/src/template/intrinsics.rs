@@ -19,6 +19,11 @@ impl Scope<'_> {
             "Fn::Split" => self.call_split(argument, place),
             "Fn::Select" => self.call_select(argument, place),
             "Fn::FindInMap" => self.call_find_in_map(argument, place),
+            "Fn::Base64" => self.call_base64(argument, place),
+            "Fn::Cidr" => self.call_cidr(argument, place),
+            "Fn::GetAZs" => self.call_get_azs(argument, place),
+            "Fn::Length" => self.call_length(argument, place),
+            "Fn::ToJsonString" => self.call_to_json_string(argument, place),
             "Fn::And" | "Fn::Or" | "Fn::Not" | "Fn::Equals" => Ok(self
                 .logic(name, argument, place)?
                 .map_or_else(|why| Value::unknown(place, why), |truth| Value::of_text(place, truth.to_string()))),
@@ -50,7 +55,7 @@ impl Scope<'_> {
             return Err(misused("Fn::Join", usage, place));
         };
         self.spend(place, texts.iter().map(|text| text.len() + delimiter.len()).sum())?;
-        Ok(Value::of_text(place, texts.join(delimiter)))
+        Ok(Value::resolved(place, texts.join(delimiter)))
     }
 
     fn call_split(&self, argument: &Node, place: Place) -> Result<Value, Problem> {

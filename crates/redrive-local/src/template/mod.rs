@@ -5,16 +5,19 @@
 //! ```
 //!
 //! 1. `yaml` parses the text into nodes with places. Short tags become long forms.
-//! 2. `scope` evaluates functions and conditions as far as possible without an account. An unknown value has a reason,
+//! 2. `foreach` expands the loops.
+//! 3. `scope` evaluates functions and conditions as far as possible without an account. An unknown value has a reason,
 //!    and is an error only when it is needed.
-//! 3. `queue` and similar modules read typed settings from the values.
+//! 4. `queue` and similar modules read typed settings from the values.
 //!
 //! Depth, size and work are limited, because a template is untrusted input.
 
 mod alarm;
 mod code;
+mod computed;
 mod conditions;
 mod fields;
+mod foreach;
 mod function;
 mod intrinsics;
 mod mapping;
@@ -110,7 +113,7 @@ impl Template {
     }
 
     fn of_text(file: &str, text: &str, inputs: &Inputs) -> Result<Self, Problem> {
-        let root = yaml::read(text)?;
+        let root = foreach::expand(yaml::read(text)?, inputs)?;
         let scope = Scope::of(&root, inputs)?;
         let globals = section(&root, "Globals")?.and_then(|globals| globals.get("Function"));
         let mut template = Self { file: file.to_owned(), ..Self::default() };

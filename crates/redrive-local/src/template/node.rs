@@ -9,6 +9,8 @@ use super::problem::Place;
 pub(super) struct Node {
     pub place: Place,
     pub data: NodeData,
+    /// Whether this is a text without quotes, which may be a number or a boolean.
+    pub is_plain: bool,
 }
 
 /// Numbers and booleans stay texts. CloudFormation accepts `"30"` as 30 and compares all scalars as texts, so only a
@@ -30,6 +32,10 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    pub(super) fn new(place: Place, data: NodeData) -> Self {
+        Self { place, data, is_plain: false }
+    }
+
     /// Returns the value of a key, or `None` if this is not a map, or the key is absent or null.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         let NodeData::Map(entries) = &self.data else { return None };

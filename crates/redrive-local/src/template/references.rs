@@ -6,6 +6,7 @@ use super::node::{Node, NodeData};
 use super::problem::{Place, Problem};
 use super::scope::{Declared, Parameter, Scope};
 use super::value::{Data, Unknown, Value};
+use crate::partition::{function_arn, partition, url_suffix};
 
 pub(super) const QUEUE: &str = "AWS::SQS::Queue";
 pub(super) const SAM_FUNCTION: &str = "AWS::Serverless::Function";
@@ -13,9 +14,12 @@ pub(super) const FUNCTION: &str = "AWS::Lambda::Function";
 
 impl Scope<'_> {
     pub(super) fn call_ref(&self, argument: &Node) -> Result<Value, Problem> {
-        match argument.text() {
-            Some(name) => self.named(name, argument.place),
-            None => Err(misused("Ref", "the name of a parameter or resource", argument.place)),
+        // With `AWS::LanguageExtensions`, a function may make the name.
+        let name = self.value(argument)?;
+        match (name.text(), unknown(&name)) {
+            (Some(name), _) => self.named(name, argument.place),
+            (None, Some(why)) => Ok(Value::unknown(argument.place, why)),
+            (None, None) => Err(misused("Ref", "the name of a parameter or resource", argument.place)),
         }
     }
 
@@ -46,12 +50,16 @@ impl Scope<'_> {
                 None => Err(misused("Fn::GetAtt", usage, argument.place)),
             },
             NodeData::List(parts) => match parts.as_slice() {
-                [name, attribute] => match (name.text(), self.value(attribute)?) {
-                    (Some(name), Value { data: Data::Text(attribute), .. }) => {
-                        self.attribute(name, &attribute, argument.place)
+                [name, attribute] => {
+                    let (name, attribute) = (self.value(name)?, self.value(attribute)?);
+                    if let Some(why) = unknown(&name).or_else(|| unknown(&attribute)) {
+                        return Ok(Value::unknown(argument.place, why));
                     }
-                    _ => Err(misused("Fn::GetAtt", usage, argument.place)),
-                },
+                    match (name.text(), attribute.text()) {
+                        (Some(name), Some(attribute)) => self.attribute(name, attribute, argument.place),
+                        _ => Err(misused("Fn::GetAtt", usage, argument.place)),
+                    }
+                }
                 _ => Err(misused("Fn::GetAtt", usage, argument.place)),
             },
             _ => Err(misused("Fn::GetAtt", usage, argument.place)),
@@ -74,8 +82,7 @@ impl Scope<'_> {
             }
             (FUNCTION | SAM_FUNCTION, "Arn") => {
                 let name = self.function_name(declared)?;
-                let Inputs { region, account, .. } = self.inputs;
-                Value::of_text(place, format!("arn:{}:lambda:{region}:{account}:function:{name}", self.partition()))
+                Value::of_text(place, function_arn(&self.inputs.region, &self.inputs.account, &name))
             }
             _ => Value::unknown(place, Unknown::Deployed(format!("`{attribute}` of `{name}`"))),
         })
@@ -132,7 +139,7 @@ impl Scope<'_> {
         }
         filled.push_str(rest);
         self.spend(place, filled.len())?;
-        Ok(why.map_or_else(|| Value::of_text(place, filled), |why| Value::unknown(place, why)))
+        Ok(why.map_or_else(|| Value::resolved(place, filled), |why| Value::unknown(place, why)))
     }
 
     fn pseudo_parameter(&self, name: &str, place: Place) -> Option<Value> {
@@ -142,7 +149,7 @@ impl Scope<'_> {
             "Partition" => self.partition(),
             "Region" => &self.inputs.region,
             "StackName" => &self.inputs.stack_name,
-            "URLSuffix" => "amazonaws.com",
+            "URLSuffix" => url_suffix(&self.inputs.region),
             _ => return Some(Value::unknown(place, Unknown::Deployed(format!("`{name}`")))),
         };
         Some(Value::of_text(place, text))
@@ -186,11 +193,7 @@ impl Scope<'_> {
     }
 
     fn partition(&self) -> &'static str {
-        match self.inputs.region.get(..3) {
-            Some("cn-") => "aws-cn",
-            Some("us-") if self.inputs.region.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        }
+        partition(&self.inputs.region)
     }
 }
 

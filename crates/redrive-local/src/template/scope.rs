@@ -55,13 +55,23 @@ impl<'t> Scope<'t> {
         }
         let conditions = section(root, "Conditions")?.map(entries).unwrap_or_default();
         Ok(Self {
+            conditions: conditions.into_iter().collect(),
+            by_id: resources.iter().enumerate().map(|(index, declared)| (declared.id, index)).collect(),
+            resources,
+            ..Self::of_names(root, inputs)?
+        })
+    }
+
+    /// Returns a scope that has parameters and mappings only.
+    pub(super) fn of_names(root: &'t Node, inputs: &'t Inputs) -> Result<Self, Problem> {
+        Ok(Self {
             inputs,
             is_sam: root.get("Transform").is_some(),
             parameters: parameters(root, inputs)?,
-            conditions: conditions.into_iter().collect(),
+            conditions: HashMap::new(),
             mappings: section(root, "Mappings")?,
-            by_id: resources.iter().enumerate().map(|(index, declared)| (declared.id, index)).collect(),
-            resources,
+            resources: Vec::new(),
+            by_id: HashMap::new(),
             broken: RefCell::default(),
             open: RefCell::default(),
             work: Cell::new(0),
@@ -94,13 +104,9 @@ impl<'t> Scope<'t> {
             }
             let data = match &node.data {
                 NodeData::Null => Data::Null,
-                // A deployment reads the value from Systems Manager or Secrets Manager.
-                NodeData::Text(text) if text.contains("{{resolve:") => {
-                    Data::Unknown(Unknown::Deployed("a dynamic reference".to_owned()))
-                }
                 NodeData::Text(text) => {
                     self.spend(node.place, text.len())?;
-                    Data::Text(text.clone())
+                    return Ok(Value::resolved(node.place, text));
                 }
                 NodeData::List(items) => {
                     let mut values = items.iter().map(|item| self.value(item)).collect::<Result<Vec<_>, _>>()?;
@@ -199,7 +205,7 @@ fn declared(resources: &Node) -> Result<Vec<Declared<'_>>, Problem> {
     let mut all = Vec::new();
     for entry in entries {
         if entry.key.starts_with("Fn::") {
-            let problem = format!("`{}` is not supported among resources; write the resources out", entry.key);
+            let problem = format!("`{}` is not known among resources; write the resources out", entry.key);
             return Err(Problem::new(entry.place, problem));
         }
         let Some(kind) = entry.value.get("Type").and_then(Node::text) else {

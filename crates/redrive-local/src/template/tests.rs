@@ -281,3 +281,127 @@ proptest! {
         let _ = Template::read("t.yaml", &format!("{before}{with}{after}"), &Inputs::default());
     }
 }
+
+fn read_with(text: &str, parameters: &[(&str, &str)]) -> Template {
+    Template::read("template.yaml", text, &with(parameters)).unwrap()
+}
+
+const LOOP: &str = r"
+Transform: AWS::LanguageExtensions
+Parameters: {Tenants: {Type: CommaDelimitedList, Default: 'North, South'}}
+Mappings: {Delays: {North: {Seconds: 5}}}
+Conditions:
+  Fn::ForEach::Wanted: [Tenant, [North, South], {'Has${Tenant}': !Not [!Equals [!Ref Tenant, South]]}]
+Resources:
+  Fn::ForEach::Queues:
+    - Tenant
+    - !Ref Tenants
+    - Dead${Tenant}: {Type: AWS::SQS::Queue}
+      Work${Tenant}:
+        Type: AWS::SQS::Queue
+        Properties:
+          DelaySeconds: !FindInMap [Delays, !Ref Tenant, Seconds, DefaultValue: 7]
+          RedrivePolicy: {deadLetterTargetArn: !GetAtt [!Sub 'Dead${Tenant}', Arn], maxReceiveCount: 5}
+";
+
+#[test]
+fn loop_makes_its_resources_for_each_item() {
+    let template = read(LOOP);
+    let names: Vec<_> = template.queues.iter().map(|queue| queue.name.as_str()).collect();
+    assert_eq!(names, ["DeadNorth", "WorkNorth", "DeadSouth", "WorkSouth"]);
+    let target = |queue: &QueueResource| queue.redrive.clone().unwrap().target.known().cloned();
+    assert_eq!(target(&template.queues[3]), Some(template.queues[2].arn.clone()));
+    assert_eq!(read_with(LOOP, &[("Tenants", "East")]).queues.len(), 2);
+}
+
+#[test]
+fn loops_are_nested_and_their_variables_make_ids() {
+    let text = r"
+Resources:
+  Fn::ForEach::Outer:
+    - Tenant
+    - ['north-1', b]
+    - Fn::ForEach::Inner:
+        - Kind
+        - [Low, High]
+        - Q&{Tenant}${Kind}: {Type: AWS::SQS::Queue, Properties: {QueueName: 'q-${Tenant}-${Kind}'}}
+";
+    let ids: Vec<_> = read(text).queues.iter().map(|queue| format!("{} {}", queue.id, queue.name)).collect();
+    assert_eq!(ids, ["Qnorth1Low q-north-1-Low", "Qnorth1High q-north-1-High", "QbLow q-b-Low", "QbHigh q-b-High"]);
+}
+
+#[test]
+fn impossible_loops_are_refused_with_the_place() {
+    let resource = "{Type: AWS::SQS::Queue}";
+    let of = |arguments: &str| {
+        error(&format!("Parameters: {{P: {{Type: CommaDelimitedList}}}}\nResources:\n  Fn::ForEach::L: {arguments}"))
+    };
+    assert!(of("[T, [a]]").contains(":3:"), "{}", of("[T, [a]]"));
+    assert!(of(&format!("[T, [a, b], {{Same: {resource}}}]")).contains("`Same` twice"));
+    assert!(of(&format!("[T, !Ref P, {{'A${{T}}': {resource}}}]")).contains("parameter `P` has no default"));
+    assert!(of(&format!("[T, [{{a: b}}], {{'A${{T}}': {resource}}}]")).contains("takes a variable"));
+    let items = vec!["x"; 900].join(", ");
+    let deep = format!("[A, [{items}], {{'Fn::ForEach::M': [B, [{items}], {{'A${{A}}${{B}}': {resource}}}]}}]");
+    assert!(of(&deep).contains("more than"), "{}", of(&deep));
+}
+
+/// Returns the name of a queue that a function makes.
+fn name(function: &str) -> String {
+    let text = format!("Resources: {{Q: {{Type: AWS::SQS::Queue, Properties: {{QueueName: {function}}}}}}}");
+    read(&text).queues.remove(0).name
+}
+
+#[test]
+fn values_are_computed_from_values() {
+    assert_eq!(name("!Join ['-', [a, !Length [1, 2, 3]]]"), "a-3");
+    assert_eq!(name("!Select [1, !GetAZs '']"), "us-east-1b");
+    assert_eq!(name("!Select [0, !Split ['=', !Base64 a]]"), "YQ");
+    assert_eq!(
+        name("!Join ['_', !Split ['.', !Select [0, !Split ['/', !Select [1, !Cidr [10.0.0.0/16, 2, 8]]]]]]"),
+        "10_0_1_0"
+    );
+}
+
+#[test]
+fn json_text_keeps_numbers_and_booleans() {
+    let filter = |pattern: &str| {
+        let text = format!(
+            "Resources: {{M: {{Type: AWS::Lambda::EventSourceMapping, Properties: {{EventSourceArn: 'arn:aws:sqs:us-east-1:1:q', \
+             FunctionName: f, FilterCriteria: {{Filters: [{{Pattern: {pattern}}}]}}}}}}}}"
+        );
+        let mapping = read(&text).mappings.remove(0);
+        format!("{:?}", mapping.filters)
+    };
+    let json = filter(
+        "!ToJsonString {body: {n: [{numeric: ['>', 5]}], is: [true], text: ['5'], region: [!Ref AWS::Region], none: !Ref AWS::NoValue}}",
+    );
+    for part in [r#"\"numeric\":[\">\",5]"#, r#"\"is\":[true]"#, r#"\"text\":[\"5\"]"#, r#"\"region\":[\"us-east-1\"]"#]
+    {
+        assert!(json.contains(part), "{part} in {json}");
+    }
+    assert!(!json.contains("none"), "{json}");
+}
+
+#[test]
+fn dynamic_reference_is_unknown_wherever_it_stands() {
+    for function in [
+        "'{{resolve:ssm:/a}}'",
+        "!Sub 'x-{{resolve:ssm:/${AWS::Region}/a}}'",
+        "!Join ['', ['{{resolve:', 'ssm:/a}}']]",
+        "!Sub ['x-${V}', {V: '{{resolve:secretsmanager:a}}'}]",
+    ] {
+        assert_eq!(name(function), "Q", "{function}");
+    }
+}
+
+#[test]
+fn arns_have_the_partition_of_the_region() {
+    let text = "Resources: {Q: {Type: AWS::SQS::Queue}}";
+    for (region, partition) in
+        [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn"), ("eusc-de-east-1", "aws-eusc")]
+    {
+        let inputs = Inputs { region: region.to_owned(), ..Inputs::default() };
+        let queue = Template::read("t", text, &inputs).unwrap().queues.remove(0);
+        assert_eq!(queue.arn, format!("arn:{partition}:sqs:{region}:{ACCOUNT}:Q"));
+    }
+}

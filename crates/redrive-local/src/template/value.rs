@@ -81,6 +81,16 @@ impl Value {
         Self::new(place, Data::Text(text.into()))
     }
 
+    /// Returns a text that may contain dynamic references. A deployment replaces them by values from Systems Manager or
+    /// Secrets Manager, so such a text is unknown here.
+    pub(super) fn resolved(place: Place, text: impl Into<String>) -> Self {
+        let text = text.into();
+        match text.contains("{{resolve:") {
+            true => Self::unknown(place, Unknown::Deployed("a dynamic reference".to_owned())),
+            false => Self::of_text(place, text),
+        }
+    }
+
     pub(super) fn unknown(place: Place, why: Unknown) -> Self {
         Self::new(place, Data::Unknown(why))
     }

@@ -1,5 +1,6 @@
 //! Parses YAML into nodes. JSON is a subset of YAML, so the parser reads both.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
@@ -12,7 +13,7 @@ const MAX_TEMPLATE_BYTES: usize = 1024 * 1024;
 /// The limit for nested lists and maps. Later steps are recursive, and a template must not exhaust the stack.
 const MAX_LEVELS: usize = 100;
 /// The limit for nodes after the expansion of aliases. A short text with nested aliases can exhaust any memory.
-const MAX_NODES: usize = 200_000;
+pub(super) const MAX_NODES: usize = 200_000;
 
 /// Parses a text with exactly one document.
 pub(super) fn read(text: &str) -> Result<Node, Problem> {
@@ -22,13 +23,48 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
         return Err(Problem::new(START, problem));
     }
     let mut builder = Builder::default();
-    for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = if text.trim_start().starts_with('{') { without_surrogates(text) } else { text.into() };
+    for event in Parser::new_from_str(&text) {
         let (event, span) = event.map_err(|error| {
             Problem::new(place(error.marker()), format!("this is neither YAML nor JSON: {}", error.info()))
         })?;
         builder.take(event, place(&span.start))?;
     }
     builder.root.ok_or_else(|| Problem::new(START, "there is nothing in it; a template has at least `Resources`"))
+}
+
+/// Rewrites the escapes of JSON that YAML does not have: JSON writes a character beyond U+FFFF as two escapes
+/// (`\ud83d\ude00`), YAML as one (`\U0001f600`). Half a pair is no character.
+fn without_surrogates(json: &str) -> Cow<'_, str> {
+    if !json.contains("\\u") {
+        return json.into();
+    }
+    let unit = |escape: &str| u16::from_str_radix(escape.strip_prefix("\\u")?.get(..4)?, 16).ok();
+    let mut rewritten = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        rewritten.push_str(before);
+        // An escape is two characters long, or six.
+        let length = match unit(escape) {
+            Some(0xd800..0xe000) => 6,
+            _ => 1 + escape.chars().nth(1).map_or(0, char::len_utf8),
+        };
+        let (escape, after) = escape.split_at(length);
+        rest = after;
+        let Some(first) = unit(escape) else {
+            rewritten.push_str(escape);
+            continue;
+        };
+        let pair = unit(after).and_then(|second| char::decode_utf16([first, second]).next()?.ok());
+        if pair.is_some() {
+            rest = after.get(6..).unwrap_or_default();
+        }
+        rewritten.push_str(&format!("\\U{:08x}", u32::from(pair.unwrap_or(char::REPLACEMENT_CHARACTER))));
+    }
+    rewritten.push_str(rest);
+    rewritten.into()
 }
 
 const START: Place = Place { line: 1, column: 1 };
@@ -82,7 +118,8 @@ impl Builder {
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let node = Node { place, data: scalar(text.into_owned(), style, tag.as_deref()) };
+                let is_plain = style == ScalarStyle::Plain && tag.is_none();
+                let node = Node { place, data: scalar(text.into_owned(), style, tag.as_deref()), is_plain };
                 self.put(tagged(node, tag.as_deref())?, anchor)?;
             }
             Event::SequenceStart(anchor, tag) => self.start(place, anchor, tag, Content::List(Vec::new()))?,
@@ -120,7 +157,7 @@ impl Builder {
             Content::List(items) => NodeData::List(items),
             Content::Map(map) => NodeData::Map(map.close()),
         };
-        self.put(tagged(Node { place, data }, tag.as_ref())?, anchor)
+        self.put(tagged(Node::new(place, data), tag.as_ref())?, anchor)
     }
 
     fn put(&mut self, node: Node, anchor: usize) -> Result<(), Problem> {
@@ -173,7 +210,7 @@ impl OpenMap {
         let place = node.place;
         let parts = match node.data {
             NodeData::List(parts) => parts,
-            data => vec![Node { place, data }],
+            data => vec![Node::new(place, data)],
         };
         for part in parts {
             let NodeData::Map(entries) = part.data else {
@@ -216,7 +253,7 @@ fn tagged(node: Node, tag: Option<&Tag>) -> Result<Node, Problem> {
         "Ref" | "Condition" => name.to_owned(),
         _ => format!("Fn::{name}"),
     };
-    Ok(Node { place, data: NodeData::Map(vec![Entry { key, place, value: node }]) })
+    Ok(Node::new(place, NodeData::Map(vec![Entry { key, place, value: node }])))
 }
 
 const FUNCTIONS: [&str; 25] = [
@@ -269,6 +306,17 @@ mod tests {
         let b = json.get("a").unwrap().get("b").unwrap();
         assert_eq!(b.place, Place { line: 2, column: 13 });
         assert_eq!(b.list().unwrap()[1].text(), Some(""));
+    }
+
+    #[test]
+    fn json_has_its_own_escapes() {
+        let json = r#"{"a": "\ud83d\ude00 \/ \\ud83d \u00e9 \ud83d", "b\"": "\ud83dx"}"#;
+        let expected: serde_json::Value =
+            serde_json::from_str(&json.replace("\\ud83d\"", "\\ufffd\"").replace("\\ud83dx", "\\ufffdx")).unwrap();
+        let read = read(json).unwrap();
+        for key in ["a", "b\""] {
+            assert_eq!(read.get(key).unwrap().text(), expected[key].as_str(), "{key}");
+        }
     }
 
     #[test]
