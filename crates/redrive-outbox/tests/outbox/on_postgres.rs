@@ -81,7 +81,7 @@ async fn world_of_one_connection() -> World<Postgres> {
 /// The planner usually sees an outbox without pending rows, and estimates few from then on.
 #[tokio::test]
 async fn results_are_not_compared_with_all_pending_rows() {
-    const ROWS: i64 = 2_000;
+    const ROWS: i64 = 20_000;
     let world = World::<Postgres>::new("orders").await;
     let write = async || {
         let mut transaction = world.pool.begin().await.unwrap();
@@ -107,9 +107,9 @@ async fn results_are_not_compared_with_all_pending_rows() {
     pool.close().await;
     let read = read().await - before;
     println!("{read} entries read");
-    // Each row is read once, and looked at now and then. Comparing results with all pending rows would read each row for
-    // each call.
-    assert!(read < 10 * ROWS, "{read} entries were read");
+    // Each row is read once, and looked at now and then: about 15 reads a row. Comparing results with all pending rows
+    // would also read each row for each call: about 40 reads a row, and more with more rows.
+    assert!(read < 25 * ROWS, "{read} entries were read");
 }
 
 #[tokio::test]
