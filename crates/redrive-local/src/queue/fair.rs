@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::group::GroupMessages;
 use super::message::Position;
 
 /// A noisy group has at least this many messages in flight.
@@ -20,21 +21,15 @@ const NOISY_FRACTION: usize = 10;
 pub(super) struct FairOrder {
     /// The visible messages without a group. They are never noisy.
     ungrouped: BTreeSet<Position>,
-    groups: HashMap<Arc<str>, FairGroup>,
+    groups: HashMap<Arc<str>, GroupMessages>,
     /// The oldest visible message of each group.
     heads: BTreeMap<Position, Arc<str>>,
-}
-
-#[derive(Debug, Default)]
-struct FairGroup {
-    visible: BTreeSet<Position>,
-    in_flight: BTreeSet<Position>,
 }
 
 impl FairOrder {
     /// Returns the message that comes next, if so many messages of the queue are in flight.
     pub(super) fn next(&self, in_flight: usize) -> Option<Position> {
-        let is_quiet = |group| self.groups.get(group).is_none_or(|group| !group.is_noisy(in_flight));
+        let is_quiet = |group| self.groups.get(group).is_none_or(|group| !is_noisy(group, in_flight));
         let quiet = self.heads.iter().find(|(_, group)| is_quiet(*group)).map(|(position, _)| *position);
         let ungrouped = self.ungrouped.first().copied();
         quiet.into_iter().chain(ungrouped).min().or_else(|| self.heads.keys().next().copied())
@@ -47,34 +42,25 @@ impl FairOrder {
     pub(super) fn show(&mut self, position: Position, group: Option<&Arc<str>>) {
         match group {
             None => drop(self.ungrouped.insert(position)),
-            Some(group) => self.change(group, |group| {
-                group.in_flight.remove(&position);
-                group.visible.insert(position);
-            }),
+            Some(group) => self.change(group, |group| group.show(position)),
         }
     }
 
     pub(super) fn take(&mut self, position: Position, group: Option<&Arc<str>>) {
         match group {
             None => drop(self.ungrouped.remove(&position)),
-            Some(group) => self.change(group, |group| {
-                group.visible.remove(&position);
-                group.in_flight.insert(position);
-            }),
+            Some(group) => self.change(group, |group| group.take(position)),
         }
     }
 
     pub(super) fn remove(&mut self, position: Position, group: Option<&Arc<str>>) {
         match group {
             None => drop(self.ungrouped.remove(&position)),
-            Some(group) => self.change(group, |group| {
-                group.visible.remove(&position);
-                group.in_flight.remove(&position);
-            }),
+            Some(group) => self.change(group, |group| group.remove(position)),
         }
     }
 
-    fn change(&mut self, name: &Arc<str>, change: impl FnOnce(&mut FairGroup)) {
+    fn change(&mut self, name: &Arc<str>, change: impl FnOnce(&mut GroupMessages)) {
         let group = self.groups.entry(name.clone()).or_default();
         if let Some(head) = group.visible.first() {
             self.heads.remove(head);
@@ -82,16 +68,14 @@ impl FairOrder {
         change(group);
         if let Some(&head) = group.visible.first() {
             self.heads.insert(head, name.clone());
-        } else if group.in_flight.is_empty() {
+        } else if group.is_empty() {
             self.groups.remove(name);
         }
     }
 }
 
-impl FairGroup {
-    fn is_noisy(&self, in_flight: usize) -> bool {
-        self.in_flight.len() >= NOISY_MESSAGES && self.in_flight.len() * NOISY_FRACTION > in_flight
-    }
+fn is_noisy(group: &GroupMessages, in_flight: usize) -> bool {
+    group.in_flight.len() >= NOISY_MESSAGES && group.in_flight.len() * NOISY_FRACTION > in_flight
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod batch;
 mod deduplication;
 mod error;
 mod fair;
+mod group;
 mod message;
 mod move_task;
 mod number;

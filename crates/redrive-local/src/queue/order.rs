@@ -1,9 +1,10 @@
 //! Decides which visible message of a queue comes next.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::fair::FairOrder;
+use super::group::GroupMessages;
 use super::message::Position;
 
 /// The visible messages.
@@ -30,8 +31,7 @@ type Turn = u64;
 #[derive(Debug)]
 struct Group {
     turn: Turn,
-    visible: BTreeSet<Position>,
-    in_flight: BTreeSet<Position>,
+    messages: GroupMessages,
 }
 
 /// The messages of one group that one receive may take.
@@ -45,19 +45,15 @@ pub(super) struct Share {
 
 impl Group {
     fn new(turn: Turn) -> Self {
-        Self { turn, visible: BTreeSet::new(), in_flight: BTreeSet::new() }
+        Self { turn, messages: GroupMessages::default() }
     }
 
     fn holds_back(&self, position: Position) -> bool {
-        self.in_flight.first().is_some_and(|first| *first < position)
+        self.messages.in_flight.first().is_some_and(|first| *first < position)
     }
 
     fn is_waiting(&self) -> bool {
-        self.visible.first().is_some_and(|&head| !self.holds_back(head))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.visible.is_empty() && self.in_flight.is_empty()
+        self.messages.visible.first().is_some_and(|&head| !self.holds_back(head))
     }
 }
 
@@ -69,12 +65,12 @@ impl Groups {
         let group = self.groups.get_mut(&name)?;
         group.turn = turn;
         self.waiting.insert(turn, name.clone());
-        Some(Share { before: group.in_flight.first().copied(), group: name })
+        Some(Share { before: group.messages.in_flight.first().copied(), group: name })
     }
 
     /// Returns the oldest remaining message of a share.
     pub(super) fn next_of(&self, share: &Share) -> Option<Position> {
-        let oldest = self.groups.get(&share.group)?.visible.first().copied();
+        let oldest = self.groups.get(&share.group)?.messages.visible.first().copied();
         oldest.filter(|&position| share.before.is_none_or(|before| position < before))
     }
 
@@ -98,7 +94,7 @@ impl Groups {
         change(group);
         if group.is_waiting() {
             self.waiting.insert(group.turn, name.clone());
-        } else if group.is_empty() {
+        } else if group.messages.is_empty() {
             self.groups.remove(name);
         }
     }
@@ -113,10 +109,7 @@ impl Order {
     pub(super) fn show(&mut self, position: Position, group: Option<&Arc<str>>) {
         match (self, group) {
             (Self::Any(order), group) => order.show(position, group),
-            (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| {
-                group.in_flight.remove(&position);
-                group.visible.insert(position);
-            }),
+            (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| group.messages.show(position)),
             (Self::ByGroup(_), None) => {}
         }
     }
@@ -125,10 +118,7 @@ impl Order {
     pub(super) fn take(&mut self, position: Position, group: Option<&Arc<str>>) {
         match (self, group) {
             (Self::Any(order), group) => order.take(position, group),
-            (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| {
-                group.visible.remove(&position);
-                group.in_flight.insert(position);
-            }),
+            (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| group.messages.take(position)),
             (Self::ByGroup(_), None) => {}
         }
     }
@@ -137,10 +127,7 @@ impl Order {
     pub(super) fn remove(&mut self, position: Position, group: Option<&Arc<str>>) {
         match (self, group) {
             (Self::Any(order), group) => order.remove(position, group),
-            (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| {
-                group.visible.remove(&position);
-                group.in_flight.remove(&position);
-            }),
+            (Self::ByGroup(groups), Some(group)) => groups.change(group, |group| group.messages.remove(position)),
             (Self::ByGroup(_), None) => {}
         }
     }

@@ -22,8 +22,7 @@ pub(super) fn expand(root: Node, inputs: &Inputs) -> Result<Node, Problem> {
     }
     let declared = root.clone();
     let scope = Scope::of_names(&declared, inputs)?;
-    let mut nodes = 0;
-    Expansion { scope: &scope, nodes: &mut nodes }.expand(root)
+    Expansion { scope: &scope, nodes: 0 }.expand(root)
 }
 
 fn has_loop(node: &Node) -> bool {
@@ -37,7 +36,7 @@ fn has_loop(node: &Node) -> bool {
 struct Expansion<'e, 't> {
     scope: &'e Scope<'t>,
     /// The nodes that loops have made.
-    nodes: &'e mut usize,
+    nodes: usize,
 }
 
 impl Expansion<'_, '_> {
@@ -73,8 +72,8 @@ impl Expansion<'_, '_> {
         let mut entries = Vec::new();
         for item in self.items(collection, &entry.key)? {
             for each in body {
-                *self.nodes += each.value.size();
-                if *self.nodes > MAX_NODES {
+                self.nodes += each.value.size();
+                if self.nodes > MAX_NODES {
                     let problem =
                         format!("the loops of the template make more than {MAX_NODES} values; use fewer items");
                     return Err(Problem::new(place, problem));
